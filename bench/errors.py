@@ -1,0 +1,27 @@
+"""The one exception for mistakes that the person at the keyboard can mend."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """Wrong input, told in one line: what is wrong, where (file, key), what would be right.
+
+    The command prints the line without a traceback and exits with 2. Every other exception is a bug
+    and keeps its traceback.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.split()))
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A phrase that ends an error about an unknown name: the closest known names, or all of them."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
+    if close:
+        return f"did you mean {' or '.join(close)}?"
+    shown = ", ".join(names[:40]) + (", ..." if len(names) > 40 else "")
+    return f"available: {shown}" if names else "none is available"

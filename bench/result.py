@@ -1,0 +1,220 @@
+"""``result.json``: what one job measured. Its schema lives here and is read and written only here.
+
+Units stand in the names of the fields. What was not measured is None (``null``), never 0. Raw samples are kept and
+every summary is derived from them by the reader.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from bench.errors import UserError
+
+SCHEMA_VERSION = 1
+
+STATUSES = ("ok", "failed", "out_of_memory", "timeout", "crashed", "skipped")
+
+COCO_FIGURES = (
+    "mask_ap",
+    "mask_ap50",
+    "mask_ap75",
+    "mask_ap_small",
+    "mask_ap_medium",
+    "mask_ap_large",
+    "mask_ar_1",
+    "mask_ar_10",
+    "mask_ar_100",
+    "mask_ar_small",
+    "mask_ar_medium",
+    "mask_ar_large",
+)
+"""The twelve figures in pycocotools' order (``COCOeval.stats``), as fractions."""
+
+T = TypeVar("T")
+
+
+@dataclass
+class ModelInfo:
+    """The network itself. ``weights`` is ``random``, ``zoo`` or the path given; ``weights_sha256`` of the file read."""
+
+    classes: list[str]
+    weights: str
+    weights_sha256: str | None = None
+    parameters: int | None = None
+    flops_mean: float | None = None
+    flops_std: float | None = None
+
+
+@dataclass
+class Timing:
+    """Raw latencies of one boundary or stage, one per batch, in the order measured.
+
+    clock: ``perf_counter`` (host, synchronised on both sides) or ``cuda_event``.
+    wall_ms: on a GPU the host's own clock for the same batches; None where ``clock`` is the host's.
+    """
+
+    latency_ms: list[float]
+    clock: str
+    wall_ms: list[float] | None = None
+
+
+@dataclass
+class SpeedResult:
+    """The speed pass. Boundaries and stages as DESIGN defines them; stages come from a pass of their own.
+
+    detections_per_image and the sizes [height, width] are those of the images of the ``model`` boundary.
+    """
+
+    batch_size: int
+    warmup_batches: int
+    first_call_ms: float
+    network: Timing
+    model: Timing
+    end_to_end: Timing
+    preprocess_stage: Timing
+    network_stage: Timing
+    postprocess_stage: Timing
+    detections_per_image: list[int]
+    image_sizes: list[list[int]]
+    input_sizes: list[list[int]]
+
+
+@dataclass
+class MemoryResult:
+    """The five figures. ``device_source`` says how ``process_device_bytes`` was read: ``nvml_process``, or
+    ``device_difference`` (the whole card's growth) where NVML cannot see the process, as in a container.
+    ``host_rss_source`` says what ``host_rss_bytes`` is: ``resettable_peak`` or ``process_peak``."""
+
+    parameters_bytes: int
+    buffers_bytes: int
+    peak_allocated_bytes: int | None = None
+    peak_reserved_bytes: int | None = None
+    process_device_bytes: int | None = None
+    device_source: str | None = None
+    host_rss_bytes: int | None = None
+    host_rss_source: str | None = None
+
+
+@dataclass
+class AccuracyResult:
+    """The accuracy pass. ``figures`` maps :data:`COCO_FIGURES` to fractions, None where COCO defines none (no
+    ground truth of that size); it is None as a whole for random weights, with the cause in ``figures_absent``.
+    ``predictions`` is the results file's name, beside ``result.json``."""
+
+    evaluator: str
+    evaluator_version: str
+    images_evaluated: int
+    images_in_dataset: int
+    detections: int
+    overlap: str
+    predictions: str
+    figures: dict[str, float | None] | None = None
+    figures_absent: str | None = None
+    per_class: dict[str, float | None] | None = None
+    confidence_interval: list[float] | None = None
+    boundary_ap: float | None = None
+    seconds: float | None = None
+
+
+@dataclass
+class EnergyResult:
+    """The energy pass: joules over a window and the images inside it."""
+
+    energy_joules: float
+    images: int
+    window_seconds: float
+
+
+@dataclass
+class Result:
+    """One job. ``config`` is the resolved :class:`bench.config.BenchConfig`, ``choices`` the chosen group options,
+    ``published`` the figures of the model's config with their source, ``seconds`` the wall time of the worker."""
+
+    status: str
+    config: dict[str, Any]
+    reason: str | None = None
+    choices: dict[str, str] = field(default_factory=dict)
+    published: dict[str, Any] = field(default_factory=dict)
+    machine: dict[str, Any] | None = None
+    model: ModelInfo | None = None
+    speed: SpeedResult | None = None
+    memory: MemoryResult | None = None
+    energy: EnergyResult | None = None
+    accuracy: AccuracyResult | None = None
+    started: str | None = None
+    seconds: float | None = None
+    notes: list[str] = field(default_factory=list)
+    schema_version: int = SCHEMA_VERSION
+
+    def __post_init__(self) -> None:
+        if self.status not in STATUSES:
+            raise ValueError(f"status {self.status!r} is none of {', '.join(STATUSES)}")
+
+
+def write_result(result: Result, path: Path) -> None:
+    """Write atomically: a reader sees the old file or the new one, never a part."""
+    write_text_atomically(path, json.dumps(dataclasses.asdict(result), indent=1, allow_nan=False) + "\n")
+
+
+def read_result(path: Path) -> Result:
+    """Read a ``result.json``.
+
+    Raises:
+        UserError: the file is absent, not JSON, of another schema version, or lacks a field.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise UserError(f"{path}: not JSON ({error}); delete it and run again") from error
+    version = data.get("schema_version") if isinstance(data, dict) else None
+    if version != SCHEMA_VERSION:
+        raise UserError(
+            f"{path}: schema_version {version!r}, this maskbench reads {SCHEMA_VERSION}; "
+            f"give a result.json of this version"
+        )
+    try:
+        return _build(Result, data, str(path))
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{path}: not a result of this schema: {error}") from error
+
+
+def write_text_atomically(path: Path, text: str) -> None:
+    """Write UTF-8 text to ``path`` through a temporary file beside it, flushed to the disk."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _build(cls: type[T], data: Mapping[str, Any], where: str) -> T:
+    """A dataclass from parsed JSON, nested dataclasses included; unknown and missing keys are errors."""
+    hints = typing.get_type_hints(cls)
+    known = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    if unknown := set(data) - known:
+        raise ValueError(f"unknown key {sorted(unknown)[0]!r}")
+    values: dict[str, Any] = {}
+    for name, value in data.items():
+        nested = _dataclass_in(hints[name])
+        values[name] = _build(nested, value, where) if nested and value is not None else value
+    return cls(**values)
+
+
+def _dataclass_in(hint: Any) -> type | None:
+    candidates = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    return next((c for c in candidates if dataclasses.is_dataclass(c) and isinstance(c, type)), None)
