@@ -68,20 +68,19 @@ class Timing:
 
 @dataclass
 class SpeedResult:
-    """The speed pass. Boundaries and stages as DESIGN defines them; stages come from a pass of their own.
-
-    detections_per_image and the sizes [height, width] are those of the images of the ``model`` boundary.
+    """The speed pass. ``model`` and ``end_to_end`` are timed whole; the stages ``preprocess``, ``network`` (also a
+    boundary of its own) and ``postprocess`` in a loop of their own. detections_per_image, image_sizes (one per
+    image) and input_sizes (one per batch, padded) are those of the ``model`` boundary; sizes are [height, width].
     """
 
     batch_size: int
     warmup_batches: int
     first_call_ms: float
-    network: Timing
     model: Timing
     end_to_end: Timing
-    preprocess_stage: Timing
-    network_stage: Timing
-    postprocess_stage: Timing
+    preprocess: Timing
+    network: Timing
+    postprocess: Timing
     detections_per_image: list[int]
     image_sizes: list[list[int]]
     input_sizes: list[list[int]]
@@ -183,7 +182,7 @@ def read_result(path: Path) -> Result:
             f"give a result.json of this version"
         )
     try:
-        return _build(Result, data, str(path))
+        return from_dict(Result, data)
     except (TypeError, ValueError) as error:
         raise UserError(f"{path}: not a result of this schema: {error}") from error
 
@@ -202,8 +201,13 @@ def write_text_atomically(path: Path, text: str) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _build(cls: type[T], data: Mapping[str, Any], where: str) -> T:
-    """A dataclass from parsed JSON, nested dataclasses included; unknown and missing keys are errors."""
+def from_dict(cls: type[T], data: Mapping[str, Any]) -> T:
+    """A dataclass from parsed JSON, nested dataclasses included.
+
+    Raises:
+        ValueError: a key that the dataclass lacks.
+        TypeError: a field without default is missing.
+    """
     hints = typing.get_type_hints(cls)
     known = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
     if unknown := set(data) - known:
@@ -211,7 +215,7 @@ def _build(cls: type[T], data: Mapping[str, Any], where: str) -> T:
     values: dict[str, Any] = {}
     for name, value in data.items():
         nested = _dataclass_in(hints[name])
-        values[name] = _build(nested, value, where) if nested and value is not None else value
+        values[name] = from_dict(nested, value) if nested and value is not None else value
     return cls(**values)
 
 

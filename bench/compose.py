@@ -1,0 +1,128 @@
+"""From what Hydra composed to a checked :class:`bench.config.BenchConfig`, and from Hydra's errors to one line."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import omegaconf
+from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from bench.config import DETECTIONS, EVALUATORS, OVERLAPS, PASSES, PRECISIONS, BenchConfig
+from bench.errors import UserError, nearest
+
+GROUPS = ("model", "dataset", "protocol", "study")
+
+
+@dataclass
+class Job:
+    """One job as composed: its configuration and the chosen group options."""
+
+    config: BenchConfig
+    choices: dict[str, str]
+
+
+def to_config(cfg: DictConfig, choices: dict[str, str]) -> Job:
+    """Merge a composed configuration into the schema and check its values.
+
+    Hydra itself accepts any key given as ``+key=``; the schema does not.
+
+    Raises:
+        UserError: a key that the schema lacks, a missing or an impossible value.
+    """
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(BenchConfig), cfg)
+        config = OmegaConf.to_object(merged)
+    except OmegaConfBaseException as error:
+        raise _schema_error(error) from error
+    assert isinstance(config, BenchConfig)
+    config.model.name = choices.get("model", "") + (f":{config.model.config}" if _serves_a_zoo(choices) else "")
+    check_values(config)
+    return Job(config, choices)
+
+
+def check_values(config: BenchConfig) -> None:
+    """Raise a UserError for the first value outside its range."""
+    for name, value, known in (
+        ("precision", config.precision, PRECISIONS),
+        ("detections", config.detections, DETECTIONS),
+        ("overlap", config.overlap, OVERLAPS),
+        ("evaluator", config.evaluator, EVALUATORS),
+        *(("passes", name, PASSES) for name in config.passes),
+    ):
+        if value not in known:
+            raise UserError(f"{name}={value}: unknown, must be {' or '.join(known)}")
+    if not config.passes:
+        raise UserError(f"passes=[] measures nothing; give some of {', '.join(PASSES)}")
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps|xpu(:\d+)?", config.device):
+        raise UserError(f"device={config.device}: must be auto, cpu, or cuda:0")
+    protocol = config.protocol
+    for name, number, least in (
+        ("batch_size", config.batch_size, 1),
+        ("dataset.limit", config.dataset.limit, 1),
+        ("protocol.warmup_batches", protocol.warmup_batches, 0),
+        ("protocol.min_images", protocol.min_images, 1),
+        ("protocol.min_seconds", protocol.min_seconds, 0),
+        ("protocol.max_seconds", protocol.max_seconds, protocol.min_seconds),
+        ("protocol.max_detections", protocol.max_detections, 1),
+        ("protocol.threads", protocol.threads, 1),
+        ("protocol.time_limit_s", protocol.time_limit_s, 1),
+        ("protocol.memory_limit_gb", protocol.memory_limit_gb, 0.1),
+        ("model.score_threshold", config.model.score_threshold, 0),
+    ):
+        if number is not None and not (math.isfinite(number) and number >= least):
+            raise UserError(f"{name}={number:g}: must be {least:g} or more")
+
+
+def as_user_error(error: Exception, configs: Path) -> Exception:
+    """Hydra's and OmegaConf's complaints about a command line as a UserError; any other exception unchanged."""
+    text = str(error)
+    if isinstance(error, MissingConfigException):
+        if found := re.search(r"Could not find '([^/']+)/([^']+)'", text):
+            group, option = found.groups()
+            options = [p.stem for p in (configs / group).glob("*.yaml")]
+            return UserError(f"{group}={option}: no such {group}; {nearest(option, options)}")
+        return UserError(text)
+    if isinstance(error, OverrideParseException):
+        return UserError(f"{text.splitlines()[0]}; an argument is KEY=VALUE (quote values with spaces or commas)")
+    if isinstance(error, ConfigCompositionException):
+        if found := re.search(r"Could not override '([^']+)'|Key '([^']+)'", text):
+            key = found.group(1) or found.group(2)
+            return UserError(f"{key}: no such key; {nearest(key, [*schema_keys(), *GROUPS])}")
+        return UserError(text)
+    if isinstance(error, OmegaConfBaseException):
+        return _schema_error(error)
+    return error
+
+
+def schema_keys() -> Iterator[str]:
+    """Every dotted key of the schema: ``device``, ``protocol.min_images``, ..."""
+    yield from _keys_of(BenchConfig(), "")
+
+
+def _keys_of(node: object, prefix: str) -> Iterator[str]:
+    for field in dataclasses.fields(node):  # type: ignore[arg-type]
+        value = getattr(node, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from _keys_of(value, f"{prefix}{field.name}.")
+        else:
+            yield f"{prefix}{field.name}"
+
+
+def _serves_a_zoo(choices: dict[str, str]) -> bool:
+    return choices.get("model", "").endswith("_zoo")
+
+
+def _schema_error(error: OmegaConfBaseException) -> UserError:
+    key = str(error.full_key or "")
+    if isinstance(error, omegaconf.errors.ConfigKeyError):
+        return UserError(f"{key}: no such key; {nearest(key, schema_keys())}")
+    if isinstance(error, omegaconf.errors.MissingMandatoryValue):
+        return UserError(f"{key} is missing; give {key}=...")
+    return UserError(f"{key}: {str(error).splitlines()[0]}")

@@ -1,0 +1,242 @@
+"""The parent's side of one job: start the worker, bound its time and memory, turn any death into a Result."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import re
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from bench.config import BenchConfig
+from bench.errors import UserError
+from bench.result import Result, read_result, write_result, write_text_atomically
+
+ROOT = Path(__file__).resolve().parent.parent
+UNFINISHED = "unfinished"
+INTERRUPTED = "interrupted"
+_TICK_SECONDS = 0.5
+
+OnProgress = Callable[[dict[str, Any]], None]
+
+
+@dataclass
+class PlannedJob:
+    """A job that has passed every check and can be run.
+
+    weights_path: the local file to load, None for random weights. skip_reason: why it shall not run, if so.
+    """
+
+    config: BenchConfig
+    choices: dict[str, str]
+    folder: Path
+    device: str
+    weights_path: str | None = None
+    weights_sha256: str | None = None
+    skip_reason: str | None = None
+
+    @property
+    def result_path(self) -> Path:
+        return self.folder / "result.json"
+
+
+def job_name(config: BenchConfig, device: str) -> str:
+    """The folder's name, spelled from what is measured, so that the same command finds its own results again.
+
+    The hash covers the whole configuration but for what changes no figure: where results go, which passes run,
+    the bounds on time and memory.
+    """
+    what = dataclasses.asdict(config)
+    for key in ("out", "passes", "study"):
+        del what[key]
+    for key in ("time_limit_s", "memory_limit_gb"):
+        del what["protocol"][key]
+    digest = hashlib.sha256(json.dumps([what, device], sort_keys=True).encode()).hexdigest()[:8]
+    readable = f"{config.model.name}-{config.dataset.name}-{device}-{config.precision}-b{config.batch_size}"
+    return f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', readable)}-{digest}"
+
+
+def passes_left(job: PlannedJob) -> list[str]:
+    """The passes that an earlier run of the same job has not measured, in order; all of them without one."""
+    try:
+        earlier = read_result(job.result_path)
+    except UserError:
+        return list(job.config.passes)
+    if earlier.status == "ok":
+        return [name for name in job.config.passes if getattr(earlier, name) is None]
+    # A result that is not ok still holds the passes measured before the death; the worker goes on from there.
+    return [name for name in job.config.passes if getattr(earlier, name) is None] or list(job.config.passes)
+
+
+def new_result(job: PlannedJob, status: str, reason: str | None) -> Result:
+    """A Result of this job in which nothing is measured."""
+    return Result(
+        status=status,
+        reason=reason,
+        config=dataclasses.asdict(job.config),
+        choices=job.choices,
+        published=dataclasses.asdict(job.config.model.published),
+    )
+
+
+def run_job(job: PlannedJob, on_progress: OnProgress) -> Result:
+    """Run one job in a worker process and give its Result, which is on disk by then.
+
+    Raises:
+        KeyboardInterrupt: after the worker has been stopped and what it measured is on disk.
+    """
+    if job.skip_reason is not None:
+        result = new_result(job, "skipped", job.skip_reason)
+        write_result(result, job.result_path)
+        return result
+    job.folder.mkdir(parents=True, exist_ok=True)
+    description = {**dataclasses.asdict(job), "folder": str(job.folder)}
+    write_text_atomically(job.folder / "job.json", json.dumps(description, indent=1))
+    _open_result(job)
+    began = time.monotonic()
+    worker, messages = _start(job)
+    try:
+        with os.fdopen(messages, "rb", buffering=0) as pipe:
+            killed = _attend(worker, pipe, job, on_progress)
+    except KeyboardInterrupt:
+        _stop_gently(worker)
+        _conclude(job, worker.returncode, ("failed", INTERRUPTED), time.monotonic() - began)
+        raise
+    finally:
+        _kill(worker)
+    return _conclude(job, worker.returncode, killed, time.monotonic() - began)
+
+
+def _open_result(job: PlannedJob) -> None:
+    """Put an unfinished result on disk, with the passes that an earlier run measured: whatever dies, a row is left."""
+    result = new_result(job, "failed", UNFINISHED)
+    try:
+        earlier = read_result(job.result_path)
+    except UserError:
+        earlier = result
+    for name in ("model", "speed", "memory", "energy", "accuracy", "machine"):
+        setattr(result, name, getattr(earlier, name))
+    write_result(result, job.result_path)
+
+
+def _start(job: PlannedJob) -> tuple[subprocess.Popen[bytes], int]:
+    read_end, write_end = os.pipe()
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.getcwd(), os.environ.get("PYTHONPATH")])),
+        "PYTHONUNBUFFERED": "1",
+    }
+    command = [job.config.model.python or sys.executable, "-m", "bench.worker", str(job.folder), str(write_end)]
+    with open(job.folder / "worker.log", "ab") as log:
+        worker = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env=environment,
+            pass_fds=(write_end,),
+            start_new_session=True,  # so that Ctrl-C reaches us alone, and a kill reaches its children too
+        )
+    os.close(write_end)
+    return worker, read_end
+
+
+def _attend(
+    worker: subprocess.Popen[bytes], pipe: Any, job: PlannedJob, on_progress: OnProgress
+) -> tuple[str, str] | None:
+    """Wait for the worker's end, asleep but for its messages; gives (status, reason) where we had to kill it."""
+    protocol = job.config.protocol
+    deadline = time.monotonic() + protocol.time_limit_s if protocol.time_limit_s else None
+    limit_bytes = protocol.memory_limit_gb * 1e9 if protocol.memory_limit_gb else None
+    pending = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(pipe, selectors.EVENT_READ)
+        while worker.poll() is None:
+            if selector.get_map() and selector.select(_TICK_SECONDS):
+                data = pipe.read(65536)
+                if not data:
+                    selector.unregister(pipe)
+                *lines, pending = (pending + data).split(b"\n")
+                for line in lines:
+                    on_progress(json.loads(line))
+            elif not selector.get_map():
+                time.sleep(_TICK_SECONDS / 10)
+            if deadline is not None and time.monotonic() > deadline:
+                _kill(worker)
+                return "timeout", f"not done after {protocol.time_limit_s:g} s (protocol.time_limit_s)"
+            if limit_bytes is not None and (used := _rss_bytes(worker.pid)) > limit_bytes:
+                _kill(worker)
+                return "out_of_memory", (
+                    f"used {used / 1e9:.2f} GB of host memory, the limit is {protocol.memory_limit_gb:g} GB "
+                    f"(protocol.memory_limit_gb)"
+                )
+    return None
+
+
+def _conclude(
+    job: PlannedJob, returncode: int | None, killed: tuple[str, str] | None, seconds: float
+) -> Result:
+    """The worker's own result where it finished one, else one that says how it died, with what was measured."""
+    result = read_result(job.result_path)
+    if killed is not None:
+        result.status, result.reason = killed
+    elif result.reason == UNFINISHED:
+        result.status, result.reason = "crashed", _cause_of_death(returncode, job.folder / "worker.log")
+    elif returncode != 0:
+        result.notes.append(f"after its result was complete, the worker ended with exit status {returncode}")
+    result.seconds = seconds
+    write_result(result, job.result_path)
+    return result
+
+
+def _cause_of_death(returncode: int | None, log: Path) -> str:
+    if returncode is not None and returncode < 0:
+        name = signal.Signals(-returncode).name
+        hint = ", by the kernel if the machine's memory ran out" if name == "SIGKILL" else ""
+        return f"the worker was killed by {name}{hint}; see {log.name}"
+    return f"the worker ended with exit status {returncode} before its result was complete; {_last_line(log)}"
+
+
+def _last_line(log: Path) -> str:
+    with open(log, "rb") as file:
+        file.seek(max(0, log.stat().st_size - 4096))
+        lines = [line for line in file.read().decode(errors="replace").splitlines() if line.strip()]
+    return f"its last words: {lines[-1].strip()[:300]}" if lines else f"{log.name} is empty"
+
+
+def _rss_bytes(pid: int) -> int:
+    """Resident memory of the worker and its children; 0 when it has just ended."""
+    try:
+        process = psutil.Process(pid)
+        family = [process, *process.children(recursive=True)]
+        return sum(member.memory_info().rss for member in family)
+    except psutil.Error:
+        return 0
+
+
+def _stop_gently(worker: subprocess.Popen[bytes]) -> None:
+    if worker.poll() is None:
+        worker.send_signal(signal.SIGINT)
+        try:
+            worker.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            pass
+
+
+def _kill(worker: subprocess.Popen[bytes]) -> None:
+    try:
+        os.killpg(worker.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    worker.wait()

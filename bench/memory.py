@@ -1,0 +1,127 @@
+"""The memory pass: five figures, each what its name says, in a pass that times nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.config import BenchConfig
+from bench.dataset import CocoDataset, ImageRecord, read_image
+from bench.predictor import Predictor
+from bench.result import MemoryResult
+
+_IMAGES = 10
+
+
+class DeviceMemory:
+    """What NVML says of the cards' memory. Made before torch creates its context, so that the context counts.
+
+    Everything is None where there is no NVML; nothing raises.
+    """
+
+    def __init__(self) -> None:
+        self._used_before: dict[str, int] = {}
+        with contextlib.suppress(Exception):
+            import pynvml
+
+            pynvml.nvmlInit()
+            for i in range(pynvml.nvmlDeviceGetCount()):
+                handle = pynvml.nvmlDeviceGetHandleByIndex(i)
+                self._used_before[_uuid(pynvml, handle)] = pynvml.nvmlDeviceGetMemoryInfo(handle).used
+
+    def of_process(self, device: torch.device) -> tuple[int, str] | tuple[None, None]:
+        """Bytes that this process holds on the card, and how that was read.
+
+        ``nvml_process`` where NVML lists the process; in a container it does not see our pid, so the growth of the
+        whole card since before the context was made stands for it: ``device_difference``.
+        """
+        try:
+            import pynvml
+
+            uuid = f"GPU-{torch.cuda.get_device_properties(device).uuid}"
+            handle = pynvml.nvmlDeviceGetHandleByUUID(uuid)
+            for process in pynvml.nvmlDeviceGetComputeRunningProcesses(handle):
+                if process.pid == os.getpid() and process.usedGpuMemory:
+                    return process.usedGpuMemory, "nvml_process"
+            used = pynvml.nvmlDeviceGetMemoryInfo(handle).used
+            return used - self._used_before[uuid], "device_difference"
+        except Exception:  # NVML absent, refusing, or without this card: the figure stays empty
+            return None, None
+
+
+def measure(
+    predictor: Predictor,
+    dataset: CocoDataset,
+    config: BenchConfig,
+    device: torch.device,
+    context: Callable[[], contextlib.AbstractContextManager[Any]],
+    device_memory: DeviceMemory,
+    progress: Callable[[str, float, float, int], None],
+) -> MemoryResult:
+    """Peaks over a few batches that contain the largest image of the dataset.
+
+    The peaks are of inference with the weights loaded, not of building the model.
+    """
+    module = predictor.module
+    cuda = device.type == "cuda"
+    host_source = _reset_host_peak()
+    if cuda:
+        torch.cuda.reset_peak_memory_stats(device)
+    records = _largest_first(dataset.images)
+    count = max(1, -(-min(_IMAGES, len(records)) // config.batch_size))
+    with torch.inference_mode(), context():
+        for i in range(count):
+            chosen = [records[(i * config.batch_size + j) % len(records)] for j in range(config.batch_size)]
+            images = [read_image(record) for record in chosen]
+            predictor.postprocess(predictor.forward(predictor.preprocess(images)))
+            progress("memory", i + 1, count, config.batch_size)
+    process_bytes, device_source = device_memory.of_process(device) if cuda else (None, None)
+    return MemoryResult(
+        parameters_bytes=sum(_bytes(p) for p in module.parameters()) if module is not None else 0,
+        buffers_bytes=sum(_bytes(b) for b in module.buffers()) if module is not None else 0,
+        peak_allocated_bytes=torch.cuda.max_memory_allocated(device) if cuda else None,
+        peak_reserved_bytes=torch.cuda.max_memory_reserved(device) if cuda else None,
+        process_device_bytes=process_bytes,
+        device_source=device_source,
+        host_rss_bytes=_host_peak_bytes(),
+        host_rss_source=host_source,
+    )
+
+
+def _largest_first(records: tuple[ImageRecord, ...]) -> list[ImageRecord]:
+    return sorted(records, key=lambda record: record.height * record.width, reverse=True)
+
+
+def _bytes(tensor: torch.Tensor) -> int:
+    return tensor.numel() * tensor.element_size()
+
+
+def _uuid(pynvml: Any, handle: Any) -> str:
+    uuid = pynvml.nvmlDeviceGetUUID(handle)
+    return uuid.decode() if isinstance(uuid, bytes) else str(uuid)
+
+
+def _reset_host_peak() -> str:
+    """Let the kernel start its count of peak memory anew; says which peak can be read afterwards."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+        return "resettable_peak"
+    except OSError:
+        return "process_peak"
+
+
+def _host_peak_bytes() -> int:
+    """Peak resident memory of this process, in bytes."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
