@@ -11,18 +11,21 @@ process of its own. Exit status: 0 all rows ok or skipped, 1 a row failed, 2 wro
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
+from rich.console import Console
 
 from bench.compose import Job, as_user_error, to_config
 from bench.errors import UserError
-from bench.study import run_study
+from bench.study import INTERRUPTED_EXIT, output_folder, run_study
 
 ROOT = Path(__file__).resolve().parent
 
@@ -33,11 +36,11 @@ def compose(overrides: Sequence[str]) -> list[Job]:
     Raises:
         UserError: an unknown key, option or value, with the nearest valid name.
     """
-    jobs: list[Job] = []
+    composed: list[tuple[DictConfig, dict[str, str]]] = []
 
     def collect(cfg: DictConfig) -> None:
         choices = dict(HydraConfig.get().runtime.choices)
-        jobs.append(to_config(cfg, {k: v for k, v in choices.items() if v and not k.startswith("hydra/")}))
+        composed.append((cfg, {k: v for k, v in choices.items() if v and not k.startswith("hydra/")}))
 
     argv = sys.argv
     # Hydra prints its own errors and exits, unless told to let them pass; we want one line of our own.
@@ -46,23 +49,45 @@ def compose(overrides: Sequence[str]) -> list[Job]:
         sys.argv = [argv[0], *overrides, f"hydra.sweep.dir={sweep_folder}"]
         try:
             hydra.main(version_base="1.3", config_path=str(ROOT / "configs"), config_name="config")(collect)()
-        except UserError:
-            raise
         except Exception as error:
             raise as_user_error(error, ROOT / "configs") from error
         finally:
             sys.argv = argv
-    return jobs
+    return [to_config(cfg, choices) for cfg, choices in composed]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; gives the exit status."""
+    console = Console()
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         jobs = compose(sys.argv[1:] if arguments is None else arguments)
-        return run_study(jobs) if jobs else 0
+        if not jobs:
+            return 0
+        out = output_folder(jobs)
+        status, results = run_study(jobs, out, console)
+        if results:
+            report(results, out, console)
+        return status
     except UserError as error:
         print(f"maskbench: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return INTERRUPTED_EXIT
+
+
+def report(results: Sequence[Path], out: Path, console: Console) -> None:
+    """Write the report of these results into ``out`` and show its table."""
+    import reports
+
+    page = reports.build(results, out)
+    console.print(reports.terminal_table(results))
+    console.print(f"report: {page}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _interrupt(*_: object) -> NoReturn:
+    """A CI system cancels with SIGTERM: treated as Ctrl-C, so that what was measured is reported."""
+    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -22,11 +22,14 @@ DETECTIONS = ("thresholded", "saturated")
 class ZooConfig:
     """Where the library publishes the trained weights.
 
-    ``sha256`` may be the first digits only, as the zoos spell it into their file names.
+    ``sha256`` may be the first digits only, as the zoos spell it into their file names. ``lookup`` is a function
+    ("module:function") that knows a library's whole zoo: ``model.config`` -> (family, weights' URL, published mask AP,
+    its source, backbone).
     """
 
     url: str | None = None
     sha256: str | None = None
+    lookup: str | None = None
 
 
 @dataclass
@@ -42,11 +45,11 @@ class PublishedConfig:
 class ModelConfig:
     """One model of one library (group ``model/``).
 
-    ``name`` is the option's own name and is filled in by the command. ``weights`` is ``random``, ``zoo`` or a
-    path. ``classes`` names the model's labels in order when neither the checkpoint nor the library does.
-    ``score_threshold`` null means the library's own. ``config`` is the name inside a library's zoo, for
-    ``mmdet_zoo`` and ``detectron2_zoo``. ``options`` go to the predictor's constructor as keywords.
-    ``python`` is another interpreter to run the worker with.
+    ``name`` is the option's own name and is filled in by the command. ``weights`` is ``random``, ``zoo``, ``own`` (the
+    class brings its own, as a replayed results file does) or a path. ``classes`` names the model's labels in order
+    when neither the checkpoint nor the library does. ``score_threshold`` null means the library's own. ``config`` is
+    the name inside a library's zoo, for ``mmdet_zoo`` and ``detectron2_zoo``. ``options`` go to the predictor's
+    constructor as keywords. ``python`` is another interpreter to run the worker with.
     """
 
     name: str = ""

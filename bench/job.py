@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -118,6 +119,12 @@ def run_job(job: PlannedJob, on_progress: OnProgress) -> Result:
     return _conclude(job, worker.returncode, killed, time.monotonic() - began)
 
 
+def worker_environment() -> dict[str, str]:
+    """The environment in which a worker, in whatever interpreter, finds maskbench and the user's own package."""
+    path = [str(ROOT), os.getcwd(), os.environ.get("PYTHONPATH")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path)), "PYTHONUNBUFFERED": "1"}
+
+
 def _open_result(job: PlannedJob) -> None:
     """Put an unfinished result on disk, with the passes that an earlier run measured: whatever dies, a row is left."""
     result = new_result(job, "failed", UNFINISHED)
@@ -132,11 +139,6 @@ def _open_result(job: PlannedJob) -> None:
 
 def _start(job: PlannedJob) -> tuple[subprocess.Popen[bytes], int]:
     read_end, write_end = os.pipe()
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.getcwd(), os.environ.get("PYTHONPATH")])),
-        "PYTHONUNBUFFERED": "1",
-    }
     command = [job.config.model.python or sys.executable, "-m", "bench.worker", str(job.folder), str(write_end)]
     with open(job.folder / "worker.log", "ab") as log:
         worker = subprocess.Popen(
@@ -144,7 +146,7 @@ def _start(job: PlannedJob) -> tuple[subprocess.Popen[bytes], int]:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env=environment,
+            env=worker_environment(),
             pass_fds=(write_end,),
             start_new_session=True,  # so that Ctrl-C reaches us alone, and a kill reaches its children too
         )
@@ -184,9 +186,7 @@ def _attend(
     return None
 
 
-def _conclude(
-    job: PlannedJob, returncode: int | None, killed: tuple[str, str] | None, seconds: float
-) -> Result:
+def _conclude(job: PlannedJob, returncode: int | None, killed: tuple[str, str] | None, seconds: float) -> Result:
     """The worker's own result where it finished one, else one that says how it died, with what was measured."""
     result = read_result(job.result_path)
     if killed is not None:
@@ -228,15 +228,11 @@ def _rss_bytes(pid: int) -> int:
 def _stop_gently(worker: subprocess.Popen[bytes]) -> None:
     if worker.poll() is None:
         worker.send_signal(signal.SIGINT)
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             worker.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            pass
 
 
 def _kill(worker: subprocess.Popen[bytes]) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(worker.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     worker.wait()

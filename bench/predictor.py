@@ -46,9 +46,7 @@ class Instances:
         }
         for name, (tensor, dtype, shape) in expected.items():
             if tensor.dtype != dtype or tuple(tensor.shape) != shape:
-                raise ValueError(
-                    f"Instances.{name} is {tensor.dtype} {tuple(tensor.shape)}, must be {dtype} {shape}"
-                )
+                raise ValueError(f"Instances.{name} is {tensor.dtype} {tuple(tensor.shape)}, must be {dtype} {shape}")
         if n > max_detections:
             raise ValueError(f"{n} instances in one image, at most {max_detections} are allowed")
         if n == 0:

@@ -1,0 +1,20 @@
+# The two commands: `make bench` and `make test`. Each sets up what it needs first; a second call starts at once.
+#   VENV=DIR    where the environment lives (default .venv)
+#   ARGS="..."  further arguments of run_bench.py, or of pytest
+VENV ?= .venv
+
+.PHONY: bench test lint setup
+
+bench: setup
+	@$(VENV)/bin/python run_bench.py $(ARGS)
+
+test: setup
+	@$(VENV)/bin/python -m pytest $(ARGS)
+
+lint: setup
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+
+setup:
+	@./setup.sh $(VENV)

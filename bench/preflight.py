@@ -1,0 +1,169 @@
+"""Everything that can be wrong, looked at before any model runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench import dataset as datasets
+from bench.compose import Job
+from bench.config import BenchConfig, DatasetConfig, PublishedConfig, ZooConfig
+from bench.download import fetch, sha256_of
+from bench.errors import UserError
+from bench.job import ROOT, PlannedJob, job_name, worker_environment
+
+OnDownload = Callable[[str, int, "int | None"], None]
+
+
+def plan(jobs: Sequence[Job], out: Path, on_download: OnDownload) -> list[PlannedJob]:
+    """Check a study and give its jobs ready to run.
+
+    Generates the shapes, fetches the weights of the zoos, and asks every interpreter concerned whether it has the device
+    and can build the models that come with weights.
+
+    Raises:
+        UserError: the first thing found wrong.
+    """
+    _check_writable(out)
+    checked: dict[str, datasets.CocoDataset] = {}
+    planned = []
+    for job in jobs:
+        config = job.config
+        config.dataset = _check_dataset(config.dataset, checked)
+        if config.model.library == "replay":
+            _check_replay(config, checked[repr(config.dataset)])
+        skip_reason = _fill_from_zoo(config)
+        weights = None if skip_reason else _weights_file(config, on_download)
+        planned.append(
+            PlannedJob(
+                config=config,
+                choices=job.choices,
+                folder=out,
+                device=config.device,
+                weights_path=str(weights) if weights else None,
+                weights_sha256=sha256_of(weights) if weights else None,
+                skip_reason=skip_reason,
+            )
+        )
+    _ask_interpreters(planned)
+    for ready in planned:
+        ready.folder = out / "jobs" / job_name(ready.config, ready.device)
+    return planned
+
+
+def _check_writable(out: Path) -> None:
+    probe = out / f".writable-{os.getpid()}"
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UserError(f"out={out}: cannot be written ({error.strerror}); give a folder that can") from error
+
+
+def _check_dataset(config: DatasetConfig, checked: dict[str, datasets.CocoDataset]) -> DatasetConfig:
+    """The configuration with absolute paths (those of the generated files, for shapes), its files looked at once."""
+    if repr(config) in checked:
+        return config
+    loaded = datasets.load(config)
+    datasets.check_images(loaded)
+    images, annotations = datasets.paths(config)
+    resolved = dataclasses.replace(config, images=str(images.resolve()), annotations=str(annotations.resolve()))
+    checked[repr(config)] = checked[repr(resolved)] = loaded
+    return resolved
+
+
+def _check_replay(config: BenchConfig, dataset: datasets.CocoDataset) -> None:
+    from bench.results_file import read_results
+
+    path = Path(str(config.model.options.get("results")))
+    read_results(path, dataset)
+    config.model.options["results"] = str(path.resolve())
+
+
+def _fill_from_zoo(config: BenchConfig) -> str | None:
+    """Let the library's zoo tell where the weights of ``model.config`` are and what it publishes for them.
+
+    Gives the reason to skip the job where the library is not installed.
+    """
+    model = config.model
+    if model.zoo.lookup is None:
+        return None
+    if not model.config:
+        raise UserError("model.config is missing; give the name of a configuration of the library's zoo")
+    module_name, _, function = model.zoo.lookup.partition(":")
+    try:
+        entry = getattr(importlib.import_module(module_name), function)(model.config)
+    except ModuleNotFoundError as error:
+        if model.python is not None:  # the other environment will know; its row says what it published: nothing
+            return None
+        library = (error.name or model.library).partition(".")[0]
+        return f"{library} is not installed in {sys.executable}; see docs/install.md#{library}"
+    model.family, url, mask_ap, source, model.backbone = entry
+    model.zoo = ZooConfig(url=url, sha256=model.zoo.sha256, lookup=model.zoo.lookup)
+    model.published = PublishedConfig(mask_ap=mask_ap, source=source)
+    return None
+
+
+def _weights_file(config: BenchConfig, on_download: OnDownload) -> Path | None:
+    model = config.model
+    if model.weights in ("random", "own"):
+        return None
+    if model.weights == "zoo":
+        if not model.zoo.url:
+            raise UserError(
+                f"model.weights=zoo: {model.name} has no published weights (model.zoo.url); give a path or random"
+            )
+        return fetch(model.zoo.url, model.zoo.sha256, progress=lambda n, total: on_download(model.name, n, total))
+    path = Path(model.weights).expanduser()
+    if not path.is_file():
+        raise UserError(
+            f"model.weights={model.weights}: no such file; give random, zoo, own or the path of a checkpoint"
+        )
+    model.weights = str(path.resolve())
+    return path.resolve()
+
+
+def _ask_interpreters(planned: Sequence[PlannedJob]) -> None:
+    """One process for each interpreter and device: whether the device is there and each model can be built."""
+    groups: dict[tuple[str | None, str], list[PlannedJob]] = {}
+    for job in planned:
+        groups.setdefault((job.config.model.python, job.device), []).append(job)
+    for (python, device), jobs in groups.items():
+        answer = _ask(python, {"device": device, "jobs": [dataclasses.asdict(job) for job in jobs]})
+        if "error" in answer:
+            raise UserError(answer["error"])
+        for job, verdict in zip(jobs, answer["jobs"], strict=True):
+            job.device = answer["device"]
+            if "error" in verdict:
+                raise UserError(verdict["error"])
+            job.skip_reason = job.skip_reason or verdict.get("skip")
+
+
+def _ask(python: str | None, request: dict[str, Any]) -> dict[str, Any]:
+    command = [python or sys.executable, "-m", "bench.worker", "--check"]
+    try:
+        done = subprocess.run(
+            command,
+            input=json.dumps(request, default=str),
+            capture_output=True,
+            text=True,
+            env=worker_environment(),
+            check=False,
+        )
+    except OSError as error:
+        raise UserError(f"model.python={python}: cannot be started ({error.strerror}); give an interpreter") from error
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or ["no output"])[-1]
+        if python is not None:
+            raise UserError(f"model.python={python}: the worker does not start there: {last}")
+        raise RuntimeError(f"{' '.join(command)} in {ROOT}:\n{done.stderr}")
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer

@@ -1,0 +1,126 @@
+"""Running the jobs of a study one after the other, with a progress bar, whatever becomes of each."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from bench.compose import Job
+from bench.job import PlannedJob, passes_left, run_job
+from bench.preflight import plan
+from bench.result import Result, read_result
+
+INTERRUPTED_EXIT = 130
+
+
+def output_folder(jobs: Sequence[Job]) -> Path:
+    """Where the results go: ``out=``, or a folder of this moment's under ``runs/``."""
+    config = jobs[0].config
+    return Path(config.out or f"runs/{config.study or 'run'}-{datetime.now():%Y-%m-%d-%H%M%S}").expanduser()
+
+
+def run_study(jobs: Sequence[Job], out: Path, console: Console) -> tuple[int, list[Path]]:
+    """Check all jobs, run those whose results are not there yet, and give the exit status and the results' paths.
+
+    The status is 0 when every row is ok or skipped, 1 when one is not, 130 after Ctrl-C; whatever was
+    measured is on disk in each case.
+
+    Raises:
+        UserError: something is wrong with the study, found before any model ran.
+    """
+    with StudyProgress(console, len(jobs)) as progress:
+        planned = plan(jobs, out, progress.on_download)
+        results: list[Result] = []
+        status = 0
+        try:
+            for number, job in enumerate(planned, 1):
+                results.append(_run_or_reuse(job, number, len(planned), progress, console))
+        except KeyboardInterrupt:
+            console.print("interrupted; what was measured is kept, and the same command with the same out= goes on")
+            status = INTERRUPTED_EXIT
+    if status == 0 and any(result.status not in ("ok", "skipped") for result in results):
+        status = 1
+    return status, [job.result_path for job in planned if job.result_path.exists()]
+
+
+def _run_or_reuse(job: PlannedJob, number: int, total: int, progress: StudyProgress, console: Console) -> Result:
+    head = f"[{number}/{total}] {job.config.model.name} {job.device} {job.config.precision} b{job.config.batch_size}"
+    if job.skip_reason is None and not passes_left(job):
+        console.print(f"{head}: measured before", markup=False, highlight=False)
+        progress.next_job()
+        return read_result(job.result_path)
+    progress.begin(job.config.model.name)
+    result = run_job(job, progress.on_message)
+    progress.next_job()
+    outcome = result.status + (f": {result.reason}" if result.reason else "")
+    took = f" ({result.seconds:.0f} s)" if result.seconds is not None else ""
+    console.print(f"{head}: {outcome}{took}", markup=False, highlight=False, soft_wrap=True)
+    return result
+
+
+class StudyProgress:
+    """The bar on a terminal: current model and pass, images per second, time left. Silent elsewhere."""
+
+    def __init__(self, console: Console, jobs: int) -> None:
+        # Two redraws a second: the parent sleeps beside the measurement, it does not animate.
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TextColumn("{task.fields[rate]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=console,
+            refresh_per_second=2,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._study: TaskID = self._bar.add_task("checking", total=jobs, rate="")
+        self._jobs_done = 0
+        self._passes: list[str] = []
+        self._model = ""
+        self._began = 0.0
+        self._images = 0
+
+    def __enter__(self) -> StudyProgress:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._bar.stop()
+
+    def begin(self, model: str) -> None:
+        """A job starts."""
+        self._model, self._passes, self._images = model, [], 0
+        self._bar.update(self._study, description=f"{model}: loading", rate="")
+
+    def next_job(self) -> None:
+        """A job has ended."""
+        self._jobs_done += 1
+        self._bar.update(self._study, completed=self._jobs_done, rate="")
+
+    def on_message(self, message: dict[str, Any]) -> None:
+        """What a worker says of itself: {"pass", "done", "total", "images"}, images since the pass began."""
+        name = message["pass"]
+        if name not in self._passes:
+            self._passes.append(name)
+            self._began, self._images = time.monotonic(), 0
+        elapsed = time.monotonic() - self._began
+        rate = f"{message['images'] / elapsed:.1f} images/s" if message["images"] and elapsed > 0.5 else ""
+        # Loading, memory, speed, accuracy: a quarter of the job each is near enough for a bar.
+        within = (len(self._passes) - 1 + message["done"] / max(message["total"], 1e-9)) / 4
+        self._bar.update(
+            self._study, description=f"{self._model}: {name}", completed=self._jobs_done + min(within, 1.0), rate=rate
+        )
+
+    def on_download(self, model: str, received: int, total: int | None) -> None:
+        """Weights are being fetched."""
+        of = f" of {total / 1e6:.0f}" if total else ""
+        self._bar.update(self._study, description=f"{model}: fetching weights, {received / 1e6:.0f}{of} MB")

@@ -1,0 +1,220 @@
+"""Whole jobs through the command: what is measured, what is kept, and what becomes of a worker that dies."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.result import Result, read_result
+
+ROOT = Path(__file__).resolve().parents[2]
+QUICK = ["protocol.min_images=4", "protocol.min_seconds=0", "protocol.warmup_batches=1"]
+BLOBS = ["model=custom", "model._target_=toy_models.Blobs"]
+DIES = ["model=custom", "model._target_=toy_models.Dies"]
+
+
+def results_in(out: Path) -> list[Result]:
+    return [read_result(path) for path in sorted(out.glob("jobs/*/result.json"))]
+
+
+def test_a_whole_job(run_command: Any, bright_squares: list[str], tmp_path: Path) -> None:
+    done = run_command(*BLOBS, *bright_squares, *QUICK, f"out={tmp_path}", "+model.options.delay_ms=20")
+    assert done.returncode == 0, done.stderr
+    [result] = results_in(tmp_path)
+    assert (result.status, result.reason) == ("ok", None)
+    assert result.speed is not None
+    assert result.memory is not None
+    assert result.accuracy is not None
+    # The rectangles are found exactly, so every figure that COCO defines on them is 1; none is small or large.
+    assert result.accuracy.figures is not None
+    assert result.accuracy.figures["mask_ap"] == pytest.approx(1.0, abs=1e-12)
+    assert result.accuracy.figures["mask_ap_medium"] == pytest.approx(1.0, abs=1e-12)
+    assert result.accuracy.figures["mask_ap_small"] is None
+    assert result.accuracy.per_class == {"rectangle": pytest.approx(1.0, abs=1e-12)}
+    assert (result.accuracy.images_evaluated, result.accuracy.images_in_dataset) == (4, 4)
+    # The model sleeps 20 ms in forward and nowhere else.
+    speed = result.speed
+    assert len(speed.model.latency_ms) >= 4
+    for timing in (speed.model, speed.end_to_end, speed.network):
+        assert min(timing.latency_ms) >= 20
+        assert timing.clock == "perf_counter"
+    assert sorted(speed.postprocess.latency_ms)[0] < 20
+    assert set(speed.detections_per_image) == {1}
+    assert [60, 80] in speed.image_sizes
+    assert result.memory.parameters_bytes == (10 * 10 + 10) * 4
+    assert result.memory.peak_allocated_bytes is None
+    assert result.memory.host_rss_bytes is not None
+    predictions = json.loads(next(tmp_path.glob("jobs/*/predictions.json")).read_text())
+    assert len(predictions) == 4
+    assert set(predictions[0]) == {"image_id", "category_id", "segmentation", "score"}
+    assert {p["category_id"] for p in predictions} == {7}
+    for name in ("md", "csv", "tex", "html", "json"):
+        assert (tmp_path / f"comparison.{name}").stat().st_size > 0
+
+
+def test_random_weights_have_no_ap(run_command: Any, bright_squares: list[str], tmp_path: Path) -> None:
+    done = run_command(*BLOBS, "model.weights=random", *bright_squares, "passes=[accuracy]", f"out={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    [result] = results_in(tmp_path)
+    assert result.accuracy is not None
+    assert result.accuracy.figures is None
+    assert result.accuracy.figures_absent == "weights: random"
+
+
+def test_every_death_is_a_row(run_command: Any, bright_squares: list[str], tmp_path: Path) -> None:
+    expected = {
+        "sigkill": ("crashed", "SIGKILL"),
+        "segfault": ("crashed", "SIGSEGV"),
+        "exit": ("crashed", "exit status 0"),
+        "raise": ("failed", "ValueError: the layer has the wrong size"),
+        "torch_oom": ("out_of_memory", "memory"),
+    }
+    done = run_command(*DIES, f"+model.options.how={','.join(expected)}", *bright_squares, *QUICK, f"out={tmp_path}")
+    assert done.returncode == 1, done.stderr
+    found = {r.config["model"]["options"]["how"]: (r.status, r.reason) for r in results_in(tmp_path)}
+    assert set(found) == set(expected)
+    for how, (status, words) in expected.items():
+        assert found[how][0] == status
+        assert words in (found[how][1] or "")
+    table = (tmp_path / "comparison.csv").read_text()
+    assert "SIGKILL" in table
+
+
+def test_limits_of_time_and_memory(run_command: Any, bright_squares: list[str], tmp_path: Path) -> None:
+    limits = ["protocol.time_limit_s=12", "protocol.memory_limit_gb=1.5"]
+    done = run_command(*DIES, "+model.options.how=hang,hoard", *limits, *bright_squares, *QUICK, f"out={tmp_path}")
+    assert done.returncode == 1, done.stderr
+    found = {r.config["model"]["options"]["how"]: r for r in results_in(tmp_path)}
+    assert found["hang"].status == "timeout"
+    assert "12 s (protocol.time_limit_s)" in (found["hang"].reason or "")
+    assert found["hoard"].status == "out_of_memory"
+    assert "the limit is 1.5 GB (protocol.memory_limit_gb)" in (found["hoard"].reason or "")
+
+
+def test_the_same_command_runs_only_what_is_missing(
+    run_command: Any, bright_squares: list[str], tmp_path: Path
+) -> None:
+    command = [*BLOBS, *bright_squares, *QUICK, f"out={tmp_path}"]
+    assert run_command(*command, "passes=[speed]").returncode == 0
+    [first] = results_in(tmp_path)
+    assert first.accuracy is None
+    assert run_command(*command, "passes=[speed,accuracy]").returncode == 0
+    [second] = results_in(tmp_path)
+    assert second.accuracy is not None
+    assert second.speed == first.speed
+    began = time.monotonic()
+    third = run_command(*command, "passes=[speed,accuracy]")
+    assert "measured before" in third.stdout
+    assert third.returncode == 0
+    assert results_in(tmp_path) == [second], f"after {time.monotonic() - began:.1f} s"
+
+
+def test_what_was_measured_survives_the_death_and_is_not_measured_again(
+    run_command: Any, bright_squares: list[str], tmp_path: Path
+) -> None:
+    # The memory pass takes four batches; the fifth, in the speed pass, kills the worker.
+    command = [*DIES, "+model.options.how=sigkill", "+model.options.after=5", *bright_squares, *QUICK]
+    assert run_command(*command, f"out={tmp_path}").returncode == 1
+    [first] = results_in(tmp_path)
+    assert first.status == "crashed"
+    assert first.memory is not None
+    assert first.speed is None
+    assert run_command(*command, f"out={tmp_path}").returncode == 1
+    [second] = results_in(tmp_path)
+    assert second.memory == first.memory
+
+
+def _start(environment: dict[str, str], out: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / "run_bench.py"), f"out={out}", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        cwd=out.parent,
+    )
+
+
+def _wait_for(condition: Any, seconds: float = 60) -> Any:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := condition():
+            return found
+        time.sleep(0.1)
+    raise AssertionError("it did not come in time")
+
+
+def _measured(out: Path, name: str) -> bool:
+    return any(getattr(result, name) is not None for result in results_in(out))
+
+
+def test_ctrl_c_leaves_what_was_measured_and_a_report(
+    environment: dict[str, str], bright_squares: list[str], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    slow = ["+model.options.delay_ms=300", "protocol.min_images=1000", "protocol.max_seconds=100"]
+    command = _start(environment, out, *BLOBS, *bright_squares, *slow)
+    _wait_for(lambda: _measured(out, "memory"))
+    command.send_signal(signal.SIGINT)
+    output, errors = command.communicate(timeout=60)
+    assert command.returncode == 130, errors
+    [result] = results_in(out)
+    assert (result.status, result.reason) == ("failed", "interrupted")
+    assert result.memory is not None
+    assert (out / "comparison.html").exists()
+    assert "interrupted" in output
+
+
+def test_a_worker_killed_from_outside_leaves_the_other_rows_ok(
+    environment: dict[str, str], bright_squares: list[str], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    delays = ["+model.options.delay_ms=1,500,2", *QUICK]
+    command = _start(environment, out, *BLOBS, *bright_squares, *delays)
+
+    def slow_worker() -> int | None:
+        for path in out.glob("jobs/*/job.json"):
+            if json.loads(path.read_text())["config"]["model"]["options"]["delay_ms"] == 500:
+                found = subprocess.run(["pgrep", "-f", str(path.parent)], capture_output=True, text=True, check=False)
+                return int(found.stdout.split()[0]) if found.stdout else None
+        return None
+
+    pid = _wait_for(slow_worker)
+    time.sleep(4)
+    os.kill(pid, signal.SIGKILL)
+    command.communicate(timeout=120)
+    assert command.returncode == 1
+    statuses = {r.config["model"]["options"]["delay_ms"]: r.status for r in results_in(out)}
+    assert statuses == {1: "ok", 500: "crashed", 2: "ok"}
+
+
+def test_another_interpreter(run_command: Any, bright_squares: list[str], tmp_path: Path) -> None:
+    done = run_command(*BLOBS, f"model.python={sys.executable}", "passes=[memory]", *bright_squares, f"out={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    assert results_in(tmp_path)[0].status == "ok"
+
+
+def test_an_absent_library_is_a_skipped_row(run_command: Any, bright_squares: list[str], tmp_path: Path) -> None:
+    target = "model._target_=toy_models.NeedsAbsentLibrary,toy_models.Blobs"
+    done = run_command("model=custom", target, "passes=[memory]", *bright_squares, f"out={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    found = {r.config["model"]["_target_"]: r for r in results_in(tmp_path)}
+    assert found["toy_models.Blobs"].status == "ok"
+    skipped = found["toy_models.NeedsAbsentLibrary"]
+    assert skipped.status == "skipped"
+    assert "a_library_that_nobody_has is not installed" in (skipped.reason or "")
+
+
+def test_a_broken_promise_is_a_failed_row(run_command: Any, bright_squares: list[str], tmp_path: Path) -> None:
+    target = "model._target_=toy_models.BreaksThePromise"
+    done = run_command("model=custom", target, "passes=[accuracy]", *bright_squares, f"out={tmp_path}")
+    assert done.returncode == 1
+    assert "Instances.masks is" in (results_in(tmp_path)[0].reason or "")

@@ -1,0 +1,86 @@
+"""What tests of every room share: a small COCO set, the command as a user calls it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[1]
+TOYS = ROOT / "tests" / "toys"
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    sys.path.insert(0, str(TOYS))
+    config.addinivalue_line("markers", "gpu: needs a CUDA device")
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment of a command: the toy models importable, caches out of the home folder."""
+    cache = tmp_path_factory.mktemp("cache")
+    return {**os.environ, "PYTHONPATH": str(TOYS), "MASKBENCH_CACHE": str(cache), "COLUMNS": "140"}
+
+
+@pytest.fixture(scope="session")
+def run_command(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Command:
+    """Calls ``run_bench.py`` (or another module) in an empty folder, as a user would."""
+    folder = tmp_path_factory.mktemp("cwd")
+
+    def run(*arguments: str, module: str | None = None, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+        start: Sequence[str] = ["-m", module] if module else [str(ROOT / "run_bench.py")]
+        return subprocess.run(
+            [sys.executable, *start, *arguments],
+            capture_output=True,
+            text=True,
+            env=environment,
+            cwd=folder,
+            timeout=timeout,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def bright_squares(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """A COCO set of four images, each dark with one bright rectangle: what the toy model Blobs finds exactly.
+
+    Gives the arguments that name it.
+    """
+    folder = tmp_path_factory.mktemp("bright")
+    (folder / "images").mkdir()
+    images, annotations = [], []
+    for i, (height, width) in enumerate([(60, 80), (80, 60), (50, 50), (64, 96)], start=1):
+        pixels = np.zeros((height, width, 3), np.uint8)
+        pixels[10:40, 5:45] = 200
+        Image.fromarray(pixels).save(folder / "images" / f"{i}.png")
+        images.append({"id": i, "file_name": f"{i}.png", "height": height, "width": width})
+        annotations.append(
+            {
+                "id": i,
+                "image_id": i,
+                "category_id": 7,
+                "iscrowd": 0,
+                "area": 30 * 40,
+                "bbox": [5, 10, 40, 30],
+                "segmentation": [[5, 10, 45, 10, 45, 40, 5, 40]],
+            }
+        )
+    coco = {"images": images, "annotations": annotations, "categories": [{"id": 7, "name": "rectangle"}]}
+    (folder / "annotations.json").write_text(json.dumps(coco))
+    return [
+        "dataset=coco",
+        f"dataset.images={folder / 'images'}",
+        f"dataset.annotations={folder / 'annotations.json'}",
+        "device=cpu",
+    ]

@@ -1,0 +1,122 @@
+"""Models of a user's own package, small enough that everything around a model can be tested with them."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from bench.predictor import Instances, Predictor, ReplayPredictor, Settings
+
+
+class Blobs(Predictor):
+    """Finds one instance: the pixels brighter than the image's mean."""
+
+    def __init__(self, settings: Settings, delay_ms: float = 0.0) -> None:
+        self.classes = settings.classes or ("thing",)
+        self.device = settings.device
+        self.module = torch.nn.Linear(10, 10)
+        self.delay_ms = delay_ms
+
+    def preprocess(self, images: Sequence[np.ndarray]) -> list[torch.Tensor]:
+        return [torch.from_numpy(image).float().mean(dim=-1) for image in images]
+
+    def forward(self, batch: list[torch.Tensor]) -> list[torch.Tensor]:
+        if self.delay_ms:
+            time.sleep(self.delay_ms / 1000)
+        return [image.to(self.device) for image in batch]
+
+    def postprocess(self, raw: list[torch.Tensor]) -> list[Instances]:
+        return [self._instances(image) for image in raw]
+
+    def input_size(self, batch: list[torch.Tensor]) -> tuple[int, int]:
+        return max(i.shape[0] for i in batch), max(i.shape[1] for i in batch)
+
+    def _instances(self, image: torch.Tensor) -> Instances:
+        mask = image > image.mean()
+        height, width = image.shape
+        return Instances(
+            masks=mask[None],
+            boxes=torch.tensor([[0.0, 0.0, width, height]]),
+            scores=torch.tensor([0.9]),
+            labels=torch.tensor([0]),
+        )
+
+
+class Dies(Blobs):
+    """Dies in the given way when it sees its ``after``-th batch."""
+
+    def __init__(self, settings: Settings, how: str, after: int = 3) -> None:
+        super().__init__(settings)
+        self.how = how
+        self.left = after
+
+    def forward(self, batch: list[torch.Tensor]) -> list[torch.Tensor]:
+        self.left -= 1
+        if self.left == 0:
+            getattr(self, f"_{self.how}")()
+        return super().forward(batch)
+
+    def _sigkill(self) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def _segfault(self) -> None:
+        ctypes.string_at(0)
+
+    def _exit(self) -> None:
+        os._exit(0)
+
+    def _hang(self) -> None:
+        time.sleep(600)
+
+    def _raise(self) -> None:
+        raise ValueError("the layer has the wrong size")
+
+    def _torch_oom(self) -> None:
+        torch.empty(1 << 60, dtype=torch.uint8)
+
+    def _hoard(self) -> None:
+        kept: list[Any] = []
+        while True:
+            kept.append(np.ones(25_000_000))
+            time.sleep(0.02)
+
+
+class NeedsAbsentLibrary(Blobs):
+    """Its library is not installed."""
+
+    def __init__(self, settings: Settings) -> None:
+        import a_library_that_nobody_has  # noqa: F401
+
+
+class BreaksThePromise(Blobs):
+    """Gives masks of half the image's size."""
+
+    def postprocess(self, raw: list[torch.Tensor]) -> list[Instances]:
+        found = super().postprocess(raw)
+        for instances in found:
+            instances.masks = instances.masks[:, ::2, ::2]
+        return found
+
+
+class NotAPredictor:
+    """Takes the settings, and is nothing that can be measured."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+
+class Echo(ReplayPredictor):
+    """A replay of nothing: no detections at all."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.classes = settings.classes or ()
+
+    def results(self, image_id: int) -> list[dict[str, Any]]:
+        return []
