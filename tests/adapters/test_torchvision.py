@@ -1,0 +1,197 @@
+"""The torchvision adapter against ``model(images)``, torchvision's own inference, on the same weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from bench.errors import UserError
+from bench.predictor import Checkpoint, Instances, Settings, predict
+
+pytest.importorskip("torchvision", reason="torchvision is not installed")
+
+from torchvision.models import WeightsEnum
+from torchvision.models.detection import (
+    MaskRCNN,
+    MaskRCNN_ResNet50_FPN_Weights,
+    maskrcnn_resnet50_fpn,
+    maskrcnn_resnet50_fpn_v2,
+)
+
+from adapters.torchvision import TorchvisionPredictor
+
+PHOTOGRAPHS = Path(__file__).resolve().parents[2] / ".." / "shared" / "data" / "coco_val_cc" / "images"
+CLASSES = tuple(f"class {label}" for label in range(80))
+CPU = torch.device("cpu")
+THRESHOLD = 0.1
+SMALL = {"min_size": 192, "max_size": 256}
+DEMO = {"builder": "demo", "min_size": 256, "max_size": 320}
+
+
+@pytest.fixture(scope="module")
+def photographs() -> list[np.ndarray]:
+    """Two photographs of different sizes, one of them upright."""
+    if not PHOTOGRAPHS.is_dir():
+        pytest.skip(f"the photographs are not at {PHOTOGRAPHS}")
+    images = [np.array(Image.open(path).convert("RGB")) for path in sorted(PHOTOGRAPHS.glob("*.jpg"))]
+    upright = next(image for image in images if image.shape[0] > image.shape[1])
+    lying = next(image for image in images if image.shape[0] < image.shape[1])
+    return [lying, upright]
+
+
+def spread(module: MaskRCNN, image: np.ndarray) -> None:
+    """Scale the last layers of untrained heads to outputs of the deviation that trained ones have.
+
+    Otherwise all scores lie within 1e-4 of each other (demo), or so far apart that rounding decides (full size).
+    """
+    rpn, heads = module.rpn.head, module.roi_heads
+    deviations = {rpn.cls_logits: 2, rpn.bbox_pred: 0.5, heads.box_predictor.cls_score: 3}
+    deviations |= {heads.box_predictor.bbox_pred: 1, heads.mask_predictor.mask_fcn_logits: 3}
+    for layer, deviation in deviations.items():
+        outputs: list[torch.Tensor] = []
+        hook = layer.register_forward_hook(lambda layer, inputs, output, seen=outputs: seen.append(output.flatten()))
+        with torch.no_grad():
+            library_says(module, [image])
+            layer.weight.mul_(deviation / torch.cat(outputs).std())
+        hook.remove()
+
+
+def seeded(score_threshold: float | None = THRESHOLD, **options: object) -> TorchvisionPredictor:
+    torch.manual_seed(0)
+    settings = Settings(CPU, classes=CLASSES, score_threshold=score_threshold)
+    return TorchvisionPredictor(settings, **options)
+
+
+def library_says(model: MaskRCNN, images: list[np.ndarray]) -> list[dict[str, torch.Tensor]]:
+    with torch.inference_mode():
+        return model.eval()([torch.from_numpy(image).permute(2, 0, 1) / 255 for image in images])
+
+
+def assert_same(ours: Instances, theirs: dict[str, torch.Tensor]) -> None:
+    assert len(ours) == len(theirs["scores"]) > 0
+    torch.testing.assert_close(ours.scores, theirs["scores"], rtol=0, atol=1e-4)
+    assert ours.labels.tolist() == (theirs["labels"] - 1).tolist()
+    torch.testing.assert_close(ours.boxes, theirs["boxes"], rtol=0, atol=0.1)
+    masks = theirs["masks"][:, 0] > 0.5
+    assert masks.any()
+    union = (ours.masks | masks).sum((1, 2))
+    iou = torch.where(union > 0, (ours.masks & masks).sum((1, 2)) / union.clamp(min=1), 1.0)
+    assert iou.min() > 0.99
+
+
+@pytest.mark.parametrize("builder", [maskrcnn_resnet50_fpn, maskrcnn_resnet50_fpn_v2])
+def test_full_size_equals_the_library(builder, photographs) -> None:
+    predictor = seeded(builder=builder.__name__, **SMALL)
+    spread(predictor.module, photographs[0])
+    model = builder(weights=None, weights_backbone=None, num_classes=81, box_score_thresh=THRESHOLD, **SMALL)
+    model.load_state_dict(predictor.module.state_dict())
+    image = photographs[0]
+    (ours,) = predict(predictor, [image])
+    ours.validate(*image.shape[:2], num_classes=80, max_detections=100)
+    assert_same(ours, library_says(model, [image])[0])
+
+
+def test_demo_batch_of_two_sizes_equals_the_library(photographs) -> None:
+    predictor = seeded(**DEMO)
+    spread(predictor.module, photographs[0])
+    batch = predictor.preprocess(photographs)
+    assert predictor.input_size(batch) == (320, 320)
+    assert predictor.input_size(predictor.preprocess(photographs[:1])) == (256, 320)
+    theirs = library_says(predictor.module, photographs)
+    for ours, image, reference in zip(predict(predictor, photographs), photographs, theirs, strict=True):
+        ours.validate(*image.shape[:2], num_classes=80, max_detections=100)
+        assert_same(ours, reference)
+
+
+def test_published_weights_are_read_as_the_library_reads_them(photographs, monkeypatch) -> None:
+    """The library's own ``weights=COCO_V1`` path: frozen BatchNorm with eps 0, 91 outputs, gaps among the labels."""
+    torch.manual_seed(0)
+    trained = maskrcnn_resnet50_fpn(weights=None, weights_backbone=None, **SMALL)
+    spread(trained, photographs[0])
+    for norm in trained.modules():
+        if isinstance(norm, torch.nn.BatchNorm2d):
+            # At a variance of 1e-5, an eps of 1e-5 would shrink every feature by 0.71.
+            torch.nn.init.constant_(norm.running_var, 1e-5)
+            torch.nn.init.constant_(norm.weight, 1e-5**0.5)
+    # So that some instance falls on "street sign", output 12, which is no class of COCO's 80.
+    trained.roi_heads.box_predictor.cls_score.bias.data[12] += 3
+    state = {k: v for k, v in trained.state_dict().items() if not k.endswith("num_batches_tracked")}
+    monkeypatch.setattr(WeightsEnum, "get_state_dict", lambda self, *args, **kwargs: dict(state))
+    weights = MaskRCNN_ResNet50_FPN_Weights.COCO_V1
+    model = maskrcnn_resnet50_fpn(weights=weights, box_score_thresh=THRESHOLD, **SMALL)
+    image = photographs[0]
+    theirs = library_says(model, [image])[0]
+    names = [weights.meta["categories"][label] for label in theirs["labels"]]
+    kept = torch.tensor([name != "N/A" for name in names])
+    assert 0 < kept.sum() < len(kept)
+
+    settings = Settings(CPU, Checkpoint(state, "coco.pth"), score_threshold=THRESHOLD)
+    predictor = TorchvisionPredictor(settings, **SMALL)
+    assert len(predictor.classes) == 80
+    assert predictor.classes[:3] == ("person", "bicycle", "car")
+    (ours,) = predict(predictor, [image])
+    ours.validate(*image.shape[:2], num_classes=80, max_detections=100)
+    assert [predictor.classes[label] for label in ours.labels] == [name for name in names if name != "N/A"]
+    theirs = {name: values[kept] for name, values in theirs.items()}
+    assert_same(ours, theirs | {"labels": ours.labels + 1})
+
+
+def test_postprocess_can_be_repeated(photographs) -> None:
+    """The library's own postprocess rescales the boxes in its argument."""
+    predictor = seeded(**DEMO)
+    spread(predictor.module, photographs[0])
+    with torch.inference_mode():
+        raw = predictor.forward(predictor.preprocess(photographs[:1]))
+        first, second = predictor.postprocess(raw)[0], predictor.postprocess(raw)[0]
+    assert len(first) > 0
+    assert torch.equal(first.boxes, second.boxes)
+    assert torch.equal(first.masks, second.masks)
+
+
+def test_saturated_gives_100_instances(photographs) -> None:
+    predictor = seeded(score_threshold=0.0, **DEMO)
+    assert [len(found) for found in predict(predictor, photographs)] == [100, 100]
+
+
+def test_score_threshold_none_is_the_library_default() -> None:
+    predictor = seeded(score_threshold=None, **DEMO)
+    assert predictor.module.roi_heads.score_thresh == 0.05
+
+
+def test_demo_is_small() -> None:
+    assert sum(parameter.numel() for parameter in seeded(**DEMO).module.parameters()) < 3_000_000
+
+
+def test_nothing_found_gives_empty_instances(photographs) -> None:
+    (found,) = predict(seeded(score_threshold=0.99, **DEMO), photographs[:1])
+    assert len(found) == 0
+    found.validate(*photographs[0].shape[:2], num_classes=80, max_detections=100)
+
+
+def test_bfloat16_autocast_keeps_boxes_in_float32(photographs) -> None:
+    predictor = seeded(**DEMO)
+    spread(predictor.module, photographs[0])
+    (exact,) = predict(predictor, photographs[:1])
+    with torch.autocast("cpu", torch.bfloat16):
+        (rounded,) = predict(predictor, photographs[:1])
+    rounded.validate(*photographs[0].shape[:2], num_classes=80, max_detections=100)
+    assert len(exact) > 0
+    # A box decoded in bfloat16 has 8 bits: every coordinate would be unchanged by rounding to bfloat16.
+    assert not torch.equal(rounded.boxes, rounded.boxes.bfloat16().float())
+    nearest = (exact.boxes[0] - rounded.boxes).abs().amax(1).min()
+    assert nearest < 2
+
+
+def test_unknown_builder_names_the_nearest() -> None:
+    with pytest.raises(UserError, match=r"builder=maskrcnn_resnet50_fpn_v3.*did you mean maskrcnn_resnet50_fpn"):
+        seeded(builder="maskrcnn_resnet50_fpn_v3")
+
+
+def test_checkpoint_of_other_classes_is_refused() -> None:
+    state = seeded(**DEMO).module.state_dict()
+    with pytest.raises(UserError, match=r"demo\.pth.*of another shape"):
+        TorchvisionPredictor(Settings(CPU, Checkpoint(state, "demo.pth"), classes=("a", "b")), **DEMO)
