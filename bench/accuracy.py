@@ -34,6 +34,9 @@ class Evaluator(ABC):
     """COCO mask evaluation, fed image by image."""
 
     @abstractmethod
+    def __init__(self, dataset: CocoDataset) -> None: ...
+
+    @abstractmethod
     def update(self, image_id: int, results: Sequence[dict[str, Any]]) -> None:
         """Take the results of one image. Every image of the dataset must be given, also one without results."""
 
@@ -64,6 +67,7 @@ class HotcocoEvaluator(Evaluator):
         evaluation.accumulate()
         with contextlib.redirect_stdout(io.StringIO()):
             evaluation.summarize()
+        assert evaluation.eval is not None  # accumulate() has filled it
         return _named(evaluation.stats, evaluation.eval["precision"], self._categories)
 
 

@@ -106,7 +106,7 @@ def check(request: dict[str, Any]) -> dict[str, Any]:
 def _check_job(job: dict[str, Any]) -> dict[str, str]:
     config = from_dict(BenchConfig, job["config"])
     try:
-        if job["weights_path"] is None:
+        if config.model.weights == "random":  # nothing to load, hence nothing that could not fit
             locate(config.model._target_, config.model.library)
             return {}
         dataset = load(config.dataset)

@@ -25,8 +25,8 @@ OnDownload = Callable[[str, int, "int | None"], None]
 def plan(jobs: Sequence[Job], out: Path, on_download: OnDownload) -> list[PlannedJob]:
     """Check a study and give its jobs ready to run.
 
-    Generates the shapes, fetches the weights of the zoos, and asks every interpreter concerned whether it has the device
-    and can build the models that come with weights.
+    Generates the shapes, fetches the weights of the zoos, and asks every interpreter concerned whether it has the
+    device and can build the models that come with weights.
 
     Raises:
         UserError: the first thing found wrong.

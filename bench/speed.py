@@ -1,7 +1,7 @@
 """The timing pass: raw latencies of the boundaries and the stages, nothing summarised.
 
-``model`` and ``end_to_end`` are timed whole; ``preprocess``, ``network`` and ``postprocess`` in a loop of their own, with a
-synchronisation between them, so that splitting never slows the headline.
+``model`` and ``end_to_end`` are timed whole; ``preprocess``, ``network`` and ``postprocess`` in a loop of their own,
+with a synchronisation between them, so that splitting never slows the headline.
 """
 
 from __future__ import annotations
@@ -216,10 +216,15 @@ class MaskFunctionTimer(contextlib.AbstractContextManager["MaskFunctionTimer"]):
             *parents, attribute = path.split(".")
             owner = functools.reduce(getattr, parents, importlib.import_module(module_name))
             original = getattr(owner, attribute)
-            # The class's own dictionary keeps a staticmethod a staticmethod when it is put back.
-            kept = vars(owner).get(attribute, original)
-            setattr(owner, attribute, self._bracketed(original))
-            self._undo.callback(setattr, owner, attribute, kept)
+            timed = self._bracketed(original)
+            # getattr has unwrapped or bound a staticmethod or classmethod; its own form is in the class's dictionary.
+            kept = vars(owner).get(attribute)
+            unbound = isinstance(kept, (staticmethod, classmethod))
+            setattr(owner, attribute, staticmethod(timed) if unbound else timed)
+            if kept is None:
+                self._undo.callback(delattr, owner, attribute)
+            else:
+                self._undo.callback(setattr, owner, attribute, kept)
         return self
 
     def __exit__(self, *exc: object) -> None:

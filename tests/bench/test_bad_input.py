@@ -1,0 +1,172 @@
+"""Wrong input, as a user gives it: exit 2, one line that says what and where, before any model runs."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+TOY = ["model=custom", "model._target_=toy_models.Blobs"]
+DEMO = "model=demo_mask_rcnn_torchvision"
+
+
+def refused(done: Any, *words: str) -> None:
+    """The command was refused in one line that holds the words."""
+    assert done.returncode == 2, done.stdout + done.stderr
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("maskbench: ")
+    for word in words:
+        assert word in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["protocol.min_image=3"], ["protocol.min_image: no such key", "protocol.min_images"]),
+        (["+protocol.min_image=3"], ["protocol.min_image: no such key", "protocol.min_images"]),
+        (["+typo=1"], ["typo: no such key"]),
+        (["modle=custom"], ["modle", "did you mean model?"]),
+        (["model=mask_rcnn_r50_torchvison"], ["no such model", "mask_rcnn_r50_torchvision"]),
+        (["dataset=cocoa"], ["no such dataset", "coco"]),
+        (["study=demmo"], ["no such study", "demo"]),
+        ([*TOY, "batch_size=0"], ["batch_size=0: must be 1 or more"]),
+        ([*TOY, "batch_size=two"], ["batch_size", "'two'"]),
+        ([*TOY, "precision=fp15"], ["precision=fp15", "fp16"]),
+        ([*TOY, "passes=[sped]"], ["passes=sped", "speed"]),
+        ([*TOY, "passes=[]"], ["passes=[]"]),
+        ([*TOY, "device=gpu"], ["device=gpu", "cuda:0"]),
+        ([*TOY, "protocol.max_seconds=1"], ["protocol.max_seconds=1: must be 3 or more"]),
+        ([*TOY, "dataset.limit=0"], ["dataset.limit=0"]),
+        (["model=custom"], ["model._target_ is missing"]),
+        (["just words"], ["just words"]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_command_line(run_command: Any, arguments: list[str], words: list[str]) -> None:
+    refused(run_command(*arguments), *words)
+
+
+def test_a_mistyped_key_and_help_answer_within_a_second(run_command: Any) -> None:
+    def seconds(*arguments: str) -> float:
+        began = time.monotonic()
+        run_command(*arguments)
+        return time.monotonic() - began
+
+    # The best of three: the machine may be busy with something else.
+    assert min(seconds("--help") for _ in range(3)) < 1
+    assert min(seconds("protocol.min_image=3") for _ in range(3)) < 1
+
+
+def test_the_command_imports_no_torch(run_command: Any, environment: dict[str, str]) -> None:
+    import subprocess
+    import sys
+
+    root = Path(__file__).resolve().parents[2]
+    code = "import sys, run_bench; print('torch' in sys.modules, 'pandas' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=True)
+    assert done.stdout.split() == ["False", "False"]
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ("toy_models.Blob", ["module toy_models has no 'Blob'"]),
+        ("toy_modles.Blobs", ["no module 'toy_modles'"]),
+        ("toy_models.NotAPredictor", ["not a bench.predictor.Predictor"]),
+    ],
+)
+def test_a_class_that_is_none(run_command: Any, bright_squares: list[str], target: str, words: list[str]) -> None:
+    refused(run_command("model=custom", f"model._target_={target}", *bright_squares), *words)
+
+
+def test_an_option_that_the_class_lacks(run_command: Any, bright_squares: list[str]) -> None:
+    refused(run_command(*TOY, "+model.options.dleay_ms=1", *bright_squares), "model.options", "dleay_ms")
+
+
+def test_an_absent_device(run_command: Any, bright_squares: list[str]) -> None:
+    arguments = [a for a in bright_squares if not a.startswith("device=")]
+    refused(run_command(*TOY, *arguments, "device=cuda:7"), "device=cuda:7", "available: cpu")
+
+
+def test_an_out_that_cannot_be_written(run_command: Any, bright_squares: list[str], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    refused(run_command(*TOY, *bright_squares, f"out={tmp_path / 'file' / 'out'}"), "out=", "cannot be written")
+
+
+def test_an_interpreter_that_is_none(run_command: Any, bright_squares: list[str]) -> None:
+    refused(run_command(*TOY, *bright_squares, "model.python=/no/such/python"), "model.python=/no/such/python")
+
+
+def test_dataset_files(run_command: Any, bright_squares: list[str], tmp_path: Path) -> None:
+    dataset = dict(a.split("=", 1) for a in bright_squares)
+    images, annotations = dataset["dataset.images"], Path(dataset["dataset.annotations"])
+    arguments = [*TOY, "device=cpu", "dataset=coco"]
+    given = f"dataset.annotations={annotations}"
+    refused(run_command(*arguments, given), "dataset.images=PATH")
+    refused(run_command(*arguments, given, "dataset.images=/no/such"), "/no/such", "no such folder")
+    cut = tmp_path / "cut.json"
+    cut.write_text(annotations.read_text()[:100])
+    refused(run_command(*arguments, f"dataset.images={images}", f"dataset.annotations={cut}"), "cut.json")
+    absent = json.loads(annotations.read_text())
+    absent["images"][0]["file_name"] = "absent.png"
+    (tmp_path / "absent.json").write_text(json.dumps(absent))
+    refused(
+        run_command(*arguments, f"dataset.images={images}", f"dataset.annotations={tmp_path / 'absent.json'}"),
+        "absent.png",
+    )
+    refused(run_command(*TOY, "dataset=coco_val2017", "device=cpu"), "cocodataset.org")
+
+
+def test_classes_that_do_not_match(run_command: Any, bright_squares: list[str]) -> None:
+    refused(run_command(*TOY, *bright_squares, "model.classes=[circle,rectangel]"), "rectangle", "rectangel")
+
+
+def test_checkpoints(run_command: Any, bright_squares: list[str], tmp_path: Path) -> None:
+    pytest.importorskip("torchvision")
+    command = [DEMO, *bright_squares]
+    whole = tmp_path / "other.pth"
+    torch.save({"weight": torch.ones(3)}, whole)
+    refused(run_command(*command, f"model.weights={whole}"), "other.pth", "does not fit this model")
+    cut = tmp_path / "cut.pth"
+    cut.write_bytes(whole.read_bytes()[:-200])
+    refused(run_command(*command, f"model.weights={cut}"), "cut.pth")
+    refused(run_command(*command, f"model.weights={tmp_path / 'absent.pth'}"), "absent.pth", "no such file")
+    proof = tmp_path / "proof"
+    dangerous = tmp_path / "dangerous.pth"
+    dangerous.write_bytes(pickle.dumps(_Runs(str(proof))))
+    refused(run_command(*command, f"model.weights={dangerous}"), "dangerous.pth", "model.allow_pickle=true")
+    assert not proof.exists()
+
+
+class _Runs:
+    """Unpickling it makes a file."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return open, (self.path, "w")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"score": float("nan")}, ["score"]),
+        ({"score": float("inf")}, ["score"]),
+        ({"image_id": 99}, ["image_id", "99"]),
+        ({"segmentation": {"size": [5, 5], "counts": "i0"}}, ["segmentation"]),
+    ],
+)
+def test_results_files(
+    run_command: Any, bright_squares: list[str], tmp_path: Path, change: dict[str, Any], words: list[str]
+) -> None:
+    good = {"image_id": 1, "category_id": 7, "segmentation": [[5, 10, 45, 10, 45, 40, 5, 40]], "score": 0.5}
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps([good, {**good, **change}]))
+    refused(run_command("model=replay", f"model.options.results={path}", *bright_squares), "results.json", *words)
