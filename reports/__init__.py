@@ -1,0 +1,35 @@
+"""From result files to something a person reads: tables, plots, panels of masks, one HTML page.
+
+Importing this package is cheap; pandas, matplotlib and jinja2 are imported when a report is built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+def build(sources: Sequence[Path], out: Path) -> Path:
+    """Write ``comparison.{md,csv,tex,html,json}`` and ``plots/*.png`` into ``out``.
+
+    sources: run folders, folders of several runs, or ``result.json`` files. A result that cannot be read is a
+        warning on stderr and is left out.
+    Returns the path of ``comparison.html``.
+
+    Raises:
+        UserError: a source does not exist, there is no readable result in any, or ``out`` cannot be written.
+    """
+    from reports.writing import build as write
+
+    return write(sources, out)
+
+
+def terminal_table(sources: Path | Sequence[Path]) -> RenderableType:
+    """The comparison for a terminal of 120 columns, as something ``rich`` prints; the sources as in :func:`build`."""
+    from reports.terminal import terminal_table as render
+
+    return render([sources] if isinstance(sources, Path) else sources)

@@ -1,0 +1,239 @@
+"""The columns of the comparison: one line each with its definition, unit, better direction and how it is derived."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from bench.result import Result, Timing
+
+MB = 1e6
+"""Bytes in one megabyte, in every table of the report."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One ``result.json`` and where it was read from; ``shown`` is the path that the report prints."""
+
+    path: Path
+    result: Result
+    shown: str
+
+    def setting(self, *keys: str, default: Any = None) -> Any:
+        """A value of the job's configuration, ``default`` where it is absent or null."""
+        value: Any = self.result.config
+        for key in keys:
+            value = value.get(key) if isinstance(value, dict) else None
+        return default if value is None else value
+
+    @property
+    def weights(self) -> str:
+        return self.result.model.weights if self.result.model else str(self.setting("model", "weights", default=""))
+
+    @property
+    def random_weights(self) -> bool:
+        return self.weights == "random"
+
+
+@dataclass(frozen=True)
+class Column:
+    """``better`` is None where no direction is good as such; ``decimals`` is None for text."""
+
+    title: str
+    description: str
+    value: Callable[[Job], Any]
+    unit: str = ""
+    better: Literal["high", "low"] | None = None
+    decimals: int | None = None
+
+
+def images_per_second(batch_size: int, latency_ms: Sequence[float]) -> float | None:
+    """Images over the summed time of all batches, as ``mmdet/utils/benchmark.py`` defines FPS."""
+    total_ms = float(np.sum(latency_ms))
+    return batch_size * len(latency_ms) * 1e3 / total_ms if total_ms > 0 else None
+
+
+def percentile(latency_ms: Sequence[float], q: float) -> float | None:
+    """Percentile of the raw samples, linearly interpolated between neighbours (numpy's default)."""
+    return float(np.percentile(latency_ms, q)) if len(latency_ms) else None
+
+
+def dataset_name(job: Job) -> str:
+    name, limit = job.setting("dataset", "name", default=""), job.setting("dataset", "limit")
+    return f"{name} (first {limit})" if limit else str(name)
+
+
+def _setting(*keys: str) -> Callable[[Job], Any]:
+    return lambda job: job.setting(*keys)
+
+
+def _points(fraction: float | None) -> float | None:
+    return None if fraction is None else 100.0 * fraction
+
+
+def _figure(name: str) -> Callable[[Job], float | None]:
+    def value(job: Job) -> float | None:
+        accuracy = job.result.accuracy
+        # The AP of an untrained network is noise, and beside trained ones it would read as a fact.
+        if accuracy is None or accuracy.figures is None or job.random_weights:
+            return None
+        return _points(accuracy.figures.get(name))
+
+    return value
+
+
+def _accuracy(derive: Callable[[Any], float | None]) -> Callable[[Job], float | None]:
+    return lambda job: None if job.result.accuracy is None or job.random_weights else derive(job.result.accuracy)
+
+
+def _interval(index: int) -> Callable[[Job], float | None]:
+    return _accuracy(lambda a: _points(a.confidence_interval[index]) if a.confidence_interval else None)
+
+
+def _timing(name: str, summary: Callable[[Timing, int], float | None]) -> Callable[[Job], float | None]:
+    def value(job: Job) -> float | None:
+        speed = job.result.speed
+        return None if speed is None else summary(getattr(speed, name), speed.batch_size)
+
+    return value
+
+
+def _fps(boundary: str) -> Callable[[Job], float | None]:
+    return _timing(boundary, lambda timing, batch_size: images_per_second(batch_size, timing.latency_ms))
+
+
+def _latency(timing: str, q: float) -> Callable[[Job], float | None]:
+    return _timing(timing, lambda t, _: percentile(t.latency_ms, q))
+
+
+def _part(part: str, name: str, scale: float = 1.0) -> Callable[[Job], float | None]:
+    """A number of ``model`` or ``memory`` divided by ``scale``, None where it or the whole part is absent."""
+
+    def value(job: Job) -> float | None:
+        number = getattr(getattr(job.result, part), name, None)
+        return None if number is None else number / scale
+
+    return value
+
+
+def _energy(job: Job) -> float | None:
+    energy = job.result.energy
+    return energy.energy_joules / energy.images if energy and energy.images else None
+
+
+def _detections(job: Job) -> float | None:
+    speed = job.result.speed
+    return float(np.mean(speed.detections_per_image)) if speed and speed.detections_per_image else None
+
+
+_AP = "COCO mask AP (segm), at most 100 detections an image, points (fraction x 100)"
+_LATENCY = "time of one batch at the model boundary (host-to-device copy to full-size masks on the device)"
+_STAGE = "from a pass of its own in which each stage is timed apart; median over batches"
+
+COLUMNS: dict[str, Column] = {
+    "model": Column("Model", "family of the model, as papers write it", _setting("model", "family")),
+    "backbone": Column("Backbone", "feature extractor of the model", _setting("model", "backbone")),
+    "library": Column("Library", "library that the model was run with", _setting("model", "library")),
+    "weights": Column(
+        "Weights",
+        "random (untrained, seeded), zoo (published by the library) or the file given",
+        lambda job: job.weights,
+    ),
+    "dataset": Column("Dataset", "images that the row was measured on", dataset_name),
+    "device": Column("Device", "device that the network ran on", _setting("device")),
+    "precision": Column("Precision", "fp32, or fp16 or bf16 through torch.autocast", _setting("precision")),
+    "batch_size": Column("Batch", "images in one batch", _setting("batch_size"), "images", decimals=0),
+    "status": Column(
+        "Status", "ok, failed, out_of_memory, timeout, crashed or skipped", lambda job: job.result.status
+    ),
+    "reason": Column("Reason", "why the job did not end well", lambda job: job.result.reason),
+    "mask_ap": Column(
+        "Mask AP", f"{_AP}, mean over IoU 0.50:0.95; empty for random weights", _figure("mask_ap"), "points", "high", 1
+    ),
+    "mask_ap_low": Column(
+        "AP low", "lower end of the confidence interval of mask AP (bootstrap over images)", _interval(0), "points",
+        decimals=1,
+    ),
+    "mask_ap_high": Column(
+        "AP high", "upper end of the confidence interval of mask AP (bootstrap over images)", _interval(1), "points",
+        decimals=1,
+    ),
+    "mask_ap50": Column("AP50", f"{_AP}, at IoU 0.50", _figure("mask_ap50"), "points", "high", 1),
+    "mask_ap75": Column("AP75", f"{_AP}, at IoU 0.75", _figure("mask_ap75"), "points", "high", 1),
+    "mask_ap_small": Column(
+        "AP small", f"{_AP}, objects under 32 x 32 pixels of mask area", _figure("mask_ap_small"), "points", "high", 1
+    ),
+    "mask_ap_medium": Column(
+        "AP medium", f"{_AP}, objects of 32 x 32 to 96 x 96 pixels", _figure("mask_ap_medium"), "points", "high", 1
+    ),
+    "mask_ap_large": Column(
+        "AP large", f"{_AP}, objects over 96 x 96 pixels", _figure("mask_ap_large"), "points", "high", 1
+    ),
+    "boundary_ap": Column(
+        "Boundary AP", "AP with IoU of the mask boundaries instead of the masks, points",
+        _accuracy(lambda a: _points(a.boundary_ap)), "points", "high", 1,
+    ),
+    "published_mask_ap": Column(
+        "Published AP", "mask AP that the library publishes for its own weights on its own dataset; not measured here",
+        lambda job: job.result.published.get("mask_ap"), "points", decimals=1,
+    ),
+    "fps_model": Column(
+        "FPS model", "images over summed time at the model boundary: host-to-device copy, normalise, pad, network, "
+        "NMS, full-size masks on the device", _fps("model"), "images/s", "high", 2,
+    ),
+    "fps_end_to_end": Column(
+        "FPS end-to-end", "images over summed time from the image file to masks as RLE on the host: decode, resize, "
+        "model, RLE", _fps("end_to_end"), "images/s", "high", 2,
+    ),
+    "latency_ms_p50": Column("p50", f"median {_LATENCY}", _latency("model", 50), "ms", "low", 1),
+    "latency_ms_p95": Column("p95", f"95th percentile of the {_LATENCY}", _latency("model", 95), "ms", "low", 1),
+    "latency_ms_p99": Column("p99", f"99th percentile of the {_LATENCY}", _latency("model", 99), "ms", "low", 1),
+    "preprocess_ms": Column(
+        "Preprocess", f"resize and collate on the host, {_STAGE}", _latency("preprocess", 50), "ms", "low", 1
+    ),
+    "network_ms": Column(
+        "Network", f"host-to-device copy, normalise, pad, network, NMS, {_STAGE}", _latency("network", 50), "ms",
+        "low", 1,
+    ),
+    "postprocess_ms": Column(
+        "Postprocess", f"full-size masks on the device, {_STAGE}", _latency("postprocess", 50), "ms", "low", 1
+    ),
+    "peak_allocated_mb": Column(
+        "Peak allocated", "most device memory that tensors held at once (MB = 10^6 bytes)",
+        _part("memory", "peak_allocated_bytes", MB), "MB", "low", 0,
+    ),
+    "peak_reserved_mb": Column(
+        "Peak reserved", "most device memory that torch's allocator held (MB = 10^6 bytes)",
+        _part("memory", "peak_reserved_bytes", MB), "MB", "low", 0,
+    ),
+    "process_device_mb": Column(
+        "Device, process", "device memory of the whole process, context included (MB = 10^6 bytes)",
+        _part("memory", "process_device_bytes", MB), "MB", "low", 0,
+    ),
+    "host_rss_mb": Column(
+        "Host RSS", "peak resident memory of the process on the host (MB = 10^6 bytes)",
+        _part("memory", "host_rss_bytes", MB), "MB", "low", 0,
+    ),
+    "parameters_m": Column(
+        "Parameters", "parameters of the network, millions", _part("model", "parameters", 1e6), "M", "low", 2
+    ),
+    "gflops": Column(
+        "GFLOPs", "floating-point operations for one image, mean over real images, 10^9",
+        _part("model", "flops_mean", 1e9), "G", "low", 1,
+    ),
+    "energy_j_per_image": Column("Energy", "energy of the device for one image", _energy, "J/image", "low", 2),
+    "detections_per_image": Column(
+        "Detections", "mean instances an image while the model boundary was timed; more instances take longer",
+        _detections, "per image", decimals=1,
+    ),
+    "images": Column(
+        "Images", "images evaluated for AP", lambda job: getattr(job.result.accuracy, "images_evaluated", None),
+        "images", decimals=0,
+    ),
+    "result": Column("Result", "path of the row's result.json, relative to the report", lambda job: job.shown),
+}
+"""Every column in its order. Text columns have no ``decimals``."""

@@ -1,0 +1,214 @@
+"""The one table: result files to a data frame, which rows may be compared, and the best of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bench.errors import UserError
+from bench.result import read_result
+from reports.columns import COLUMNS, Job, dataset_name
+
+COMPARABLE = (
+    "Best values are marked among rows with the same machine, dataset, device, precision, batch size, kind of weights "
+    "(random or trained), detection and overlap setting."
+)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """``jobs``, ``labels`` and the rows of ``frame`` are in the same order.
+
+    frame:  one row a job, the columns of :data:`reports.columns.COLUMNS`, empty where not measured
+    labels: a short name for each row, different from all others
+    best:   (row, column) of the values that are best among the rows comparable with it
+    """
+
+    jobs: list[Job]
+    frame: pd.DataFrame
+    labels: list[str]
+    best: frozenset[tuple[int, str]]
+
+    def cell(self, row: int, column: str) -> Any:
+        """The value as Python's own type, None where it is empty."""
+        value = self.frame.at[row, column]
+        return None if pd.isna(value) else value.item() if hasattr(value, "item") else value
+
+    def text(self, row: int, column: str) -> str:
+        """The value as a table prints it, "" where it is empty."""
+        value, decimals = self.cell(row, column), COLUMNS[column].decimals
+        if value is None:
+            return ""
+        if decimals is None:
+            return Path(value).name if column == "weights" else str(value)
+        # Two digits at least, so that a quick model does not read as 0.0 ms.
+        while 0 < abs(value) < 10 ** (1 - decimals) and decimals < 4:
+            decimals += 1
+        return f"{value:.{decimals}f}"
+
+    def measured(self, columns: Iterable[str] = tuple(COLUMNS)) -> list[str]:
+        """Those of ``columns`` that hold a value in any row."""
+        return [name for name in columns if bool(self.frame[name].notna().any())]
+
+    def rows(self, *statuses: str) -> list[int]:
+        return [row for row, job in enumerate(self.jobs) if job.result.status in statuses]
+
+    def broken(self) -> list[int]:
+        """Rows that were tried and did not end well; ``skipped`` is not among them."""
+        return [row for row, job in enumerate(self.jobs) if job.result.status not in ("ok", "skipped")]
+
+
+def load(sources: Sequence[Path], out: Path) -> Comparison:
+    """Read every ``result.json`` under the sources; paths in the table are relative to ``out``.
+
+    Raises:
+        UserError: a source does not exist, or no result among them could be read.
+    """
+    jobs = [job for path in find_results(sources) if (job := _read(path, out)) is not None]
+    if not jobs:
+        places = ", ".join(str(source) for source in sources)
+        raise UserError(f"{places}: no readable result.json in it; give the out= folder of a finished run")
+    jobs.sort(key=_order)
+    records = [_record(job) for job in jobs]
+    frame = pd.DataFrame(records, columns=list(COLUMNS))
+    for name, column in COLUMNS.items():
+        if column.decimals == 0 and not column.unit.startswith("MB"):
+            frame[name] = frame[name].astype("Int64")
+        elif column.decimals is not None:
+            frame[name] = frame[name].astype("float64")
+        else:
+            frame[name] = frame[name].astype("object").where(frame[name].notna(), None)
+    return Comparison(jobs, frame, row_labels(jobs), best_cells(jobs, frame))
+
+
+def find_results(sources: Sequence[Path]) -> list[Path]:
+    """Every ``result.json`` under the sources, each once, in the order of their paths."""
+    found: dict[Path, Path] = {}
+    for source in sources:
+        if not source.exists():
+            raise UserError(f"{source}: no such file or folder; give the out= folder of a run, or a result.json")
+        for path in sorted(source.rglob("result.json")) if source.is_dir() else [source]:
+            found.setdefault(path.resolve(), path)
+    return list(found.values())
+
+
+def comparison_key(job: Job) -> tuple[Any, ...]:
+    """Rows with equal keys were measured alike, so that one may be called better than another."""
+    return (
+        dataset_name(job),
+        str(job.setting("dataset", "annotations", default="")),
+        *(str(job.setting(key, default="")) for key in ("device", "precision", "batch_size", "detections", "overlap")),
+        job.random_weights,
+        machine_key(job),
+    )
+
+
+def machine_key(job: Job) -> str:
+    """Machine and software versions are one thing here: what changes from job to job (times, paths) is left out."""
+    machine = job.result.machine or {}
+    hardware = {
+        key: value
+        for key, value in machine.items()
+        if isinstance(value, str) and any(word in key for word in ("cpu", "gpu", "device", "host"))
+    }
+    return json.dumps(hardware, sort_keys=True)
+
+
+def best_cells(jobs: Sequence[Job], frame: pd.DataFrame) -> frozenset[tuple[int, str]]:
+    """Best values among the ``ok`` rows of each comparable group; none where all of them are equal."""
+    groups: dict[tuple[Any, ...], list[int]] = {}
+    for row, job in enumerate(jobs):
+        if job.result.status == "ok":
+            groups.setdefault(comparison_key(job), []).append(row)
+    best = set()
+    for rows in groups.values():
+        for name, column in COLUMNS.items():
+            values = frame.loc[rows, name].dropna() if column.better else None
+            if values is None or values.nunique() < 2:
+                continue
+            target = values.max() if column.better == "high" else values.min()
+            best |= {(int(row), name) for row in values.index[values == target]}
+    return frozenset(best)
+
+
+_LABEL_PARTS: tuple[Callable[[Job], str], ...] = (
+    dataset_name,
+    lambda job: str(job.setting("device", default="")),
+    lambda job: str(job.setting("precision", default="")),
+    lambda job: f"batch {job.setting('batch_size', default='')}",
+    lambda job: Path(job.weights).name,
+    lambda job: str(job.setting("overlap", default="")),
+    lambda job: str(job.setting("detections", default="")),
+    lambda job: str(job.setting("model", "name", default="")),
+    lambda job: job.path.parent.name,
+    lambda job: job.shown,
+)
+"""What tells rows of one model and library apart, in the order in which it is tried."""
+
+
+def model_name(job: Job) -> str:
+    return f"{job.setting('model', 'family', default='?')} {job.setting('model', 'backbone', default='')}".strip()
+
+
+def row_labels(jobs: Sequence[Job]) -> list[str]:
+    """Model, backbone and library, and of the rest only what is needed to tell two rows apart."""
+    labels = [f"{model_name(job)} · {job.setting('model', 'library', default='?')}" for job in jobs]
+    for part in _LABEL_PARTS:
+        for label in {label for label in labels if labels.count(label) > 1}:
+            rows = [row for row, other in enumerate(labels) if other == label]
+            if len({part(jobs[row]) for row in rows}) > 1:
+                for row in rows:
+                    labels[row] = f"{label} · {part(jobs[row])}"
+    return labels
+
+
+def write_csv(comparison: Comparison, path: Path) -> None:
+    comparison.frame.to_csv(path, index=False)
+
+
+def write_json(comparison: Comparison, path: Path) -> None:
+    """One object a row; empty values are null."""
+    records = [
+        {name: comparison.cell(row, name) for name in COLUMNS} for row in range(len(comparison.jobs))
+    ]
+    path.write_text(json.dumps(records, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _read(path: Path, out: Path) -> Job | None:
+    try:
+        job = Job(path, read_result(path), os.path.relpath(path.resolve(), out.resolve()))
+        _record(job), comparison_key(job)
+    except UserError as error:
+        print(f"warning: {error}; left out of the report", file=sys.stderr)
+        return None
+    # The schema checks names, not types: a list where a number belongs shows only when it is used.
+    except (AttributeError, LookupError, TypeError, ValueError, ArithmeticError) as error:
+        print(f"warning: {path}: a field of the wrong type ({error}); left out of the report", file=sys.stderr)
+        return None
+    return job
+
+
+def _record(job: Job) -> dict[str, Any]:
+    record = {name: column.value(job) for name, column in COLUMNS.items()}
+    for name, column in COLUMNS.items():
+        if column.decimals is not None and record[name] is not None:
+            record[name] = float(record[name])
+        elif column.decimals is None and record[name] is not None:
+            # A reason may hold a whole traceback's newlines; a row of a table is one line.
+            record[name] = " ".join(str(record[name]).split()) or None
+    return record
+
+
+def _order(job: Job) -> tuple[Any, ...]:
+    """``ok`` rows first, comparable ones together, the most accurate and then the fastest of them on top."""
+    record = _record(job)
+    status = {"ok": 0, "skipped": 2}.get(job.result.status, 1)
+    key = comparison_key(job)
+    return (status, key, -(record["mask_ap"] or 0.0), -(record["fps_model"] or 0.0), model_name(job), job.shown)

@@ -1,0 +1,178 @@
+"""The conditions under which the rows were measured: no figure is shown without them beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from reports.columns import Job, dataset_name
+from reports.comparison import COMPARABLE, Comparison
+
+FPS_DEFINITION = (
+    "FPS is images over the summed time of all measured batches; latencies are percentiles of the raw samples, linearly "
+    "interpolated; both at the model boundary (host-to-device copy, normalise, pad, network, NMS, full-size masks on "
+    "the device). End-to-end adds reading and decoding the file, resizing, and masks to RLE on the host."
+)
+CLOCKS = {
+    "perf_counter": "perf_counter of the host, device synchronised on both sides",
+    "cuda_event": "CUDA events on the device",
+}
+DEVICE_SOURCES = {
+    "nvml_process": "NVML, this process",
+    "device_difference": "growth of the whole card's used memory (NVML does not see the process)",
+}
+RSS_SOURCES = {
+    "resettable_peak": "peak since the memory pass began",
+    "process_peak": "peak of the process since its start",
+}
+
+
+ROW_COLUMNS = ("Row", "Weights", "Images (h x w)", "Network input (h x w)", "Detections per image", "Batches timed")
+
+
+def conditions(comparison: Comparison) -> list[tuple[str, str]]:
+    """(what, how) pairs to print under every table; where rows differ, the labels say which."""
+    jobs = [(comparison.labels[row], comparison.jobs[row]) for row in _measured_rows(comparison)]
+    facts: list[tuple[str, Callable[[Job], str | None]]] = [
+        ("Machine", lambda job: machine_text(job.result.machine)),
+        ("Versions", lambda job: versions_text(job.result.machine)),
+        ("Dataset", dataset_name),
+        ("Images for AP", _images),
+        ("Evaluator", _evaluator),
+        ("Setting", _setting),
+        ("Weights", lambda job: "random: untrained, so mask AP is empty" if job.random_weights else "trained"),
+        ("Detections", _detection_mode),
+        ("Clock", _clock),
+        ("Warm-up", lambda job: f"{job.result.speed.warmup_batches} batches" if job.result.speed else None),
+        ("Device memory", lambda job: _source(job, "device_source", DEVICE_SOURCES)),
+        ("Host memory", lambda job: _source(job, "host_rss_source", RSS_SOURCES)),
+    ]
+    lines = [(name, text) for name, fact in facts if (text := _shared(jobs, fact))]
+    return [*lines, ("Definitions", FPS_DEFINITION), ("Marks", COMPARABLE)]
+
+
+def row_conditions(comparison: Comparison) -> list[tuple[str, ...]]:
+    """What differs from row to row, in the order of :data:`ROW_COLUMNS`; "" where it was not measured."""
+    table = []
+    for row in _measured_rows(comparison):
+        speed = comparison.jobs[row].result.speed
+        sizes = (sizes_text(speed.image_sizes), sizes_text(speed.input_sizes)) if speed else ("", "")
+        batches = str(len(speed.model.latency_ms)) if speed else ""
+        detections = _detections(comparison.jobs[row])
+        table.append((comparison.labels[row], comparison.text(row, "weights"), *sizes, detections, batches))
+    return table
+
+
+def machine_text(machine: dict[str, Any] | None) -> str | None:
+    """One line for the machine, without the versions and without what changes from job to job."""
+    plain = {key: value for key, value in (machine or {}).items() if not _is_versions(key)}
+    return flat_text(plain) or None
+
+
+def versions_text(machine: dict[str, Any] | None) -> str | None:
+    """One line for the software."""
+    versions = {key: value for key, value in (machine or {}).items() if _is_versions(key)}
+    return flat_text(versions) or None
+
+
+def flat_text(value: Any, key: str = "") -> str:
+    """Nested JSON on one line; what is null or empty is left out, bytes are told in GB."""
+    name = key.replace("_", " ")
+    if value is None or value == {} or value == [] or value == "":
+        return ""
+    if isinstance(value, dict):
+        return ", ".join(text for inner, item in value.items() if (text := flat_text(item, str(inner))))
+    if isinstance(value, list):
+        return f"{name} {'; '.join(flat_text(item) for item in value)}".strip()
+    if isinstance(value, bool):
+        value = "yes" if value else "no"
+    elif key.endswith("_bytes"):
+        name, value = name.removesuffix(" bytes"), f"{value / 1e9:.1f} GB"
+    return f"{name} {value}".strip()
+
+
+def sizes_text(sizes: Sequence[Sequence[int]]) -> str:
+    """``480x640``, or the smallest and the largest by area: ``427x640 to 640x640``; height x width."""
+    unique = sorted({(size[0], size[1]) for size in sizes}, key=lambda size: (size[0] * size[1], size))
+    ends = dict.fromkeys((*unique[:1], *unique[-1:]))
+    return " to ".join(f"{height}x{width}" for height, width in ends)
+
+
+def number_range(values: Iterable[int]) -> str:
+    values = sorted(values)
+    return str(values[0]) if values[0] == values[-1] else f"{values[0]} to {values[-1]}"
+
+
+def _is_versions(key: str) -> bool:
+    return "version" in key or key in ("packages", "libraries", "python", "torch", "software")
+
+
+def _measured_rows(comparison: Comparison) -> list[int]:
+    results = [job.result for job in comparison.jobs]
+    return [row for row, result in enumerate(results) if result.speed or result.memory or result.accuracy]
+
+
+def _shared(jobs: Sequence[tuple[str, Job]], fact: Callable[[Job], str | None]) -> str:
+    """The fact once where all rows share it, else each value with the labels of its rows."""
+    by_text: dict[str, list[str]] = {}
+    for label, job in jobs:
+        if text := fact(job):
+            by_text.setdefault(text, []).append(label)
+    if len(by_text) <= 1:
+        return "".join(by_text)
+    # The commonest value needs no list of names when it stands for most of the rows.
+    common = max(by_text, key=lambda text: len(by_text[text]))
+    rest = [f"{text} [{', '.join(labels)}]" for text, labels in by_text.items() if text != common]
+    named = f"{common} [{'all others' if len(by_text[common]) > 2 else ', '.join(by_text[common])}]"
+    return "; ".join([*rest, named])
+
+
+def _setting(job: Job) -> str:
+    device, precision, batch_size = (job.setting(key, default="?") for key in ("device", "precision", "batch_size"))
+    return f"device {device}, {precision}, batch size {batch_size}"
+
+
+def _images(job: Job) -> str | None:
+    accuracy = job.result.accuracy
+    if accuracy is None:
+        return None
+    if accuracy.images_evaluated == accuracy.images_in_dataset:
+        return f"all {accuracy.images_in_dataset}"
+    return f"first {accuracy.images_evaluated} of {accuracy.images_in_dataset}"
+
+
+def _evaluator(job: Job) -> str | None:
+    accuracy = job.result.accuracy
+    if accuracy is None:
+        return None
+    return f"{accuracy.evaluator} {accuracy.evaluator_version}, overlap: {accuracy.overlap}"
+
+
+def _detection_mode(job: Job) -> str | None:
+    if job.result.speed is None:
+        return None
+    if job.setting("detections") == "saturated":
+        return "saturated: score threshold 0, so that every model has as many instances to make masks of"
+    warning = "; untrained models find few or strange instances, so their mask time is not a trained model's"
+    return "thresholded: the library's own score threshold" + (warning if job.random_weights else "")
+
+
+def _detections(job: Job) -> str:
+    speed = job.result.speed
+    if speed is None or not speed.detections_per_image:
+        return ""
+    counts = speed.detections_per_image
+    return f"{sum(counts) / len(counts):.1f} ({number_range(counts)})"
+
+
+def _clock(job: Job) -> str | None:
+    speed = job.result.speed
+    if speed is None:
+        return None
+    model, whole = (CLOCKS.get(timing.clock, timing.clock) for timing in (speed.model, speed.end_to_end))
+    return model if model == whole else f"{model}; end-to-end: {whole}"
+
+
+def _source(job: Job, name: str, meanings: dict[str, str]) -> str | None:
+    source = getattr(job.result.memory, name, None)
+    return None if source is None else meanings.get(source, source)

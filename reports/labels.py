@@ -1,0 +1,75 @@
+"""Labels of a scatter plot that cover neither one another nor the points."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.transforms import Bbox
+
+_DIRECTIONS = ((1, 0), (-1, 0), (0.6, 1), (-0.6, 1), (0.6, -1), (-0.6, -1), (0, 1), (0, -1))
+_RADII = (8, 14, 22, 32, 44, 58, 74)
+_POINT_RADIUS = 6
+
+
+def place_labels(
+    axes: Axes, points: Sequence[tuple[float, float]], names: Sequence[str], strong: Sequence[bool]
+) -> None:
+    """Write a name beside each point, at the nearest place that is free and inside the axes; far ones get a line.
+
+    ``strong`` names are placed first and in bold.
+    """
+    figure = axes.figure
+    figure.canvas.draw()
+    # The layout engine would move the axes again after the places are found.
+    figure.set_layout_engine("none")
+    renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
+    scale = figure.dpi / 72
+    pixels = axes.transData.transform(np.asarray(points, dtype=float))
+    taken = [Bbox.from_extents(*(xy - _POINT_RADIUS * scale), *(xy + _POINT_RADIUS * scale)) for xy in pixels]
+    frame = axes.get_window_extent(renderer)
+    for index in sorted(range(len(points)), key=lambda i: (not strong[i], i)):
+        weight = "bold" if strong[index] else "normal"
+        text = axes.annotate(names[index], points[index], (0, 0), textcoords="offset points", fontsize=8.5, fontweight=weight)
+        extent = text.get_window_extent(renderer)
+        others = [box for place, box in enumerate(taken) if place != index]
+        offset = _free_offset(pixels[index], extent.width, extent.height, scale, others, frame)
+        text.set_position((offset[0] / scale, offset[1] / scale))
+        taken.append(Bbox.from_bounds(*(pixels[index] + offset), extent.width, extent.height))
+        distance = np.hypot(*_nearest_corner(offset, extent.width, extent.height)) / scale
+        if distance > 12:
+            _leader(axes, pixels[index], offset, extent.width, extent.height)
+
+
+def _free_offset(
+    at: np.ndarray, width: float, height: float, scale: float, taken: Sequence[Bbox], frame: Bbox
+) -> np.ndarray:
+    """Offset in pixels from the point to the label's lower left corner; the least bad one where none is free."""
+    best, best_cost = np.zeros(2), np.inf
+    for radius in _RADII:
+        for dx, dy in _DIRECTIONS:
+            centre = np.array([dx, dy]) * radius * scale + np.array([np.sign(dx) * width, np.sign(dy) * height]) / 2
+            offset = centre - np.array([width, height]) / 2
+            box = Bbox.from_bounds(*(at + offset), width, height)
+            cost = sum(_overlap(box, other) for other in taken) + 4 * (width * height - _overlap(box, frame))
+            if cost < 1e-6:
+                return offset
+            if cost < best_cost:
+                best, best_cost = offset, cost
+    return best
+
+
+def _overlap(first: Bbox, second: Bbox) -> float:
+    both = Bbox.intersection(first, second)
+    return both.width * both.height if both is not None else 0.0
+
+
+def _nearest_corner(offset: np.ndarray, width: float, height: float) -> np.ndarray:
+    """From the point to the nearest place on the label's rectangle."""
+    return np.clip(np.zeros(2), offset, offset + np.array([width, height]))
+
+
+def _leader(axes: Axes, at: np.ndarray, offset: np.ndarray, width: float, height: float) -> None:
+    ends = np.stack([at, at + _nearest_corner(offset, width, height)])
+    axes.plot(*axes.transData.inverted().transform(ends).T, color="#B0B5BA", linewidth=0.7, zorder=0.5, scalex=False, scaley=False)

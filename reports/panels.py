@@ -1,0 +1,134 @@
+"""Pictures of the masks: a few images of the dataset, each with the ground truth and every model side by side."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image
+
+from reports.columns import Job, dataset_name
+from reports.comparison import Comparison
+from reports.masks import Drawn, GroundTruth, draw, read_predictions
+from reports.plots import Picture
+from reports.style import FAINT, figure
+
+IMAGES = 3
+MAX_COLUMNS = 5
+MAX_MODELS = 19
+SCORE_THRESHOLD = 0.5
+TOP = 10
+"""Masks drawn of an untrained model, whose scores say nothing."""
+
+
+def draw_panels(comparison: Comparison, folder: Path) -> list[Picture]:
+    """One picture for each of :data:`IMAGES` images of every dataset whose annotations can still be read."""
+    pictures = []
+    for rows in _datasets(comparison).values():
+        first = comparison.jobs[rows[0]]
+        truth = GroundTruth.read(first)
+        if truth is None:
+            continue
+        image_ids = truth.choose(IMAGES, first.setting("dataset", "limit"))
+        shown = rows[:MAX_MODELS]
+        predictions = {row: read_predictions(_predictions_path(comparison.jobs[row]), image_ids) for row in shown}
+        for image_id in image_ids:
+            picture = folder / f"panel_{_file_name(dataset_name(first))}_{image_id}.png"
+            cells = [_truth_cell(truth, image_id)]
+            for row in shown:
+                drawn = _model_cell(comparison.jobs[row], truth, image_id, predictions[row])
+                cells.append((comparison.labels[row], *drawn))
+            _draw_panel(picture, truth, image_id, cells)
+            pictures.append(Picture(picture, f"{truth.file_name(image_id)} ({dataset_name(first)})", _caption(rows)))
+    return pictures
+
+
+def _datasets(comparison: Comparison) -> dict[tuple[str, str], list[int]]:
+    """Rows to draw by their dataset: one for each model and weights, since a clock's setting leaves masks alike."""
+    groups: dict[tuple[str, str], dict[tuple[str, ...], int]] = {}
+    for row, job in enumerate(comparison.jobs):
+        if job.result.status == "skipped" or "accuracy" not in job.setting("passes", default=["accuracy"]):
+            continue
+        place = (str(job.setting("dataset", "images")), str(job.setting("dataset", "annotations")))
+        model = tuple(str(job.setting("model", key)) for key in ("name", "family", "backbone", "library"))
+        groups.setdefault(place, {}).setdefault((*model, job.weights), row)
+    return {place: list(rows.values()) for place, rows in groups.items()}
+
+
+def _predictions_path(job: Job) -> Path:
+    accuracy = job.result.accuracy
+    return job.path.parent / (accuracy.predictions if accuracy else "predictions.json")
+
+
+Cell = tuple[str, str, "Sequence[Drawn] | None"]
+"""Title, second line of it, and the masks; None where there is nothing to draw and the second line says why."""
+
+
+def _truth_cell(truth: GroundTruth, image_id: int) -> Cell:
+    masks = truth.masks(image_id)
+    return "Ground truth", f"{len(masks)} instances", masks
+
+
+def _model_cell(
+    job: Job, truth: GroundTruth, image_id: int, predictions: dict[int, list[Drawn]] | str
+) -> tuple[str, Sequence[Drawn] | None]:
+    if isinstance(predictions, str):
+        status = job.result.status
+        return (predictions if status == "ok" else f"{status}: {predictions}"), None
+    found = sorted(predictions.get(image_id, ()), key=lambda drawn: -drawn.score)
+    fitting = [drawn for drawn in found if drawn.shape == truth.shape(image_id)]
+    if len(fitting) < len(found):
+        return "masks of another size than the image", None
+    if job.random_weights:
+        return f"random weights, top {min(TOP, len(found))} by score", found[:TOP]
+    confident = [drawn for drawn in found if drawn.score >= SCORE_THRESHOLD]
+    return f"{len(confident)} with score of {SCORE_THRESHOLD} or more", confident
+
+
+def _draw_panel(path: Path, truth: GroundTruth, image_id: int, cells: Sequence[Cell]) -> None:
+    rows = math.ceil(len(cells) / MAX_COLUMNS)
+    columns = math.ceil(len(cells) / rows)
+    picture = truth.image(image_id)
+    height, width = truth.shape(image_id)
+    cell_width = 3.0
+    cell_height = cell_width * min(max(height / width, 0.5), 1.4)
+    size = (columns * cell_width, rows * (cell_height + 0.5) + 0.35)
+    with figure(path, *size, nrows=rows, ncols=columns, squeeze=False) as (fig, grid):
+        seen: set[int] = set()
+        for axes in grid.flat:
+            axes.set_axis_off()
+        for axes, (title, note, masks) in zip(grid.flat, cells, strict=False):
+            axes.set_title(title.replace(" · ", "\n", 1) if len(title) > 34 else title, fontsize=9.5)
+            axes.text(0, -0.02, note, transform=axes.transAxes, va="top", fontsize=8, color="#5F6468")
+            if masks is None or isinstance(picture, str):
+                reason = picture if isinstance(picture, str) else "no masks"
+                axes.imshow(Image.new("RGB", (width, height), "#F1F2F3"))
+                axes.text(0.5, 0.5, reason, transform=axes.transAxes, ha="center", va="center", color=FAINT, wrap=True)
+                continue
+            axes.imshow(draw(picture, masks, truth.colours), interpolation="antialiased")
+            seen |= {drawn.category_id for drawn in masks}
+        _legend(fig, truth, seen)
+
+
+def _legend(fig: object, truth: GroundTruth, seen: set[int]) -> None:
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+
+    assert isinstance(fig, Figure)
+    known = [category for category in truth.categories if category in seen][:24]
+    patches = [Patch(color=truth.colours[category], label=truth.categories[category]) for category in known]
+    if patches:
+        fig.legend(handles=patches, loc="outside lower left", ncols=min(len(patches), 8), fontsize=8, handlelength=1.0)
+
+
+def _caption(rows: Sequence[int]) -> str:
+    text = (
+        f"Colours are classes. Of a trained model the masks with a score of {SCORE_THRESHOLD} or more are drawn, of an "
+        f"untrained one its {TOP} highest-scoring, whatever they are."
+    )
+    return text if len(rows) <= MAX_MODELS else f"{text} The first {MAX_MODELS} of {len(rows)} models are shown."
+
+
+def _file_name(text: str) -> str:
+    return "".join(char if char.isalnum() else "_" for char in text).strip("_") or "dataset"

@@ -1,0 +1,39 @@
+"""Every file of a report, from the result files of one run or several."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.errors import UserError
+from reports.comparison import load, write_csv, write_json
+
+PICTURES = ("pareto*.png", "latency.png", "stages.png", "memory.png", "panel_*.png")
+"""Names of the files in ``plots/`` that a report owns."""
+
+
+def build(sources: Sequence[Path], out: Path) -> Path:
+    """See :func:`reports.build`."""
+    from reports.html import write_html
+    from reports.latex import write_latex
+    from reports.markdown import write_markdown
+    from reports.panels import draw_panels
+    from reports.plots import draw_plots
+
+    comparison = load(sources, out)
+    plots = out / "plots"
+    try:
+        plots.mkdir(parents=True, exist_ok=True)
+        # A picture of an earlier report, with other rows, must not stand beside this one's tables.
+        for pattern in PICTURES:
+            for old in plots.glob(pattern):
+                old.unlink()
+        write_csv(comparison, out / "comparison.csv")
+        write_json(comparison, out / "comparison.json")
+        write_markdown(comparison, out / "comparison.md")
+        write_latex(comparison, out / "comparison.tex")
+        pictures = draw_plots(comparison, plots)
+        panels = draw_panels(comparison, plots)
+        return write_html(comparison, pictures, panels, out / "comparison.html")
+    except OSError as error:
+        raise UserError(f"{out}: the report cannot be written: {error}") from error
