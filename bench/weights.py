@@ -210,7 +210,12 @@ def _guarded(path: Path, read: Callable[[], Any]) -> Any:
     except pickle.UnpicklingError as error:
         if found := re.search(r"GLOBAL (\S+)", str(error)):
             raise _refusal(path, found[1]) from error
-        cause = re.search(r"WeightsUnpickler error: (.*)", str(error))
+        cause = re.search(r"WeightsUnpickler error:\s*(.*)", str(error))
+        if cause and zipfile.is_zipfile(path):
+            raise UserError(
+                f"{path}: torch.load with weights_only=True cannot read it ({cause[1]}); save it anew with torch.save, "
+                f"or, where you trust its author, give model.allow_pickle=true"
+            ) from error
         raise _damaged(path, cause[1] if cause else str(error)) from error
     except Exception as error:
         raise _damaged(path, f"{type(error).__name__}: {error}") from error

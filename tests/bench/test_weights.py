@@ -355,6 +355,15 @@ def test_no_weights_inside(tmp_path: Path, data: Any, says: str) -> None:
         load_checkpoint(path)
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_other_pickle_protocol_names_the_switch(tmp_path: Path) -> None:
+    path = tmp_path / "model.pth"
+    torch.save(STATE, path, pickle_protocol=4)
+    with pytest.raises(UserError, match=r"operand.*model\.allow_pickle=true"):
+        load_checkpoint(path)
+    assert_same(load_checkpoint(path, allow_pickle=True).state_dict)
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_nan_or_infinity_names_the_parameter(tmp_path: Path, value: float) -> None:
     path = tmp_path / "model.pth"
