@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,8 +29,8 @@ PHOTOGRAPHS = Path(__file__).resolve().parents[2] / ".." / "shared" / "data" / "
 CLASSES = tuple(f"class {label}" for label in range(80))
 CPU = torch.device("cpu")
 THRESHOLD = 0.1
-SMALL = {"min_size": 192, "max_size": 256}
-DEMO = {"builder": "demo", "min_size": 256, "max_size": 320}
+SMALL: dict[str, Any] = {"min_size": 128, "max_size": 192}
+DEMO: dict[str, Any] = {"builder": "demo", "min_size": 256, "max_size": 320}
 
 
 @pytest.fixture(scope="module")
@@ -44,23 +45,30 @@ def photographs() -> list[np.ndarray]:
 
 
 def spread(module: MaskRCNN, image: np.ndarray) -> None:
-    """Scale the last layers of untrained heads to outputs of the deviation that trained ones have.
+    """Give the last layers of untrained heads outputs of the deviation that trained ones have, and masks of mean 0.
 
     Otherwise all scores lie within 1e-4 of each other (demo), or so far apart that rounding decides (full size).
     """
     rpn, heads = module.rpn.head, module.roi_heads
-    deviations = {rpn.cls_logits: 2, rpn.bbox_pred: 0.5, heads.box_predictor.cls_score: 3}
-    deviations |= {heads.box_predictor.bbox_pred: 1, heads.mask_predictor.mask_fcn_logits: 3}
-    for layer, deviation in deviations.items():
-        outputs: list[torch.Tensor] = []
-        hook = layer.register_forward_hook(lambda layer, inputs, output, seen=outputs: seen.append(output.flatten()))
-        with torch.no_grad():
-            library_says(module, [image])
-            layer.weight.mul_(deviation / torch.cat(outputs).std())
-        hook.remove()
+    boxes = {rpn.cls_logits: 2, rpn.bbox_pred: 0.5, heads.box_predictor.cls_score: 3, heads.box_predictor.bbox_pred: 1}
+    masks = {heads.mask_predictor.mask_fcn_logits: 3}
+    for deviations in (boxes, masks):
+        outputs: dict[torch.nn.Module, torch.Tensor] = {}
+
+        def keep_first(layer, inputs, output, outputs=outputs) -> None:
+            outputs.setdefault(layer, output)
+
+        hooks = [layer.register_forward_hook(keep_first) for layer in deviations]
+        library_says(module, [image])
+        for hook, (layer, deviation) in zip(hooks, deviations.items(), strict=True):
+            hook.remove()
+            factor = deviation / outputs[layer].std()
+            layer.weight.data.mul_(factor)
+            if layer in masks:
+                layer.bias.data.fill_(-factor * outputs[layer].mean())
 
 
-def seeded(score_threshold: float | None = THRESHOLD, **options: object) -> TorchvisionPredictor:
+def seeded(score_threshold: float | None = THRESHOLD, **options: Any) -> TorchvisionPredictor:
     torch.manual_seed(0)
     settings = Settings(CPU, classes=CLASSES, score_threshold=score_threshold)
     return TorchvisionPredictor(settings, **options)
