@@ -91,7 +91,7 @@ def load(config: DatasetConfig) -> CocoDataset:
     """
     if config.limit is not None and config.limit <= 0:
         raise UserError(f"dataset.limit={config.limit}: must be 1 or more, or null for all images")
-    images_path, annotations_path = _paths(config)
+    images_path, annotations_path = paths(config)
     content = read_file(annotations_path, "dataset.annotations", config.how_to_get)
     data = parse_json(content, annotations_path, "dataset.annotations")
     if problems := list(annotation_problems(data)):
@@ -100,11 +100,12 @@ def load(config: DatasetConfig) -> CocoDataset:
     if not images_path.is_dir():
         hint = f"; {config.how_to_get}" if config.how_to_get else ""
         raise UserError(f"{images_path}: no such folder (dataset.images){hint}")
-    return _build(config, data, images_path, annotations_path, hashlib.sha256(content).hexdigest())
+    sha256 = hashlib.sha256(content).hexdigest()
+    return build(config.name, data, images_path, annotations_path, sha256, config.limit)
 
 
-def _paths(config: DatasetConfig) -> tuple[Path, Path]:
-    """The image folder and the annotation file."""
+def paths(config: DatasetConfig) -> tuple[Path, Path]:
+    """The image folder and the annotation file; shapes are generated first where they are not there yet."""
     if config.shapes is not None:
         from bench import shapes
 
@@ -116,14 +117,17 @@ def _paths(config: DatasetConfig) -> tuple[Path, Path]:
     return Path(str(config.images)).expanduser(), Path(str(config.annotations)).expanduser()
 
 
-def _build(config: DatasetConfig, data: dict[str, Any], images: Path, annotations: Path, sha256: str) -> CocoDataset:
+def build(
+    name: str, data: dict[str, Any], images: Path, annotations: Path, sha256: str, limit: int | None = None
+) -> CocoDataset:
+    """The dataset of parsed and checked COCO data; ``images`` is the folder, ``annotations`` the file it came from."""
     entries = sorted(data["images"], key=lambda entry: entry["id"])
     records = {
         entry["id"]: ImageRecord(entry["id"], images / entry["file_name"], entry["height"], entry["width"])
-        for entry in entries[: config.limit]
+        for entry in entries[:limit]
     }
     return CocoDataset(
-        name=config.name,
+        name=name,
         annotations_path=annotations,
         images=tuple(records.values()),
         total_images=len(entries),

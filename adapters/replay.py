@@ -1,0 +1,39 @@
+"""A COCO results file as a model, so that predictions made elsewhere stand in the same table. Accuracy only."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from bench import predictor
+from bench.errors import UserError
+
+
+class ReplayPredictor(predictor.ReplayPredictor):
+    """Serves a COCO results file image by image.
+
+    The file was checked against the dataset before (``bench.results_file.read_results``); here it is only grouped.
+    Segmentations are served as the file has them, which may be polygons or an uncompressed RLE.
+
+    Raises:
+        UserError: the file cannot be read or holds no list of results.
+    """
+
+    def __init__(self, settings: predictor.Settings, results: str) -> None:
+        self.classes = tuple(settings.classes or ())
+        self._results: dict[int, list[dict[str, Any]]] = {}
+        try:
+            entries = json.loads(Path(results).expanduser().read_bytes())
+            for entry in sorted(entries, key=lambda entry: -entry["score"]):
+                self._results.setdefault(entry["image_id"], []).append(entry)
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise UserError(f"{results}: no COCO results file (model.options.results): {error!r}") from error
+
+    def results(self, image_id: int) -> list[dict[str, Any]]:
+        """COCO results of one image by falling score, without ``bbox``; empty where the file has none.
+
+        All of them: COCO's limit of 100 holds for an image and category and is the evaluator's.
+        """
+        entries = self._results.get(image_id, [])
+        return [{key: value for key, value in entry.items() if key != "bbox"} for entry in entries]
