@@ -1,0 +1,198 @@
+"""detectron2's R-CNN models with masks (Mask R-CNN, Cascade, PointRend), from its zoo or a config of one's own."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from detectron2.config import CfgNode, LazyConfig, get_cfg, instantiate
+from detectron2.data import MetadataCatalog
+from detectron2.data import transforms as T  # noqa: N812
+from detectron2.layers import CNNBlockBase
+from detectron2.modeling import GeneralizedRCNN, build_model, detector_postprocess
+from detectron2.projects.point_rend import add_pointrend_config
+from detectron2.structures import ImageList
+from detectron2.structures import Instances as Detectron2Instances
+
+from adapters.detectron2_zoo import config_file
+from bench.errors import UserError
+from bench.predictor import Instances, Predictor, Settings, load_weights
+
+RENAMED = (
+    ("roi_heads.mask_point_head.", "roi_heads.mask_head.point_head."),
+    ("roi_heads.mask_coarse_head.", "roi_heads.mask_head.coarse_head."),
+    (".coarse_head.coarse_mask_fc", ".coarse_head.fc"),
+)
+"""PointRend's parameters were renamed twice since its published weights were trained; old name, new name."""
+
+
+class Built(NamedTuple):
+    """A network and what else its config says: the resize, the channel order, the dataset it is meant for."""
+
+    module: GeneralizedRCNN
+    resize: T.Augmentation
+    input_format: str
+    dataset: str
+
+
+class Detectron2Predictor(Predictor):
+    """A ``GeneralizedRCNN`` with a mask head, in the stages of ``detectron2.engine.DefaultPredictor``.
+
+    ``settings.config`` names a config of detectron2's model zoo, as
+    ``COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml``, or a file of the same form. ``cfg`` is merged over it,
+    nested as in detectron2's own YAML files (for a lazy ``.py`` config: as its Python tree). PointRend's keys are
+    always known, so a base config and ``cfg`` suffice for it.
+
+    Under fp16 and bf16 detectron2 rounds the boxes that it pools features from to that type (``ROIAlign.forward``):
+    several pixels for bf16 at 1333 pixels. This is left as the library has it.
+
+    Raises:
+        UserError: unknown config or key, a model without instance masks, classes that do not fit.
+    """
+
+    module: GeneralizedRCNN
+
+    def __init__(self, settings: Settings, cfg: Mapping[str, Any] | None = None) -> None:
+        if settings.config is None:
+            raise UserError("model.config is not given; name one of detectron2's model zoo, or a file of that form")
+        path = config_file(settings.config)
+        built = (_build_lazy if path.endswith(".py") else _build_yacs)(path, settings, cfg or {})
+        # Subclasses (PanopticFPN) give another output.
+        if type(built.module) is not GeneralizedRCNN or not getattr(built.module.roi_heads, "mask_on", False):
+            raise UserError(
+                f"model.config={settings.config}: not an R-CNN with instance masks; choose a mask_rcnn config"
+            )
+        self.module = built.module.eval()
+        self.resize = built.resize
+        self.flip_channels = built.input_format == "BGR"
+        self.classes = settings.classes or _dataset_classes(built, settings.config)
+        if settings.checkpoint is None:
+            _calm_residuals(self.module)
+        else:
+            current = _current_names(settings.checkpoint.state_dict)
+            load_weights(self.module, dataclasses.replace(settings.checkpoint, state_dict=current))
+
+    def preprocess(self, images: Sequence[np.ndarray]) -> list[dict[str, Any]]:
+        """Shortest edge to the test size (PIL bilinear, on uint8); uint8 (3, H, W) in the model's channel order,
+        as ``detectron2.data.DatasetMapper`` hands it to the model."""
+        batch = []
+        for image in images:
+            height, width = image.shape[:2]
+            resized = self.resize.get_transform(image).apply_image(image)
+            if self.flip_channels:
+                resized = resized[:, :, ::-1]
+            tensor = torch.from_numpy(np.ascontiguousarray(resized.transpose(2, 0, 1)))
+            batch.append({"image": tensor, "height": height, "width": width})
+        return batch
+
+    def forward(self, batch: list[dict[str, Any]]) -> list[tuple[Detectron2Instances, int, int]]:
+        """``GeneralizedRCNN.inference`` without its postprocess: boxes at the network's size, masks by RoI."""
+        found = self.module.inference(batch, do_postprocess=False)
+        return [(f, item["height"], item["width"]) for f, item in zip(found, batch, strict=True)]
+
+    def postprocess(self, raw: list[tuple[Detectron2Instances, int, int]]) -> list[Instances]:
+        """``detector_postprocess``: boxes to the original size, empty ones dropped, masks pasted at 0.5.
+        ``fast_rcnn_inference`` has already ordered by falling score and kept ``max_detections``."""
+        results = []
+        for found, height, width in raw:
+            # detector_postprocess scales the boxes in place; a copy lets the stage be timed again on the same raw.
+            copy = Detectron2Instances(found.image_size, **found.get_fields())
+            copy.pred_boxes = found.pred_boxes.clone()
+            # Under autocast the masks are half-precision, and pasting would round its sampling grid to theirs.
+            copy.pred_masks = found.pred_masks.float()
+            full = detector_postprocess(copy, height, width)
+            results.append(
+                Instances(
+                    # Without instances the library gives an empty uint8 tensor.
+                    masks=full.pred_masks.to(torch.bool),
+                    boxes=full.pred_boxes.tensor.float(),
+                    scores=full.scores.float(),
+                    labels=full.pred_classes,
+                )
+            )
+        return results
+
+    def input_size(self, batch: list[dict[str, Any]]) -> tuple[int, int]:
+        backbone = self.module.backbone
+        images = [torch.empty(item["image"].shape, device="meta") for item in batch]
+        padded = ImageList.from_tensors(
+            images, backbone.size_divisibility, padding_constraints=backbone.padding_constraints
+        )
+        return padded.tensor.shape[-2], padded.tensor.shape[-1]
+
+
+def _build_yacs(path: str, settings: Settings, overrides: Mapping[str, Any]) -> Built:
+    cfg = get_cfg()
+    add_pointrend_config(cfg)
+    where = path
+    try:
+        # A config file needs no Python objects, and allowing them would run what it says.
+        cfg.merge_from_file(path, allow_unsafe=False)
+        where = "model.options.cfg"
+        cfg.merge_from_other_cfg(CfgNode(dict(overrides)))
+    except (KeyError, ValueError) as error:
+        raise UserError(f"{where}: {error.args[0]}; keys are those of detectron2/config/defaults.py") from error
+    if settings.classes is not None:
+        cfg.MODEL.ROI_HEADS.NUM_CLASSES = cfg.MODEL.POINT_HEAD.NUM_CLASSES = len(settings.classes)
+    if settings.score_threshold is not None:
+        cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST = settings.score_threshold
+    cfg.TEST.DETECTIONS_PER_IMAGE = settings.max_detections
+    cfg.MODEL.DEVICE = str(settings.device)
+    cfg.MODEL.WEIGHTS = ""
+    resize = T.ResizeShortestEdge([cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MIN_SIZE_TEST], cfg.INPUT.MAX_SIZE_TEST)
+    return Built(build_model(cfg), resize, cfg.INPUT.FORMAT, next(iter(cfg.DATASETS.TEST), ""))
+
+
+def _build_lazy(path: str, settings: Settings, overrides: Mapping[str, Any]) -> Built:
+    """A Python ("lazy") config, the form of the zoo's ``new_baselines``."""
+    cfg = LazyConfig.load(path)
+    cfg.merge_with(dict(overrides))
+    heads = cfg.model.roi_heads
+    if settings.classes is not None:
+        heads.num_classes = len(settings.classes)
+    # Cascade heads have one predictor a stage, and take both figures from the first.
+    predictor = heads.box_predictor if "_target_" in heads.box_predictor else heads.box_predictor[0]
+    if settings.score_threshold is not None:
+        predictor.test_score_thresh = settings.score_threshold
+    predictor.test_topk_per_image = settings.max_detections
+    test = cfg.dataloader.test
+    resize = instantiate(test.mapper.augmentations[0])
+    return Built(instantiate(cfg.model).to(settings.device), resize, test.mapper.image_format, test.dataset.names)
+
+
+def _dataset_classes(built: Built, config: str) -> tuple[str, ...]:
+    """The names that detectron2 registers for the config's own dataset (COCO's 80 for most of the zoo)."""
+    known = MetadataCatalog.get(built.dataset).get("thing_classes", None) if built.dataset else None
+    count = built.module.roi_heads.num_classes
+    if known is None or len(known) != count:
+        raise UserError(f"model.config={config}: its {count} classes have no names; list them in model.classes")
+    return tuple(known)
+
+
+def _calm_residuals(module: torch.nn.Module) -> None:
+    """Start every residual branch at zero (Goyal et al. 2017, section 5.1), as for training from scratch.
+
+    detectron2 leaves this out because it expects a pretrained backbone. With its frozen statistics the activations of
+    a random one grow twofold a block, and RPN then proposes only empty boxes: there would be nothing to time.
+    """
+    for block in module.modules():
+        if isinstance(block, CNNBlockBase):
+            norm: Any = getattr(getattr(block, "conv3", getattr(block, "conv2", None)), "norm", None)
+            if getattr(norm, "weight", None) is not None:
+                torch.nn.init.zeros_(norm.weight)
+
+
+def _current_names(state_dict: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Parameters of an older detectron2 under today's names (as ``DetectionCheckpointer`` and PointRend convert
+    them), less the anchors and pixel statistics, which are no longer stored but come from the config."""
+    current = {}
+    for name, tensor in state_dict.items():
+        if "anchor_generator.cell_anchors" in name or name in ("pixel_mean", "pixel_std"):
+            continue
+        for old, new in RENAMED:
+            name = name.replace(old, new)
+        current[name] = tensor
+    return current
