@@ -27,9 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     from rich.console import Console
 
-    console = Console()
     # Into a file or a pipe there is no width to find out.
-    console.print(reports.terminal_table(options.sources), width=None if console.is_terminal else 120)
+    Console(width=None if sys.stdout.isatty() else 120).print(reports.terminal_table(options.sources))
     print(page)
     return 0
 

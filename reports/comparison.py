@@ -38,7 +38,7 @@ class Comparison:
 
     def cell(self, row: int, column: str) -> Any:
         """The value as Python's own type, None where it is empty."""
-        value = self.frame.at[row, column]
+        value: Any = self.frame.at[row, column]
         return None if pd.isna(value) else value.item() if hasattr(value, "item") else value
 
     def text(self, row: int, column: str) -> str:
@@ -49,7 +49,7 @@ class Comparison:
         if decimals is None:
             return Path(value).name if column == "weights" else str(value)
         # Two digits at least, so that a quick model does not read as 0.0 ms.
-        while 0 < abs(value) < 10 ** (1 - decimals) and decimals < 4:
+        while isinstance(value, float) and 0 < abs(value) < 10 ** (1 - decimals) and decimals < 4:
             decimals += 1
         return f"{value:.{decimals}f}"
 
@@ -175,9 +175,7 @@ def write_csv(comparison: Comparison, path: Path) -> None:
 
 def write_json(comparison: Comparison, path: Path) -> None:
     """One object a row; empty values are null."""
-    records = [
-        {name: comparison.cell(row, name) for name in COLUMNS} for row in range(len(comparison.jobs))
-    ]
+    records = [{name: comparison.cell(row, name) for name in COLUMNS} for row in range(len(comparison.jobs))]
     path.write_text(json.dumps(records, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

@@ -9,9 +9,9 @@ from reports.columns import Job, dataset_name
 from reports.comparison import COMPARABLE, Comparison
 
 FPS_DEFINITION = (
-    "FPS is images over the summed time of all measured batches; latencies are percentiles of the raw samples, linearly "
-    "interpolated; both at the model boundary (host-to-device copy, normalise, pad, network, NMS, full-size masks on "
-    "the device). End-to-end adds reading and decoding the file, resizing, and masks to RLE on the host."
+    "FPS is images over the summed time of all measured batches; latencies are percentiles of the raw samples, "
+    "linearly interpolated; both at the model boundary (host-to-device copy, normalise, pad, network, NMS, full-size masks "
+    "on the device). End-to-end adds reading and decoding the file, resizing, and masks to RLE on the host."
 )
 CLOCKS = {
     "perf_counter": "perf_counter of the host, device synchronised on both sides",
@@ -53,7 +53,7 @@ def conditions(comparison: Comparison) -> list[tuple[str, str]]:
 
 def row_conditions(comparison: Comparison) -> list[tuple[str, ...]]:
     """What differs from row to row, in the order of :data:`ROW_COLUMNS`; "" where it was not measured."""
-    table = []
+    table: list[tuple[str, ...]] = []
     for row in _measured_rows(comparison):
         speed = comparison.jobs[row].result.speed
         sizes = (sizes_text(speed.image_sizes), sizes_text(speed.input_sizes)) if speed else ("", "")

@@ -22,12 +22,12 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 SHOWN = (
     *("model", "mask_ap", "mask_ap50", "mask_ap75", "published_mask_ap", "fps_model", "fps_end_to_end"),
-    *("latency_ms_p50", "latency_ms_p95", "peak_allocated_mb", "peak_reserved_mb", "host_rss_mb"),
+    *("latency_ms_p50", "latency_ms_p95", "peak_allocated_mb", "host_rss_mb"),
     *("parameters_m", "gflops", "energy_j_per_image", "detections_per_image"),
 )
 """Columns shown at first; the others are a click away."""
 
-TELLING = ("weights", "dataset", "device", "precision", "batch_size", "status")
+TELLING = ("weights", "dataset", "device", "precision", "batch_size")
 """Columns shown at first where rows differ in them; else the conditions below the table say it once."""
 
 
@@ -45,10 +45,16 @@ def write_html(comparison: Comparison, plots: Sequence[Picture], panels: Sequenc
         columns=_columns(comparison),
         rows=[_row(comparison, row) for row in range(len(comparison.jobs)) if _in_table(comparison, row)],
         problems=[
-            ("Not finished", "These jobs were started and did not end well; what they measured before is kept.",
-             [_problem(comparison, row) for row in comparison.broken()]),
-            ("Skipped", "These jobs were not started.",
-             [_problem(comparison, row) for row in comparison.rows("skipped")]),
+            (
+                "Not finished",
+                "These jobs were started and did not end well; what they measured before is kept.",
+                [_problem(comparison, row) for row in comparison.broken()],
+            ),
+            (
+                "Skipped",
+                "These jobs were not started.",
+                [_problem(comparison, row) for row in comparison.rows("skipped")],
+            ),
         ],
         conditions=conditions(comparison),
         row_heads=ROW_COLUMNS,
@@ -71,7 +77,9 @@ def _subtitle(comparison: Comparison) -> str:
     models = len({(model_name(job), job.setting("model", "library")) for job in comparison.jobs})
     datasets = sorted(set(comparison.frame["dataset"].dropna()))
     days = sorted({job.result.started[:10] for job in comparison.jobs if job.result.started})
-    count = f"{models} model{'s' if models != 1 else ''}, {len(comparison.rows('ok'))} of {len(comparison.jobs)} rows ok"
+    count = (
+        f"{models} model{'s' if models != 1 else ''}, {len(comparison.rows('ok'))} of {len(comparison.jobs)} rows ok"
+    )
     measured = " to ".join(dict.fromkeys((*days[:1], *days[-1:])))
     return " · ".join(part for part in (count, ", ".join(datasets), f"measured {measured}" if measured else "") if part)
 
@@ -82,7 +90,8 @@ def _columns(comparison: Comparison) -> list[dict[str, Any]]:
     return [
         {
             "name": name,
-            "title": column.title,
+            # With a hyphen to break at, a narrow head would stand four lines high.
+            "title": column.title.replace("-", "\u2011"),
             "unit": column.unit if column.unit not in ("points", "images", "per image", "images/s") else "",
             "tooltip": _tooltip(name),
             "numeric": column.decimals is not None,
@@ -97,7 +106,9 @@ def _columns(comparison: Comparison) -> list[dict[str, Any]]:
 def _tooltip(name: str) -> str:
     column = COLUMNS[name]
     better = {"high": " Higher is better.", "low": " Lower is better.", None: ""}[column.better]
-    return f"{column.description[0].upper()}{column.description[1:]}{f' [{column.unit}]' if column.unit else ''}.{better}"
+    return (
+        f"{column.description[0].upper()}{column.description[1:]}{f' [{column.unit}]' if column.unit else ''}.{better}"
+    )
 
 
 def _row(comparison: Comparison, row: int) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,30 +14,33 @@ _RADII = (8, 14, 22, 32, 44, 58, 74)
 _POINT_RADIUS = 6
 
 
-def place_labels(
-    axes: Axes, points: Sequence[tuple[float, float]], names: Sequence[str], strong: Sequence[bool]
-) -> None:
+def place_labels(axes: Axes, points: Sequence[tuple[float, float]], names: Sequence[str], front: Sequence[int]) -> None:
     """Write a name beside each point, at the nearest place that is free and inside the axes; far ones get a line.
 
-    ``strong`` names are placed first and in bold.
+    ``front`` are the indices of the points that a line joins, in its order; their names are in bold, and the line
+    is kept free.
     """
-    figure = axes.figure
+    figure = axes.get_figure(root=True)
+    assert figure is not None
     figure.canvas.draw()
     # The layout engine would move the axes again after the places are found.
     figure.set_layout_engine("none")
     renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
     scale = figure.dpi / 72
     pixels = axes.transData.transform(np.asarray(points, dtype=float))
-    taken = [Bbox.from_extents(*(xy - _POINT_RADIUS * scale), *(xy + _POINT_RADIUS * scale)) for xy in pixels]
+    taken = [_small_box(xy, _POINT_RADIUS * scale) for xy in pixels]
+    line = [_small_box(xy, 3 * scale) for xy in _along(pixels[list(front)], 6 * scale)]
     frame = axes.get_window_extent(renderer)
-    for index in sorted(range(len(points)), key=lambda i: (not strong[i], i)):
-        weight = "bold" if strong[index] else "normal"
-        text = axes.annotate(names[index], points[index], (0, 0), textcoords="offset points", fontsize=8.5, fontweight=weight)
+    for index in sorted(range(len(points)), key=lambda i: (i not in front, i)):
+        weight = "bold" if index in front else "normal"
+        text = axes.annotate(
+            names[index], points[index], (0, 0), textcoords="offset points", fontsize=8.5, fontweight=weight
+        )
         extent = text.get_window_extent(renderer)
         others = [box for place, box in enumerate(taken) if place != index]
-        offset = _free_offset(pixels[index], extent.width, extent.height, scale, others, frame)
+        offset = _free_offset(pixels[index], extent.width, extent.height, scale, [*others, *line], frame)
         text.set_position((offset[0] / scale, offset[1] / scale))
-        taken.append(Bbox.from_bounds(*(pixels[index] + offset), extent.width, extent.height))
+        taken.append(_label_box(pixels[index] + offset, extent.width, extent.height))
         distance = np.hypot(*_nearest_corner(offset, extent.width, extent.height)) / scale
         if distance > 12:
             _leader(axes, pixels[index], offset, extent.width, extent.height)
@@ -51,13 +55,30 @@ def _free_offset(
         for dx, dy in _DIRECTIONS:
             centre = np.array([dx, dy]) * radius * scale + np.array([np.sign(dx) * width, np.sign(dy) * height]) / 2
             offset = centre - np.array([width, height]) / 2
-            box = Bbox.from_bounds(*(at + offset), width, height)
+            box = _label_box(at + offset, width, height)
             cost = sum(_overlap(box, other) for other in taken) + 4 * (width * height - _overlap(box, frame))
             if cost < 1e-6:
                 return offset
             if cost < best_cost:
                 best, best_cost = offset, cost
     return best
+
+
+def _label_box(corner: np.ndarray, width: float, height: float) -> Bbox:
+    return Bbox.from_bounds(float(corner[0]), float(corner[1]), width, height)
+
+
+def _small_box(at: np.ndarray, radius: float) -> Bbox:
+    return Bbox.from_extents(*(at - radius), *(at + radius))
+
+
+def _along(corners: np.ndarray, step: float) -> list[np.ndarray]:
+    """Points at most ``step`` apart on the line through the corners."""
+    points: list[np.ndarray] = []
+    for start, end in itertools.pairwise(corners):
+        count = int(np.hypot(*(end - start)) / step) + 2
+        points += list(np.linspace(start, end, count))
+    return points
 
 
 def _overlap(first: Bbox, second: Bbox) -> float:
@@ -72,4 +93,11 @@ def _nearest_corner(offset: np.ndarray, width: float, height: float) -> np.ndarr
 
 def _leader(axes: Axes, at: np.ndarray, offset: np.ndarray, width: float, height: float) -> None:
     ends = np.stack([at, at + _nearest_corner(offset, width, height)])
-    axes.plot(*axes.transData.inverted().transform(ends).T, color="#B0B5BA", linewidth=0.7, zorder=0.5, scalex=False, scaley=False)
+    axes.plot(
+        *axes.transData.inverted().transform(ends).T,
+        color="#B0B5BA",
+        linewidth=0.7,
+        zorder=0.5,
+        scalex=False,
+        scaley=False,
+    )

@@ -17,6 +17,8 @@ PAPER_COLUMNS = (
 )
 """What a paper's table shows of the comparison; columns in which no row has a value are left out."""
 
+SETTING_COLUMNS = ("weights", "dataset", "device", "precision", "batch_size", "images")
+
 _HEADS = {
     **{"mask_ap": "AP", "mask_ap50": "AP$_{50}$", "mask_ap75": "AP$_{75}$", "mask_ap_small": "AP$_S$"},
     **{"mask_ap_medium": "AP$_M$", "mask_ap_large": "AP$_L$", "boundary_ap": "AP$_\\mathrm{boundary}$"},
@@ -35,7 +37,12 @@ def escape(text: str) -> str:
 
 def write_latex(comparison: Comparison, path: Path) -> None:
     """The ``ok`` rows, best in bold; the others follow as comments with their reason."""
-    columns = comparison.measured(PAPER_COLUMNS)
+    # What is the same in all rows stands in the caption once.
+    columns = [
+        name
+        for name in comparison.measured(PAPER_COLUMNS)
+        if name not in SETTING_COLUMNS or comparison.frame[name].nunique() > 1
+    ]
     alignment = "".join("l" if COLUMNS[name].decimals is None else "r" for name in columns)
     body = [_row(comparison, row, columns) for row in comparison.rows("ok")]
     left_out = [
@@ -76,7 +83,7 @@ def _row(comparison: Comparison, row: int, columns: list[str]) -> str:
 def _head(name: str) -> str:
     column = COLUMNS[name]
     unit = f" [{column.unit}]" if column.unit in ("ms", "MB", "J/image", "M") else ""
-    return _HEADS.get(name, escape(column.title)) + escape(unit)
+    return _HEADS.get(name, escape(column.title)) + unit
 
 
 def _plain(char: str) -> str:

@@ -49,14 +49,18 @@ def table(comparison: Comparison) -> str:
     rows = [row for row, job in enumerate(comparison.jobs) if job.result.status != "skipped"]
     if not rows:
         return "No row was measured."
-    titles = [f"{COLUMNS[name].title} [{COLUMNS[name].unit}]" if _has_unit(name) else COLUMNS[name].title for name in columns]
+    titles = [
+        f"{COLUMNS[name].title} [{COLUMNS[name].unit}]" if _has_unit(name) else COLUMNS[name].title for name in columns
+    ]
     lines = [
         f"| {' | '.join(titles)} |",
         f"| {' | '.join('---' if COLUMNS[name].decimals is None else '---:' for name in columns)} |",
     ]
     for row in rows:
         cells = [escape(comparison.text(row, name)) for name in columns]
-        marked = [f"**{cell}**" if (row, name) in comparison.best else cell for name, cell in zip(columns, cells, strict=True)]
+        marked = [
+            f"**{cell}**" if (row, name) in comparison.best else cell for name, cell in zip(columns, cells, strict=True)
+        ]
         lines.append(f"| {' | '.join(marked)} |")
     return "\n".join(lines)
 

@@ -45,7 +45,7 @@ class GroundTruth:
     colours: dict[int, RGB] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.colours = {category: class_colour(place) for place, category in enumerate(self.categories)}
+        self.colour_classes(())
 
     @classmethod
     def read(cls, job: Job) -> GroundTruth | None:
@@ -73,6 +73,12 @@ class GroundTruth:
         pool = good if len(good) >= count else [image_id for image_id in evaluated if instances[image_id]]
         places = np.unique(np.linspace(0, len(pool) - 1, min(count, len(pool))).round().astype(int))
         return [pool[place] for place in places]
+
+    def colour_classes(self, image_ids: Sequence[int]) -> None:
+        """Give the classes that stand in these images the colours that are furthest apart."""
+        there = {annotation["category_id"] for i in image_ids for annotation in self.annotations.get(i, ())}
+        ordered = sorted(self.categories, key=lambda category: category not in there)
+        self.colours = {category: class_colour(place) for place, category in enumerate(ordered)}
 
     def shape(self, image_id: int) -> tuple[int, int]:
         return self.images[image_id]["height"], self.images[image_id]["width"]
@@ -122,7 +128,7 @@ def read_predictions(path: Path, image_ids: Sequence[int]) -> dict[int, list[Dra
 
 def class_colour(place: int) -> RGB:
     """A vivid colour for the class at this place, neighbours far apart (golden ratio around the hue circle)."""
-    return colorsys.hsv_to_rgb((0.08 + place * 0.61803398875) % 1.0, 0.95 - 0.25 * (place % 2), 0.98 - 0.18 * (place % 3))
+    return colorsys.hsv_to_rgb((0.08 + place * 0.61803398875) % 1.0, 0.95 - 0.25 * (place // 5 % 2), 1.0)
 
 
 def draw(image: np.ndarray, masks: Sequence[Drawn], colours: Mapping[int, RGB]) -> np.ndarray:

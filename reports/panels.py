@@ -31,6 +31,7 @@ def draw_panels(comparison: Comparison, folder: Path) -> list[Picture]:
         if truth is None:
             continue
         image_ids = truth.choose(IMAGES, first.setting("dataset", "limit"))
+        truth.colour_classes(image_ids)
         shown = rows[:MAX_MODELS]
         predictions = {row: read_predictions(_predictions_path(comparison.jobs[row]), image_ids) for row in shown}
         for image_id in image_ids:
@@ -75,7 +76,7 @@ def _model_cell(
 ) -> tuple[str, Sequence[Drawn] | None]:
     if isinstance(predictions, str):
         status = job.result.status
-        return (predictions if status == "ok" else f"{status}: {predictions}"), None
+        return (predictions if status == "ok" else f"{status.replace('_', ' ')}:\n{predictions}"), None
     found = sorted(predictions.get(image_id, ()), key=lambda drawn: -drawn.score)
     fitting = [drawn for drawn in found if drawn.shape == truth.shape(image_id)]
     if len(fitting) < len(found):
@@ -100,13 +101,13 @@ def _draw_panel(path: Path, truth: GroundTruth, image_id: int, cells: Sequence[C
             axes.set_axis_off()
         for axes, (title, note, masks) in zip(grid.flat, cells, strict=False):
             axes.set_title(title.replace(" · ", "\n", 1) if len(title) > 34 else title, fontsize=9.5)
-            axes.text(0, -0.02, note, transform=axes.transAxes, va="top", fontsize=8, color="#5F6468")
             if masks is None or isinstance(picture, str):
-                reason = picture if isinstance(picture, str) else "no masks"
+                reason = picture if isinstance(picture, str) else note
                 axes.imshow(Image.new("RGB", (width, height), "#F1F2F3"))
                 axes.text(0.5, 0.5, reason, transform=axes.transAxes, ha="center", va="center", color=FAINT, wrap=True)
                 continue
             axes.imshow(draw(picture, masks, truth.colours), interpolation="antialiased")
+            axes.text(0, -0.02, note, transform=axes.transAxes, va="top", fontsize=8, color="#5F6468")
             seen |= {drawn.category_id for drawn in masks}
         _legend(fig, truth, seen)
 

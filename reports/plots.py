@@ -130,7 +130,10 @@ def memory(comparison: Comparison, folder: Path) -> Picture | None:
     colours = row_colours(comparison)
     path = folder / "memory.png"
     size = {"sharey": True, "squeeze": False}
-    with figure(path, WIDTH if len(figures) > 2 else 8.4, 1.1 + 0.36 * len(rows), ncols=len(figures), **size) as (_, grid):
+    with figure(path, WIDTH if len(figures) > 2 else 8.4, 1.1 + 0.36 * len(rows), ncols=len(figures), **size) as (
+        _,
+        grid,
+    ):
         for axes, (name, values) in zip(grid[0], figures.items(), strict=True):
             numbers = [value or 0.0 for value in values]
             axes.barh(range(len(rows)), numbers, height=0.62, color=[colours[row] for row in rows])
@@ -140,7 +143,7 @@ def memory(comparison: Comparison, folder: Path) -> Picture | None:
                 at = (value or 0.0, place)
                 axes.annotate(text, at, (4, 0), textcoords="offset points", va="center", fontsize=8.5, **style)
             row_axis(axes, [comparison.labels[row] for row in rows])
-            axes.set_title(f"{name}\n", fontsize=10, linespacing=0.4)
+            axes.set_title(name.replace(" ", "\n", 1), fontsize=9.5)
             axes.set_xlim(0, max(numbers) * 1.45 or 1.0)
             axes.set_xticks([])
             axes.spines["bottom"].set_visible(False)
@@ -162,7 +165,7 @@ def _distribution(axes: Axes, place: int, samples: Sequence[float], colour: tupl
     low, first, median, third, high = np.percentile(values, (5, 25, 50, 75, 95))
     # Evenly picked and jittered by a fixed seed: the same results draw the same picture.
     dots = values[np.linspace(0, len(values) - 1, min(len(values), MAX_DOTS)).astype(int)]
-    jitter = np.random.default_rng(0).uniform(0.12, 0.36, len(dots))
+    jitter = np.random.default_rng(0).uniform(0.18, 0.4, len(dots))
     axes.scatter(dots, place + jitter, s=7, color=colour, alpha=0.45, linewidths=0)
     axes.plot((low, high), (place, place), color=colour, linewidth=1.4, solid_capstyle="butt")
     axes.plot((first, third), (place, place), color=colour, linewidth=8, solid_capstyle="butt")
@@ -195,7 +198,7 @@ def _draw_pareto(comparison: Comparison, rows: Sequence[int], path: Path, where:
     points = [(comparison.cell(row, "fps_model"), comparison.cell(row, "mask_ap")) for row in rows]
     libraries = sorted({comparison.text(row, "library") for row in rows})
     colours = row_colours(comparison)
-    with figure(path, WIDTH, 5.6) as (fig, axes):
+    with figure(path, WIDTH, 5.6) as (_, axes):
         front = pareto_front(points)
         axes.plot(*zip(*(points[i] for i in front), strict=True), color="#B0B5BA", linewidth=1.6, zorder=1)
         for index, row in enumerate(rows):
@@ -214,7 +217,7 @@ def _draw_pareto(comparison: Comparison, rows: Sequence[int], path: Path, where:
             axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axes.legend(loc="upper left", bbox_to_anchor=(0, 1.09), ncols=len(libraries), handletextpad=0.2)
         names = [_pareto_label(comparison, row, rows) for row in rows]
-        place_labels(axes, points, names, [set(front).__contains__(index) for index in range(len(rows))])
+        place_labels(axes, points, names, front)
 
 
 def _pareto_label(comparison: Comparison, row: int, rows: Sequence[int]) -> str:

@@ -28,7 +28,7 @@ MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
 STAGE_COLOURS = {"preprocess_ms": "#B8C4CF", "network_ms": "#41627F", "postprocess_ms": "#E0A458"}
 INK, FAINT = "#222222", "#8A8F94"
 
-_RC: dict[str, Any] = {
+_RC: Any = {
     **{"font.family": "sans-serif", "font.sans-serif": ["Liberation Sans", "Arial", "Helvetica", "DejaVu Sans"]},
     **{"font.size": 10, "axes.titlesize": 11.5, "axes.titleweight": "bold", "axes.titlelocation": "left"},
     **{"axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": "#9AA0A6", "axes.linewidth": 0.8},

@@ -60,7 +60,13 @@ def build_result(
     settings["model"].update(
         name=f"{family}_{library}".lower(), family=family, backbone=backbone, library=library, weights=weights
     )
-    settings["dataset"] = {"name": "coco", "images": None, "annotations": None, "limit": None, **config.get("dataset", {})}
+    settings["dataset"] = {
+        "name": "coco",
+        "images": None,
+        "annotations": None,
+        "limit": None,
+        **config.get("dataset", {}),
+    }
     result = Result(status=status, reason=reason, config=settings, machine=MACHINE, started="2026-11-22T13:00:00+00:00")
     result.published = {"mask_ap": published, "dataset": "coco_val2017", "source": "the library's model zoo"}
     if status in ("skipped", "crashed"):
@@ -71,8 +77,16 @@ def build_result(
     )
     if model_ms is not None:
         result.speed = _speed(model_ms, stages_ms, detections, clock, settings["batch_size"])
-    fields = {"peak_allocated_bytes": 812_000_000, "peak_reserved_bytes": 1_024_000_000, "host_rss_bytes": 3_210_000_000}
-    fields |= {"process_device_bytes": 1_640_000_000, "device_source": "nvml_process", "host_rss_source": "resettable_peak"}
+    fields = {
+        "peak_allocated_bytes": 812_000_000,
+        "peak_reserved_bytes": 1_024_000_000,
+        "host_rss_bytes": 3_210_000_000,
+    }
+    fields |= {
+        "process_device_bytes": 1_640_000_000,
+        "device_source": "nvml_process",
+        "host_rss_source": "resettable_peak",
+    }
     result.memory = MemoryResult(parameters_bytes=177_605_572, buffers_bytes=222_000, **(memory or fields))
     if status == "ok":
         result.accuracy = _accuracy(mask_ap)
