@@ -24,6 +24,7 @@ import numpy as np
 from bench.coco_json import mask_library
 from bench.config import ShapesConfig
 from bench.errors import UserError
+from bench.shapes_geometry import RADIUS_OF_UNIT_AREA, outline, shape_mask
 
 VERSION = 1
 """Rises when the generator changes, so that an old cache is not taken for the new set."""
@@ -153,7 +154,7 @@ def compose(rng: np.random.Generator, height: int, width: int, crowd: bool) -> l
     items = [items[i] for i in np.argsort([-item.mask.sum() * rng.uniform(0.5, 2.0) for item in items])]
     if crowd:
         items.append(_crowd(rng, height, width))
-    return _visible(items)
+    return visible_items(items)
 
 
 def _place(rng: np.random.Generator, items: list[Item], height: int, width: int) -> None:
@@ -163,7 +164,7 @@ def _place(rng: np.random.Generator, items: list[Item], height: int, width: int)
     side = low * (high / low) ** rng.random()
     if CLASSES[label] == "bar":
         side = min(side, 75.0)
-    radius = side * _RADIUS_OF_UNIT_AREA[CLASSES[label]]
+    radius = side * RADIUS_OF_UNIT_AREA[CLASSES[label]]
     if items and rng.random() < TOUCHING_SHARE:
         other = items[-1]
         # A little less than the sum of the radii, so that they meet whatever their rotation.
@@ -174,15 +175,12 @@ def _place(rng: np.random.Generator, items: list[Item], height: int, width: int)
         margin = min(0.8 * radius, 0.45 * min(height, width))
         x, y = rng.uniform(margin, width - margin), rng.uniform(margin, height - margin)
     rotation = rng.uniform(0, 2 * math.pi)
-    outline = _outline(CLASSES[label], x, y, radius, rotation)
-    mask = _rasterise(outline, height, width)
-    if CLASSES[label] == "ring":
-        mask &= ~_rasterise(_outline("circle", x, y, _RING_HOLE * radius, 0.0), height, width)
-    inside = all(1 <= px <= width - 1 for px in outline[::2]) and all(1 <= py <= height - 1 for py in outline[1::2])
-    whole_area = side * side
-    if mask.sum() >= MIN_VISIBLE_SHARE * whole_area:
-        polygon = outline if inside and CLASSES[label] != "ring" else None
-        items.append(Item(label, mask, polygon, (x, y), radius))
+    polygon = outline(CLASSES[label], x, y, radius, rotation)
+    inside = all(1 <= px <= width - 1 for px in polygon[::2]) and all(1 <= py <= height - 1 for py in polygon[1::2])
+    mask = shape_mask(CLASSES[label], x, y, radius, rotation, height, width)
+    if mask.sum() >= MIN_VISIBLE_SHARE * side * side:
+        simple = inside and CLASSES[label] != "ring"
+        items.append(Item(label, mask, polygon if simple else None, (x, y), radius))
 
 
 def _crowd(rng: np.random.Generator, height: int, width: int) -> Item:
@@ -195,14 +193,11 @@ def _crowd(rng: np.random.Generator, height: int, width: int) -> Item:
         angle, distance = rng.uniform(0, 2 * math.pi), spread * math.sqrt(rng.random())
         radius = rng.uniform(4.5, 6.5) * (1.6 if CLASSES[label] in ("star", "bar") else 1.0)
         px, py = x + 1.5 * distance * math.cos(angle), y + distance * math.sin(angle)
-        thing = _rasterise(_outline(CLASSES[label], px, py, radius, rng.uniform(0, 2 * math.pi)), height, width)
-        if CLASSES[label] == "ring":
-            thing &= ~_rasterise(_outline("circle", px, py, _RING_HOLE * radius, 0.0), height, width)
-        mask |= thing
+        mask |= shape_mask(CLASSES[label], px, py, radius, rng.uniform(0, 2 * math.pi), height, width)
     return Item(label, mask, None, (x, y), 1.5 * spread, crowd=True)
 
 
-def _visible(items: list[Item]) -> list[Item]:
+def visible_items(items: list[Item]) -> list[Item]:
     """Cut from every item what lies in front of it, and drop those of which too little remains."""
     kept: list[Item] = []
     covered = np.zeros(items[0].mask.shape if items else (0, 0), dtype=bool)
@@ -235,46 +230,3 @@ def _annotation(item: Item, rng: np.random.Generator) -> dict[str, Any]:
         "bbox": [float(value) for value in library.toBbox(rle)],
         "segmentation": segmentation,
     }
-
-
-_RING_HOLE = 0.55
-_STAR_INNER = 0.45
-_BAR_WIDTH = 0.12
-# The circumscribed circle's radius of each shape with an area of 1.
-_RADIUS_OF_UNIT_AREA = {
-    "circle": 1 / math.sqrt(math.pi),
-    "square": 1 / math.sqrt(2),
-    "triangle": 1 / math.sqrt(3 * math.sqrt(3) / 4),
-    "star": 1 / math.sqrt(5 * _STAR_INNER * math.sin(math.pi / 5)),
-    "ring": 1 / math.sqrt(math.pi * (1 - _RING_HOLE**2)),
-    "bar": math.sqrt(1 + _BAR_WIDTH**2) / (2 * math.sqrt(_BAR_WIDTH)),
-}
-
-
-def _outline(shape: str, x: float, y: float, radius: float, rotation: float) -> list[float]:
-    """The outer outline [x1, y1, x2, y2, ...] of a shape in a circle of ``radius`` pixels around (x, y)."""
-    if shape in ("circle", "ring"):
-        corners = [(1.0, 2 * math.pi * k / 48) for k in range(48)]
-    elif shape == "bar":
-        half = math.atan(_BAR_WIDTH)
-        corners = [(1.0, angle) for angle in (half, math.pi - half, math.pi + half, -half)]
-    elif shape == "star":
-        corners = [(1.0 if k % 2 == 0 else _STAR_INNER, math.pi * k / 5) for k in range(10)]
-    else:
-        sides = {"triangle": 3, "square": 4}[shape]
-        corners = [(1.0, 2 * math.pi * k / sides) for k in range(sides)]
-    # Rounded, so that no machine's last bit of a cosine can move a pixel.
-    return [
-        round(value, 2)
-        for scale, angle in corners
-        for value in (
-            x + scale * radius * math.cos(angle + rotation),
-            y + scale * radius * math.sin(angle + rotation),
-        )
-    ]
-
-
-def _rasterise(outline: list[float], height: int, width: int) -> np.ndarray:
-    """Bool (height, width), by COCO's own rule, so that a polygon in the file is this very mask."""
-    library = mask_library()
-    return library.decode(library.frPyObjects([outline], height, width)[0]).astype(bool)
