@@ -10,8 +10,8 @@ from reports.comparison import COMPARABLE, Comparison
 
 FPS_DEFINITION = (
     "FPS is images over the summed time of all measured batches; latencies are percentiles of the raw samples, "
-    "linearly interpolated; both at the model boundary (host-to-device copy, normalise, pad, network, NMS, full-size masks "
-    "on the device). End-to-end adds reading and decoding the file, resizing, and masks to RLE on the host."
+    "linearly interpolated; both at the model boundary (host-to-device copy, normalise, pad, network, NMS, full-size "
+    "masks on the device). End-to-end adds reading and decoding the file, resizing, and masks to RLE on the host."
 )
 CLOCKS = {
     "perf_counter": "perf_counter of the host, device synchronised on both sides",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,118 +9,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from literal_results import build_result
 from PIL import Image
 
-from bench.config import BenchConfig
-from bench.result import (
-    COCO_FIGURES,
-    AccuracyResult,
-    MemoryResult,
-    ModelInfo,
-    Result,
-    SpeedResult,
-    Timing,
-    write_result,
-)
-
-MACHINE = {
-    "cpu": "AMD EPYC 9354",
-    "gpu": "NVIDIA H200",
-    "host_memory_bytes": 128_000_000_000,
-    "versions": {"python": "3.11.9", "torch": "2.14.1", "torchvision": "0.29.1", "mmdet": "3.5.1"},
-}
+from bench.result import Result, write_result
 
 
 @pytest.fixture
 def make_result() -> Callable[..., Result]:
     return build_result
-
-
-def build_result(
-    family: str = "Mask R-CNN",
-    backbone: str = "R50-FPN",
-    library: str = "torchvision",
-    *,
-    status: str = "ok",
-    reason: str | None = None,
-    weights: str = "zoo",
-    model_ms: Sequence[float] | None = (20.0, 30.0, 50.0),
-    stages_ms: tuple[float, float, float] = (4.0, 25.0, 3.0),
-    mask_ap: float | None = 0.372,
-    memory: dict[str, Any] | None = None,
-    published: float | None = 37.2,
-    detections: Sequence[int] = (10, 20, 6),
-    clock: str = "cuda_event",
-    **config: Any,
-) -> Result:
-    """A result with these numbers; ``config`` overrides top-level keys of the configuration."""
-    settings = dataclasses.asdict(BenchConfig())
-    settings.update(device="cuda:0", **config)
-    settings["model"].update(
-        name=f"{family}_{library}".lower(), family=family, backbone=backbone, library=library, weights=weights
-    )
-    settings["dataset"] = {
-        "name": "coco",
-        "images": None,
-        "annotations": None,
-        "limit": None,
-        **config.get("dataset", {}),
-    }
-    result = Result(status=status, reason=reason, config=settings, machine=MACHINE, started="2026-11-22T13:00:00+00:00")
-    result.published = {"mask_ap": published, "dataset": "coco_val2017", "source": "the library's model zoo"}
-    if status in ("skipped", "crashed"):
-        return result
-    result.seconds = 63.2
-    result.model = ModelInfo(
-        classes=["person", "car"], weights=weights, parameters=44_401_393, flops_mean=134.4e9, flops_std=1e9
-    )
-    if model_ms is not None:
-        result.speed = _speed(model_ms, stages_ms, detections, clock, settings["batch_size"])
-    fields = {
-        "peak_allocated_bytes": 812_000_000,
-        "peak_reserved_bytes": 1_024_000_000,
-        "host_rss_bytes": 3_210_000_000,
-    }
-    fields |= {
-        "process_device_bytes": 1_640_000_000,
-        "device_source": "nvml_process",
-        "host_rss_source": "resettable_peak",
-    }
-    result.memory = MemoryResult(parameters_bytes=177_605_572, buffers_bytes=222_000, **(memory or fields))
-    if status == "ok":
-        result.accuracy = _accuracy(mask_ap)
-    return result
-
-
-def _speed(
-    model_ms: Sequence[float], stages_ms: tuple[float, float, float], detections: Sequence[int], clock: str, batch: int
-) -> SpeedResult:
-    samples = list(model_ms)
-    return SpeedResult(
-        batch_size=batch,
-        warmup_batches=5,
-        first_call_ms=812.5,
-        model=Timing(samples, clock),
-        end_to_end=Timing([ms + 10.0 for ms in samples], "perf_counter"),
-        preprocess=Timing([stages_ms[0]] * 3, "perf_counter"),
-        network=Timing([stages_ms[1]] * 3, clock),
-        postprocess=Timing([stages_ms[2]] * 3, clock),
-        detections_per_image=list(detections),
-        image_sizes=[[427, 640], [640, 480], [480, 640]],
-        input_sizes=[[800, 1216], [1088, 800], [800, 1088]],
-    )
-
-
-def _accuracy(mask_ap: float | None) -> AccuracyResult:
-    result = AccuracyResult("hotcoco", "1.3.0", 59, 59, 812, "keep", "predictions.json", seconds=12.5)
-    if mask_ap is None:
-        result.figures_absent = "random weights"
-        return result
-    factors = (1, 1.5, 1.06, 0.5, 1.08, 1.4, 0.8, 1.2, 1.25, 0.8, 1.3, 1.6)
-    result.figures = {name: min(mask_ap * factor, 1.0) for name, factor in zip(COCO_FIGURES, factors, strict=True)}
-    result.per_class = {"person": mask_ap * 1.1, "car": mask_ap * 0.9, "hair drier": None}
-    result.confidence_interval = [mask_ap - 0.015, mask_ap + 0.015]
-    return result
 
 
 @pytest.fixture
