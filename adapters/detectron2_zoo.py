@@ -63,7 +63,8 @@ class ZooEntry(NamedTuple):
 
 
 def zoo_entry(name: str) -> ZooEntry:
-    """What detectron2 publishes for an instance-segmentation config of its zoo (``detectron2.model_zoo``).
+    """What detectron2 publishes for an instance-segmentation config of its zoo (``detectron2.model_zoo``); for a config
+    file of the user's own, what its text and name tell.
 
     Raises:
         UserError: the zoo has no such config, or it is not an instance-segmentation model.
@@ -72,7 +73,7 @@ def zoo_entry(name: str) -> ZooEntry:
     root = _zoo_root()
     path = Path(config_file(name))
     if not path.is_relative_to(root):
-        raise UserError(f"model.config={name}: a file of your own has no zoo entry; give model.weights=PATH")
+        return ZooEntry(_family(path.read_text(encoding="utf-8")), None, None, "", _backbone(path.stem))
     key = path.relative_to(root).with_suffix("").as_posix()
     if "mask_rcnn" not in key:
         raise UserError(f"model.config={name}: not an instance-segmentation model; {nearest(key, _mask_configs(root))}")
@@ -82,8 +83,7 @@ def zoo_entry(name: str) -> ZooEntry:
         url = model_zoo.get_checkpoint_url(key)
     except RuntimeError:
         url = None
-    family = "Cascade Mask R-CNN" if "cascade" in key else "Mask R-CNN"
-    return ZooEntry(family, url, MASK_AP.get(key), SOURCE, _backbone(key))
+    return ZooEntry(_family(key), url, MASK_AP.get(key), SOURCE, _backbone(key))
 
 
 def config_file(name: str) -> str:
@@ -117,6 +117,12 @@ def _zoo_root() -> Path:
 
 def _mask_configs(root: Path) -> list[str]:
     return [p.relative_to(root).as_posix() for p in root.glob("*/*mask_rcnn*") if p.suffix in (".yaml", ".py")]
+
+
+def _family(text: str) -> str:
+    if "PointRend" in text:
+        return "PointRend"
+    return "Cascade Mask R-CNN" if "cascade_mask" in text or "CascadeROIHeads" in text else "Mask R-CNN"
 
 
 def _backbone(key: str) -> str:

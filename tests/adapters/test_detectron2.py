@@ -310,3 +310,23 @@ def test_zoo_entries() -> None:
     for name in MASK_AP:
         assert Path(config_file(name)).is_file()
         assert zoo_entry(name).url is not None
+
+
+def test_a_config_file_of_ones_own(tmp_path: Path) -> None:
+    """As ``cfg.dump()`` of a training run writes it: complete, PointRend's keys included."""
+    cfg = get_cfg()
+    add_pointrend_config(cfg)
+    cfg.merge_from_file(model_zoo.get_config_file(model_config(DEMOS[1])["config"]))
+    cfg.merge_from_other_cfg(CfgNode(overrides(DEMOS[1])))
+    cfg.MODEL.ROI_HEADS.NUM_CLASSES = cfg.MODEL.POINT_HEAD.NUM_CLASSES = 2
+    path = tmp_path / "mine_R_50_FPN.yaml"
+    path.write_text(cfg.dump())
+    assert zoo_entry(str(path)) == ("PointRend", None, None, "", "R50-FPN")
+    plain = get_cfg()
+    plain.merge_from_file(model_zoo.get_config_file("Misc/mask_rcnn_R_50_FPN_3x_gn.yaml"))
+    (tmp_path / "plain.yaml").write_text(plain.dump())
+    assert zoo_entry(str(tmp_path / "plain.yaml")).family == "Mask R-CNN"
+    predictor = Detectron2Predictor(Settings(device=CPU, config=str(path), classes=("a", "b")))
+    checkpoint = Checkpoint(build(DEMOS[1], classes=("a", "b"), seed=1).module.state_dict(), path="model.pth")
+    loaded = Detectron2Predictor(Settings(device=CPU, config=str(path), classes=("a", "b"), checkpoint=checkpoint))
+    assert loaded.module.state_dict().keys() == predictor.module.state_dict().keys()
