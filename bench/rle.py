@@ -58,8 +58,8 @@ def run_starts_on_host(masks: torch.Tensor) -> np.ndarray:
     """The same positions for masks in host memory.
 
     Each row is compared with the row above it where they lie, which saves the transposed copy (alone five times the
-    cost of everything here); the few places found are then sorted into COCO's order. Where most pixels begin a run, as in
-    noise, sorting costs more than the copy would.
+    cost of everything here); the few places found are then sorted into COCO's order. Where most pixels begin a run,
+    as in noise, sorting costs more than the copy would.
     """
     height, width = masks.shape[1:]
     stack = masks.contiguous().view(torch.uint8).numpy()
