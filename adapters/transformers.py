@@ -95,19 +95,14 @@ class Mask2FormerPredictor(Predictor):
     def forward(self, batch: Batch) -> Raw:
         height, width = self.input_size(batch)
         pixel_values = torch.zeros(len(batch.images), 3, height, width, device=self.device)
-        pixel_mask = torch.zeros(len(batch.images), height, width, dtype=torch.int64, device=self.device)
+        pixel_mask = torch.zeros_like(pixel_values[:, 0], dtype=torch.int64)
         sizes = [(image.shape[-2], image.shape[-1]) for image in batch.images]
         for index, (image, (h, w)) in enumerate(zip(batch.images, sizes, strict=True)):
             pixel_values[index, :, :h, :w] = (image.to(self.device) / 255 - self.mean) / self.std
             pixel_mask[index, :h, :w] = 1
         output = self.module(pixel_values=pixel_values, pixel_mask=pixel_mask)
-        return Raw(
-            output.class_queries_logits.float(),
-            output.masks_queries_logits.float(),
-            (height, width),
-            sizes,
-            batch.original_sizes,
-        )
+        logits = output.class_queries_logits.float(), output.masks_queries_logits.float()
+        return Raw(*logits, (height, width), sizes, batch.original_sizes)
 
     def postprocess(self, raw: Raw) -> list[Instances]:
         images = zip(raw.class_logits, raw.mask_logits, raw.image_sizes, raw.original_sizes, strict=True)
@@ -126,7 +121,8 @@ class Mask2FormerPredictor(Predictor):
         best, index = probabilities.flatten().topk(min(self.max_detections, probabilities.numel()))
         query, label = index // len(self.classes), index % len(self.classes)
         masks = mask_logits > 0
-        inside = (mask_logits.sigmoid() * masks).sum((1, 2)) / (masks.sum((1, 2)) + 1e-6)
+        weight = masks.float()
+        inside = mask_logits.sigmoid().mul_(weight).sum((1, 2)) / (weight.sum((1, 2)) + 1e-6)
         scores, order = (best * inside[query]).sort(descending=True, stable=True)
         if self.score_threshold > 0:
             order = order[scores > self.score_threshold]
@@ -146,11 +142,11 @@ def _full_size(
 
 def _boxes(masks: torch.Tensor) -> torch.Tensor:
     """float32 (N, 4) xyxy around masks (N, H, W), the right and lower edge exclusive; zeros for an empty mask."""
-    sides = []
-    for dim in (1, 2):
-        hit = masks.any(dim).to(torch.uint8)
-        sides += [hit.argmax(1), hit.shape[1] - hit.flip(1).argmax(1)]
-    return torch.stack([sides[0], sides[2], sides[1], sides[3]], 1) * masks.any(2).any(1)[:, None].float()
+    pixels = masks.view(torch.uint8)
+    columns, rows = pixels.amax(1), pixels.amax(2)
+    low = torch.stack([columns.argmax(1), rows.argmax(1)], 1)
+    high = torch.stack([columns.shape[1] - columns.flip(1).argmax(1), rows.shape[1] - rows.flip(1).argmax(1)], 1)
+    return torch.cat([low, high], 1) * rows.amax(1)[:, None].float()
 
 
 def _config(classes: tuple[str, ...], swin: Mapping[str, Any], network: Mapping[str, Any]) -> Mask2FormerConfig:

@@ -1,0 +1,249 @@
+"""The transformers adapter against the paper's inference, written again in numpy, one query at a time."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from omegaconf import OmegaConf
+from PIL import Image
+
+from bench.errors import UserError
+from bench.predictor import Checkpoint, Instances, Settings, predict
+
+pytest.importorskip("transformers", reason="transformers is not installed")
+
+from transformers import Mask2FormerImageProcessor
+
+from adapters.transformers import Mask2FormerPredictor
+
+ROOT = Path(__file__).resolve().parents[2]
+DATA = ROOT / ".." / "shared" / "data" / "coco_val_cc"
+CLASSES = tuple(f"class {label}" for label in range(80))
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def photographs() -> list[np.ndarray]:
+    """Two photographs of different sizes, one of them upright, at half size for the sake of the loops in numpy."""
+    if not DATA.is_dir():
+        pytest.skip(f"the photographs are not at {DATA}")
+    images = [Image.open(path).convert("RGB").reduce(2) for path in sorted((DATA / "images").glob("*.jpg"))]
+    lying = next(image for image in images if image.height < image.width)
+    upright = next(image for image in images if image.height > image.width)
+    return [np.array(lying), np.array(upright)]
+
+
+def options(name: str) -> dict[str, Any]:
+    return OmegaConf.to_container(OmegaConf.load(ROOT / "configs" / "model" / f"{name}.yaml").options)
+
+
+DEMO = "demo_mask2former_transformers"
+
+
+def seeded(name: str = DEMO, score_threshold: float | None = None, **changes: Any) -> Mask2FormerPredictor:
+    """Untrained, with class scores spread far enough that rounding cannot reorder them."""
+    torch.manual_seed(0)
+    settings = Settings(CPU, classes=CLASSES, score_threshold=score_threshold)
+    predictor = Mask2FormerPredictor(settings, **(options(name) | changes))
+    predictor.module.class_predictor.weight.data.mul_(20)
+    return predictor
+
+
+def bilinear(size_in: int, size_out: int) -> np.ndarray:
+    """The matrix (out, in) of a bilinear resize along one axis, pixel centres at half integers, edges repeated."""
+    matrix = np.zeros((size_out, size_in))
+    for row in range(size_out):
+        position = min(max((row + 0.5) * size_in / size_out - 0.5, 0), size_in - 1)
+        left = math.floor(position)
+        right = min(left + 1, size_in - 1)
+        matrix[row, left] += 1 - (position - left)
+        matrix[row, right] += position - left
+    return matrix
+
+
+def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    return bilinear(image.shape[0], height) @ image @ bilinear(image.shape[1], width).T
+
+
+def paper_says(predictor: Mask2FormerPredictor, images: list[np.ndarray]) -> list[list[tuple[float, int, np.ndarray]]]:
+    """(score, label, mask) by falling score for each image, from the library's preprocessing and network."""
+    edges = {"shortest_edge": predictor.shortest_edge, "longest_edge": predictor.longest_edge}
+    processor = Mask2FormerImageProcessor(size=edges, size_divisor=0)
+    sizes = [processor(image, return_tensors="pt").pixel_values.shape[-2:] for image in images]
+    padded = tuple(math.ceil(max(size[axis] for size in sizes) / 32) * 32 for axis in (0, 1))
+    pad_size = {"height": padded[0], "width": padded[1]}
+    batch = Mask2FormerImageProcessor(size=edges, size_divisor=0, pad_size=pad_size)(images, return_tensors="pt")
+    assert batch.pixel_values.shape[-2:] == padded
+    with torch.inference_mode():
+        output = predictor.module(**batch)
+    results = []
+    for index, (image, size) in enumerate(zip(images, sizes, strict=True)):
+        class_logits = output.class_queries_logits[index].double().numpy()
+        probabilities = np.exp(class_logits) / np.exp(class_logits).sum(1, keepdims=True)
+        pairs = [(probabilities[q, c], q, c) for q in range(len(class_logits)) for c in range(len(CLASSES))]
+        best = sorted(pairs, reverse=True)[:100]
+        masks = {}
+        for query in {query for _, query, _ in best}:
+            logits = resize(output.masks_queries_logits[index, query].double().numpy(), *padded)
+            logits = resize(logits[: size[0], : size[1]], *image.shape[:2])
+            inside = logits[logits > 0]
+            masks[query] = logits > 0, (1 / (1 + np.exp(-inside))).mean() if len(inside) else 0.0
+        found = [(p * masks[q][1], c, masks[q][0]) for p, q, c in best]
+        results.append(sorted(found, key=lambda each: -each[0]))
+    return results
+
+
+def assert_same(ours: Instances, theirs: list[tuple[float, int, np.ndarray]]) -> None:
+    assert len(ours) == len(theirs) == 100
+    np.testing.assert_allclose(ours.scores.numpy(), [score for score, _, _ in theirs], rtol=0, atol=1e-4)
+    assert ours.scores[0] - ours.scores[-1] > 0.01
+    assert ours.labels.tolist() == [label for _, label, _ in theirs]
+    covered = 0
+    for mask, box, (_, _, expected) in zip(ours.masks.numpy(), ours.boxes.tolist(), theirs, strict=True):
+        union = (mask | expected).sum()
+        assert union == 0 or (mask & expected).sum() / union > 0.99
+        rows, columns = np.nonzero(mask)
+        empty = len(rows) == 0
+        assert box == ([0] * 4 if empty else [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1])
+        covered += 0 < mask.sum() < mask.size
+    assert covered > 50
+
+
+def test_demo_batch_of_two_sizes_equals_the_paper(photographs) -> None:
+    predictor = seeded()
+    batch = predictor.preprocess(photographs)
+    assert predictor.input_size(batch) == (320, 320)
+    assert predictor.input_size(predictor.preprocess(photographs[:1])) == (256, 320)
+    theirs = paper_says(predictor, photographs)
+    for ours, image, reference in zip(predict(predictor, photographs), photographs, theirs, strict=True):
+        ours.validate(*image.shape[:2], num_classes=80, max_detections=100)
+        assert_same(ours, reference)
+
+
+def test_swin_t_equals_the_paper(photographs) -> None:
+    predictor = seeded("mask2former_swin_t_transformers", shortest_edge=96, longest_edge=160)
+    # Table 1 of the paper: 47 million parameters.
+    assert sum(parameter.numel() for parameter in predictor.module.parameters()) // 1_000_000 == 47
+    (ours,) = predict(predictor, photographs[:1])
+    assert_same(ours, paper_says(predictor, photographs[:1])[0])
+
+
+def test_host_resize_is_the_image_processors(photographs) -> None:
+    predictor = seeded(shortest_edge=200, longest_edge=240)
+    processor = Mask2FormerImageProcessor(
+        size={"shortest_edge": 200, "longest_edge": 240}, size_divisor=0, do_rescale=False, do_normalize=False
+    )
+    for image, ours in zip(photographs, predictor.preprocess(photographs).images, strict=True):
+        theirs = processor(image, return_tensors="pt").pixel_values[0]
+        assert ours.dtype == torch.uint8
+        assert ours.shape == theirs.shape
+        assert (ours.float() - theirs.float()).abs().max() <= 1
+
+
+def test_empty_masks_are_kept_with_score_and_box_zero(photographs) -> None:
+    predictor = seeded()
+    with torch.inference_mode():
+        raw = predictor.forward(predictor.preprocess(photographs[:1]))
+        raw.mask_logits.fill_(-1.0)
+        (found,) = predictor.postprocess(raw)
+    found.validate(*photographs[0].shape[:2], num_classes=80, max_detections=100)
+    assert len(found) == 100
+    assert not found.masks.any()
+    assert not found.boxes.any()
+    assert not found.scores.any()
+
+
+def test_score_threshold_keeps_the_head_of_the_list(photographs) -> None:
+    (everything,) = predict(seeded(), photographs[:1])
+    threshold = everything.scores[9].item()
+    (kept,) = predict(seeded(score_threshold=threshold), photographs[:1])
+    assert len(kept) == 9
+    assert torch.equal(kept.scores, everything.scores[:9])
+    assert torch.equal(kept.masks, everything.masks[:9])
+
+
+def test_saturated_gives_100_instances(photographs) -> None:
+    assert [len(found) for found in predict(seeded(score_threshold=0.0), photographs)] == [100, 100]
+
+
+def test_bfloat16_autocast_gives_float32_instances(photographs) -> None:
+    predictor = seeded()
+    (exact,) = predict(predictor, photographs[:1])
+    with torch.autocast("cpu", torch.bfloat16):
+        (rounded,) = predict(predictor, photographs[:1])
+    rounded.validate(*photographs[0].shape[:2], num_classes=80, max_detections=100)
+    assert not torch.equal(rounded.scores, exact.scores)
+    assert (rounded.scores - exact.scores).abs().max() < 0.05
+
+
+def test_demo_is_small() -> None:
+    assert sum(parameter.numel() for parameter in seeded().module.parameters()) < 3_000_000
+
+
+def published_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The parameters under the names that the library had when the weights were published (transformers 4.25)."""
+    renamed = {}
+    new_to_old = (
+        ("encoder.swin.", "encoder."),
+        ("attention.q_proj", "attention.self.query"),
+        ("attention.k_proj", "attention.self.key"),
+        ("attention.v_proj", "attention.self.value"),
+        ("attention.relative_position_bias.", "attention.self."),
+        ("attention.o_proj", "attention.output.dense"),
+        ("mlp.fc1", "intermediate.dense"),
+        ("mlp.fc2", "output.dense"),
+    )
+    for name, value in state.items():
+        if ".swin.layernorm." in name:
+            continue
+        if ".pixel_level_module.encoder." in name:
+            for new, old in new_to_old:
+                name = name.replace(new, old)
+        renamed[name] = value
+        if name.endswith("relative_position_bias_table"):
+            renamed[name.replace("bias_table", "index")] = torch.zeros(49, 49, dtype=torch.int64)
+    return renamed
+
+
+@pytest.mark.parametrize("names", [dict, published_names])
+def test_checkpoint_loads_under_its_own_and_its_published_names(names, photographs) -> None:
+    trained = seeded()
+    (expected,) = predict(trained, photographs[:1])
+    # The norm after Swin's last stage is absent from the published weights and may hold anything.
+    trained.module.model.pixel_level_module.encoder.swin.layernorm.weight.data.fill_(7)
+    checkpoint = Checkpoint(names(trained.module.state_dict()), "model.safetensors")
+    torch.manual_seed(1)
+    loaded = Mask2FormerPredictor(Settings(CPU, checkpoint, CLASSES), **options(DEMO))
+    (found,) = predict(loaded, photographs[:1])
+    assert torch.equal(found.scores, expected.scores)
+    assert torch.equal(found.masks, expected.masks)
+
+
+def test_checkpoint_that_does_not_fit_is_refused() -> None:
+    state = dict(seeded().module.state_dict())
+    del state["model.transformer_module.queries_embedder.weight"]
+    state["surplus.weight"] = torch.zeros(1)
+    refused = r"m\.safetensors.*1 missing \(first: .*queries_embedder.*1 unexpected \(first: surplus.*of another shape"
+    with pytest.raises(UserError, match=refused):
+        Mask2FormerPredictor(Settings(CPU, Checkpoint(state, "m.safetensors"), ("a", "b")), **options(DEMO))
+
+
+def test_mistyped_option_names_the_nearest() -> None:
+    with pytest.raises(UserError, match=r"model\.options\.network\.hiden_dim.*did you mean hidden_dim"):
+        Mask2FormerPredictor(Settings(CPU, classes=CLASSES), network={"hiden_dim": 64})
+
+
+def test_classes_are_needed_and_the_config_lists_the_published_ones() -> None:
+    with pytest.raises(UserError, match=r"model\.classes"):
+        Mask2FormerPredictor(Settings(CPU), **options(DEMO))
+    if not DATA.is_dir():
+        pytest.skip(f"COCO's categories are not at {DATA}")
+    config = OmegaConf.load(ROOT / "configs" / "model" / "mask2former_swin_t_transformers.yaml")
+    categories = json.loads((DATA / "instances.json").read_text())["categories"]
+    assert list(config.classes) == [category["name"] for category in categories]
