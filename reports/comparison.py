@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,13 +65,15 @@ class Comparison:
         return [row for row, job in enumerate(self.jobs) if job.result.status not in ("ok", "skipped")]
 
 
-def load(sources: Sequence[Path], out: Path) -> Comparison:
+def load(sources: Sequence[Path], out: Path, *, warn: bool = True) -> Comparison:
     """Read every ``result.json`` under the sources; paths in the table are relative to ``out``.
+
+    A file that cannot be read is left out; ``warn`` says so on stderr.
 
     Raises:
         UserError: a source does not exist, or no result among them could be read.
     """
-    jobs = [job for path in find_results(sources) if (job := _read(path, out)) is not None]
+    jobs = [job for path in find_results(sources) if (job := _read(path, out, warn)) is not None]
     if not jobs:
         places = ", ".join(str(source) for source in sources)
         raise UserError(f"{places}: no readable result.json in it; give the out= folder of a finished run")
@@ -111,14 +113,8 @@ def comparison_key(job: Job) -> tuple[Any, ...]:
 
 
 def machine_key(job: Job) -> str:
-    """Machine and software versions are one thing here: what changes from job to job (times, paths) is left out."""
-    machine = job.result.machine or {}
-    hardware = {
-        key: value
-        for key, value in machine.items()
-        if isinstance(value, str) and any(word in key for word in ("cpu", "gpu", "device", "host"))
-    }
-    return json.dumps(hardware, sort_keys=True)
+    """The names of the processors and cards, without what changes from job to job (times, free memory, host name)."""
+    return json.dumps(sorted(_hardware_names(job.result.machine or {}, "")))
 
 
 def best_cells(jobs: Sequence[Job], frame: pd.DataFrame) -> frozenset[tuple[int, str]]:
@@ -179,18 +175,19 @@ def write_json(comparison: Comparison, path: Path) -> None:
     path.write_text(json.dumps(records, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _read(path: Path, out: Path) -> Job | None:
+def _read(path: Path, out: Path, warn: bool) -> Job | None:
     try:
         job = Job(path, read_result(path), os.path.relpath(path.resolve(), out.resolve()))
-        _record(job), comparison_key(job)
+        _order(job)
+        return job
     except UserError as error:
-        print(f"warning: {error}; left out of the report", file=sys.stderr)
-        return None
+        problem = str(error)
     # The schema checks names, not types: a list where a number belongs shows only when it is used.
     except (AttributeError, LookupError, TypeError, ValueError, ArithmeticError) as error:
-        print(f"warning: {path}: a field of the wrong type ({error}); left out of the report", file=sys.stderr)
-        return None
-    return job
+        problem = f"{path}: a field of the wrong type ({error})"
+    if warn:
+        print(f"warning: {problem}; left out of the report", file=sys.stderr)
+    return None
 
 
 def _record(job: Job) -> dict[str, Any]:
@@ -210,3 +207,14 @@ def _order(job: Job) -> tuple[Any, ...]:
     status = {"ok": 0, "skipped": 2}.get(job.result.status, 1)
     key = comparison_key(job)
     return (status, key, -(record["mask_ap"] or 0.0), -(record["fps_model"] or 0.0), model_name(job), job.shown)
+
+
+def _hardware_names(value: Any, path: str) -> Iterator[str]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _hardware_names(item, f"{path}.{key}")
+    elif isinstance(value, list):
+        for item in value:
+            yield from _hardware_names(item, path)
+    elif isinstance(value, str) and any(word in path for word in ("cpu", "gpu", "device", "processor")):
+        yield f"{path}={value}"

@@ -96,7 +96,7 @@ def _columns(comparison: Comparison) -> list[dict[str, Any]]:
             "tooltip": _tooltip(name),
             "numeric": column.decimals is not None,
             "first": "desc" if column.better == "high" else "asc",
-            "shown": name in SHOWN or name in differing,
+            "shown": (name in SHOWN or name in differing) and (name != "published_mask_ap" or "mask_ap" in measured),
         }
         for name, column in COLUMNS.items()
         if name in measured

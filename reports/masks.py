@@ -132,10 +132,10 @@ def class_colour(place: int) -> RGB:
 
 
 def draw(image: np.ndarray, masks: Sequence[Drawn], colours: Mapping[int, RGB]) -> np.ndarray:
-    """The image with the masks over it, uint8 RGB (H, W, 3); low scores first, so that high ones lie on top."""
+    """The image with the masks over it, uint8 RGB (H, W, 3); large ones first, so that none is hidden."""
     canvas = image.astype(np.float32)
     width = max(1, round(max(image.shape[:2]) / 300))
-    for drawn in sorted(masks, key=lambda drawn: (drawn.score, -int(drawn.mask.sum()))):
+    for drawn in sorted(masks, key=lambda drawn: -int(drawn.mask.sum())):
         colour = 255 * np.asarray(colours.get(drawn.category_id, (1.0, 1.0, 1.0)), dtype=np.float32)
         canvas[drawn.mask] = 0.5 * canvas[drawn.mask] + 0.5 * colour
         inner = _eroded(drawn.mask, width)

@@ -10,7 +10,8 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from reports.columns import COLUMNS, MB, dataset_name
-from reports.comparison import Comparison, machine_key, model_name
+from reports.comparison import Comparison, machine_key, row_labels
+from reports.labels import place_labels
 from reports.style import FAINT, INK, MARKERS, STAGE_COLOURS, figure, row_axis, row_colours
 
 MAX_DOTS = 300
@@ -38,7 +39,7 @@ def draw_plots(comparison: Comparison, folder: Path) -> list[Picture]:
 
 
 def pareto(comparison: Comparison, folder: Path) -> list[Picture]:
-    """Mask AP against FPS, one picture for each dataset, device, batch size and machine."""
+    """Mask AP against FPS, one picture for each dataset, device, batch size and machine that has several rows."""
     groups: dict[tuple[str, ...], list[int]] = {}
     for row in comparison.rows("ok"):
         if comparison.cell(row, "mask_ap") is not None and comparison.cell(row, "fps_model") is not None:
@@ -46,10 +47,11 @@ def pareto(comparison: Comparison, folder: Path) -> list[Picture]:
             names = (dataset_name(job), *(str(job.setting(key)) for key in ("device", "batch_size", "detections")))
             groups.setdefault((*names, machine_key(job)), []).append(row)
     pictures = []
-    for number, (key, rows) in enumerate(groups.items(), start=1):
+    comparable = {key: rows for key, rows in groups.items() if len(rows) > 1}
+    for number, (key, rows) in enumerate(comparable.items(), start=1):
         path = folder / ("pareto.png" if number == 1 else f"pareto-{number}.png")
         where = f"{key[0]}, {key[1]}, batch size {key[2]}"
-        _draw_pareto(comparison, rows, path, where)
+        _draw_pareto(comparison, rows, path)
         caption = (
             f"{where}. Up and to the right is better. The line joins the models that no other model beats in both "
             "mask AP and FPS (model boundary)."
@@ -192,9 +194,7 @@ def _short(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 1 else f"{value:.2f}"
 
 
-def _draw_pareto(comparison: Comparison, rows: Sequence[int], path: Path, where: str) -> None:
-    from reports.labels import place_labels
-
+def _draw_pareto(comparison: Comparison, rows: Sequence[int], path: Path) -> None:
     points = [(comparison.cell(row, "fps_model"), comparison.cell(row, "mask_ap")) for row in rows]
     libraries = sorted({comparison.text(row, "library") for row in rows})
     colours = row_colours(comparison)
@@ -216,14 +216,13 @@ def _draw_pareto(comparison: Comparison, rows: Sequence[int], path: Path, where:
             axes.set_xscale("log")
             axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axes.legend(loc="upper left", bbox_to_anchor=(0, 1.09), ncols=len(libraries), handletextpad=0.2)
-        names = [_pareto_label(comparison, row, rows) for row in rows]
-        place_labels(axes, points, names, front)
+        place_labels(axes, points, _pareto_labels(comparison, rows), front)
 
 
-def _pareto_label(comparison: Comparison, row: int, rows: Sequence[int]) -> str:
-    """Without the library, which the marker tells, where that is enough to know the row by."""
-    label = comparison.labels[row]
-    library = comparison.text(row, "library")
-    same = [r for r in rows if r != row and comparison.text(r, "library") == library]
-    name = model_name(comparison.jobs[row])
-    return label.replace(f" · {library}", "", 1) if all(model_name(comparison.jobs[r]) != name for r in same) else label
+def _pareto_labels(comparison: Comparison, rows: Sequence[int]) -> list[str]:
+    """Names that tell these rows apart, without the library, which the marker tells, where that is enough."""
+    names = row_labels([comparison.jobs[row] for row in rows])
+    libraries = [comparison.text(row, "library") for row in rows]
+    short = [name.replace(f" · {library}", "", 1) for name, library in zip(names, libraries, strict=True)]
+    marked = list(zip(short, libraries, strict=True))
+    return short if len(set(marked)) == len(marked) else names

@@ -39,10 +39,13 @@ def test_plots_are_drawn_only_where_there_is_data(tmp_path, make_result, write_r
 
 def test_trained_models_have_a_pareto_plot_for_each_setting(tmp_path, make_result, write_run):
     (tmp_path / "plots").mkdir()
-    results = [make_result(), make_result("SOLO", model_ms=[400.0]), make_result(batch_size=8)]
+    results = [
+        make_result(batch_size=size, model_ms=[ms]) for size, ms in ((1, 20), (1, 400), (8, 90), (8, 95), (4, 50))
+    ]
     comparison = load([write_run(tmp_path, results)], tmp_path)
     pictures = draw_plots(comparison, tmp_path / "plots")
-    assert [p.path.name for p in pictures][:2] == ["pareto.png", "pareto-2.png"]
+    names = [picture.path.name for picture in pictures]
+    assert names == ["pareto.png", "pareto-2.png", "latency.png", "stages.png", "memory.png"]
     for picture in pictures:
         pixels = np.asarray(Image.open(picture.path).convert("L"))
         assert pixels.shape[1] > 1000
@@ -51,7 +54,7 @@ def test_trained_models_have_a_pareto_plot_for_each_setting(tmp_path, make_resul
 
 def test_names_with_dollars_and_one_sample_are_drawn(tmp_path, make_result, write_run):
     (tmp_path / "plots").mkdir()
-    comparison = load([write_run(tmp_path, [make_result("a_$x$ {", model_ms=[5.0])])], tmp_path)
+    comparison = load([write_run(tmp_path, [make_result("a_$x$ {", model_ms=[5.0]), make_result()])], tmp_path)
     assert len(draw_plots(comparison, tmp_path / "plots")) == 4
 
 
