@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import pandas as pd
 from bench.errors import UserError
 from bench.result import read_result
 from reports.columns import COLUMNS, Job, dataset_name
+from reports.machine import machine_key
 
 COMPARABLE = (
     "Best values are marked among rows with the same machine, dataset, device, precision, batch size, kind of weights "
@@ -112,11 +113,6 @@ def comparison_key(job: Job) -> tuple[Any, ...]:
     )
 
 
-def machine_key(job: Job) -> str:
-    """The names of the processors and cards, without what changes from job to job (times, free memory, host name)."""
-    return json.dumps(sorted(_hardware_names(job.result.machine or {}, "")))
-
-
 def best_cells(jobs: Sequence[Job], frame: pd.DataFrame) -> frozenset[tuple[int, str]]:
     """Best values among the ``ok`` rows of each comparable group; none where all of them are equal."""
     groups: dict[tuple[Any, ...], list[int]] = {}
@@ -207,14 +203,3 @@ def _order(job: Job) -> tuple[Any, ...]:
     status = {"ok": 0, "skipped": 2}.get(job.result.status, 1)
     key = comparison_key(job)
     return (status, key, -(record["mask_ap"] or 0.0), -(record["fps_model"] or 0.0), model_name(job), job.shown)
-
-
-def _hardware_names(value: Any, path: str) -> Iterator[str]:
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield from _hardware_names(item, f"{path}.{key}")
-    elif isinstance(value, list):
-        for item in value:
-            yield from _hardware_names(item, path)
-    elif isinstance(value, str) and any(word in path for word in ("cpu", "gpu", "device", "processor")):
-        yield f"{path}={value}"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
 from reports.columns import Job, dataset_name
 from reports.comparison import COMPARABLE, Comparison
+from reports.machine import machine_text, notes_text, numerics_text, versions_text
 
 FPS_DEFINITION = (
     "FPS is images over the summed time of all measured batches; latencies are percentiles of the raw samples, "
@@ -34,8 +34,10 @@ def conditions(comparison: Comparison) -> list[tuple[str, str]]:
     """(what, how) pairs to print under every table; where rows differ, the labels say which."""
     jobs = [(comparison.labels[row], comparison.jobs[row]) for row in _measured_rows(comparison)]
     facts: list[tuple[str, Callable[[Job], str | None]]] = [
-        ("Machine", lambda job: machine_text(job.result.machine)),
-        ("Versions", lambda job: versions_text(job.result.machine)),
+        ("Machine", lambda job: machine_text(job.result.machine or {})),
+        ("Machine notes", lambda job: notes_text(job.result.machine or {})),
+        ("Versions", lambda job: versions_text(job.result.machine or {})),
+        ("Numerics", lambda job: numerics_text(job.result.machine or {})),
         ("Dataset", dataset_name),
         ("Images for AP", _images),
         ("Evaluator", _evaluator),
@@ -63,34 +65,6 @@ def row_conditions(comparison: Comparison) -> list[tuple[str, ...]]:
     return table
 
 
-def machine_text(machine: dict[str, Any] | None) -> str | None:
-    """One line for the machine, without the versions and without what changes from job to job."""
-    plain = {key: value for key, value in (machine or {}).items() if not _is_versions(key)}
-    return flat_text(plain) or None
-
-
-def versions_text(machine: dict[str, Any] | None) -> str | None:
-    """One line for the software."""
-    versions = {key: value for key, value in (machine or {}).items() if _is_versions(key)}
-    return flat_text(versions) or None
-
-
-def flat_text(value: Any, key: str = "") -> str:
-    """Nested JSON on one line; what is null or empty is left out, bytes are told in GB."""
-    name = key.replace("_", " ")
-    if value is None or value == {} or value == [] or value == "":
-        return ""
-    if isinstance(value, dict):
-        return ", ".join(text for inner, item in value.items() if (text := flat_text(item, str(inner))))
-    if isinstance(value, list):
-        return f"{name} {'; '.join(flat_text(item) for item in value)}".strip()
-    if isinstance(value, bool):
-        value = "yes" if value else "no"
-    elif key.endswith("_bytes"):
-        name, value = name.removesuffix(" bytes"), f"{value / 1e9:.1f} GB"
-    return f"{name} {value}".strip()
-
-
 def sizes_text(sizes: Sequence[Sequence[int]]) -> str:
     """``480x640``, or the smallest and the largest by area: ``427x640 to 640x640``; height x width."""
     unique = sorted({(size[0], size[1]) for size in sizes}, key=lambda size: (size[0] * size[1], size))
@@ -101,10 +75,6 @@ def sizes_text(sizes: Sequence[Sequence[int]]) -> str:
 def number_range(values: Iterable[int]) -> str:
     values = sorted(values)
     return str(values[0]) if values[0] == values[-1] else f"{values[0]} to {values[-1]}"
-
-
-def _is_versions(key: str) -> bool:
-    return "version" in key or key in ("packages", "libraries", "python", "torch", "software")
 
 
 def _measured_rows(comparison: Comparison) -> list[int]:

@@ -15,7 +15,8 @@ from PIL import Image
 from bench.result import SpeedResult, Timing
 from reports.columns import COLUMNS, images_per_second, percentile
 from reports.comparison import Comparison, model_name
-from reports.conditions import CLOCKS, ROW_COLUMNS, conditions, flat_text, row_conditions
+from reports.conditions import CLOCKS, ROW_COLUMNS, conditions, row_conditions
+from reports.machine import flat_text
 from reports.plots import Picture
 
 TEMPLATES = Path(__file__).parent / "templates"

@@ -10,8 +10,9 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from reports.columns import COLUMNS, MB, dataset_name
-from reports.comparison import Comparison, machine_key, row_labels
+from reports.comparison import Comparison, row_labels
 from reports.labels import place_labels
+from reports.machine import machine_key
 from reports.style import FAINT, INK, MARKERS, STAGE_COLOURS, figure, row_axis, row_colours
 
 MAX_DOTS = 300
@@ -45,7 +46,7 @@ def pareto(comparison: Comparison, folder: Path) -> list[Picture]:
         if comparison.cell(row, "mask_ap") is not None and comparison.cell(row, "fps_model") is not None:
             job = comparison.jobs[row]
             names = (dataset_name(job), *(str(job.setting(key)) for key in ("device", "batch_size", "detections")))
-            groups.setdefault((*names, machine_key(job)), []).append(row)
+            groups.setdefault((*names, *machine_key(job)), []).append(row)
     pictures = []
     comparable = {key: rows for key, rows in groups.items() if len(rows) > 1}
     for number, (key, rows) in enumerate(comparable.items(), start=1):

@@ -10,10 +10,25 @@ from bench.config import BenchConfig
 from bench.result import COCO_FIGURES, AccuracyResult, MemoryResult, ModelInfo, Result, SpeedResult, Timing
 
 MACHINE = {
-    "cpu": "AMD EPYC 9354",
-    "gpu": "NVIDIA H200",
+    "time_utc": "2026-11-22T13:00:00+00:00",
+    "cpu": {"name": "AMD EPYC 9354", "logical_cores": 32, "usable_cores": 16, "quota_cores": None},
     "host_memory_bytes": 128_000_000_000,
-    "versions": {"python": "3.11.9", "torch": "2.14.1", "torchvision": "0.29.1", "mmdet": "3.5.1"},
+    "os": "Debian GNU/Linux 12 (bookworm)",
+    "python": "3.11.9",
+    "versions": {"torch": "2.14.1", "torchvision": "0.29.1", "mmdet": "3.5.1"},
+    "maskbench": {"version": "0.1.0", "git_commit": "0123456789abcdef", "git_dirty": True},
+    "torch_threads": 16,
+    "tf32_matmul_allowed": False,
+    "tf32_cudnn_allowed": True,
+    "gpu": {
+        "name": "NVIDIA H200",
+        "memory_bytes": 150_000_000_000,
+        "driver_version": "580.65",
+        "power_limit_watts": 500.0,
+        "default_power_limit_watts": 700.0,
+        "temperature_celsius": 41,
+    },
+    "notes": [],
 }
 
 

@@ -141,8 +141,15 @@ def test_best_only_among_comparable_ok_rows(tmp_path, make_result, write_run):
 
 def test_rows_of_other_machines_are_not_compared(tmp_path, make_result, write_run):
     results = [make_result("A", model_ms=[100.0]), make_result("B", model_ms=[50.0])]
-    results[1].machine = {**results[1].machine, "gpu": "Tesla T4"}
+    results[1].machine = {**results[1].machine, "gpu": {"name": "Tesla T4"}}
     assert not load([write_run(tmp_path, results)], tmp_path).best
+
+
+def test_a_warmer_card_is_the_same_machine(tmp_path, make_result, write_run):
+    results = [make_result("A", model_ms=[100.0]), make_result("B", model_ms=[50.0])]
+    gpu = {**results[1].machine["gpu"], "temperature_celsius": 77}
+    results[1].machine = {**results[1].machine, "gpu": gpu, "time_utc": "2026-11-22T14:00:00+00:00"}
+    assert load([write_run(tmp_path, results)], tmp_path).best
 
 
 def test_bad_files_warn_and_are_left_out(tmp_path, make_result, write_run, capsys):
