@@ -103,7 +103,8 @@ def _set_test_cfg(model: Any, settings: Settings) -> int | None:
         test.max_per_img = settings.max_detections
     if "panoptic_head" in model:
         head = model.panoptic_head
-        test.max_per_image = min(settings.max_detections, head.num_queries * head.num_things_classes)
+        most = max(settings.max_detections, test.get("max_per_image", 100))  # ranked anew after this cut
+        test.max_per_image = min(most, head.num_queries * head.num_things_classes)
     if threshold is None:
         return None
     is_solo, lowered = "filter_thr" in test, threshold < test.get("score_thr", 0.0)

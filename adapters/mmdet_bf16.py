@@ -1,0 +1,47 @@
+"""mmdetection under bf16 autocast: mmcv's compiled ops know float32 and float16 only.
+
+They run in float32, as Mask2Former's authors run its deformable attention. For fp16 mmdet provides itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
+from mmdet.models.roi_heads.bbox_heads import BBoxHead
+from mmdet.models.roi_heads.roi_extractors.base_roi_extractor import BaseRoIExtractor
+
+
+def keep_compiled_ops_in_float32(network: torch.nn.Module) -> None:
+    """Under bf16 autocast, and only there: mmcv's ops and the RoI extractors take and compute float32, and the heads
+    whose boxes go through NMS give float32."""
+    for module in network.modules():
+        # The extractors themselves too: they round the boxes' coordinates to the features' type.
+        if type(module).__module__.startswith("mmcv.ops") or isinstance(module, BaseRoIExtractor):
+            module.forward = _in_float32(module.forward)
+        elif isinstance(module, (BaseDenseHead, BBoxHead)):
+            module.register_forward_hook(lambda _module, _inputs, output: _float32(output))
+
+
+def _in_float32(forward: Callable[..., Any]) -> Callable[..., Any]:
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        for device in ("cuda", "cpu"):
+            if torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.bfloat16:
+                with torch.autocast(device, enabled=False):
+                    return forward(*_float32(args), **_float32(kwargs))
+        return forward(*args, **kwargs)
+
+    return wrapped
+
+
+def _float32(value: Any) -> Any:
+    """bf16 tensors as float32, within tuples, lists and dicts; everything else as it is."""
+    if isinstance(value, torch.Tensor):
+        return value.float() if value.dtype == torch.bfloat16 else value
+    if isinstance(value, (tuple, list)):
+        return type(value)(_float32(v) for v in value)
+    if isinstance(value, dict):
+        return {key: _float32(v) for key, v in value.items()}
+    return value
