@@ -187,8 +187,11 @@ def test_bfloat16_autocast_keeps_boxes_in_float32(photographs) -> None:
     predictor = seeded(**DEMO)
     spread(predictor.module, photographs[0])
     (exact,) = predict(predictor, photographs[:1])
+    anchors: list[torch.Tensor] = []
+    predictor.module.rpn.anchor_generator.register_forward_hook(lambda _, inputs, output: anchors.extend(output))
     with torch.autocast("cpu", torch.bfloat16):
         (rounded,) = predict(predictor, photographs[:1])
+    assert [each.dtype for each in anchors] == [torch.float32]
     rounded.validate(*photographs[0].shape[:2], num_classes=80, max_detections=100)
     assert len(exact) > 0
     # A box decoded in bfloat16 has 8 bits: every coordinate would be unchanged by rounding to bfloat16.
