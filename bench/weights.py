@@ -28,6 +28,7 @@ LEGACY_MAGIC = (0x1950A86A20F9469CFC6C).to_bytes(10, "little")
 """``torch.serialization.MAGIC_NUMBER``: the first thing pickled in torch's format before 1.6."""
 
 INERT_GLOBALS = (
+    "_codecs.encode",
     "argparse.Namespace",
     "builtins.getattr",
     "mmengine.logging.history_buffer.HistoryBuffer",
@@ -173,7 +174,8 @@ def _load_weights_only(path: Path) -> Any:
 @contextlib.contextmanager
 def _inert_globals() -> Iterator[None]:
     """Let ``weights_only`` pass :data:`INERT_GLOBALS`; torch 2.4 has no ``safe_globals`` context yet."""
-    before = torch.serialization.get_safe_globals()
+    # A copy: torch 2.4 hands out the list that it goes on to change.
+    before = list(torch.serialization.get_safe_globals())
     stubs: list[Any] = []
     for full_name in INERT_GLOBALS:
         module, _, name = full_name.rpartition(".")
