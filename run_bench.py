@@ -19,11 +19,13 @@ from pathlib import Path
 from typing import NoReturn
 
 import hydra
+from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from rich.console import Console
 
 from bench.compose import Job, as_user_error, to_config
+from bench.config import BenchConfig
 from bench.errors import UserError
 from bench.study import INTERRUPTED_EXIT, output_folder, run_study
 
@@ -42,6 +44,8 @@ def compose(overrides: Sequence[str]) -> list[Job]:
         choices = dict(HydraConfig.get().runtime.choices)
         composed.append((cfg, {k: v for k, v in choices.items() if v and not k.startswith("hydra/")}))
 
+    # The schema lies under everything composed, so that each of its keys can be set, typed, without a plus.
+    ConfigStore.instance().store(name="schema", node=BenchConfig)
     argv = sys.argv
     # Hydra prints its own errors and exits, unless told to let them pass; we want one line of our own.
     os.environ["HYDRA_FULL_ERROR"] = "1"

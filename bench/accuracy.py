@@ -23,6 +23,7 @@ from bench.config import BenchConfig
 from bench.dataset import CocoDataset, ImageRecord, read_image
 from bench.predictor import Instances, Predictor, ReplayPredictor
 from bench.result import COCO_FIGURES, AccuracyResult
+from bench.results_file import normalised
 from bench.rle import masks_to_rle
 
 PREDICTIONS = "predictions.json"
@@ -79,7 +80,7 @@ class PycocotoolsEvaluator(Evaluator):
         self._results: list[dict[str, Any]] = []
 
     def update(self, image_id: int, results: Sequence[dict[str, Any]]) -> None:
-        self._results += results
+        self._results += [dict(result) for result in results]  # loadRes writes into what it is given
 
     def figures(self) -> Figures:
         from pycocotools.coco import COCO
@@ -196,7 +197,7 @@ def _predict(
 ) -> list[list[dict[str, Any]]]:
     """COCO results of each image of one batch."""
     if isinstance(predictor, ReplayPredictor):
-        return [predictor.results(record.id) for record in records]
+        return [[normalised(r, i.height, i.width) for r in predictor.results(i.id)] for i in records]
     found = predictor.postprocess(predictor.forward(predictor.preprocess([read_image(r) for r in records])))
     for record, instances in zip(records, found, strict=True):
         instances.validate(record.height, record.width, len(labels), config.protocol.max_detections)

@@ -37,8 +37,9 @@ def to_config(cfg: DictConfig, choices: dict[str, str]) -> Job:
         UserError: a key that the schema lacks, a missing or an impossible value.
     """
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(BenchConfig), cfg)
-        config = OmegaConf.to_object(merged)
+        # Through plain containers: a typed node would bring a key added with a plus along unnoticed.
+        plain = OmegaConf.to_container(cfg, resolve=True)
+        config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(BenchConfig), plain))
     except OmegaConfBaseException as error:
         raise _schema_error(error) from error
     assert isinstance(config, BenchConfig)
@@ -92,12 +93,22 @@ def as_user_error(error: Exception, configs: Path) -> Exception:
     if isinstance(error, OverrideParseException):
         return UserError(f"{text.splitlines()[0]}; an argument is KEY=VALUE (quote values with spaces or commas)")
     if isinstance(error, ConfigCompositionException):
+        if isinstance(error.__cause__, OmegaConfBaseException) and not isinstance(
+            error.__cause__, omegaconf.errors.ConfigAttributeError | omegaconf.errors.ConfigKeyError
+        ):
+            return _schema_error(error.__cause__)
         if found := re.search(r"Could not override '([^']+)'|Key '([^']+)'", text):
             key = found.group(1) or found.group(2)
+            if key.startswith("model.options."):
+                return UserError(
+                    f"{key}: {key.split('.')[1]} are free-form; a new one is given with a plus: +{key}=..."
+                )
             return UserError(f"{key}: no such key; {nearest(key, [*schema_keys(), *GROUPS])}")
         return UserError(text)
     if isinstance(error, OmegaConfBaseException):
         return _schema_error(error)
+    if isinstance(error, ValueError) and "Config group override" in text:
+        return UserError(f"a group ({', '.join(GROUPS)}) cannot be null; leave it out for its default")
     return error
 
 

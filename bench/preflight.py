@@ -83,7 +83,7 @@ def _check_dataset(config: DatasetConfig, checked: dict[str, datasets.CocoDatase
 def _check_replay(config: BenchConfig, dataset: datasets.CocoDataset) -> None:
     from bench.results_file import read_results
 
-    path = Path(str(config.model.options.get("results")))
+    path = Path(str(config.model.options.get("results"))).expanduser()
     read_results(path, dataset)
     config.model.options["results"] = str(path.resolve())
 
