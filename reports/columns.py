@@ -67,6 +67,13 @@ def dataset_name(job: Job) -> str:
     return f"{name} (first {limit})" if limit else str(name)
 
 
+def dataset_files(job: Job) -> tuple[str, str]:
+    """Image folder and annotations as absolute paths, "" where the job names none."""
+    names = (job.setting("dataset", key) for key in ("images", "annotations"))
+    images, annotations = (str(Path(name).expanduser().resolve()) if name else "" for name in names)
+    return images, annotations
+
+
 def _setting(*keys: str) -> Callable[[Job], Any]:
     return lambda job: job.setting(*keys)
 

@@ -14,7 +14,7 @@ import pandas as pd
 
 from bench.errors import UserError
 from bench.result import read_result
-from reports.columns import COLUMNS, Job, dataset_name
+from reports.columns import COLUMNS, Job, dataset_files, dataset_name
 from reports.machine import machine_key
 
 COMPARABLE = (
@@ -106,7 +106,7 @@ def comparison_key(job: Job) -> tuple[Any, ...]:
     """Rows with equal keys were measured alike, so that one may be called better than another."""
     return (
         dataset_name(job),
-        str(job.setting("dataset", "annotations", default="")),
+        dataset_files(job)[1],
         *(str(job.setting(key, default="")) for key in ("device", "precision", "batch_size", "detections", "overlap")),
         job.random_weights,
         machine_key(job),

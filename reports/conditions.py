@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from reports.columns import Job, dataset_name
 from reports.comparison import COMPARABLE, Comparison
-from reports.machine import machine_text, notes_text, numerics_text, versions_text
+from reports.machine import machine_text, maskbench_text, notes_text, numerics_text, versions_text
 
 FPS_DEFINITION = (
     "FPS is images over the summed time of all measured batches; latencies are percentiles of the raw samples, "
@@ -37,6 +37,7 @@ def conditions(comparison: Comparison) -> list[tuple[str, str]]:
         ("Machine", lambda job: machine_text(job.result.machine or {})),
         ("Machine notes", lambda job: notes_text(job.result.machine or {})),
         ("Versions", lambda job: versions_text(job.result.machine or {})),
+        ("maskbench", lambda job: maskbench_text(job.result.machine or {})),
         ("Numerics", lambda job: numerics_text(job.result.machine or {})),
         ("Dataset", dataset_name),
         ("Images for AP", _images),

@@ -34,16 +34,19 @@ def machine_text(machine: Machine) -> str:
 
 
 def versions_text(machine: Machine) -> str:
-    """Python, the packages, and the commit of maskbench."""
-    own = _part(machine, "maskbench")
-    commit = own.get("git_commit")
-    changed = " with changes" if own.get("git_dirty") else ""
+    """Python and the packages."""
     return _joined(
         _given(machine.get("python"), "Python {}"),
         *(f"{name} {version}" for name, version in _part(machine, "versions").items()),
-        _given(own.get("version"), "maskbench {}"),
-        commit and f"commit {str(commit)[:10]}{changed}",
     )
+
+
+def maskbench_text(machine: Machine) -> str:
+    """The version and commit of maskbench itself."""
+    own = _part(machine, "maskbench")
+    commit = own.get("git_commit")
+    changed = " with changes" if own.get("git_dirty") else ""
+    return _joined(own.get("version"), commit and f"commit {str(commit)[:10]}{changed}")
 
 
 def numerics_text(machine: Machine) -> str:

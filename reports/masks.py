@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from reports.columns import Job
+from reports.columns import Job, dataset_files
 
 RGB = tuple[float, float, float]
 _IMAGE_ID = re.compile(r'"image_id":\s*(\d+)')
@@ -50,7 +50,7 @@ class GroundTruth:
     @classmethod
     def read(cls, job: Job) -> GroundTruth | None:
         """The dataset of a job, None where its annotations are no longer where they were."""
-        folder, annotations = job.setting("dataset", "images"), job.setting("dataset", "annotations")
+        folder, annotations = dataset_files(job)
         if not folder or not annotations:
             return None
         try:

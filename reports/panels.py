@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from reports.columns import Job, dataset_name
+from reports.columns import Job, dataset_files, dataset_name
 from reports.comparison import Comparison
 from reports.masks import Drawn, GroundTruth, draw, read_predictions
 from reports.plots import Picture
@@ -25,17 +25,22 @@ TOP = 10
 def draw_panels(comparison: Comparison, folder: Path) -> list[Picture]:
     """One picture for each of :data:`IMAGES` images of every dataset whose annotations can still be read."""
     pictures = []
+    names: dict[str, int] = {}
     for rows in _datasets(comparison).values():
         first = comparison.jobs[rows[0]]
         truth = GroundTruth.read(first)
         if truth is None:
             continue
+        name = _file_name(dataset_name(first))
+        # Two datasets may bear one name.
+        names[name] = names.get(name, 0) + 1
+        prefix = f"panel_{name}" if names[name] == 1 else f"panel_{name}-{names[name]}"
         image_ids = truth.choose(IMAGES, first.setting("dataset", "limit"))
         truth.colour_classes(image_ids)
         shown = rows[:MAX_MODELS]
         predictions = {row: read_predictions(_predictions_path(comparison.jobs[row]), image_ids) for row in shown}
         for image_id in image_ids:
-            picture = folder / f"panel_{_file_name(dataset_name(first))}_{image_id}.png"
+            picture = folder / f"{prefix}_{image_id}.png"
             cells = [_truth_cell(truth, image_id)]
             for row in shown:
                 drawn = _model_cell(comparison.jobs[row], truth, image_id, predictions[row])
@@ -51,9 +56,8 @@ def _datasets(comparison: Comparison) -> dict[tuple[str, str], list[int]]:
     for row, job in enumerate(comparison.jobs):
         if job.result.status == "skipped" or "accuracy" not in job.setting("passes", default=["accuracy"]):
             continue
-        place = (str(job.setting("dataset", "images")), str(job.setting("dataset", "annotations")))
         model = tuple(str(job.setting("model", key)) for key in ("name", "family", "backbone", "library"))
-        groups.setdefault(place, {}).setdefault((*model, job.weights), row)
+        groups.setdefault(dataset_files(job), {}).setdefault((*model, job.weights), row)
     return {place: list(rows.values()) for place, rows in groups.items()}
 
 
@@ -81,6 +85,8 @@ def _model_cell(
     fitting = [drawn for drawn in found if drawn.shape == truth.shape(image_id)]
     if len(fitting) < len(found):
         return "masks of another size than the image", None
+    if not found:
+        return "no detections", found
     if job.random_weights:
         return f"random weights, top {min(TOP, len(found))} by score", found[:TOP]
     confident = [drawn for drawn in found if drawn.score >= SCORE_THRESHOLD]
@@ -94,13 +100,15 @@ def _draw_panel(path: Path, truth: GroundTruth, image_id: int, cells: Sequence[C
     height, width = truth.shape(image_id)
     cell_width = 3.0
     cell_height = cell_width * min(max(height / width, 0.5), 1.4)
-    size = (columns * cell_width, rows * (cell_height + 0.5) + 0.35)
+    titles = [_two_lines(title) for title, _, _ in cells]
+    heads = 0.72 if any("\n" in title for title in titles) else 0.5
+    size = (columns * cell_width, rows * (cell_height + heads) + 0.4)
     with figure(path, *size, nrows=rows, ncols=columns, squeeze=False) as (fig, grid):
         seen: set[int] = set()
         for axes in grid.flat:
             axes.set_axis_off()
-        for axes, (title, note, masks) in zip(grid.flat, cells, strict=False):
-            axes.set_title(title.replace(" · ", "\n", 1) if len(title) > 34 else title, fontsize=9.5)
+        for axes, title, (_, note, masks) in zip(grid.flat, titles, cells, strict=False):
+            axes.set_title(title, fontsize=9.5)
             if masks is None or isinstance(picture, str):
                 reason = picture if isinstance(picture, str) else note
                 axes.imshow(Image.new("RGB", (width, height), "#F1F2F3"))
@@ -123,6 +131,11 @@ def _legend(fig: object, truth: GroundTruth, seen: set[int]) -> None:
         fig.legend(handles=patches, loc="outside lower left", ncols=min(len(patches), 8), fontsize=8, handlelength=1.0)
 
 
+def _two_lines(title: str) -> str:
+    """Long names broken before the library."""
+    return title.replace(" · ", "\n", 1) if len(title) > 34 else title
+
+
 def _caption(rows: Sequence[int]) -> str:
     text = (
         f"Colours are classes. Of a trained model the masks with a score of {SCORE_THRESHOLD} or more are drawn, of an "
@@ -132,4 +145,4 @@ def _caption(rows: Sequence[int]) -> str:
 
 
 def _file_name(text: str) -> str:
-    return "".join(char if char.isalnum() else "_" for char in text).strip("_") or "dataset"
+    return "_".join("".join(char if char.isalnum() else " " for char in text).split()) or "dataset"

@@ -52,7 +52,7 @@ def _table(comparison: Comparison) -> Table:
     for name, title in titles.items():
         text = COLUMNS[name].decimals is None
         # Only the model's name may wrap when the terminal is narrow: it has spaces to wrap at.
-        table.add_column(Text(title), justify="left" if text else "right", no_wrap=name != "model")
+        table.add_column(Text(title), justify="left" if text else "right", no_wrap=name != "model", overflow="fold")
     for row in range(len(comparison.jobs)):
         table.add_row(*(_cell(comparison, row, name) for name in titles))
     return table

@@ -141,6 +141,14 @@ def test_mask_pixels_are_coloured_and_the_rest_is_untouched():
     assert drawn[10, 10].tolist() == [178, 50, 50]
 
 
+def test_one_dataset_named_in_two_ways_has_one_panel(tmp_path, make_result, write_run, tiny_dataset, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    relative = {**tiny_dataset, "images": "data/images", "annotations": "data/instances.json"}
+    run = write_run(tmp_path / "run", [make_result("A", dataset=tiny_dataset), make_result("B", dataset=relative)])
+    (tmp_path / "plots").mkdir()
+    assert len(draw_panels(load([run], tmp_path), tmp_path / "plots")) == 3
+
+
 @pytest.mark.parametrize("weights", ["zoo", "random"])
 def test_panels(tmp_path, make_result, write_run, tiny_dataset, weights):
     results = [make_result(f"M{i}", dataset=tiny_dataset, weights=weights) for i in range(7)]
