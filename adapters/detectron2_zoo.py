@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -77,8 +78,10 @@ def zoo_entry(name: str) -> ZooEntry:
     key = path.relative_to(root).with_suffix("").as_posix()
     if "mask_rcnn" not in key:
         raise UserError(f"model.config={name}: not an instance-segmentation model; {nearest(key, _mask_configs(root))}")
-    from detectron2 import model_zoo
-
+    with warnings.catch_warnings():
+        # Its deprecation warnings are for detectron2's authors, and this runs at the user's terminal.
+        warnings.simplefilter("ignore")
+        from detectron2 import model_zoo
     try:
         url = model_zoo.get_checkpoint_url(key)
     except RuntimeError:
