@@ -121,7 +121,7 @@ def _set_test_cfg(model: Any, settings: Settings) -> int | None:
 def _pipeline(config: Any, scale: Sequence[int] | None) -> list[Any]:
     """mmdet's test transforms, fed with an array as ``mmdet.apis.inference_detector`` feeds them."""
     first, *rest = get_test_pipeline_cfg(config)
-    steps = [dict(first, type="LoadImageFromNDArray"), *(s for s in rest if s["type"] != "LoadAnnotations")]
+    steps = [dict(first, type="LoadImageFromNDArray"), *(s for s in rest if "Annotations" not in s["type"])]
     for step in steps:
         if scale is not None and step["type"] == "Resize":
             step["scale"] = (int(scale[0]), int(scale[1]))
