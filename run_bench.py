@@ -62,7 +62,7 @@ def compose(overrides: Sequence[str]) -> list[Job]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; gives the exit status."""
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 120)  # rich takes a pipe for 80 columns
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         jobs = compose(sys.argv[1:] if arguments is None else arguments)

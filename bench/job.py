@@ -36,13 +36,12 @@ OnProgress = Callable[[dict[str, Any]], None]
 class PlannedJob:
     """A job that has passed every check and can be run.
 
-    weights_path: the local file to load, None for random weights. skip_reason: why it shall not run, if so.
+    config: its device is resolved. weights_path: the local file to load, None for random weights. skip_reason: why it shall not run, if so.
     """
 
     config: BenchConfig
     choices: dict[str, str]
     folder: Path
-    device: str
     weights_path: str | None = None
     weights_sha256: str | None = None
     skip_reason: str | None = None
@@ -52,7 +51,7 @@ class PlannedJob:
         return self.folder / "result.json"
 
 
-def job_name(config: BenchConfig, device: str) -> str:
+def job_name(config: BenchConfig) -> str:
     """The folder's name, spelled from what is measured, so that the same command finds its own results again.
 
     The hash covers the whole configuration but for what changes no figure: where results go, which passes run,
@@ -63,8 +62,8 @@ def job_name(config: BenchConfig, device: str) -> str:
         del what[key]
     for key in ("time_limit_s", "memory_limit_gb"):
         del what["protocol"][key]
-    digest = hashlib.sha256(json.dumps([what, device], sort_keys=True).encode()).hexdigest()[:8]
-    readable = f"{config.model.name}-{config.dataset.name}-{device}-{config.precision}-b{config.batch_size}"
+    digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:8]
+    readable = f"{config.model.name}-{config.dataset.name}-{config.device}-{config.precision}-b{config.batch_size}"
     return f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', readable)}-{digest}"
 
 

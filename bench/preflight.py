@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,14 @@ from bench.job import ROOT, PlannedJob, job_name, worker_environment
 OnDownload = Callable[[str, int, "int | None"], None]
 
 
+@dataclass
+class CheckedDataset:
+    """A dataset found sound: its configuration with absolute paths (of the generated files, for shapes), its content."""
+
+    config: DatasetConfig
+    content: datasets.CocoDataset
+
+
 def plan(jobs: Sequence[Job], out: Path, on_download: OnDownload) -> list[PlannedJob]:
     """Check a study and give its jobs ready to run.
 
@@ -32,13 +41,14 @@ def plan(jobs: Sequence[Job], out: Path, on_download: OnDownload) -> list[Planne
         UserError: the first thing found wrong.
     """
     _check_writable(out)
-    checked: dict[str, datasets.CocoDataset] = {}
+    checked: dict[str, CheckedDataset] = {}
     planned = []
     for job in jobs:
         config = job.config
-        config.dataset = _check_dataset(config.dataset, checked)
+        dataset = _check_dataset(config.dataset, checked)
+        config.dataset = dataset.config
         if config.model.library == "replay":
-            _check_replay(config, checked[repr(config.dataset)])
+            _check_replay(config, dataset.content)
         skip_reason = _fill_from_zoo(config)
         weights = None if skip_reason else _weights_file(config, on_download)
         planned.append(
@@ -46,7 +56,6 @@ def plan(jobs: Sequence[Job], out: Path, on_download: OnDownload) -> list[Planne
                 config=config,
                 choices=job.choices,
                 folder=out,
-                device=config.device,
                 weights_path=str(weights) if weights else None,
                 weights_sha256=sha256_of(weights) if weights else None,
                 skip_reason=skip_reason,
@@ -54,7 +63,7 @@ def plan(jobs: Sequence[Job], out: Path, on_download: OnDownload) -> list[Planne
         )
     _ask_interpreters(planned)
     for ready in planned:
-        ready.folder = out / "jobs" / job_name(ready.config, ready.device)
+        ready.folder = out / "jobs" / job_name(ready.config)
     return planned
 
 
@@ -68,16 +77,16 @@ def _check_writable(out: Path) -> None:
         raise UserError(f"out={out}: cannot be written ({error.strerror}); give a folder that can") from error
 
 
-def _check_dataset(config: DatasetConfig, checked: dict[str, datasets.CocoDataset]) -> DatasetConfig:
-    """The configuration with absolute paths (those of the generated files, for shapes), its files looked at once."""
-    if repr(config) in checked:
-        return config
-    loaded = datasets.load(config)
-    datasets.check_images(loaded)
-    images, annotations = datasets.paths(config)
-    resolved = dataclasses.replace(config, images=str(images.resolve()), annotations=str(annotations.resolve()))
-    checked[repr(config)] = checked[repr(resolved)] = loaded
-    return resolved
+def _check_dataset(config: DatasetConfig, checked: dict[str, CheckedDataset]) -> CheckedDataset:
+    """The dataset with its files looked at, which happens once however many jobs use it."""
+    key = repr(config)
+    if key not in checked:
+        loaded = datasets.load(config)
+        datasets.check_images(loaded)
+        images, annotations = datasets.paths(config)
+        resolved = dataclasses.replace(config, images=str(images.resolve()), annotations=str(annotations.resolve()))
+        checked[key] = CheckedDataset(resolved, loaded)
+    return checked[key]
 
 
 def _check_replay(config: BenchConfig, dataset: datasets.CocoDataset) -> None:
@@ -135,13 +144,13 @@ def _ask_interpreters(planned: Sequence[PlannedJob]) -> None:
     """One process for each interpreter and device: whether the device is there and each model can be built."""
     groups: dict[tuple[str | None, str], list[PlannedJob]] = {}
     for job in planned:
-        groups.setdefault((job.config.model.python, job.device), []).append(job)
+        groups.setdefault((job.config.model.python, job.config.device), []).append(job)
     for (python, device), jobs in groups.items():
         answer = _ask(python, {"device": device, "jobs": [dataclasses.asdict(job) for job in jobs]})
         if "error" in answer:
             raise UserError(answer["error"])
         for job, verdict in zip(jobs, answer["jobs"], strict=True):
-            job.device = answer["device"]
+            job.config.device = answer["device"]
             if "error" in verdict:
                 raise UserError(verdict["error"])
             job.skip_reason = job.skip_reason or verdict.get("skip")

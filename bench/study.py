@@ -50,7 +50,8 @@ def run_study(jobs: Sequence[Job], out: Path, console: Console) -> tuple[int, li
 
 
 def _run_or_reuse(job: PlannedJob, number: int, total: int, progress: StudyProgress, console: Console) -> Result:
-    head = f"[{number}/{total}] {job.config.model.name} {job.device} {job.config.precision} b{job.config.batch_size}"
+    config = job.config
+    head = f"[{number}/{total}] {config.model.name} {config.device} {config.precision} b{config.batch_size}"
     if job.skip_reason is None and not passes_left(job):
         console.print(f"{head}: measured before", markup=False, highlight=False)
         progress.next_job()

@@ -83,7 +83,7 @@ def _run_passes(
 ) -> None:
     if config.protocol.threads:
         torch.set_num_threads(config.protocol.threads)
-    device = torch.device(job["device"])
+    device = torch.device(config.device)
     dataset = load(config.dataset)
     progress("load", 0, 1, 0)
     predictor = build_predictor(config, dataset, device, job["weights_path"])

@@ -28,7 +28,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The environment of a command: the toy models importable, caches out of the home folder."""
     cache = tmp_path_factory.mktemp("cache")
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(TOYS), os.environ.get("PYTHONPATH", "")]), "MASKBENCH_CACHE": str(cache), "COLUMNS": "140"}
+    return {**os.environ, "PYTHONPATH": str(TOYS), "MASKBENCH_CACHE": str(cache), "COLUMNS": "140"}
 
 
 @pytest.fixture(scope="session")

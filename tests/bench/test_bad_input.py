@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
-import time
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -54,13 +54,14 @@ def test_command_line(run_command: Any, arguments: list[str], words: list[str]) 
 
 def test_a_mistyped_key_and_help_answer_within_a_second(run_command: Any) -> None:
     def seconds(*arguments: str) -> float:
-        began = time.monotonic()
+        # Processor time: the command uses one core and waits for nothing, and the machine may be busy with other work.
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         run_command(*arguments)
-        return time.monotonic() - began
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
-    # The best of three: the machine may be busy with something else.
-    assert min(seconds("--help") for _ in range(3)) < 1
-    assert min(seconds("protocol.min_image=3") for _ in range(3)) < 1
+    assert seconds("--help") < 1
+    assert seconds("protocol.min_image=3") < 1
 
 
 def test_the_command_imports_no_torch(run_command: Any, environment: dict[str, str]) -> None:
