@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         out = output_folder(jobs)
         status, results = run_study(jobs, out, console)
         if results:
-            report(results, out, console)
+            report(out, console)
         return status
     except UserError as error:
         print(f"maskbench: {error}", file=sys.stderr)
@@ -80,12 +80,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED_EXIT
 
 
-def report(results: Sequence[Path], out: Path, console: Console) -> None:
-    """Write the report of these results into ``out`` and show its table."""
+def report(out: Path, console: Console) -> None:
+    """Write the report of every result in ``out``, those of earlier commands too, and show its table."""
     import reports
 
-    page = reports.build(results, out)
-    console.print(reports.terminal_table(results))
+    page = reports.build([out], out)
+    console.print(reports.terminal_table(out))
     console.print(f"report: {page}", markup=False, highlight=False, soft_wrap=True)
 
 

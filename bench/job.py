@@ -36,7 +36,8 @@ OnProgress = Callable[[dict[str, Any]], None]
 class PlannedJob:
     """A job that has passed every check and can be run.
 
-    config: its device is resolved. weights_path: the local file to load, None for random weights. skip_reason: why it shall not run, if so.
+    config: with its device resolved. weights_path: the local file to load, None where there is none to load.
+    skip_reason: why it shall not run, if so.
     """
 
     config: BenchConfig

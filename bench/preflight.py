@@ -25,7 +25,7 @@ OnDownload = Callable[[str, int, "int | None"], None]
 
 @dataclass
 class CheckedDataset:
-    """A dataset found sound: its configuration with absolute paths (of the generated files, for shapes), its content."""
+    """A dataset found sound: its configuration, with absolute paths, and its content."""
 
     config: DatasetConfig
     content: datasets.CocoDataset

@@ -1,0 +1,96 @@
+"""Every option in ``configs/`` composes into the schema, and says what a row needs."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+MODELS = sorted(path.stem for path in (ROOT / "configs" / "model").glob("*.yaml"))
+NEEDS = {
+    "custom": ["model._target_=a.B"],
+    "replay": ["model.options.results=r.json"],
+    "mmdet_zoo": ["model.config=solo_r50_fpn_3x_coco"],
+    "detectron2_zoo": ["model.config=COCO-InstanceSegmentation/mask_rcnn_R_50_C4_1x.yaml"],
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_model(name: str) -> None:
+    from run_bench import compose
+
+    [job] = compose([f"model={name}", *NEEDS.get(name, [])])
+    model = job.config.model
+    assert model.name.partition(":")[0] == name
+    if name != "custom":
+        module, _, cls = model._target_.rpartition(".")
+        source = ROOT / (module.replace(".", "/") + ".py")
+        assert re.search(rf"^class {cls}\b", source.read_text(), re.MULTILINE)
+    if model.zoo.url:
+        assert model.published.mask_ap is not None
+        assert 20 < model.published.mask_ap < 60
+        assert model.published.source
+        assert model.zoo.url.startswith("https://")
+    if name.startswith("demo_"):
+        assert model.published.mask_ap is None
+    if model.zoo.lookup:
+        module, _, function = model.zoo.lookup.partition(":")
+        assert f"def {function}(" in (ROOT / (module.replace(".", "/") + ".py")).read_text()
+
+
+def test_studies_hold_every_model_of_their_kind() -> None:
+    from run_bench import compose
+
+    demo = {job.config.model.name for job in compose([])}
+    assert demo == {name for name in MODELS if name.startswith("demo_")}
+    variants = {job.config.model.name for job in compose(["study=variants", "dataset=coco"])}
+    assert variants == {name for name in MODELS if not name.startswith("demo_") and name not in NEEDS}
+
+
+def test_the_command_line_overrules_a_study() -> None:
+    from run_bench import compose
+
+    jobs = compose(["model=demo_solo_mmdet", "precision=fp32,bf16", "dataset=coco", "detections=thresholded"])
+    assert [(j.config.model.name, j.config.precision, j.config.dataset.name) for j in jobs] == [
+        ("demo_solo_mmdet", "fp32", "coco"),
+        ("demo_solo_mmdet", "bf16", "coco"),
+    ]
+    assert jobs[0].config.detections == "thresholded"
+
+
+def test_adapters_are_short_and_keep_to_themselves() -> None:
+    libraries = ("torchvision", "transformers", "mmdet", "mmcv", "mmengine", "detectron2")
+    allowed = ("bench.predictor", "bench.errors", "adapters")
+    for path in (ROOT / "adapters").glob("*.py"):
+        text = path.read_text()
+        assert len(text.splitlines()) < 200, path.name
+        for module in re.findall(r"^\s*(?:from|import) (\S+)", text, re.MULTILINE):
+            if module.partition(".")[0] in ("bench", "adapters", "reports"):
+                assert module == "bench" or module.startswith(allowed), f"{path.name} imports {module}"
+    for path in (ROOT / "bench").glob("*.py"):
+        for module in re.findall(r"^\s*(?:from|import) (\S+)", path.read_text(), re.MULTILINE):
+            assert module.partition(".")[0] not in (*libraries, "adapters", "reports"), f"{path.name} imports {module}"
+
+
+def test_nothing_names_a_machine_or_a_registry() -> None:
+    hosts = re.compile("|".join(["pypi" + r"\.org", "pythonhosted" + r"\.org", "npmjs" + r"\.org"]))
+    for path in (ROOT / "requirements").iterdir():
+        assert not hosts.search(path.read_text())
+
+
+@pytest.mark.skipif(importlib.util.find_spec("mmdet") is None, reason="mmdet is not installed")
+def test_a_zoo_fills_in_what_it_publishes() -> None:
+    from bench.preflight import _fill_from_zoo
+    from run_bench import compose
+
+    [job] = compose(["model=mmdet_zoo", "model.config=mask-rcnn_r50_fpn_1x_coco"])
+    assert _fill_from_zoo(job.config) is None
+    model = job.config.model
+    assert (model.family, model.backbone, model.published.mask_ap) == ("Mask R-CNN", "R50-FPN", 34.7)
+    assert model.zoo.url is not None
+    assert model.zoo.url.endswith("mask_rcnn_r50_fpn_1x_coco_20200205-d4b0c5d6.pth")

@@ -1,0 +1,64 @@
+"""What the README shows is what happens."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+from bench.result import read_result
+from reports.columns import COLUMNS
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+class Model(torch.nn.Module):
+    """Finds one cat: the left half of the image."""
+
+    def forward(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
+        height, width = image.shape[1], image.shape[2]
+        mask = torch.zeros(1, height, width)
+        mask[:, :, : width // 2] = 1.0
+        box = torch.tensor([[0.0, 0.0, float(width // 2), float(height)]])
+        return {"masks": mask, "boxes": box, "scores": torch.ones(1), "labels": torch.zeros(1, dtype=torch.int64)}
+
+
+def test_your_own_model(bright_squares: list[str], environment: dict[str, str], tmp_path: Path) -> None:
+    """The class and the command of the README, word for word, on data whose classes are cat and dog."""
+    [code] = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert code.count("\n") < 30
+    (tmp_path / "my_package.py").write_text(code)
+    torch.jit.script(Model()).save(str(tmp_path / "model.pt"))
+    shown = re.search(r"python run_bench.py (model=custom .*?)\n\n", README, re.DOTALL)
+    assert shown is not None
+    command = shown.group(1).replace("\\\n", " ").split()
+    dataset = dict(argument.split("=", 1) for argument in bright_squares)
+    annotations = Path(dataset["dataset.annotations"]).read_text().replace('"rectangle"', '"cat"')
+    (tmp_path / "annotations.json").write_text(annotations)
+    os.symlink(dataset["dataset.images"], tmp_path / "images")
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "run_bench.py"), *command, "protocol=quick", "device=cpu", "out=out"],
+        cwd=tmp_path,
+        env={**environment, "PYTHONPATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    result = read_result(next((tmp_path / "out").glob("jobs/*/result.json")))
+    assert result.status == "ok"
+    assert result.accuracy is not None
+    assert result.accuracy.figures is not None
+    # The left half of the 60 x 80 image and the 30 x 40 rectangle share 30 x 35 of 60 x 40 + 30 x 5 pixels: IoU 0.41.
+    assert result.accuracy.figures["mask_ap"] == 0.0
+    assert result.accuracy.detections == 4
+
+
+def test_every_column_is_defined() -> None:
+    for name, column in COLUMNS.items():
+        assert f"| `{name}` | {column.unit or ''} | {column.description} |" in README

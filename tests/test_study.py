@@ -1,0 +1,62 @@
+"""The demo study as a user runs it: every library's models, the report, and the report rebuilt."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.result import read_result
+
+LIBRARIES = ("torchvision", "mmdet", "transformers", "detectron2")
+
+
+@pytest.fixture(scope="module")
+def study(run_command: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
+    out = tmp_path_factory.mktemp("study") / "out"
+    small = ["protocol=quick", "protocol.max_seconds=2", "dataset.shapes.count=4"]
+    return run_command("device=cpu", *small, f"out={out}", timeout=580), out
+
+
+def test_every_installed_library_is_ok_and_every_absent_one_is_skipped(study: tuple[Any, Path]) -> None:
+    done, out = study
+    assert done.returncode == 0, done.stdout + done.stderr
+    results = [read_result(path) for path in out.glob("jobs/*/result.json")]
+    assert len(results) == 9
+    for result in results:
+        library = result.config["model"]["library"]
+        if importlib.util.find_spec(library) is None:
+            assert result.status == "skipped"
+            assert f"docs/install.md#{library}" in (result.reason or "")
+            continue
+        assert result.status == "ok", result.reason
+        assert result.speed is not None
+        assert result.memory is not None
+        assert result.accuracy is not None
+        assert result.model is not None
+        assert set(result.speed.detections_per_image) == {100}, "saturated means 100 instances an image"
+        assert result.model.parameters is not None
+        assert 0 < result.model.parameters < 3_000_000
+        assert result.accuracy.figures is None
+        assert result.accuracy.images_evaluated == 4
+
+
+def test_the_table_and_the_path_are_shown(study: tuple[Any, Path]) -> None:
+    done, out = study
+    assert f"report: {out}/comparison.html" in done.stdout
+    for family in ("Mask R-CNN", "SOLO", "SOLOv2", "PointRend", "Mask2Former"):
+        assert family in done.stdout
+    assert "\x1b[" not in done.stdout, "no control codes and no progress bar where there is no terminal"
+
+
+def test_the_report_is_rebuilt_from_the_results(study: tuple[Any, Path], run_command: Any, tmp_path: Path) -> None:
+    _, out = study
+    done = run_command(str(out), "--out", str(tmp_path), module="reports")
+    assert done.returncode == 0, done.stderr
+    with open(out / "comparison.csv") as first, open(tmp_path / "comparison.csv") as second:
+        before, after = list(csv.DictReader(first)), list(csv.DictReader(second))
+    assert [{**row, "result": ""} for row in before] == [{**row, "result": ""} for row in after]
+    assert {row["library"] for row in after} == set(LIBRARIES)
