@@ -69,8 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not jobs:
             return 0
         out = output_folder(jobs)
-        status, results = run_study(jobs, out, console)
-        if results:
+        status = run_study(jobs, out, console)
+        if any(out.glob("jobs/*/result.json")):
             report(out, console)
         return status
     except UserError as error:

@@ -25,8 +25,8 @@ def output_folder(jobs: Sequence[Job]) -> Path:
     return Path(config.out or f"runs/{config.study or 'run'}-{datetime.now():%Y-%m-%d-%H%M%S}").expanduser()
 
 
-def run_study(jobs: Sequence[Job], out: Path, console: Console) -> tuple[int, list[Path]]:
-    """Check all jobs, run those whose results are not there yet, and give the exit status and the results' paths.
+def run_study(jobs: Sequence[Job], out: Path, console: Console) -> int:
+    """Check all jobs, run those whose results are not there yet, and give the exit status.
 
     The status is 0 when every row is ok or skipped, 1 when one is not, 130 after Ctrl-C; whatever was
     measured is on disk in each case.
@@ -46,7 +46,7 @@ def run_study(jobs: Sequence[Job], out: Path, console: Console) -> tuple[int, li
             status = INTERRUPTED_EXIT
     if status == 0 and any(result.status not in ("ok", "skipped") for result in results):
         status = 1
-    return status, [job.result_path for job in planned if job.result_path.exists()]
+    return status
 
 
 def _run_or_reuse(job: PlannedJob, number: int, total: int, progress: StudyProgress, console: Console) -> Result:

@@ -17,6 +17,7 @@ import signal
 import sys
 import time
 import traceback
+from collections import Counter
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -40,13 +41,16 @@ class Progress:
     def __init__(self, descriptor: int | None) -> None:
         self._descriptor = descriptor
         self._last = 0.0
+        self._images: Counter[str] = Counter()
 
     def __call__(self, pass_name: str, done: float, total: float, images: int) -> None:
+        """``images`` more are through; ``done`` of ``total`` of the pass is."""
+        self._images[pass_name] += images
         now = time.monotonic()
         if self._descriptor is None or (now - self._last < _PROGRESS_INTERVAL_SECONDS and done < total):
             return
         self._last = now
-        message = {"pass": pass_name, "done": done, "total": total, "images": images}
+        message = {"pass": pass_name, "done": done, "total": total, "images": self._images[pass_name]}
         # A parent that is gone must not end the measurement with a broken pipe.
         with contextlib.suppress(OSError):
             os.write(self._descriptor, json.dumps(message).encode() + b"\n")
