@@ -43,7 +43,9 @@ step "2/4 mmcv: compiling its operators (about 11 minutes on 2 cores, once; seco
 step "3/4 torchvision, transformers, mmdet, hotcoco and the rest (about 2 minutes)" "${pip[@]}" -r "$here/requirements/all.txt"
 # opencv-python and opencv-python-headless write into the same folder and both are asked for; the headless one needs no libGL.
 headless=$(grep '^opencv-python-headless==' "$here/requirements/all.txt")
-step "4/4 maskbench itself" "${pip[@]}" --force-reinstall --no-deps "$headless"
-step "    (editable)" "${pip[@]}" --no-build-isolation --no-deps -e "$here"
+install_ourselves() {
+  "${pip[@]}" --force-reinstall --no-deps "$headless" && "${pip[@]}" --no-build-isolation --no-deps -e "$here"
+}
+step "4/4 maskbench itself" install_ourselves
 printf '%s' "$wanted" >"$stamp"
 say "ready: $venv"

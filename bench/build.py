@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.util
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -105,6 +106,11 @@ def check(request: dict[str, Any]) -> dict[str, Any]:
 
 def _check_job(job: dict[str, Any]) -> dict[str, str]:
     config = from_dict(BenchConfig, job["config"])
+    if "accuracy" in config.passes and importlib.util.find_spec(config.evaluator) is None:
+        return {
+            "error": f"evaluator={config.evaluator} is not installed in {sys.executable}; install it there, "
+            f"or leave accuracy out of passes"
+        }
     try:
         if config.model.weights == "random":  # nothing to load, hence nothing that could not fit
             locate(config.model._target_, config.model.library)
