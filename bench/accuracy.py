@@ -21,10 +21,11 @@ import torch
 
 from bench.config import BenchConfig
 from bench.dataset import CocoDataset, ImageRecord, read_image
-from bench.predictor import Instances, Predictor, ReplayPredictor
+from bench.predictor import Instances, ReplayPredictor
 from bench.result import COCO_FIGURES, AccuracyResult
 from bench.results_file import normalised
 from bench.rle import masks_to_rle
+from bench.runner import Runner
 
 PREDICTIONS = "predictions.json"
 
@@ -149,11 +150,10 @@ def open_predictions(path: Path) -> Iterator[PredictionsFile]:
 
 
 def measure(
-    predictor: Predictor | ReplayPredictor,
+    model: Runner | ReplayPredictor,
     dataset: CocoDataset,
     labels: Sequence[int | None],
     config: BenchConfig,
-    context: Callable[[], contextlib.AbstractContextManager[Any]],
     folder: Path,
     progress: Callable[[str, float, float, int], None],
 ) -> AccuracyResult:
@@ -165,14 +165,14 @@ def measure(
     evaluator = EVALUATORS[config.evaluator](dataset)
     began = time.monotonic()
     images = dataset.images
-    with open_predictions(folder / PREDICTIONS) as predictions, torch.inference_mode(), context():
+    with open_predictions(folder / PREDICTIONS) as predictions:
         for start in range(0, len(images), config.batch_size):
             records = images[start : start + config.batch_size]
-            for record, results in zip(records, _predict(predictor, records, labels, config), strict=True):
+            for record, results in zip(records, _predict(model, records, labels, config), strict=True):
                 predictions.write(results)
                 evaluator.update(record.id, results)
             progress("accuracy", start + len(records), len(images), config.batch_size)
-    random = config.model.weights == "random" and isinstance(predictor, Predictor)
+    random = config.model.weights == "random"
     figures, per_class = (None, None) if random else evaluator.figures()
     return AccuracyResult(
         evaluator=config.evaluator,
@@ -190,15 +190,15 @@ def measure(
 
 
 def _predict(
-    predictor: Predictor | ReplayPredictor,
+    model: Runner | ReplayPredictor,
     records: Sequence[ImageRecord],
     labels: Sequence[int | None],
     config: BenchConfig,
 ) -> list[list[dict[str, Any]]]:
     """COCO results of each image of one batch."""
-    if isinstance(predictor, ReplayPredictor):
-        return [[normalised(r, i.height, i.width) for r in predictor.results(i.id)] for i in records]
-    found = predictor.postprocess(predictor.forward(predictor.preprocess([read_image(r) for r in records])))
+    if isinstance(model, ReplayPredictor):
+        return [[normalised(r, i.height, i.width) for r in model.results(i.id)] for i in records]
+    found = model.model(model.preprocess([read_image(record) for record in records]))
     for record, instances in zip(records, found, strict=True):
         instances.validate(record.height, record.width, len(labels), config.protocol.max_detections)
         if config.overlap == "highest_score":

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +16,6 @@ from bench.errors import UserError
 from bench.predictor import Predictor, ReplayPredictor, Settings
 from bench.result import from_dict
 from bench.weights import load_checkpoint
-
-_AUTOCAST = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 def build_predictor(
@@ -77,12 +73,6 @@ def locate(target: str, library: str) -> Any:
         return getattr(module, class_name)
     except AttributeError:
         raise UserError(f"model._target_={target}: module {module_name} has no {class_name!r}") from None
-
-
-def autocast(device: torch.device, precision: str) -> Callable[[], contextlib.AbstractContextManager[Any]]:
-    """A factory of the context that a precision means: fp16 and bf16 are ``torch.autocast``, fp32 is nothing."""
-    dtype = _AUTOCAST.get(precision)
-    return (lambda: torch.autocast(device.type, dtype=dtype)) if dtype else contextlib.nullcontext
 
 
 def absent_library(error: ModuleNotFoundError) -> str:

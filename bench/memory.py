@@ -14,8 +14,8 @@ import torch
 
 from bench.config import BenchConfig
 from bench.dataset import CocoDataset, ImageRecord, read_image
-from bench.predictor import Predictor
 from bench.result import MemoryResult
+from bench.runner import Runner
 
 _IMAGES = 10
 
@@ -57,11 +57,10 @@ class DeviceMemory:
 
 
 def measure(
-    predictor: Predictor,
+    runner: Runner,
     dataset: CocoDataset,
     config: BenchConfig,
     device: torch.device,
-    context: Callable[[], contextlib.AbstractContextManager[Any]],
     device_memory: DeviceMemory,
     progress: Callable[[str, float, float, int], None],
 ) -> MemoryResult:
@@ -69,19 +68,17 @@ def measure(
 
     The peaks are of inference with the weights loaded, not of building the model.
     """
-    module = predictor.module
+    module = runner.predictor.module
     cuda = device.type == "cuda"
     host_source = _reset_host_peak()
     if cuda:
         torch.cuda.reset_peak_memory_stats(device)
     records = _largest_first(dataset.images)
     count = max(1, -(-min(_IMAGES, len(records)) // config.batch_size))
-    with torch.inference_mode(), context():
-        for i in range(count):
-            chosen = [records[(i * config.batch_size + j) % len(records)] for j in range(config.batch_size)]
-            images = [read_image(record) for record in chosen]
-            predictor.postprocess(predictor.forward(predictor.preprocess(images)))
-            progress("memory", i + 1, count, config.batch_size)
+    for i in range(count):
+        chosen = [records[(i * config.batch_size + j) % len(records)] for j in range(config.batch_size)]
+        runner.model(runner.preprocess([read_image(record) for record in chosen]))
+        progress("memory", i + 1, count, config.batch_size)
     process_bytes, device_source = device_memory.of_process(device) if cuda else (None, None)
     return MemoryResult(
         parameters_bytes=sum(_bytes(p) for p in module.parameters()) if module is not None else 0,

@@ -11,6 +11,7 @@ import functools
 import importlib
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,12 +19,11 @@ import torch
 
 from bench.config import BenchConfig, ProtocolConfig
 from bench.dataset import CocoDataset, ImageRecord, read_image
-from bench.predictor import Instances, Predictor
 from bench.result import SpeedResult, Timing
 from bench.rle import masks_to_rle
+from bench.runner import Runner
 
 T = TypeVar("T")
-Context = Callable[[], contextlib.AbstractContextManager[Any]]
 OnProgress = Callable[[str, float, float, int], None]
 
 
@@ -100,111 +100,130 @@ class _Samples:
 
 
 def measure(
-    predictor: Predictor,
-    dataset: CocoDataset,
-    config: BenchConfig,
-    device: torch.device,
-    context: Context,
-    progress: OnProgress,
+    runner: Runner, dataset: CocoDataset, config: BenchConfig, device: torch.device, progress: OnProgress
 ) -> SpeedResult:
-    """Time a predictor on the images of a dataset, which are gone round as often as the protocol needs.
-
-    context: a factory of the autocast context of the precision.
-    """
-    protocol, size = config.protocol, config.batch_size
-    clock = Clock(device)
-    done = 0.0
-
-    def report(samples: _Samples) -> None:
-        progress("speed", (done + samples.fraction()) / 3, 1.0, size)
-
-    def model(batch: Any) -> list[Instances]:
-        return predictor.postprocess(predictor.forward(batch))
-
-    with torch.inference_mode(), context():
-        batches = _batches(dataset.images, size)
-        batch = predictor.preprocess(_read(next(batches)))
-        _, first_call_ms = clock.time_on_host(lambda: model(batch))
-        for _ in range(protocol.warmup_batches):
-            model(predictor.preprocess(_read(next(batches))))
-
-        # The headline comes last, when every library has met these shapes and is warm; all loops see the same images.
-        service = _Samples(protocol, size)
-        for records in _batches(dataset.images, size):
-            service.add(clock.time_on_host(functools.partial(_serve, predictor, model, records))[1])
-            report(service)
-            if service.fraction() >= 1:
-                break
-
-        done = 1.0
-        stages = _time_stages(predictor, _batches(dataset.images, size), protocol, size, clock, report)
-
-        done = 2.0
-        whole = _Samples(protocol, size)
-        detections: list[int] = []
-        image_sizes: list[list[int]] = []
-        input_sizes: list[list[int]] = []
-        for records in _batches(dataset.images, size):
-            images = _read(records)
-            batch = predictor.preprocess(images)
-            found, latency_ms, wall_ms = clock.time(functools.partial(model, batch))
-            whole.add(latency_ms, wall_ms)
-            detections += [len(instances) for instances in found]
-            image_sizes += [list(image.shape[:2]) for image in images]
-            if padded := predictor.input_size(batch):
-                input_sizes.append(list(padded))
-            report(whole)
-            if whole.fraction() >= 1:
-                break
-
+    """Time a predictor on the images of a dataset, which are gone round as often as the protocol needs."""
+    size = config.batch_size
+    loops = _Loops(runner, dataset.images, config, Clock(device), progress)
+    first_call_ms = loops.warm_up()
+    # The headline comes last, when every library has met these shapes and is warm; all loops see the same images.
+    end_to_end = loops.end_to_end()
+    preprocess, network, postprocess = loops.stages()
+    seen = _Seen()
+    model = loops.model(seen)
     return SpeedResult(
         batch_size=size,
-        warmup_batches=protocol.warmup_batches,
+        warmup_batches=config.protocol.warmup_batches,
         first_call_ms=first_call_ms,
-        model=whole.timing(clock.name),
-        end_to_end=service.timing("perf_counter"),
-        preprocess=stages["preprocess"],
-        network=stages["network"],
-        postprocess=stages["postprocess"],
-        detections_per_image=detections,
-        image_sizes=image_sizes,
-        input_sizes=input_sizes,
+        model=model,
+        end_to_end=end_to_end,
+        preprocess=preprocess,
+        network=network,
+        postprocess=postprocess,
+        detections_per_image=seen.detections,
+        image_sizes=seen.image_sizes,
+        input_sizes=seen.input_sizes,
     )
 
 
-def _serve(
-    predictor: Predictor, model: Callable[[Any], list[Instances]], records: Sequence[ImageRecord]
-) -> list[list[dict[str, Any]]]:
-    """What a service does for one batch: decode the files, resize, model, masks to RLE on the host."""
-    return [masks_to_rle(instances.masks) for instances in model(predictor.preprocess(_read(records)))]
+@dataclass
+class _Seen:
+    """What stood in the timed batches; without it a latency means little."""
+
+    detections: list[int] = field(default_factory=list)
+    image_sizes: list[list[int]] = field(default_factory=list)
+    input_sizes: list[list[int]] = field(default_factory=list)
 
 
-def _time_stages(
-    predictor: Predictor,
-    batches: Iterator[Sequence[ImageRecord]],
-    protocol: ProtocolConfig,
-    batch_size: int,
-    clock: Clock,
-    report: Callable[[_Samples], None],
-) -> dict[str, Timing]:
-    """One loop with a synchronisation between the stages. Mask functions inside ``forward`` count as postprocess."""
-    samples = {name: _Samples(protocol, batch_size) for name in ("preprocess", "network", "postprocess")}
-    with MaskFunctionTimer(predictor.mask_functions, clock) as inside:
-        for records in batches:
+class _Loops:
+    """The three timed loops over the same images, and the warm-up before them."""
+
+    def __init__(
+        self,
+        runner: Runner,
+        records: Sequence[ImageRecord],
+        config: BenchConfig,
+        clock: Clock,
+        progress: OnProgress,
+    ) -> None:
+        self._runner = runner
+        self._records = records
+        self._protocol, self._size = config.protocol, config.batch_size
+        self._clock = clock
+        self._progress = progress
+        self._loop = 0
+
+    def warm_up(self) -> float:
+        """Milliseconds of the first call; the warm-up batches follow it."""
+        batches = self._batches()
+        batch = self._runner.preprocess(_read(next(batches)))
+        _, first_call_ms = self._clock.time_on_host(functools.partial(self._runner.model, batch))
+        for _ in range(self._protocol.warmup_batches):
+            self._runner.model(self._runner.preprocess(_read(next(batches))))
+        return first_call_ms
+
+    def end_to_end(self) -> Timing:
+        """What a service does: decode the files, resize, model, masks to RLE on the host."""
+        samples = self._samples()
+        for records in self._until_enough(samples):
+            samples.add(self._clock.time_on_host(functools.partial(self._serve, records))[1])
+        return samples.timing("perf_counter")
+
+    def stages(self) -> tuple[Timing, Timing, Timing]:
+        """Preprocess, network and postprocess, synchronised between them.
+
+        Mask functions inside ``forward`` count as postprocess.
+        """
+        preprocess, network, postprocess = self._samples(), self._samples(), self._samples()
+        with MaskFunctionTimer(self._runner.predictor.mask_functions, self._clock) as inside:
+            for records in self._until_enough(postprocess):
+                images = _read(records)
+                batch, preprocess_ms = self._clock.time_on_host(functools.partial(self._runner.preprocess, images))
+                inside.spent_ms = 0.0
+                raw, forward_ms, forward_wall_ms = self._clock.time(functools.partial(self._runner.forward, batch))
+                moved_ms = inside.spent_ms
+                _, mask_ms, mask_wall_ms = self._clock.time(functools.partial(self._runner.postprocess, raw))
+                preprocess.add(preprocess_ms)
+                network.add(forward_ms - moved_ms, forward_wall_ms)
+                postprocess.add(mask_ms + moved_ms, mask_wall_ms)
+        return preprocess.timing("perf_counter"), network.timing(self._clock.name), postprocess.timing(self._clock.name)
+
+    def model(self, seen: _Seen) -> Timing:
+        """The headline: ``forward`` and ``postprocess`` whole."""
+        samples = self._samples()
+        for records in self._until_enough(samples):
             images = _read(records)
-            batch, preprocess_ms = clock.time_on_host(functools.partial(predictor.preprocess, images))
-            inside.spent_ms = 0.0
-            raw, forward_ms, forward_wall_ms = clock.time(functools.partial(predictor.forward, batch))
-            moved_ms = inside.spent_ms
-            _, post_ms, post_wall_ms = clock.time(functools.partial(predictor.postprocess, raw))
-            samples["preprocess"].add(preprocess_ms)
-            samples["network"].add(forward_ms - moved_ms, forward_wall_ms)
-            samples["postprocess"].add(post_ms + moved_ms, post_wall_ms)
-            report(samples["postprocess"])
-            if samples["postprocess"].fraction() >= 1:
-                break
-    clocks = {"preprocess": "perf_counter", "network": clock.name, "postprocess": clock.name}
-    return {name: stage.timing(clocks[name]) for name, stage in samples.items()}
+            batch = self._runner.preprocess(images)
+            found, latency_ms, wall_ms = self._clock.time(functools.partial(self._runner.model, batch))
+            samples.add(latency_ms, wall_ms)
+            seen.detections += [len(instances) for instances in found]
+            seen.image_sizes += [list(image.shape[:2]) for image in images]
+            if padded := self._runner.predictor.input_size(batch):
+                seen.input_sizes.append(list(padded))
+        return samples.timing(self._clock.name)
+
+    def _serve(self, records: Sequence[ImageRecord]) -> list[list[dict[str, Any]]]:
+        found = self._runner.model(self._runner.preprocess(_read(records)))
+        return [masks_to_rle(instances.masks) for instances in found]
+
+    def _samples(self) -> _Samples:
+        return _Samples(self._protocol, self._size)
+
+    def _until_enough(self, samples: _Samples) -> Iterator[Sequence[ImageRecord]]:
+        """Batches from the first image on, until the samples are enough by the protocol."""
+        for records in self._batches():
+            yield records
+            self._progress("speed", (self._loop + samples.fraction()) / 3, 1.0, self._size)
+            if samples.fraction() >= 1:
+                self._loop += 1
+                return
+
+    def _batches(self) -> Iterator[Sequence[ImageRecord]]:
+        """Batches of consecutive images, round and round."""
+        start = 0
+        while True:
+            yield [self._records[(start + i) % len(self._records)] for i in range(self._size)]
+            start = (start + self._size) % len(self._records)
 
 
 class MaskFunctionTimer(contextlib.AbstractContextManager["MaskFunctionTimer"]):
@@ -244,14 +263,6 @@ class MaskFunctionTimer(contextlib.AbstractContextManager["MaskFunctionTimer"]):
             return value
 
         return timed
-
-
-def _batches(records: Sequence[ImageRecord], size: int) -> Iterator[Sequence[ImageRecord]]:
-    """Batches of consecutive images, round and round."""
-    start = 0
-    while True:
-        yield [records[(start + i) % len(records)] for i in range(size)]
-        start = (start + size) % len(records)
 
 
 def _read(records: Sequence[ImageRecord]) -> list[np.ndarray]:

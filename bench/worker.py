@@ -25,12 +25,13 @@ from typing import Any
 import torch
 
 from bench import accuracy, machine, memory, speed
-from bench.build import absent_library, autocast, build_predictor, check
+from bench.build import absent_library, build_predictor, check
 from bench.config import BenchConfig
 from bench.dataset import load, match_labels
 from bench.errors import UserError
 from bench.predictor import ReplayPredictor
 from bench.result import ModelInfo, Result, from_dict, read_result, write_result
+from bench.runner import Runner
 
 _PROGRESS_INTERVAL_SECONDS = 0.2
 
@@ -96,23 +97,25 @@ def _run_passes(
         classes=list(predictor.classes), weights=config.model.weights, weights_sha256=job["weights_sha256"]
     )
     labels = match_labels(dataset, predictor.classes, config.dataset.aliases)
-    context = autocast(device, config.precision)
     path = folder / "result.json"
+    model: Runner | ReplayPredictor
     if isinstance(predictor, ReplayPredictor):
+        model = predictor
         if set(config.passes) - {"accuracy"}:
             result.notes.append("a replayed results file has no speed and no memory: only its accuracy is measured")
     else:
+        model = Runner(predictor, device, config.precision)
         module = predictor.module
         result.model.parameters = sum(p.numel() for p in module.parameters()) if module is not None else None
         # Memory first: its peaks must not contain what another pass left behind.
         if "memory" in config.passes and result.memory is None:
-            result.memory = memory.measure(predictor, dataset, config, device, context, device_memory, progress)
+            result.memory = memory.measure(model, dataset, config, device, device_memory, progress)
             write_result(result, path)
         if "speed" in config.passes and result.speed is None:
-            result.speed = speed.measure(predictor, dataset, config, device, context, progress)
+            result.speed = speed.measure(model, dataset, config, device, progress)
             write_result(result, path)
     if "accuracy" in config.passes and result.accuracy is None:
-        result.accuracy = accuracy.measure(predictor, dataset, labels, config, context, folder, progress)
+        result.accuracy = accuracy.measure(model, dataset, labels, config, folder, progress)
         write_result(result, path)
 
 

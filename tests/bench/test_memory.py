@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 import types
@@ -19,6 +18,7 @@ from bench.config import BenchConfig
 from bench.dataset import CocoDataset, ImageRecord
 from bench.memory import DeviceMemory, measure
 from bench.predictor import Settings
+from bench.runner import Runner
 
 CPU = torch.device("cpu")
 NEED = 400_000_000
@@ -45,7 +45,7 @@ def dataset(tmp_path: Path) -> CocoDataset:
 
 
 def peak(predictor: Blobs, dataset: CocoDataset) -> int:
-    result = measure(predictor, dataset, BenchConfig(), CPU, contextlib.nullcontext, DeviceMemory(), lambda *_: None)
+    result = measure(Runner(predictor, CPU, "fp32"), dataset, BenchConfig(), CPU, DeviceMemory(), lambda *_: None)
     assert result.peak_allocated_bytes is None
     assert result.process_device_bytes is None
     assert result.host_rss_bytes is not None

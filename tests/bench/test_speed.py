@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import time
 import types
@@ -18,6 +17,7 @@ from toy_models import Blobs
 from bench.config import BenchConfig, ProtocolConfig
 from bench.dataset import CocoDataset, ImageRecord
 from bench.predictor import Instances, Settings
+from bench.runner import Runner
 from bench.speed import Clock, MaskFunctionTimer, measure
 
 CPU = torch.device("cpu")
@@ -93,7 +93,7 @@ def quiet(*_: object) -> None:
 
 
 def test_boundaries_and_stages_hold_what_they_should(dataset: CocoDataset) -> None:
-    speed = measure(Naps(Settings(CPU)), dataset, config(), CPU, contextlib.nullcontext, quiet)
+    speed = measure(Runner(Naps(Settings(CPU)), CPU, "fp32"), dataset, config(), CPU, quiet)
     # Sleeps never end early; the median stays within 5 ms of what was slept on any machine that is not swamped.
     for timing, slept in (
         (speed.model, 30),
@@ -110,14 +110,14 @@ def test_boundaries_and_stages_hold_what_they_should(dataset: CocoDataset) -> No
 
 
 def test_batches_count_images(dataset: CocoDataset) -> None:
-    speed = measure(Naps(Settings(CPU)), dataset, config(batch_size=2), CPU, contextlib.nullcontext, quiet)
+    speed = measure(Runner(Naps(Settings(CPU)), CPU, "fp32"), dataset, config(batch_size=2), CPU, quiet)
     assert len(speed.model.latency_ms) == 4
     assert len(speed.detections_per_image) == 8
 
 
 def test_mask_functions_inside_forward_count_as_postprocess(dataset: CocoDataset, library: types.ModuleType) -> None:
     original = vars(library.Head)["paste"]
-    speed = measure(PastesInside(Settings(CPU)), dataset, config(), CPU, contextlib.nullcontext, quiet)
+    speed = measure(Runner(PastesInside(Settings(CPU)), CPU, "fp32"), dataset, config(), CPU, quiet)
     assert np.median(speed.network.latency_ms) == pytest.approx(10, abs=5)
     assert np.median(speed.postprocess.latency_ms) == pytest.approx(50, abs=8)
     assert np.median(speed.model.latency_ms) == pytest.approx(60, abs=8)
@@ -136,6 +136,6 @@ def test_max_seconds_ends_a_slow_boundary(dataset: CocoDataset) -> None:
     slow = config()
     slow.protocol = ProtocolConfig(warmup_batches=0, min_images=10_000, min_seconds=0.0, max_seconds=0.5)
     began = time.monotonic()
-    speed = measure(Naps(Settings(CPU)), dataset, slow, CPU, contextlib.nullcontext, quiet)
+    speed = measure(Runner(Naps(Settings(CPU)), CPU, "fp32"), dataset, slow, CPU, quiet)
     assert time.monotonic() - began < 5
     assert 5 <= len(speed.model.latency_ms) <= 17

@@ -1,0 +1,51 @@
+"""Calling a predictor as its interface promises, in one place for every pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from bench.predictor import Instances, Predictor
+
+AUTOCAST = {"fp32": None, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+class Runner:
+    """A predictor under ``torch.inference_mode`` and the autocast of a precision (none for fp32).
+
+    Both are entered anew for every call, as the libraries' own test loops do: an autocast held open keeps the
+    weights it has cast, and would time what nobody runs.
+    """
+
+    def __init__(self, predictor: Predictor, device: torch.device, precision: str) -> None:
+        self.predictor = predictor
+        self._device_type = device.type
+        self._dtype = AUTOCAST[precision]
+
+    def preprocess(self, images: Sequence[np.ndarray]) -> Any:
+        """``Predictor.preprocess``; images are uint8 RGB (H, W, 3)."""
+        return self.predictor.preprocess(images)
+
+    @torch.inference_mode()
+    def forward(self, batch: Any) -> Any:
+        """``Predictor.forward``: the ``network`` boundary."""
+        with self._autocast():
+            return self.predictor.forward(batch)
+
+    @torch.inference_mode()
+    def postprocess(self, raw: Any) -> list[Instances]:
+        """``Predictor.postprocess``."""
+        with self._autocast():
+            return self.predictor.postprocess(raw)
+
+    @torch.inference_mode()
+    def model(self, batch: Any) -> list[Instances]:
+        """``forward`` and ``postprocess`` whole: the ``model`` boundary."""
+        with self._autocast():
+            return self.predictor.postprocess(self.predictor.forward(batch))
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self._device_type, dtype=self._dtype, enabled=self._dtype is not None)
