@@ -54,7 +54,10 @@ def compose(overrides: Sequence[str]) -> list[Job]:
         try:
             hydra.main(version_base="1.3", config_path=str(ROOT / "configs"), config_name="config")(collect)()
         except Exception as error:
-            raise as_user_error(error, ROOT / "configs") from error
+            translated = as_user_error(error, ROOT / "configs")
+            if translated is None:
+                raise
+            raise translated from error
         finally:
             sys.argv = argv
     return [to_config(cfg, choices) for cfg, choices in composed]

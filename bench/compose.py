@@ -81,8 +81,8 @@ def check_values(config: BenchConfig) -> None:
             raise UserError(f"{name}={number:g}: must be {least:g} or more")
 
 
-def as_user_error(error: Exception, configs: Path) -> Exception:
-    """Hydra's and OmegaConf's complaints about a command line as a UserError; any other exception unchanged."""
+def as_user_error(error: Exception, configs: Path) -> UserError | None:
+    """Hydra's and OmegaConf's complaints about a command line as a UserError; None for any other exception."""
     text = str(error)
     if isinstance(error, MissingConfigException):
         if found := re.search(r"Could not find '([^/']+)/([^']+)'", text):
@@ -109,7 +109,7 @@ def as_user_error(error: Exception, configs: Path) -> Exception:
         return _schema_error(error)
     if isinstance(error, ValueError) and "Config group override" in text:
         return UserError(f"a group ({', '.join(GROUPS)}) cannot be null; leave it out for its default")
-    return error
+    return None
 
 
 def schema_keys() -> Iterator[str]:

@@ -72,7 +72,7 @@ Cell = tuple[str, str, "Sequence[Drawn] | None"]
 
 def _truth_cell(truth: GroundTruth, image_id: int) -> Cell:
     masks = truth.masks(image_id)
-    return "Ground truth", f"{len(masks)} instances", masks
+    return "Ground truth", f"{len(masks)} instance{'' if len(masks) == 1 else 's'}", masks
 
 
 def _model_cell(

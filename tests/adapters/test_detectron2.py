@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from PIL import Image
 
 from bench.errors import UserError
 from bench.predictor import Checkpoint, Instances, Settings, predict
@@ -27,22 +26,15 @@ from adapters.detectron2 import Detectron2Predictor
 from adapters.detectron2_zoo import MASK_AP, config_file, zoo_entry
 
 ROOT = Path(__file__).resolve().parents[2]
-PHOTOGRAPHS = ROOT / ".." / "shared" / "data" / "coco_val_cc" / "images"
 DEMOS = ("demo_mask_rcnn_detectron2", "demo_point_rend_detectron2")
 FULL_SIZE = ("mask_rcnn_r50_detectron2", "mask_rcnn_r101_detectron2", "point_rend_r50_detectron2")
 CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
-def images() -> list[np.ndarray]:
+def images(photographs: list[np.ndarray]) -> list[np.ndarray]:
     """Two photographs, one wide and one tall."""
-    if not PHOTOGRAPHS.is_dir():
-        pytest.skip("the photographs of shared/data/coco_val_cc are absent")
-    found: dict[bool, np.ndarray] = {}
-    for path in sorted(PHOTOGRAPHS.glob("*.jpg")):
-        image = np.asarray(Image.open(path).convert("RGB"))
-        found.setdefault(image.shape[0] > image.shape[1], image)
-    return [found[False], found[True]]
+    return photographs
 
 
 def model_config(name: str) -> dict[str, Any]:

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from PIL import Image
 from torch.overrides import TorchFunctionMode
 
 pytest.importorskip("mmdet", reason="mmdet is not installed")
@@ -29,7 +28,6 @@ from bench.errors import UserError
 from bench.predictor import Checkpoint, Instances, Settings, predict
 
 ROOT = Path(__file__).resolve().parents[2]
-PHOTOGRAPHS = ROOT / ".." / "shared" / "data" / "coco_val_cc" / "images"
 MODELS = ROOT / "configs" / "model"
 SHAPES = ("circle", "square", "triangle", "star", "ring", "bar")
 DEMOS = ("demo_mask_rcnn", "demo_point_rend", "demo_solo", "demo_solov2", "demo_mask2former")
@@ -44,17 +42,6 @@ FULL_SIZE = (
     "mask2former_swin_t",
 )
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="module")
-def photographs() -> list[np.ndarray]:
-    """Two photographs of different sizes, RGB."""
-    paths = sorted(PHOTOGRAPHS.glob("*.jpg"))
-    if not paths:
-        pytest.skip(f"no photographs in {PHOTOGRAPHS}")
-    images = [np.asarray(Image.open(path).convert("RGB")) for path in paths]
-    first = images[0]
-    return [first, next(image for image in images if image.shape != first.shape)]
 
 
 def model_config(name: str) -> dict[str, Any]:

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
-from PIL import Image
 
 from bench.errors import UserError
 from bench.predictor import Checkpoint, Instances, Settings, predict
@@ -28,23 +27,11 @@ from torchvision.models.detection import (
 from adapters.torchvision import TorchvisionPredictor
 
 ROOT = Path(__file__).resolve().parents[2]
-PHOTOGRAPHS = ROOT / ".." / "shared" / "data" / "coco_val_cc" / "images"
 CLASSES = tuple(f"class {label}" for label in range(80))
 CPU = torch.device("cpu")
 THRESHOLD = 0.1
 SMALL: dict[str, Any] = {"min_size": 128, "max_size": 192}
 DEMO: dict[str, Any] = dict(OmegaConf.load(ROOT / "configs" / "model" / "demo_mask_rcnn_torchvision.yaml").options)
-
-
-@pytest.fixture(scope="module")
-def photographs() -> list[np.ndarray]:
-    """Two photographs of different sizes, one of them upright."""
-    if not PHOTOGRAPHS.is_dir():
-        pytest.skip(f"the photographs are not at {PHOTOGRAPHS}")
-    images = [np.array(Image.open(path).convert("RGB")) for path in sorted(PHOTOGRAPHS.glob("*.jpg"))]
-    upright = next(image for image in images if image.shape[0] > image.shape[1])
-    lying = next(image for image in images if image.shape[0] < image.shape[1])
-    return [lying, upright]
 
 
 def spread(module: MaskRCNN, image: np.ndarray) -> None:

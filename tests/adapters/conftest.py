@@ -1,0 +1,30 @@
+"""The photographs that every adapter is proven on."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+COCO = Path(__file__).resolve().parents[2] / ".." / "shared" / "data" / "coco_val_cc" / "images"
+
+
+@pytest.fixture(scope="module")
+def photographs() -> list[np.ndarray]:
+    """Two photographs, one lying and one upright, uint8 RGB: of COCO where they are beside the checkout, else the two
+    of a coffee cup and of an astronaut that scikit-image carries."""
+    if COCO.is_dir():
+        images = [Image.open(path).convert("RGB") for path in sorted(COCO.glob("*.jpg"))]
+        lying = next(image for image in images if image.height < image.width)
+        upright = next(image for image in images if image.height > image.width)
+    else:
+        spec = importlib.util.find_spec("skimage")
+        if spec is None or spec.origin is None:
+            pytest.skip(f"no photographs in {COCO}, and no scikit-image, which carries some")
+        carried = Path(spec.origin).parent / "data"
+        lying = Image.open(carried / "coffee.png").convert("RGB")
+        upright = Image.open(carried / "astronaut.png").convert("RGB").crop((64, 0, 448, 512))
+    return [np.array(lying), np.array(upright)]
