@@ -102,9 +102,10 @@ class DatasetConfig:
 class ProtocolConfig:
     """How to measure (group ``protocol/``).
 
-    Every boundary is measured for at least ``min_images`` images and ``min_seconds``, and for at most
-    ``max_seconds``. ``time_limit_s`` and ``memory_limit_gb`` (host memory of the worker) bound a whole job;
-    null is no bound. ``threads`` null leaves torch's own choice.
+    The ``model`` boundary is timed for at least ``min_images`` images and ``min_seconds``, but no longer than
+    ``max_seconds``; each of its batches is timed end to end and by stages too, which takes as long twice more.
+    ``time_limit_s`` and ``memory_limit_gb`` (host memory of the worker) bound a whole job; null is no bound.
+    ``threads`` null leaves torch's own choice.
     """
 
     warmup_batches: int = 5

@@ -69,7 +69,7 @@ class Timing:
 @dataclass
 class SpeedResult:
     """The speed pass. ``model`` and ``end_to_end`` are timed whole; the stages ``preprocess``, ``network`` (also a
-    boundary of its own) and ``postprocess`` in a loop of their own. detections_per_image, image_sizes (one per
+    boundary of its own) and ``postprocess`` in calls of their own. detections_per_image, image_sizes (one per
     image) and input_sizes (one per batch, padded) are those of the ``model`` boundary; sizes are [height, width].
     """
 

@@ -1,6 +1,6 @@
 """The timing pass: raw latencies of the boundaries and the stages, nothing summarised.
 
-``model`` and ``end_to_end`` are timed whole; ``preprocess``, ``network`` and ``postprocess`` in a loop of their own,
+``model`` and ``end_to_end`` are timed whole; ``preprocess``, ``network`` and ``postprocess`` in calls of their own,
 with a synchronisation between them, so that splitting never slows the headline.
 """
 
@@ -11,13 +11,12 @@ import functools
 import importlib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
-from bench.config import BenchConfig, ProtocolConfig
+from bench.config import BenchConfig
 from bench.dataset import CocoDataset, ImageRecord, read_image
 from bench.result import SpeedResult, Timing
 from bench.rle import masks_to_rle
@@ -70,30 +69,16 @@ class Clock:
 
 
 class _Samples:
-    """Latencies as they come, and whether there are enough by the protocol."""
+    """Latencies of one boundary or stage as they come."""
 
-    def __init__(self, protocol: ProtocolConfig, batch_size: int) -> None:
+    def __init__(self) -> None:
         self.latency_ms: list[float] = []
         self.wall_ms: list[float] = []
-        self._protocol = protocol
-        self._batch_size = batch_size
-        self._began = time.monotonic()
 
     def add(self, latency_ms: float, wall_ms: float | None = None) -> None:
         self.latency_ms.append(latency_ms)
         if wall_ms is not None:
             self.wall_ms.append(wall_ms)
-
-    @property
-    def images(self) -> int:
-        return len(self.latency_ms) * self._batch_size
-
-    def fraction(self) -> float:
-        """How much of what the protocol asks for is there: 1 is enough."""
-        elapsed = time.monotonic() - self._began
-        p = self._protocol
-        wanted = min(self.images / p.min_images, elapsed / p.min_seconds if p.min_seconds else 1.0)
-        return min(1.0, max(wanted, elapsed / p.max_seconds)) if self.latency_ms else 0.0
 
     def timing(self, clock: str) -> Timing:
         return Timing(self.latency_ms, clock, self.wall_ms or None)
@@ -102,128 +87,98 @@ class _Samples:
 def measure(
     runner: Runner, dataset: CocoDataset, config: BenchConfig, device: torch.device, progress: OnProgress
 ) -> SpeedResult:
-    """Time a predictor on the images of a dataset, which are gone round as often as the protocol needs."""
+    """Time a predictor on the images of a dataset, which are gone round as often as the protocol needs.
+
+    Every batch is timed three times, one way after the other: end to end, by stages, and at the ``model`` boundary.
+    So a drift of the machine falls on all three alike, and they can be compared.
+    """
     size = config.batch_size
-    loops = _Loops(runner, dataset.images, config, Clock(device), progress)
-    first_call_ms = loops.warm_up()
-    # The headline comes last, when every library has met these shapes and is warm; all loops see the same images.
-    end_to_end = loops.end_to_end()
-    preprocess, network, postprocess = loops.stages()
-    seen = _Seen()
-    model = loops.model(seen)
+    timed = _Timed(runner, Clock(device))
+    first_call_ms = _warm_up(timed, _batches(dataset.images, size), config.protocol.warmup_batches)
+    for records in _batches(dataset.images, size):
+        timed.end_to_end(records)
+        timed.by_stages(records)
+        timed.whole(records)
+        enough = _fraction_of_enough(timed.model, config)
+        progress("speed", enough, 1.0, size)
+        if enough >= 1:
+            break
+    host, clock = "perf_counter", timed.clock.name
     return SpeedResult(
         batch_size=size,
         warmup_batches=config.protocol.warmup_batches,
         first_call_ms=first_call_ms,
-        model=model,
-        end_to_end=end_to_end,
-        preprocess=preprocess,
-        network=network,
-        postprocess=postprocess,
-        detections_per_image=seen.detections,
-        image_sizes=seen.image_sizes,
-        input_sizes=seen.input_sizes,
+        model=timed.model.timing(clock),
+        end_to_end=timed.service.timing(host),
+        preprocess=timed.preprocess.timing(host),
+        network=timed.network.timing(clock),
+        postprocess=timed.postprocess.timing(clock),
+        detections_per_image=timed.detections,
+        image_sizes=timed.image_sizes,
+        input_sizes=timed.input_sizes,
     )
 
 
-@dataclass
-class _Seen:
-    """What stood in the timed batches; without it a latency means little."""
+def _fraction_of_enough(model: _Samples, config: BenchConfig) -> float:
+    """How much of what the protocol asks of the headline is measured: 1 is enough."""
+    protocol = config.protocol
+    images, seconds = len(model.latency_ms) * config.batch_size, sum(model.latency_ms) / 1000
+    least = min(images / protocol.min_images, seconds / protocol.min_seconds if protocol.min_seconds else 1.0)
+    return min(1.0, max(least, seconds / protocol.max_seconds))
 
-    detections: list[int] = field(default_factory=list)
-    image_sizes: list[list[int]] = field(default_factory=list)
-    input_sizes: list[list[int]] = field(default_factory=list)
+
+def _warm_up(timed: _Timed, batches: Iterator[Sequence[ImageRecord]], count: int) -> float:
+    """Milliseconds of the very first call; ``count`` batches follow it untimed."""
+    runner = timed.runner
+    batch = runner.preprocess(_read(next(batches)))
+    _, first_call_ms = timed.clock.time_on_host(functools.partial(runner.model, batch))
+    for _ in range(count):
+        runner.model(runner.preprocess(_read(next(batches))))
+    return first_call_ms
 
 
-class _Loops:
-    """The three timed loops over the same images, and the warm-up before them."""
+class _Timed:
+    """The three ways to time a batch, and what they have measured so far."""
 
-    def __init__(
-        self,
-        runner: Runner,
-        records: Sequence[ImageRecord],
-        config: BenchConfig,
-        clock: Clock,
-        progress: OnProgress,
-    ) -> None:
-        self._runner = runner
-        self._records = records
-        self._protocol, self._size = config.protocol, config.batch_size
-        self._clock = clock
-        self._progress = progress
-        self._loop = 0
+    def __init__(self, runner: Runner, clock: Clock) -> None:
+        self.runner = runner
+        self.clock = clock
+        self.service, self.model = _Samples(), _Samples()
+        self.preprocess, self.network, self.postprocess = _Samples(), _Samples(), _Samples()
+        self.detections: list[int] = []
+        self.image_sizes: list[list[int]] = []
+        self.input_sizes: list[list[int]] = []
 
-    def warm_up(self) -> float:
-        """Milliseconds of the first call; the warm-up batches follow it."""
-        batches = self._batches()
-        batch = self._runner.preprocess(_read(next(batches)))
-        _, first_call_ms = self._clock.time_on_host(functools.partial(self._runner.model, batch))
-        for _ in range(self._protocol.warmup_batches):
-            self._runner.model(self._runner.preprocess(_read(next(batches))))
-        return first_call_ms
-
-    def end_to_end(self) -> Timing:
+    def end_to_end(self, records: Sequence[ImageRecord]) -> None:
         """What a service does: decode the files, resize, model, masks to RLE on the host."""
-        samples = self._samples()
-        for records in self._until_enough(samples):
-            samples.add(self._clock.time_on_host(functools.partial(self._serve, records))[1])
-        return samples.timing("perf_counter")
 
-    def stages(self) -> tuple[Timing, Timing, Timing]:
-        """Preprocess, network and postprocess, synchronised between them.
+        def serve() -> list[list[dict[str, Any]]]:
+            found = self.runner.model(self.runner.preprocess(_read(records)))
+            return [masks_to_rle(instances.masks) for instances in found]
 
-        Mask functions inside ``forward`` count as postprocess.
-        """
-        preprocess, network, postprocess = self._samples(), self._samples(), self._samples()
-        with MaskFunctionTimer(self._runner.predictor.mask_functions, self._clock) as inside:
-            for records in self._until_enough(postprocess):
-                images = _read(records)
-                batch, preprocess_ms = self._clock.time_on_host(functools.partial(self._runner.preprocess, images))
-                inside.spent_ms = 0.0
-                raw, forward_ms, forward_wall_ms = self._clock.time(functools.partial(self._runner.forward, batch))
-                moved_ms = inside.spent_ms
-                _, mask_ms, mask_wall_ms = self._clock.time(functools.partial(self._runner.postprocess, raw))
-                preprocess.add(preprocess_ms)
-                network.add(forward_ms - moved_ms, forward_wall_ms)
-                postprocess.add(mask_ms + moved_ms, mask_wall_ms)
-        return preprocess.timing("perf_counter"), network.timing(self._clock.name), postprocess.timing(self._clock.name)
+        self.service.add(self.clock.time_on_host(serve)[1])
 
-    def model(self, seen: _Seen) -> Timing:
-        """The headline: ``forward`` and ``postprocess`` whole."""
-        samples = self._samples()
-        for records in self._until_enough(samples):
-            images = _read(records)
-            batch = self._runner.preprocess(images)
-            found, latency_ms, wall_ms = self._clock.time(functools.partial(self._runner.model, batch))
-            samples.add(latency_ms, wall_ms)
-            seen.detections += [len(instances) for instances in found]
-            seen.image_sizes += [list(image.shape[:2]) for image in images]
-            if padded := self._runner.predictor.input_size(batch):
-                seen.input_sizes.append(list(padded))
-        return samples.timing(self._clock.name)
+    def by_stages(self, records: Sequence[ImageRecord]) -> None:
+        """Each stage, synchronised between them; mask functions inside ``forward`` count as postprocess."""
+        images = _read(records)
+        with MaskFunctionTimer(self.runner.predictor.mask_functions, self.clock) as inside:
+            batch, preprocess_ms = self.clock.time_on_host(functools.partial(self.runner.preprocess, images))
+            raw, forward_ms, forward_wall_ms = self.clock.time(functools.partial(self.runner.forward, batch))
+            _, mask_ms, mask_wall_ms = self.clock.time(functools.partial(self.runner.postprocess, raw))
+        self.preprocess.add(preprocess_ms)
+        self.network.add(forward_ms - inside.spent_ms, forward_wall_ms)
+        self.postprocess.add(mask_ms + inside.spent_ms, mask_wall_ms)
 
-    def _serve(self, records: Sequence[ImageRecord]) -> list[list[dict[str, Any]]]:
-        found = self._runner.model(self._runner.preprocess(_read(records)))
-        return [masks_to_rle(instances.masks) for instances in found]
-
-    def _samples(self) -> _Samples:
-        return _Samples(self._protocol, self._size)
-
-    def _until_enough(self, samples: _Samples) -> Iterator[Sequence[ImageRecord]]:
-        """Batches from the first image on, until the samples are enough by the protocol."""
-        for records in self._batches():
-            yield records
-            self._progress("speed", (self._loop + samples.fraction()) / 3, 1.0, self._size)
-            if samples.fraction() >= 1:
-                self._loop += 1
-                return
-
-    def _batches(self) -> Iterator[Sequence[ImageRecord]]:
-        """Batches of consecutive images, round and round."""
-        start = 0
-        while True:
-            yield [self._records[(start + i) % len(self._records)] for i in range(self._size)]
-            start = (start + self._size) % len(self._records)
+    def whole(self, records: Sequence[ImageRecord]) -> None:
+        """The headline: ``forward`` and ``postprocess`` with nothing in between."""
+        images = _read(records)
+        batch = self.runner.preprocess(images)
+        found, latency_ms, wall_ms = self.clock.time(functools.partial(self.runner.model, batch))
+        self.model.add(latency_ms, wall_ms)
+        self.detections += [len(instances) for instances in found]
+        self.image_sizes += [list(image.shape[:2]) for image in images]
+        if padded := self.runner.predictor.input_size(batch):
+            self.input_sizes.append(list(padded))
 
 
 class MaskFunctionTimer(contextlib.AbstractContextManager["MaskFunctionTimer"]):
@@ -263,6 +218,14 @@ class MaskFunctionTimer(contextlib.AbstractContextManager["MaskFunctionTimer"]):
             return value
 
         return timed
+
+
+def _batches(records: Sequence[ImageRecord], size: int) -> Iterator[Sequence[ImageRecord]]:
+    """Batches of consecutive images from the first on, round and round."""
+    start = 0
+    while True:
+        yield [records[(start + i) % len(records)] for i in range(size)]
+        start = (start + size) % len(records)
 
 
 def _read(records: Sequence[ImageRecord]) -> list[np.ndarray]:

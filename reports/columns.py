@@ -139,7 +139,7 @@ def _detections(job: Job) -> float | None:
 
 _AP = "COCO mask AP (segm), at most 100 detections an image, points (fraction x 100)"
 _LATENCY = "time of one batch at the model boundary (host-to-device copy to full-size masks on the device)"
-_STAGE = "from a pass of its own in which each stage is timed apart; median over batches"
+_STAGE = "from calls of their own in which each stage is timed apart; median over batches"
 
 COLUMNS: dict[str, Column] = {
     "model": Column("Model", "family of the model, as papers write it", _setting("model", "family")),

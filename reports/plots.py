@@ -111,7 +111,7 @@ def stages(comparison: Comparison, folder: Path) -> Picture | None:
         axes.set_xlabel("milliseconds a batch (median)")
         fig.legend(loc="outside upper left", ncols=3, handlelength=1.0, handleheight=1.0)
     caption = (
-        "Median of each stage, timed in a pass of its own. Preprocess: resize and collate on the host. Network: "
+        "Median of each stage, timed in calls of their own. Preprocess: resize and collate on the host. Network: "
         "host-to-device copy, normalise, pad, network, NMS. Postprocess: full-size masks on the device."
     )
     return Picture(folder / "stages.png", "Where the time goes", caption)
