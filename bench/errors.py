@@ -6,6 +6,10 @@ import difflib
 from collections.abc import Iterable
 
 
+_SHOWN = 12
+"""Names listed where none is close; the line must stay readable."""
+
+
 class UserError(Exception):
     """Wrong input, told in one line: what is wrong, where (file, key), what would be right.
 
@@ -23,5 +27,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
     if close:
         return f"did you mean {' or '.join(close)}?"
-    shown = ", ".join(names[:40]) + (", ..." if len(names) > 40 else "")
-    return f"available: {shown}" if names else "none is available"
+    if not names:
+        return "none is available"
+    shown = ", ".join(names[:_SHOWN])
+    return f"available: {shown}" + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
