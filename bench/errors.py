@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-
 _SHOWN = 12
 """Names listed where none is close; the line must stay readable."""
 
