@@ -45,7 +45,7 @@ class DeviceMemory:
         try:
             import pynvml
 
-            uuid = f"GPU-{torch.cuda.get_device_properties(device).uuid}"
+            uuid = f"GPU-{str(torch.cuda.get_device_properties(device).uuid).removeprefix('GPU-')}"
             handle = pynvml.nvmlDeviceGetHandleByUUID(uuid)
             for process in pynvml.nvmlDeviceGetComputeRunningProcesses(handle):
                 if process.pid == os.getpid() and process.usedGpuMemory:

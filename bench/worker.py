@@ -89,6 +89,8 @@ def _run_passes(
     if config.protocol.threads:
         torch.set_num_threads(config.protocol.threads)
     device = torch.device(config.device)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # events and libraries that say only "cuda" mean the current device
     dataset = load(config.dataset)
     progress("load", 0, 1, 0)
     predictor = build_predictor(config, dataset, device, job["weights_path"])
