@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib
 import json
@@ -40,7 +41,23 @@ def plan(jobs: Sequence[Job], out: Path, on_download: OnDownload) -> list[Planne
     Raises:
         UserError: the first thing found wrong.
     """
+    there_before = out.exists()
     _check_writable(out)
+    try:
+        planned = _check_jobs(jobs, out, on_download)
+        _ask_interpreters(planned)
+    except UserError:
+        if not there_before:  # nothing is measured: leave no empty folder behind
+            with contextlib.suppress(OSError):
+                out.rmdir()
+        raise
+    for ready in planned:
+        ready.folder = out / "jobs" / job_name(ready.config)
+    return planned
+
+
+def _check_jobs(jobs: Sequence[Job], out: Path, on_download: OnDownload) -> list[PlannedJob]:
+    """What can be checked of the jobs without their libraries; the folders are still to be named."""
     checked: dict[str, CheckedDataset] = {}
     planned = []
     for job in jobs:
@@ -61,9 +78,6 @@ def plan(jobs: Sequence[Job], out: Path, on_download: OnDownload) -> list[Planne
                 skip_reason=skip_reason,
             )
         )
-    _ask_interpreters(planned)
-    for ready in planned:
-        ready.folder = out / "jobs" / job_name(ready.config)
     return planned
 
 

@@ -100,6 +100,12 @@ def test_an_out_that_cannot_be_written(run_command: Any, bright_squares: list[st
     refused(run_command(*TOY, *bright_squares, f"out={tmp_path / 'file' / 'out'}"), "out=", "cannot be written")
 
 
+def test_a_refused_command_leaves_no_folder(run_command: Any, bright_squares: list[str], tmp_path: Path) -> None:
+    out = tmp_path / "new"
+    refused(run_command(*TOY, *bright_squares, "model.weights=absent.pth", f"out={out}"), "absent.pth")
+    assert not out.exists()
+
+
 def test_an_interpreter_that_is_none(run_command: Any, bright_squares: list[str]) -> None:
     refused(run_command(*TOY, *bright_squares, "model.python=/no/such/python"), "model.python=/no/such/python")
 
