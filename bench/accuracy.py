@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from bench.config import BenchConfig
-from bench.dataset import CocoDataset, ImageRecord, read_image
+from bench.dataset import CocoDataset, ImageRecord, read_images
 from bench.predictor import Instances, ReplayPredictor
 from bench.result import COCO_FIGURES, AccuracyResult
 from bench.results_file import normalised
@@ -110,8 +110,9 @@ def _named(stats: Any, precision: Any, categories: Sequence[dict[str, Any]]) -> 
     """COCO's arrays with names. ``precision`` is (IoU, recall, category, area, maxDets), -1 where undefined."""
     figures = {name: _defined(value) for name, value in zip(COCO_FIGURES, stats, strict=True)}
     per_class: dict[str, float | None] = {}
+    precision = np.asarray(precision)
     for k, category in enumerate(sorted(categories, key=lambda c: c["id"])):
-        values = np.asarray(precision)[:, :, k, 0, -1]
+        values = precision[:, :, k, 0, -1]
         values = values[values > -1]
         per_class[category["name"]] = float(values.mean()) if values.size else None
     return figures, per_class
@@ -198,7 +199,7 @@ def _predict(
     """COCO results of each image of one batch."""
     if isinstance(model, ReplayPredictor):
         return [[normalised(r, i.height, i.width) for r in model.results(i.id)] for i in records]
-    found = model.model(model.preprocess([read_image(record) for record in records]))
+    found = model.model(model.preprocess(read_images(records)))
     for record, instances in zip(records, found, strict=True):
         instances.validate(record.height, record.width, len(labels), config.protocol.max_detections)
         if config.overlap == "highest_score":

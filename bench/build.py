@@ -12,7 +12,7 @@ import torch
 
 from bench.config import BenchConfig
 from bench.dataset import CocoDataset, load, match_labels
-from bench.errors import UserError
+from bench.errors import UserError, absent_library
 from bench.predictor import Predictor, ReplayPredictor, Settings
 from bench.result import from_dict
 from bench.weights import load_checkpoint
@@ -38,7 +38,7 @@ def build_predictor(
         max_detections=config.protocol.max_detections,
         config=model.config,
     )
-    cls = locate(model._target_, model.library)
+    cls = locate(model._target_)
     torch.manual_seed(config.protocol.seed)
     try:
         predictor = cls(settings, **model.options)
@@ -52,7 +52,7 @@ def build_predictor(
     return predictor
 
 
-def locate(target: str, library: str) -> Any:
+def locate(target: str) -> Any:
     """The class that ``_target_`` names, as "package.module.Class".
 
     Raises:
@@ -75,12 +75,6 @@ def locate(target: str, library: str) -> Any:
         raise UserError(f"model._target_={target}: module {module_name} has no {class_name!r}") from None
 
 
-def absent_library(error: ModuleNotFoundError) -> str:
-    """The reason of a row that is skipped because its library is not installed."""
-    name = (error.name or str(error)).partition(".")[0]
-    return f"{name} is not installed in {sys.executable}; see docs/install.md#{name}"
-
-
 def check(request: dict[str, Any]) -> dict[str, Any]:
     """What stands against each job in this environment, found without running it.
 
@@ -91,10 +85,12 @@ def check(request: dict[str, Any]) -> dict[str, Any]:
         device = resolve_device(request["device"])
     except UserError as error:
         return {"error": str(error)}
-    return {"device": str(device), "jobs": [_check_job(job) for job in request["jobs"]]}
+    loaded: dict[str, CocoDataset] = {}
+    return {"device": str(device), "jobs": [_check_job(job, loaded) for job in request["jobs"]]}
 
 
-def _check_job(job: dict[str, Any]) -> dict[str, str]:
+def _check_job(job: dict[str, Any], loaded: dict[str, CocoDataset]) -> dict[str, str]:
+    """``loaded`` keeps the datasets of earlier jobs: the jobs of a study share them."""
     config = from_dict(BenchConfig, job["config"])
     if "accuracy" in config.passes and importlib.util.find_spec(config.evaluator) is None:
         return {
@@ -103,9 +99,10 @@ def _check_job(job: dict[str, Any]) -> dict[str, str]:
         }
     try:
         if config.model.weights == "random":  # nothing to load, hence nothing that could not fit
-            locate(config.model._target_, config.model.library)
+            locate(config.model._target_)
             return {}
-        dataset = load(config.dataset)
+        key = repr(config.dataset)
+        dataset = loaded[key] = loaded.get(key) or load(config.dataset)
         # On the CPU: a check must not leave memory on the card that is to be measured.
         predictor = build_predictor(config, dataset, torch.device("cpu"), job["weights_path"])
         match_labels(dataset, predictor.classes, config.dataset.aliases)

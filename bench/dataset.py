@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -190,6 +191,18 @@ def read_image(record: ImageRecord) -> np.ndarray:
             f"the annotation file says {record.height} x {record.width}"
         )
     return np.ascontiguousarray(pixels)
+
+
+def read_images(records: Sequence[ImageRecord]) -> list[np.ndarray]:
+    """The images of a batch, as :func:`read_image` gives them."""
+    return [read_image(record) for record in records]
+
+
+def batches(records: Sequence[ImageRecord], size: int) -> Iterator[list[ImageRecord]]:
+    """Batches of consecutive images from the first on, round and round without end."""
+    endless = itertools.cycle(records)
+    while True:
+        yield list(itertools.islice(endless, size))
 
 
 def match_labels(dataset: CocoDataset, classes: Sequence[str], aliases: Mapping[str, str]) -> list[int | None]:

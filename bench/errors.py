@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Iterable
 
 _SHOWN = 12
@@ -30,3 +31,9 @@ def nearest(name: str, known: Iterable[str]) -> str:
         return "none is available"
     shown = ", ".join(names[:_SHOWN])
     return f"available: {shown}" + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+
+
+def absent_library(error: ModuleNotFoundError) -> str:
+    """The reason of a row that is skipped because its library is not installed in this interpreter."""
+    name = (error.name or str(error)).partition(".")[0]
+    return f"{name} is not installed in {sys.executable}; see docs/install.md#{name}"

@@ -22,11 +22,9 @@ import psutil
 
 from bench.config import BenchConfig
 from bench.errors import UserError
-from bench.result import Result, read_result, write_result, write_text_atomically
+from bench.result import INTERRUPTED, UNFINISHED, Result, read_result, write_result, write_text_atomically
 
 ROOT = Path(__file__).resolve().parent.parent
-UNFINISHED = "unfinished"
-INTERRUPTED = "interrupted"
 _TICK_SECONDS = 0.5
 
 OnProgress = Callable[[dict[str, Any]], None]
@@ -51,6 +49,10 @@ class PlannedJob:
     def result_path(self) -> Path:
         return self.folder / "result.json"
 
+    def description(self) -> dict[str, Any]:
+        """What the worker is told, ready for JSON."""
+        return {**dataclasses.asdict(self), "folder": str(self.folder)}
+
 
 def job_name(config: BenchConfig) -> str:
     """The folder's name, spelled from what is measured, so that the same command finds its own results again.
@@ -74,10 +76,12 @@ def passes_left(job: PlannedJob) -> list[str]:
         earlier = read_result(job.result_path)
     except UserError:
         return list(job.config.passes)
+    missing = [name for name in job.config.passes if getattr(earlier, name) is None]
     if earlier.status == "ok":
-        return [name for name in job.config.passes if getattr(earlier, name) is None]
+        # What an ok result was asked for and lacks does not apply: a replayed results file has no speed.
+        return [name for name in missing if name not in earlier.config["passes"]]
     # A result that is not ok still holds the passes measured before the death; the worker goes on from there.
-    return [name for name in job.config.passes if getattr(earlier, name) is None] or list(job.config.passes)
+    return missing or list(job.config.passes)
 
 
 def new_result(job: PlannedJob, status: str, reason: str | None) -> Result:
@@ -102,8 +106,7 @@ def run_job(job: PlannedJob, on_progress: OnProgress) -> Result:
         write_result(result, job.result_path)
         return result
     job.folder.mkdir(parents=True, exist_ok=True)
-    description = {**dataclasses.asdict(job), "folder": str(job.folder)}
-    write_text_atomically(job.folder / "job.json", json.dumps(description, indent=1))
+    write_text_atomically(job.folder / "job.json", json.dumps(job.description(), indent=1))
     _open_result(job)
     began = time.monotonic()
     worker, messages = _start(job)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import resource
 import sys
@@ -13,7 +14,7 @@ from typing import Any
 import torch
 
 from bench.config import BenchConfig
-from bench.dataset import CocoDataset, ImageRecord, read_image
+from bench.dataset import CocoDataset, ImageRecord, batches, read_images
 from bench.result import MemoryResult
 from bench.runner import Runner
 
@@ -75,10 +76,9 @@ def measure(
         torch.cuda.reset_peak_memory_stats(device)
     records = _largest_first(dataset.images)
     count = max(1, -(-min(_IMAGES, len(records)) // config.batch_size))
-    for i in range(count):
-        chosen = [records[(i * config.batch_size + j) % len(records)] for j in range(config.batch_size)]
-        runner.model(runner.preprocess([read_image(record) for record in chosen]))
-        progress("memory", i + 1, count, config.batch_size)
+    for done, chosen in enumerate(itertools.islice(batches(records, config.batch_size), count), 1):
+        runner.model(runner.preprocess(read_images(chosen)))
+        progress("memory", done, count, config.batch_size)
     process_bytes, device_source = device_memory.of_process(device) if cuda else (None, None)
     return MemoryResult(
         parameters_bytes=sum(_bytes(p) for p in module.parameters()) if module is not None else 0,

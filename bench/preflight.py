@@ -18,8 +18,9 @@ from bench import dataset as datasets
 from bench.compose import Job
 from bench.config import BenchConfig, DatasetConfig, PublishedConfig, ZooConfig
 from bench.download import fetch, sha256_of
-from bench.errors import UserError
+from bench.errors import UserError, absent_library
 from bench.job import ROOT, PlannedJob, job_name, worker_environment
+from bench.results_file import read_results
 
 OnDownload = Callable[[str, int, "int | None"], None]
 
@@ -104,8 +105,6 @@ def _check_dataset(config: DatasetConfig, checked: dict[str, CheckedDataset]) ->
 
 
 def _check_replay(config: BenchConfig, dataset: datasets.CocoDataset) -> None:
-    from bench.results_file import read_results
-
     path = Path(str(config.model.options.get("results"))).expanduser()
     read_results(path, dataset)
     config.model.options["results"] = str(path.resolve())
@@ -127,8 +126,7 @@ def _fill_from_zoo(config: BenchConfig) -> str | None:
     except ModuleNotFoundError as error:
         if model.python is not None:  # the other environment will know; its row says what it published: nothing
             return None
-        library = (error.name or model.library).partition(".")[0]
-        return f"{library} is not installed in {sys.executable}; see docs/install.md#{library}"
+        return absent_library(error)
     model.family, url, mask_ap, source, model.backbone = entry
     model.zoo = ZooConfig(url=url, sha256=model.zoo.sha256, lookup=model.zoo.lookup)
     model.published = PublishedConfig(mask_ap=mask_ap, source=source)
@@ -160,7 +158,7 @@ def _ask_interpreters(planned: Sequence[PlannedJob]) -> None:
     for job in planned:
         groups.setdefault((job.config.model.python, job.config.device), []).append(job)
     for (python, device), jobs in groups.items():
-        answer = _ask(python, {"device": device, "jobs": [dataclasses.asdict(job) for job in jobs]})
+        answer = _ask(python, {"device": device, "jobs": [job.description() for job in jobs]})
         if "error" in answer:
             raise UserError(answer["error"])
         for job, verdict in zip(jobs, answer["jobs"], strict=True):
@@ -175,7 +173,7 @@ def _ask(python: str | None, request: dict[str, Any]) -> dict[str, Any]:
     try:
         done = subprocess.run(
             command,
-            input=json.dumps(request, default=str),
+            input=json.dumps(request),
             capture_output=True,
             text=True,
             env=worker_environment(),

@@ -22,6 +22,10 @@ SCHEMA_VERSION = 1
 
 STATUSES = ("ok", "failed", "out_of_memory", "timeout", "crashed", "skipped")
 
+UNFINISHED = "unfinished"
+INTERRUPTED = "interrupted"
+"""Reasons of a job that is still running, or died unheard; and of one that was stopped by the user."""
+
 COCO_FIGURES = (
     "mask_ap",
     "mask_ap50",

@@ -13,11 +13,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
-import numpy as np
 import torch
 
 from bench.config import BenchConfig
-from bench.dataset import CocoDataset, ImageRecord, read_image
+from bench.dataset import CocoDataset, ImageRecord, batches, read_images
 from bench.result import SpeedResult, Timing
 from bench.rle import masks_to_rle
 from bench.runner import Runner
@@ -94,8 +93,8 @@ def measure(
     """
     size = config.batch_size
     timed = _Timed(runner, Clock(device))
-    first_call_ms = _warm_up(timed, _batches(dataset.images, size), config.protocol.warmup_batches)
-    for records in _batches(dataset.images, size):
+    first_call_ms = _warm_up(timed, batches(dataset.images, size), config.protocol.warmup_batches)
+    for records in batches(dataset.images, size):
         timed.end_to_end(records)
         timed.by_stages(records)
         timed.whole(records)
@@ -127,13 +126,13 @@ def _fraction_of_enough(model: _Samples, config: BenchConfig) -> float:
     return min(1.0, max(least, seconds / protocol.max_seconds))
 
 
-def _warm_up(timed: _Timed, batches: Iterator[Sequence[ImageRecord]], count: int) -> float:
+def _warm_up(timed: _Timed, unseen: Iterator[Sequence[ImageRecord]], count: int) -> float:
     """Milliseconds of the very first call; ``count`` batches follow it untimed."""
     runner = timed.runner
-    batch = runner.preprocess(_read(next(batches)))
+    batch = runner.preprocess(read_images(next(unseen)))
     _, first_call_ms = timed.clock.time_on_host(functools.partial(runner.model, batch))
     for _ in range(count):
-        runner.model(runner.preprocess(_read(next(batches))))
+        runner.model(runner.preprocess(read_images(next(unseen))))
     return first_call_ms
 
 
@@ -153,14 +152,14 @@ class _Timed:
         """What a service does: decode the files, resize, model, masks to RLE on the host."""
 
         def serve() -> list[list[dict[str, Any]]]:
-            found = self.runner.model(self.runner.preprocess(_read(records)))
+            found = self.runner.model(self.runner.preprocess(read_images(records)))
             return [masks_to_rle(instances.masks) for instances in found]
 
         self.service.add(self.clock.time_on_host(serve)[1])
 
     def by_stages(self, records: Sequence[ImageRecord]) -> None:
         """Each stage, synchronised between them; mask functions inside ``forward`` count as postprocess."""
-        images = _read(records)
+        images = read_images(records)
         with MaskFunctionTimer(self.runner.predictor.mask_functions, self.clock) as inside:
             batch, preprocess_ms = self.clock.time_on_host(functools.partial(self.runner.preprocess, images))
             raw, forward_ms, forward_wall_ms = self.clock.time(functools.partial(self.runner.forward, batch))
@@ -171,7 +170,7 @@ class _Timed:
 
     def whole(self, records: Sequence[ImageRecord]) -> None:
         """The headline: ``forward`` and ``postprocess`` with nothing in between."""
-        images = _read(records)
+        images = read_images(records)
         batch = self.runner.preprocess(images)
         found, latency_ms, wall_ms = self.clock.time(functools.partial(self.runner.model, batch))
         self.model.add(latency_ms, wall_ms)
@@ -218,15 +217,3 @@ class MaskFunctionTimer(contextlib.AbstractContextManager["MaskFunctionTimer"]):
             return value
 
         return timed
-
-
-def _batches(records: Sequence[ImageRecord], size: int) -> Iterator[Sequence[ImageRecord]]:
-    """Batches of consecutive images from the first on, round and round."""
-    start = 0
-    while True:
-        yield [records[(start + i) % len(records)] for i in range(size)]
-        start = (start + size) % len(records)
-
-
-def _read(records: Sequence[ImageRecord]) -> list[np.ndarray]:
-    return [read_image(record) for record in records]

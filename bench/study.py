@@ -88,7 +88,6 @@ class StudyProgress:
         self._passes: list[str] = []
         self._model = ""
         self._began = 0.0
-        self._images = 0
 
     def __enter__(self) -> StudyProgress:
         self._bar.start()
@@ -99,7 +98,7 @@ class StudyProgress:
 
     def begin(self, model: str) -> None:
         """A job starts."""
-        self._model, self._passes, self._images = model, [], 0
+        self._model, self._passes = model, []
         self._bar.update(self._study, description=f"{model}: loading", rate="")
 
     def next_job(self) -> None:
@@ -112,7 +111,7 @@ class StudyProgress:
         name = message["pass"]
         if name not in self._passes:
             self._passes.append(name)
-            self._began, self._images = time.monotonic(), 0
+            self._began = time.monotonic()
         elapsed = time.monotonic() - self._began
         rate = f"{message['images'] / elapsed:.1f} images/s" if message["images"] and elapsed > 0.5 else ""
         # Loading, memory, speed, accuracy: a quarter of the job each is near enough for a bar.

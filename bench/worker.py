@@ -25,12 +25,12 @@ from typing import Any
 import torch
 
 from bench import accuracy, machine, memory, speed
-from bench.build import absent_library, build_predictor, check
+from bench.build import build_predictor, check
 from bench.config import BenchConfig
 from bench.dataset import load, match_labels
-from bench.errors import UserError
+from bench.errors import UserError, absent_library
 from bench.predictor import ReplayPredictor
-from bench.result import ModelInfo, Result, from_dict, read_result, write_result
+from bench.result import INTERRUPTED, ModelInfo, Result, from_dict, read_result, write_result
 from bench.runner import Runner
 
 _PROGRESS_INTERVAL_SECONDS = 0.2
@@ -68,7 +68,7 @@ def run(job: dict[str, Any], folder: Path, progress: Progress) -> None:
         _run_passes(job, config, folder, result, progress, device_memory)
         result.status, result.reason = "ok", None
     except KeyboardInterrupt:
-        result.status, result.reason = "failed", "interrupted"
+        result.status, result.reason = "failed", INTERRUPTED
     except ModuleNotFoundError as error:
         traceback.print_exc()
         result.status, result.reason = "skipped", absent_library(error)

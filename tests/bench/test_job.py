@@ -117,6 +117,18 @@ def test_the_same_command_runs_only_what_is_missing(
     assert results_in(tmp_path) == [second], f"after {time.monotonic() - began:.1f} s"
 
 
+def test_a_replay_is_not_run_again_for_passes_it_cannot_have(
+    run_command: Any, bright_squares: list[str], tmp_path: Path
+) -> None:
+    command = ["model=custom", "model._target_=toy_models.Echo", *bright_squares, f"out={tmp_path}"]
+    assert run_command(*command).returncode == 0
+    [result] = results_in(tmp_path)
+    assert result.speed is None
+    assert result.accuracy is not None
+    assert result.accuracy.detections == 0
+    assert "measured before" in run_command(*command).stdout
+
+
 def test_what_was_measured_survives_the_death_and_is_not_measured_again(
     run_command: Any, bright_squares: list[str], tmp_path: Path
 ) -> None:
