@@ -11,6 +11,7 @@ process of its own. Exit status: 0 all rows ok or skipped, 1 a row failed, 2 wro
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
 import tempfile
@@ -68,11 +69,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console(width=None if sys.stdout.isatty() else 120)  # rich takes a pipe for 80 columns
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        jobs = compose(sys.argv[1:] if arguments is None else arguments)
+        given = sys.argv[1:] if arguments is None else arguments
+        jobs = compose(given)
         if not jobs:
             return 0
         out = output_folder(jobs)
-        status = run_study(jobs, out, console)
+        status = run_study(jobs, out, console, _command(given))
         if any(out.glob("jobs/*/result.json")):
             report(out, console)
         return status
@@ -81,6 +83,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return INTERRUPTED_EXIT
+
+
+def _command(given: Sequence[str]) -> str:
+    """What the user typed, to be stored beside weights that may be published: without the folder of the results."""
+    return shlex.join(["python", "run_bench.py", *(a for a in given if not a.startswith("out="))])
 
 
 def report(out: Path, console: Console) -> None:

@@ -1,125 +1,39 @@
-"""The accuracy pass: every image once, predictions on disk as they are made, COCO mask AP at the end.
+"""The accuracy pass: every image once, predictions on disk as they are made, COCO mask AP and what explains it.
 
-The rules of COCO's mask AP that are ours to keep live here: results carry no ``bbox`` (with one, the area buckets would
-come from the box: mmdetection PR 4898), scores are not rounded, masks are binarised at full resolution.
+The rules of COCO's mask AP that are ours to keep live here: results carry no ``bbox`` (see ``bench.evaluators``),
+scores are not rounded, masks are binarised at full resolution.
 """
 
 from __future__ import annotations
 
 import contextlib
 import importlib.metadata
-import io
 import json
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
-import numpy as np
 import torch
 
-from bench.config import BenchConfig
+from bench import faults, statistics
+from bench.average_precision import boundary_figures
+from bench.background import Background
+from bench.config import OVERLAPS, BenchConfig
 from bench.dataset import CocoDataset, ImageRecord, read_images
+from bench.evaluators import EVALUATORS
+from bench.matching import Matcher
 from bench.predictor import Instances, ReplayPredictor
-from bench.result import COCO_FIGURES, AccuracyResult
+from bench.result import AccuracyResult
 from bench.results_file import normalised
-from bench.rle import masks_to_rle
+from bench.rle import masks_to_rle, rles_without_overlap
 from bench.runner import Runner
 
 PREDICTIONS = "predictions.json"
 
-Figures = tuple[dict[str, "float | None"], dict[str, "float | None"]]
-
-
-class Evaluator(ABC):
-    """COCO mask evaluation, fed image by image."""
-
-    @abstractmethod
-    def __init__(self, dataset: CocoDataset) -> None: ...
-
-    @abstractmethod
-    def update(self, image_id: int, results: Sequence[dict[str, Any]]) -> None:
-        """Take the results of one image. Every image of the dataset must be given, also one without results."""
-
-    @abstractmethod
-    def figures(self) -> Figures:
-        """The twelve figures by name, and AP by category name: fractions, None where COCO defines none."""
-
-
-class HotcocoEvaluator(Evaluator):
-    """hotcoco's ``StreamingEval``: an image is matched as soon as it is predicted."""
-
-    def __init__(self, dataset: CocoDataset) -> None:
-        from hotcoco import StreamingEval
-
-        truth = dataset.ground_truth()
-        self._categories = truth["categories"]
-        self._images = {image["id"]: image for image in truth["images"]}
-        self._annotations: dict[int, list[dict[str, Any]]] = {}
-        for annotation in truth["annotations"]:
-            self._annotations.setdefault(annotation["image_id"], []).append(annotation)
-        self._stream = StreamingEval(self._categories, iou_type="segm")
-
-    def update(self, image_id: int, results: Sequence[dict[str, Any]]) -> None:
-        self._stream.update([self._images[image_id]], self._annotations.get(image_id, []), list(results))
-
-    def figures(self) -> Figures:
-        evaluation = self._stream.finalize()
-        evaluation.accumulate()
-        with contextlib.redirect_stdout(io.StringIO()):
-            evaluation.summarize()
-        assert evaluation.eval is not None  # accumulate() has filled it
-        return _named(evaluation.stats, evaluation.eval["precision"], self._categories)
-
-
-class PycocotoolsEvaluator(Evaluator):
-    """The reference implementation; keeps all results until the end."""
-
-    def __init__(self, dataset: CocoDataset) -> None:
-        self._truth = dataset.ground_truth()
-        self._results: list[dict[str, Any]] = []
-
-    def update(self, image_id: int, results: Sequence[dict[str, Any]]) -> None:
-        self._results += [dict(result) for result in results]  # loadRes writes into what it is given
-
-    def figures(self) -> Figures:
-        from pycocotools.coco import COCO
-        from pycocotools.cocoeval import COCOeval
-
-        with contextlib.redirect_stdout(io.StringIO()):
-            truth = COCO()
-            truth.dataset = self._truth
-            truth.createIndex()
-            # loadRes refuses an empty list; a COCO without annotations is what it would have made of it.
-            found = truth.loadRes(self._results) if self._results else COCO()
-            if not self._results:
-                found.dataset = {**self._truth, "annotations": []}
-                found.createIndex()
-            evaluation = COCOeval(truth, found, "segm")
-            evaluation.evaluate()
-            evaluation.accumulate()
-            evaluation.summarize()
-        return _named(evaluation.stats, evaluation.eval["precision"], self._truth["categories"])
-
-
-EVALUATORS: dict[str, type[Evaluator]] = {"hotcoco": HotcocoEvaluator, "pycocotools": PycocotoolsEvaluator}
-
-
-def _named(stats: Any, precision: Any, categories: Sequence[dict[str, Any]]) -> Figures:
-    """COCO's arrays with names. ``precision`` is (IoU, recall, category, area, maxDets), -1 where undefined."""
-    figures = {name: _defined(value) for name, value in zip(COCO_FIGURES, stats, strict=True)}
-    per_class: dict[str, float | None] = {}
-    precision = np.asarray(precision)
-    for k, category in enumerate(sorted(categories, key=lambda c: c["id"])):
-        values = precision[:, :, k, 0, -1]
-        values = values[values > -1]
-        per_class[category["name"]] = float(values.mean()) if values.size else None
-    return figures, per_class
-
-
-def _defined(value: float) -> float | None:
-    return float(value) if value > -1 else None
+Results = list[dict[str, Any]]
+"""COCO results of one image."""
 
 
 class PredictionsFile:
@@ -150,6 +64,25 @@ def open_predictions(path: Path) -> Iterator[PredictionsFile]:
             file.write("\n]\n")
 
 
+def trained(config: BenchConfig) -> bool:
+    """Whether the model knows anything: an AP of random weights says nothing and stays empty."""
+    return config.model.weights != "random" or config.finetune is not None
+
+
+def mask_ap_of(
+    model: Runner, dataset: CocoDataset, labels: Sequence[int | None], config: BenchConfig
+) -> dict[str, float | None]:
+    """The twelve figures of :data:`COCO_FIGURES` on every image of the dataset, fractions; nothing is written.
+
+    For the evaluation during training: the module must be in eval mode.
+    """
+    evaluator = EVALUATORS[config.evaluator](dataset)
+    for records in _batches(dataset, config):
+        for record, results in zip(records, _predict(model, records, labels, config, [config.overlap]), strict=True):
+            evaluator.update(record.id, results[config.overlap])
+    return evaluator.figures()[0]
+
+
 def measure(
     model: Runner | ReplayPredictor,
     dataset: CocoDataset,
@@ -158,36 +91,76 @@ def measure(
     folder: Path,
     progress: Callable[[str, float, float, int], None],
 ) -> AccuracyResult:
-    """Evaluate every image of the dataset.
+    """Evaluate every image of the dataset; matching goes on while the model is at the next images.
 
     labels: the model's label -> the dataset's category id, None for a class that the dataset does not have.
     Random weights give no AP: their figures stay None, the predictions are still written (for the panels).
     """
-    evaluator = EVALUATORS[config.evaluator](dataset)
     began = time.monotonic()
-    images = dataset.images
-    with open_predictions(folder / PREDICTIONS) as predictions:
-        for start in range(0, len(images), config.batch_size):
-            records = images[start : start + config.batch_size]
-            for record, results in zip(records, _predict(model, records, labels, config), strict=True):
-                predictions.write(results)
-                evaluator.update(record.id, results)
-            progress("accuracy", start + len(records), len(images), config.batch_size)
-    random = config.model.weights == "random"
-    figures, per_class = (None, None) if random else evaluator.figures()
-    return AccuracyResult(
+    evaluation = _Evaluation(dataset, config) if trained(config) else None
+    overlaps = OVERLAPS if evaluation else (config.overlap,)
+    done = 0
+    with (
+        open_predictions(folder / PREDICTIONS) as predictions,
+        Background(evaluation.update if evaluation else lambda *_: None) as evaluate,
+    ):
+        for records in _batches(dataset, config):
+            for record, results in zip(records, _predict(model, records, labels, config, overlaps), strict=True):
+                predictions.write(results[config.overlap])
+                evaluate(record.id, results)
+            done += len(records)
+            progress("accuracy", done, len(dataset.images), config.batch_size)
+    result = AccuracyResult(
         evaluator=config.evaluator,
         evaluator_version=importlib.metadata.version(config.evaluator),
-        images_evaluated=len(images),
+        images_evaluated=len(dataset.images),
         images_in_dataset=dataset.total_images,
         detections=predictions.count,
         overlap=config.overlap,
         predictions=PREDICTIONS,
-        figures=figures,
-        figures_absent="weights: random" if random else None,
-        per_class=per_class,
-        seconds=time.monotonic() - began,
+        figures_absent=None if evaluation else "weights: random",
     )
+    if evaluation:
+        evaluation.complete(result, folder / PREDICTIONS)
+    result.seconds = time.monotonic() - began
+    return result
+
+
+class _Evaluation:
+    """Everything that is said about trained weights, fed image by image."""
+
+    def __init__(self, dataset: CocoDataset, config: BenchConfig) -> None:
+        self._dataset = dataset
+        self._config = config
+        self._evaluators = {overlap: EVALUATORS[config.evaluator](dataset) for overlap in OVERLAPS}
+        self._matcher = Matcher(dataset)
+
+    def update(self, image_id: int, results: dict[str, Results]) -> None:
+        """Take the results of one image under each way with overlaps."""
+        for overlap, evaluator in self._evaluators.items():
+            evaluator.update(image_id, results[overlap])
+        self._matcher.update(image_id, results[self._config.overlap])
+
+    def complete(self, result: AccuracyResult, predictions: Path) -> None:
+        """Fill in all figures; ``predictions`` is the results file written."""
+        dataset, seed = self._dataset, self._config.protocol.seed
+        image_ids = [image.id for image in dataset.images]
+        figures = {overlap: evaluator.figures() for overlap, evaluator in self._evaluators.items()}
+        matches = self._matcher.matches()
+        result.figures, result.per_class = figures[self._config.overlap]
+        result.overlap_mask_ap = {overlap: found["mask_ap"] for overlap, (found, _) in figures.items()}
+        result.boundary_figures = boundary_figures(matches.boundaries())
+        result.worst_images = faults.worst_images(matches, image_ids)
+        mask_ap = result.figures["mask_ap"]
+        if mask_ap is not None:
+            result.bootstrap = statistics.bootstrap(matches, dataset.sha256, image_ids, seed)
+            result.confidence_interval = list(statistics.interval(result.bootstrap.mask_ap, mask_ap))
+            result.errors, result.calibration = faults.explain(dataset, predictions)
+
+
+def _batches(dataset: CocoDataset, config: BenchConfig) -> Iterator[Sequence[ImageRecord]]:
+    for start in range(0, len(dataset.images), config.batch_size):
+        yield dataset.images[start : start + config.batch_size]
 
 
 def _predict(
@@ -195,16 +168,33 @@ def _predict(
     records: Sequence[ImageRecord],
     labels: Sequence[int | None],
     config: BenchConfig,
-) -> list[list[dict[str, Any]]]:
-    """COCO results of each image of one batch."""
+    overlaps: Sequence[str],
+) -> list[dict[str, Results]]:
+    """COCO results of each image of one batch, under each of ``overlaps``."""
     if isinstance(model, ReplayPredictor):
-        return [[normalised(r, i.height, i.width) for r in model.results(i.id)] for i in records]
+        return [_replayed(model, record, overlaps) for record in records]
     found = model.model(model.preprocess(read_images(records)))
+    batch = []
     for record, instances in zip(records, found, strict=True):
         instances.validate(record.height, record.width, len(labels), config.protocol.max_detections)
-        if config.overlap == "highest_score":
-            instances.masks = without_overlap(instances.masks)
-    return [to_results(instances, r.id, labels) for r, instances in zip(records, found, strict=True)]
+        ways = {"keep": lambda masks: masks, "highest_score": without_overlap}
+        batch.append(
+            {
+                overlap: to_results(replace(instances, masks=ways[overlap](instances.masks)), record.id, labels)
+                for overlap in overlaps
+            }
+        )
+    return batch
+
+
+def _replayed(model: ReplayPredictor, record: ImageRecord, overlaps: Sequence[str]) -> dict[str, Results]:
+    results = {"keep": [normalised(entry, record.height, record.width) for entry in model.results(record.id)]}
+    if "highest_score" in overlaps:
+        rles = rles_without_overlap([entry["segmentation"] for entry in results["keep"]])
+        results["highest_score"] = [
+            {**entry, "segmentation": rle} for entry, rle in zip(results["keep"], rles, strict=True)
+        ]
+    return results
 
 
 def without_overlap(masks: torch.Tensor) -> torch.Tensor:
@@ -212,11 +202,12 @@ def without_overlap(masks: torch.Tensor) -> torch.Tensor:
 
     masks: bool (N, H, W) by falling score. Gives the same shape; masks that are covered whole become empty.
     """
-    if len(masks) == 0:
-        return masks
-    winner = masks.to(torch.uint8).argmax(dim=0)  # the first, hence highest-scoring, instance of each pixel
-    order = torch.arange(len(masks), device=masks.device)[:, None, None]
-    return masks & (winner == order)
+    left = torch.empty_like(masks)
+    free = torch.ones(masks.shape[1:], dtype=torch.bool, device=masks.device)
+    for mask, own in zip(masks, left, strict=True):
+        torch.logical_and(mask, free, out=own)
+        free &= ~mask
+    return left
 
 
 def to_results(instances: Instances, image_id: int, labels: Sequence[int | None]) -> list[dict[str, Any]]:

@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from bench.config import BenchConfig
-from bench.dataset import CocoDataset, load, match_labels
+from bench.config import BenchConfig, DatasetConfig, ModelConfig
+from bench.dataset import CocoDataset, load, match_labels, training_split
 from bench.errors import UserError, absent_library
 from bench.predictor import Predictor, ReplayPredictor, Settings
 from bench.result import from_dict
@@ -38,8 +38,16 @@ def build_predictor(
         max_detections=config.protocol.max_detections,
         config=model.config,
     )
-    cls = locate(model._target_)
     torch.manual_seed(config.protocol.seed)
+    return make(locate(model._target_), model, settings)
+
+
+def make(cls: Any, model: ModelConfig, settings: Settings) -> Predictor | ReplayPredictor:
+    """Call the class of a model with its settings and options.
+
+    Raises:
+        UserError: an option that it does not have, or a class that is no predictor.
+    """
     try:
         predictor = cls(settings, **model.options)
     except TypeError as error:
@@ -98,11 +106,12 @@ def _check_job(job: dict[str, Any], loaded: dict[str, CocoDataset]) -> dict[str,
             f"or leave accuracy out of passes"
         }
     try:
+        if config.finetune is not None:
+            return _check_training(config, job["weights_path"], loaded)
         if config.model.weights == "random":  # nothing to load, hence nothing that could not fit
             locate(config.model._target_)
             return {}
-        key = repr(config.dataset)
-        dataset = loaded[key] = loaded.get(key) or load(config.dataset)
+        dataset = _load_once(config.dataset, loaded)
         # On the CPU: a check must not leave memory on the card that is to be measured.
         predictor = build_predictor(config, dataset, torch.device("cpu"), job["weights_path"])
         match_labels(dataset, predictor.classes, config.dataset.aliases)
@@ -110,6 +119,24 @@ def _check_job(job: dict[str, Any], loaded: dict[str, CocoDataset]) -> dict[str,
         return {"skip": absent_library(error)}
     except UserError as error:
         return {"error": str(error)}
+    return {}
+
+
+def _load_once(config: DatasetConfig, loaded: dict[str, CocoDataset]) -> CocoDataset:
+    key = repr(config)
+    if key not in loaded:
+        loaded[key] = load(config)
+    return loaded[key]
+
+
+def _check_training(config: BenchConfig, weights_path: str | None, loaded: dict[str, CocoDataset]) -> dict[str, str]:
+    """From scratch there is nothing that could not fit, so the network is not built."""
+    from bench.starting_point import refuse_untrainable, start_from
+
+    refuse_untrainable(config.model, locate(config.model._target_))
+    if weights_path is not None:
+        train = _load_once(training_split(config.dataset), loaded)
+        start_from(config, train, torch.device("cpu"), weights_path)
     return {}
 
 

@@ -14,10 +14,25 @@ from hydra.errors import ConfigCompositionException, MissingConfigException, Ove
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from bench.config import DETECTIONS, EVALUATORS, OVERLAPS, PASSES, PRECISIONS, BenchConfig
+from bench.config import (
+    BATCH_NORMS,
+    DECAYS,
+    DETECTIONS,
+    EVALUATORS,
+    MEASURED_CHECKPOINTS,
+    OPTIMIZERS,
+    OVERLAPS,
+    PASSES,
+    PRECISIONS,
+    SCHEDULE_EPOCHS,
+    STARTS,
+    WEIGHTS_DTYPES,
+    BenchConfig,
+    FinetuneConfig,
+)
 from bench.errors import UserError, nearest
 
-GROUPS = ("model", "dataset", "protocol", "study")
+GROUPS = ("model", "dataset", "protocol", "finetune", "study")
 
 
 @dataclass
@@ -45,6 +60,9 @@ def to_config(cfg: DictConfig, choices: dict[str, str]) -> Job:
     assert isinstance(config, BenchConfig)
     config.model.name = choices.get("model", "") + (f":{config.model.config}" if _serves_a_zoo(choices) else "")
     check_values(config)
+    if config.detections == "auto":
+        untrained = config.model.weights == "random" and config.finetune is None
+        config.detections = "saturated" if untrained else "thresholded"
     return Job(config, choices)
 
 
@@ -59,11 +77,13 @@ def check_values(config: BenchConfig) -> None:
     ):
         if value not in known:
             raise UserError(f"{name}={value}: unknown, must be {' or '.join(known)}")
-    if not config.passes:
+    if not config.passes and config.finetune is None:
         raise UserError(f"passes=[] measures nothing; give some of {', '.join(PASSES)}")
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps|xpu(:\d+)?", config.device):
         raise UserError(f"device={config.device}: must be auto, cpu, or cuda:0")
     protocol = config.protocol
+    if config.finetune is not None:
+        _check_finetune(config.finetune)
     for name, number, least in (
         ("batch_size", config.batch_size, 1),
         ("dataset.limit", config.dataset.limit, 1),
@@ -77,8 +97,38 @@ def check_values(config: BenchConfig) -> None:
         ("protocol.memory_limit_gb", protocol.memory_limit_gb, 0.1),
         ("model.score_threshold", config.model.score_threshold, 0),
     ):
-        if number is not None and not (math.isfinite(number) and number >= least):
-            raise UserError(f"{name}={number:g}: must be {least:g} or more")
+        _refuse_below(name, number, least)
+
+
+def _refuse_below(name: str, number: float | None, least: float) -> None:
+    if number is not None and not (math.isfinite(number) and number >= least):
+        raise UserError(f"{name}={number:g}: must be {least:g} or more")
+
+
+def _check_finetune(config: FinetuneConfig) -> None:
+    for key, known in (
+        ("start", STARTS),
+        ("schedule", tuple(SCHEDULE_EPOCHS)),
+        ("optimizer", OPTIMIZERS),
+        ("batch_norm", BATCH_NORMS),
+        ("decay", DECAYS),
+        ("measure", MEASURED_CHECKPOINTS),
+        ("weights_dtype", WEIGHTS_DTYPES),
+    ):
+        if (value := getattr(config, key)) not in known:
+            raise UserError(f"finetune.{key}={value}: unknown, must be {' or '.join(known)}")
+    least_of = {
+        **dict.fromkeys(("iterations", "batch_size", "accumulate", "log_every"), 1),
+        **dict.fromkeys(("evaluate_every", "evaluate_images", "checkpoint_every", "time_limit_s"), 1),
+        **dict.fromkeys(("learning_rate", "weight_decay", "momentum", "backbone_lr_factor", "clip_norm"), 0),
+        **dict.fromkeys(("warmup_iterations", "flip", "seed", "loader_processes"), 0),
+    }
+    for key, least in least_of.items():
+        _refuse_below(f"finetune.{key}", getattr(config, key), least)
+    if config.flip > 1:
+        raise UserError(f"finetune.flip={config.flip:g}: is a probability, must be 0 to 1")
+    if len(config.scales) != 2 or not 0 < config.scales[0] <= config.scales[1]:
+        raise UserError(f"finetune.scales={config.scales}: must be two rising shares of the test size, as [0.6, 1.0]")
 
 
 def as_user_error(error: Exception, configs: Path) -> UserError | None:

@@ -15,7 +15,14 @@ PASSES = ("speed", "memory", "accuracy")
 PRECISIONS = ("fp32", "fp16", "bf16")
 OVERLAPS = ("keep", "highest_score")
 EVALUATORS = ("hotcoco", "pycocotools")
-DETECTIONS = ("thresholded", "saturated")
+DETECTIONS = ("auto", "thresholded", "saturated")
+STARTS = ("auto", "published", "weights", "scratch")
+OPTIMIZERS = ("adamw", "sgd")
+DECAYS = ("step", "cosine", "none")
+BATCH_NORMS = ("auto", "train", "frozen")
+SCHEDULE_EPOCHS = {"1x": 12, "3x": 36}
+WEIGHTS_DTYPES = ("fp32", "fp16")
+MEASURED_CHECKPOINTS = ("last", "best")
 
 
 @dataclass
@@ -42,12 +49,21 @@ class PublishedConfig:
 
 
 @dataclass
+class ExpectedConfig:
+    """The mask AP that weights of ours must reach on a dataset, in points, and by how much it may differ."""
+
+    mask_ap: float = MISSING
+    tolerance: float = 1.0
+
+
+@dataclass
 class ModelConfig:
     """One model of one library (group ``model/``).
 
     ``name`` is the option's own name and is filled in by the command. ``weights`` is ``random``, ``zoo``, ``own`` (the
     class brings its own, as a replayed results file does) or a path. ``classes`` names the model's labels in order
-    when neither the checkpoint nor the library does. ``score_threshold`` null means the library's own. ``config`` is
+    when neither the checkpoint nor the library does. ``expected`` maps a dataset's name to the mask AP that the
+    ``weights`` of this config have on it. ``score_threshold`` null means the library's own. ``config`` is
     the name inside a library's zoo, for ``mmdet_zoo`` and ``detectron2_zoo``. ``options`` go to the predictor's
     constructor as keywords. ``python`` is another interpreter to run the worker with.
     """
@@ -61,6 +77,7 @@ class ModelConfig:
     allow_pickle: bool = False
     zoo: ZooConfig = field(default_factory=ZooConfig)
     published: PublishedConfig = field(default_factory=PublishedConfig)
+    expected: dict[str, ExpectedConfig] = field(default_factory=dict)
     classes: list[str] | None = None
     score_threshold: float | None = None
     python: str | None = None
@@ -82,11 +99,22 @@ class ShapesConfig:
 
 
 @dataclass
+class TrainSplitConfig:
+    """What to fine-tune on: a COCO-format set of its own, or shapes to generate; ``limit`` takes the first N images."""
+
+    images: str | None = None
+    annotations: str | None = None
+    limit: int | None = None
+    shapes: ShapesConfig | None = None
+
+
+@dataclass
 class DatasetConfig:
     """One dataset (group ``dataset/``): COCO-format files, or shapes to generate.
 
     ``limit`` takes the first N images by id. ``aliases`` maps a category name of the dataset to the class name
     of the model where the two spell one thing differently. ``how_to_get`` is shown when the files are absent.
+    ``train`` is what ``finetune=`` trains on; everything else is measured on the set itself.
     """
 
     name: str = MISSING
@@ -96,6 +124,7 @@ class DatasetConfig:
     aliases: dict[str, str] = field(default_factory=dict)
     how_to_get: str = ""
     shapes: ShapesConfig | None = None
+    train: TrainSplitConfig | None = None
 
 
 @dataclass
@@ -120,18 +149,88 @@ class ProtocolConfig:
 
 
 @dataclass
+class FinetuneConfig:
+    """How to train a model on ``dataset.train`` before it is measured (group ``finetune/``), alike in every library.
+
+    start: ``published`` (``model.zoo``), ``weights`` (``model.weights``), ``scratch``, or ``auto``: published where the
+        model has such weights, else scratch. Layers that depend on the classes start anew where the classes differ.
+    schedule: ``1x`` (12 epochs) or ``3x`` (36); ``iterations`` N overrides it. An iteration is one optimiser step on
+        ``batch_size`` x ``accumulate`` images; AMP follows the job's ``precision``.
+    learning_rate: null is, for adamw, 1e-4 from weights and 1e-3 from scratch, and for sgd 0.02 for 16 images an
+        iteration, in proportion for others (Goyal et al. 2017).
+    backbone_lr_factor: learning rate of the backbone over that of the rest; null is 0.1 from weights, 1 from scratch.
+    batch_norm: ``frozen`` keeps statistics, scale and shift as loaded; ``auto`` is frozen from weights, else train.
+    decay: ``step`` divides by 10 after 2/3 and 11/12 of all iterations (8 and 11 of 12 epochs), ``cosine`` goes to 0.
+    clip_norm: bound of the gradient's 2-norm over all parameters; null is none.
+    flip: probability of a horizontal flip. scales: the shorter edge is drawn uniformly between these shares of the
+        model's own test size; [0.6, 1.0] is 480 to 800 for 800.
+    evaluate_every, checkpoint_every: iterations; null is once an epoch, checkpoints every 100 at least.
+        evaluate_images: the first N only.
+    measure: the checkpoint that is measured afterwards, ``last`` or ``best``. The best is chosen by mask AP on the very
+        set that is measured, so its AP flatters.
+    weights_dtype: of the matrices in the checkpoints written; the training itself is not touched.
+    """
+
+    start: str = "auto"
+    schedule: str = "1x"
+    iterations: int | None = None
+    batch_size: int = 8
+    accumulate: int = 1
+    optimizer: str = "adamw"
+    learning_rate: float | None = None
+    weight_decay: float = 0.05
+    momentum: float = 0.9
+    backbone_lr_factor: float | None = None
+    batch_norm: str = "auto"
+    warmup_iterations: int = 500
+    decay: str = "step"
+    clip_norm: float | None = None
+    flip: float = 0.5
+    scales: list[float] = field(default_factory=lambda: [0.6, 1.0])
+    seed: int = 0
+    evaluate_every: int | None = None
+    evaluate_images: int | None = None
+    checkpoint_every: int | None = None
+    log_every: int = 20
+    measure: str = "last"
+    weights_dtype: str = "fp32"
+    loader_processes: int = 0
+    time_limit_s: float | None = None
+
+
+@dataclass
+class ClaimConfig:
+    """What the literature says of two models of a study (option names of ``model/``): ``better`` exceeds ``worse`` in
+    ``metric`` (``mask_ap`` or ``boundary_ap``), there by so many ``points``. The report says whether it held here."""
+
+    claim: str = MISSING
+    source: str = MISSING
+    better: str = MISSING
+    worse: str = MISSING
+    metric: str = "mask_ap"
+    points: float | None = None
+
+
+@dataclass
 class BenchConfig:
-    """One job: one model with one setting on one dataset."""
+    """One job: one model with one setting on one dataset.
+
+    ``detections``: ``saturated`` sets the score threshold to 0, so that even an untrained model gives
+    ``max_detections`` instances an image; ``auto``, which a job's result never says, is that for random weights, and
+    ``thresholded`` (the model's own threshold) for trained ones.
+    """
 
     model: ModelConfig = field(default_factory=ModelConfig)
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
     protocol: ProtocolConfig = field(default_factory=ProtocolConfig)
+    finetune: FinetuneConfig | None = None
     study: str = ""
+    claims: list[ClaimConfig] = field(default_factory=list)
     out: str | None = None
     device: str = "auto"
     precision: str = "fp32"
     batch_size: int = 1
     passes: list[str] = field(default_factory=lambda: list(PASSES))
-    detections: str = "thresholded"
+    detections: str = "auto"
     overlap: str = "keep"
     evaluator: str = "hotcoco"

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import itertools
 import sys
@@ -65,6 +66,13 @@ class CocoDataset:
         """Category names by rising category id."""
         return tuple(category.name for category in self.categories)
 
+    def first(self, count: int) -> CocoDataset:
+        """The same set with its first ``count`` images alone."""
+        images = self.images[:count]
+        kept = {image.id for image in images}
+        annotations = [a for a in self.annotations if a["image_id"] in kept]
+        return dataclasses.replace(self, images=images, annotations=annotations)
+
     def ground_truth(self) -> dict[str, Any]:
         """A COCO dict of ``images`` alone, for pycocotools and hotcoco; the evaluators may write into it.
 
@@ -105,6 +113,30 @@ def load(config: DatasetConfig) -> CocoDataset:
     return build(config.name, data, images_path, annotations_path, sha256, config.limit)
 
 
+def training_split(config: DatasetConfig) -> DatasetConfig:
+    """``dataset.train`` as a dataset of its own.
+
+    Raises:
+        UserError: there is none.
+    """
+    train = config.train
+    if train is None:
+        raise UserError(
+            f"dataset={config.name}: finetune needs something to learn from; give dataset.train.images=DIR and "
+            f"dataset.train.annotations=FILE"
+        )
+    return dataclasses.replace(
+        config,
+        name=f"{config.name} train",
+        images=train.images,
+        annotations=train.annotations,
+        limit=train.limit,
+        shapes=train.shapes,
+        aliases={},
+        train=None,
+    )
+
+
 def paths(config: DatasetConfig) -> tuple[Path, Path]:
     """The image folder and the annotation file; shapes are generated first where they are not there yet."""
     if config.shapes is not None:
@@ -113,7 +145,8 @@ def paths(config: DatasetConfig) -> tuple[Path, Path]:
         return shapes.ensure(config.shapes)
     missing = [key for key in ("images", "annotations") if getattr(config, key) in (None, "", MISSING)]
     if missing:
-        keys = " and ".join(f"dataset.{key}=PATH" for key in missing)
+        group = "dataset.train" if config.name.endswith(" train") else "dataset"
+        keys = " and ".join(f"{group}.{key}=PATH" for key in missing)
         raise UserError(f"dataset={config.name}: give {keys} (the image folder and the COCO annotation file)")
     return Path(str(config.images)).expanduser(), Path(str(config.annotations)).expanduser()
 

@@ -21,6 +21,7 @@ from typing import Any
 import psutil
 
 from bench.config import BenchConfig
+from bench.download import sha256_of
 from bench.errors import UserError
 from bench.result import INTERRUPTED, UNFINISHED, Result, read_result, write_result, write_text_atomically
 
@@ -34,8 +35,9 @@ OnProgress = Callable[[dict[str, Any]], None]
 class PlannedJob:
     """A job that has passed every check and can be run.
 
-    config: with its device resolved. weights_path: the local file to load, None where there is none to load.
-    skip_reason: why it shall not run, if so.
+    config: with its device resolved. weights_path: the local file to load, None where there is none to load; with
+    fine-tuning, what it starts from, and then what it gave. command: what the user typed. skip_reason: why it shall
+    not run, if so.
     """
 
     config: BenchConfig
@@ -44,6 +46,7 @@ class PlannedJob:
     weights_path: str | None = None
     weights_sha256: str | None = None
     skip_reason: str | None = None
+    command: str = ""
 
     @property
     def result_path(self) -> Path:
@@ -61,10 +64,13 @@ def job_name(config: BenchConfig) -> str:
     the bounds on time and memory.
     """
     what = dataclasses.asdict(config)
-    for key in ("out", "passes", "study"):
+    for key in ("out", "passes", "study", "claims"):
         del what[key]
     for key in ("time_limit_s", "memory_limit_gb"):
         del what["protocol"][key]
+    if what["finetune"] is not None:
+        for key in ("time_limit_s", "loader_processes"):
+            del what["finetune"][key]
     digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:8]
     readable = f"{config.model.name}-{config.dataset.name}-{config.device}-{config.precision}-b{config.batch_size}"
     return f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', readable)}-{digest}"
@@ -84,6 +90,17 @@ def passes_left(job: PlannedJob) -> list[str]:
     return missing or list(job.config.passes)
 
 
+def training_left(job: PlannedJob) -> bool:
+    """Whether the job's model is still to be trained, wholly or in part."""
+    if job.config.finetune is None:
+        return False
+    try:
+        earlier = read_result(job.result_path).finetune
+    except UserError:
+        return True
+    return earlier is None or earlier.checkpoint is None
+
+
 def new_result(job: PlannedJob, status: str, reason: str | None) -> Result:
     """A Result of this job in which nothing is measured."""
     return Result(
@@ -91,7 +108,8 @@ def new_result(job: PlannedJob, status: str, reason: str | None) -> Result:
         reason=reason,
         config=dataclasses.asdict(job.config),
         choices=job.choices,
-        published=dataclasses.asdict(job.config.model.published),
+        # What a library publishes is not for a model that was trained here.
+        published={} if job.config.finetune else dataclasses.asdict(job.config.model.published),
     )
 
 
@@ -106,20 +124,50 @@ def run_job(job: PlannedJob, on_progress: OnProgress) -> Result:
         write_result(result, job.result_path)
         return result
     job.folder.mkdir(parents=True, exist_ok=True)
-    write_text_atomically(job.folder / "job.json", json.dumps(job.description(), indent=1))
     _open_result(job)
     began = time.monotonic()
-    worker, messages = _start(job)
+    if training_left(job):
+        trained = _run_worker(job, on_progress, began, "train")
+        if training_left(job) or trained.reason != UNFINISHED:
+            return trained
+    if job.config.finetune is not None:
+        _measure_what_was_trained(job)
+        if not job.config.passes:
+            return _finish(job, "ok", None, time.monotonic() - began)
+    return _run_worker(job, on_progress, began)
+
+
+def _run_worker(job: PlannedJob, on_progress: OnProgress, began: float, *stage: str) -> Result:
+    """One worker process for the passes, or for the stage before them; gives the result as it is then on disk."""
+    write_text_atomically(job.folder / "job.json", json.dumps(job.description(), indent=1))
+    worker, messages = _start(job, *stage)
     try:
         with os.fdopen(messages, "rb", buffering=0) as pipe:
-            killed = _attend(worker, pipe, job, on_progress)
+            killed = _attend(worker, pipe, job, on_progress, *stage)
     except KeyboardInterrupt:
         _stop_gently(worker)
         _conclude(job, worker.returncode, ("failed", INTERRUPTED), time.monotonic() - began)
         raise
     finally:
         _kill(worker)
+    if stage and killed is None and worker.returncode == 0 and not training_left(job):
+        return read_result(job.result_path)
     return _conclude(job, worker.returncode, killed, time.monotonic() - began)
+
+
+def _measure_what_was_trained(job: PlannedJob) -> None:
+    finetune = read_result(job.result_path).finetune
+    assert finetune is not None
+    assert finetune.checkpoint is not None
+    path = job.folder / finetune.checkpoint
+    job.weights_path, job.weights_sha256 = str(path.resolve()), sha256_of(path)
+
+
+def _finish(job: PlannedJob, status: str, reason: str | None, seconds: float) -> Result:
+    result = read_result(job.result_path)
+    result.status, result.reason, result.seconds = status, reason, seconds
+    write_result(result, job.result_path)
+    return result
 
 
 def worker_environment() -> dict[str, str]:
@@ -135,14 +183,14 @@ def _open_result(job: PlannedJob) -> None:
         earlier = read_result(job.result_path)
     except UserError:
         earlier = result
-    for name in ("model", "speed", "memory", "energy", "accuracy", "machine"):
+    for name in ("model", "finetune", "speed", "memory", "energy", "accuracy", "machine"):
         setattr(result, name, getattr(earlier, name))
     write_result(result, job.result_path)
 
 
-def _start(job: PlannedJob) -> tuple[subprocess.Popen[bytes], int]:
+def _start(job: PlannedJob, *stage: str) -> tuple[subprocess.Popen[bytes], int]:
     read_end, write_end = os.pipe()
-    command = [job.config.model.python or sys.executable, "-m", "bench.worker", str(job.folder), str(write_end)]
+    command = [job.config.model.python or sys.executable, "-m", "bench.worker", str(job.folder), str(write_end), *stage]
     with open(job.folder / "worker.log", "ab") as log:
         worker = subprocess.Popen(
             command,
@@ -158,11 +206,14 @@ def _start(job: PlannedJob) -> tuple[subprocess.Popen[bytes], int]:
 
 
 def _attend(
-    worker: subprocess.Popen[bytes], pipe: Any, job: PlannedJob, on_progress: OnProgress
+    worker: subprocess.Popen[bytes], pipe: Any, job: PlannedJob, on_progress: OnProgress, *stage: str
 ) -> tuple[str, str] | None:
     """Wait for the worker's end, asleep but for its messages; gives (status, reason) where we had to kill it."""
     protocol = job.config.protocol
-    deadline = time.monotonic() + protocol.time_limit_s if protocol.time_limit_s else None
+    bound, key = protocol.time_limit_s, "protocol.time_limit_s"
+    if stage and job.config.finetune is not None:
+        bound, key = job.config.finetune.time_limit_s, "finetune.time_limit_s"
+    deadline = time.monotonic() + bound if bound else None
     limit_bytes = protocol.memory_limit_gb * 1e9 if protocol.memory_limit_gb else None
     pending = b""
     with selectors.DefaultSelector() as selector:
@@ -179,7 +230,7 @@ def _attend(
                 time.sleep(_TICK_SECONDS / 10)
             if deadline is not None and time.monotonic() > deadline:
                 _kill(worker)
-                return "timeout", f"not done after {protocol.time_limit_s:g} s (protocol.time_limit_s)"
+                return "timeout", f"not done after {bound:g} s ({key})"
             if limit_bytes is not None and (used := _rss_bytes(worker.pid)) > limit_bytes:
                 _kill(worker)
                 return "out_of_memory", (

@@ -75,6 +75,23 @@ class Checkpoint:
 
 
 @dataclass
+class Target:
+    """What there is to find in one training image, on the CPU, at the size of the image as given; crowds are left out.
+
+    masks:  bool (N, h, w), N >= 1
+    boxes:  float32 (N, 4), xyxy in pixels, around the masks, right and lower edge exclusive
+    labels: int64 (N,), indices into ``Predictor.classes``
+    """
+
+    masks: torch.Tensor
+    boxes: torch.Tensor
+    labels: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass
 class Settings:
     """What every predictor is given beside its own options.
 
@@ -132,8 +149,22 @@ class Predictor(ABC):
         """Height and width of the network's padded input for this batch, in pixels; None where it cannot be told."""
         return None
 
-    def training_step(self, images: Sequence[np.ndarray], targets: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """The losses by name for one batch; a predictor that cannot be trained need not define it."""
+    backbone_prefix: str = "backbone."
+    """What the names of the backbone's parameters begin with in ``module``; they train at a rate of their own."""
+
+    def training_edges(self) -> tuple[int, int]:
+        """Shorter and longer edge of the test resize, in pixels: what an image is scaled to fit for training."""
+        raise NotImplementedError(f"{type(self).__name__} does not support training")
+
+    def training_step(self, images: Sequence[np.ndarray], targets: Sequence[Target]) -> dict[str, torch.Tensor]:
+        """The losses of one batch by name, scalars with gradients, on the device; their sum is what is optimised.
+
+        Images are uint8 RGB (h, w, 3), already flipped and resized; the predictor normalises and pads them as its
+        ``forward`` does. The worker has put ``module`` into training mode (frozen BatchNorm stays in eval mode) and
+        calls this under the autocast of the precision. Names are the same in every library: ``rpn_objectness``,
+        ``rpn_box``, ``class``, ``box``, ``mask``, ``dice``, ``point``; losses of several decoder layers or cascade
+        stages are summed under one name. A predictor that cannot be trained need not define it.
+        """
         raise NotImplementedError(f"{type(self).__name__} does not support training")
 
 

@@ -33,8 +33,8 @@ class CheckedDataset:
     content: datasets.CocoDataset
 
 
-def plan(jobs: Sequence[Job], out: Path, on_download: OnDownload) -> list[PlannedJob]:
-    """Check a study and give its jobs ready to run.
+def plan(jobs: Sequence[Job], out: Path, on_download: OnDownload, command: str = "") -> list[PlannedJob]:
+    """Check a study and give its jobs ready to run; ``command`` is what the user typed.
 
     Generates the shapes, fetches the weights of the zoos, and asks every interpreter concerned whether it has the
     device and can build the models that come with weights.
@@ -45,7 +45,7 @@ def plan(jobs: Sequence[Job], out: Path, on_download: OnDownload) -> list[Planne
     there_before = out.exists()
     _check_writable(out)
     try:
-        planned = _check_jobs(jobs, out, on_download)
+        planned = _check_jobs(jobs, out, on_download, command)
         _ask_interpreters(planned)
     except UserError:
         if not there_before:  # nothing is measured: leave no empty folder behind
@@ -57,7 +57,7 @@ def plan(jobs: Sequence[Job], out: Path, on_download: OnDownload) -> list[Planne
     return planned
 
 
-def _check_jobs(jobs: Sequence[Job], out: Path, on_download: OnDownload) -> list[PlannedJob]:
+def _check_jobs(jobs: Sequence[Job], out: Path, on_download: OnDownload, command: str) -> list[PlannedJob]:
     """What can be checked of the jobs without their libraries; the folders are still to be named."""
     checked: dict[str, CheckedDataset] = {}
     planned = []
@@ -68,6 +68,8 @@ def _check_jobs(jobs: Sequence[Job], out: Path, on_download: OnDownload) -> list
         if config.model.library == "replay":
             _check_replay(config, dataset.content)
         skip_reason = _fill_from_zoo(config)
+        if config.finetune is not None:
+            _check_training(config, dataset.content, checked)
         weights = None if skip_reason else _weights_file(config, on_download)
         planned.append(
             PlannedJob(
@@ -77,6 +79,7 @@ def _check_jobs(jobs: Sequence[Job], out: Path, on_download: OnDownload) -> list
                 weights_path=str(weights) if weights else None,
                 weights_sha256=sha256_of(weights) if weights else None,
                 skip_reason=skip_reason,
+                command=command,
             )
         )
     return planned
@@ -102,6 +105,32 @@ def _check_dataset(config: DatasetConfig, checked: dict[str, CheckedDataset]) ->
         resolved = dataclasses.replace(config, images=str(images.resolve()), annotations=str(annotations.resolve()))
         checked[key] = CheckedDataset(resolved, loaded)
     return checked[key]
+
+
+def _check_training(config: BenchConfig, measured: datasets.CocoDataset, checked: dict[str, CheckedDataset]) -> None:
+    """The set to learn from is sound, has something to learn, and knows every category that is measured.
+
+    Settles ``finetune.start`` and the paths of ``dataset.train``.
+    """
+    assert config.finetune is not None
+    if config.model.library == "replay":
+        raise UserError(f"finetune: {config.model.name} is a replayed results file, which cannot be trained")
+    train = _check_dataset(datasets.training_split(config.dataset), checked)
+    if not any(a["iscrowd"] == 0 for a in train.content.annotations):
+        raise UserError(
+            f"{train.config.annotations}: no annotation to learn from (dataset.train; crowds do not count); give a set "
+            f"with annotations"
+        )
+    datasets.match_labels(measured, train.content.class_names, config.dataset.aliases)
+    assert config.dataset.train is not None
+    config.dataset.train.images, config.dataset.train.annotations = train.config.images, train.config.annotations
+    if config.finetune.start == "auto":
+        config.finetune.start = "published" if config.model.zoo.url else "scratch"
+    if config.finetune.start == "weights" and config.model.weights in ("random", "own"):
+        raise UserError(
+            f"finetune.start=weights: model.weights={config.model.weights} is nothing to start from; give "
+            f"model.weights=PATH, or finetune.start=scratch"
+        )
 
 
 def _check_replay(config: BenchConfig, dataset: datasets.CocoDataset) -> None:
@@ -134,16 +163,17 @@ def _fill_from_zoo(config: BenchConfig) -> str | None:
 
 
 def _weights_file(config: BenchConfig, on_download: OnDownload) -> Path | None:
-    model = config.model
-    if model.weights in ("random", "own"):
+    model, start = config.model, config.finetune.start if config.finetune else None
+    if start == "scratch" or (start is None and model.weights in ("random", "own")):
         return None
-    if model.weights == "zoo":
+    if start == "published" or (start is None and model.weights == "zoo"):
         if not model.zoo.url:
-            raise UserError(
-                f"model.weights=zoo: {model.name} has no published weights (model.zoo.url); give a path or random"
-            )
+            key = "finetune.start=published" if start else "model.weights=zoo"
+            raise UserError(f"{key}: {model.name} has no published weights (model.zoo.url); give a path or random")
         return fetch(model.zoo.url, model.zoo.sha256, progress=lambda n, total: on_download(model.name, n, total))
     path = Path(model.weights).expanduser()
+    if not path.is_file() and (ROOT / path).is_file():  # the weights that come with maskbench
+        path = ROOT / path
     if not path.is_file():
         raise UserError(
             f"model.weights={model.weights}: no such file; give random, zoo, own or the path of a checkpoint"

@@ -26,6 +26,9 @@ UNFINISHED = "unfinished"
 INTERRUPTED = "interrupted"
 """Reasons of a job that is still running, or died unheard; and of one that was stopped by the user."""
 
+FINETUNED = "fine-tuned"
+"""``ModelInfo.weights`` of a model that the job has trained itself."""
+
 COCO_FIGURES = (
     "mask_ap",
     "mask_ap50",
@@ -47,7 +50,9 @@ T = TypeVar("T")
 
 @dataclass
 class ModelInfo:
-    """The network itself. ``weights`` is ``random``, ``zoo`` or the path given; ``weights_sha256`` of the file read."""
+    """The network itself.
+
+    ``weights`` is ``random``, ``zoo``, :data:`FINETUNED` or the path given; ``weights_sha256`` of the file read."""
 
     classes: list[str]
     weights: str
@@ -106,11 +111,69 @@ class MemoryResult:
     host_rss_source: str | None = None
 
 
+BOUNDARY_FIGURES = (
+    "boundary_ap",
+    "boundary_ap50",
+    "boundary_ap75",
+    "boundary_ap_small",
+    "boundary_ap_medium",
+    "boundary_ap_large",
+)
+"""Boundary AP (Cheng et al. 2021), named as the mask figures, as fractions."""
+
+TIDE_ERRORS = ("classification", "localization", "both", "duplicate", "background", "missed")
+"""The six error types of TIDE (Bolya et al. 2020)."""
+
+
+@dataclass
+class BootstrapResult:
+    """AP of resampled sets of images (drawn with replacement, as many as there are), fractions.
+
+    Replicate r of every model on the same images (equal ``images_sha256``, ``seed`` and length) holds the same draw,
+    so that the difference of two models' lists is a paired bootstrap.
+    """
+
+    seed: int
+    images_sha256: str
+    mask_ap: list[float]
+    boundary_ap: list[float] | None = None
+
+
+@dataclass
+class Calibration:
+    """How far scores are from the share of true positives at IoU 0.5: expected calibration error (Naeini et al. 2015),
+    its bins' edges, and in each bin the mean score, the share of true positives and the number of detections."""
+
+    expected_error: float
+    edges: list[float]
+    mean_score: list[float | None]
+    precision: list[float | None]
+    detections: list[int]
+
+
+@dataclass
+class ImageFaults:
+    """What a model got wrong in one image, at IoU 0.5 and score 0.3: things missed, false detections, and the mean mask
+    IoU of the true positives (None without any)."""
+
+    image_id: int
+    missed: int
+    false: int
+    mean_iou: float | None
+
+
 @dataclass
 class AccuracyResult:
     """The accuracy pass. ``figures`` maps :data:`COCO_FIGURES` to fractions, None where COCO defines none (no
     ground truth of that size); it is None as a whole for random weights, with the cause in ``figures_absent``.
-    ``predictions`` is the results file's name, beside ``result.json``."""
+    ``predictions`` is the results file's name, beside ``result.json``. The same absence holds for all that follows it:
+
+    confidence_interval: of mask AP, 95 %, percentiles of ``bootstrap`` moved so that their mean is the measured AP
+    boundary_figures: :data:`BOUNDARY_FIGURES`
+    overlap_mask_ap: mask AP under each of ``keep`` and ``highest_score``; the first figure again for one of them
+    errors: AP50 that is lost to each of :data:`TIDE_ERRORS`, fractions; it and calibration need hotcoco
+    worst_images: by ``missed``, ``false`` and ``masks`` (lowest mean IoU), the worst first, at most 12 each
+    """
 
     evaluator: str
     evaluator_version: str
@@ -123,7 +186,38 @@ class AccuracyResult:
     figures_absent: str | None = None
     per_class: dict[str, float | None] | None = None
     confidence_interval: list[float] | None = None
-    boundary_ap: float | None = None
+    bootstrap: BootstrapResult | None = None
+    boundary_figures: dict[str, float | None] | None = None
+    overlap_mask_ap: dict[str, float | None] | None = None
+    errors: dict[str, float] | None = None
+    calibration: Calibration | None = None
+    worst_images: dict[str, list[ImageFaults]] | None = None
+    seconds: float | None = None
+
+
+@dataclass
+class FinetuneResult:
+    """The training before the measurement.
+
+    start: what it began from, in words; reinitialised: parameters that began anew because they depend on the classes
+    dataset_sha256: of the training annotations; train_images: images with something to learn in them
+    curve: every ``log_every`` iterations {"iteration", "learning_rate", "total", <loss>: mean since the last entry}
+    evaluations: {"iteration", "mask_ap", "mask_ap50"}, fractions, on the set that is measured
+    checkpoint: file name beside ``result.json`` of the weights that were measured then, the best of the evaluations
+    seconds: of training, evaluations included, over all sessions of a training that was resumed
+    """
+
+    start: str
+    iterations: int
+    epochs: float
+    train_images: int
+    dataset_sha256: str
+    reinitialised: list[str] = field(default_factory=list)
+    curve: list[dict[str, float]] = field(default_factory=list)
+    evaluations: list[dict[str, float | None]] = field(default_factory=list)
+    best_iteration: int | None = None
+    checkpoint: str | None = None
+    images_per_second: float | None = None
     seconds: float | None = None
 
 
@@ -148,6 +242,7 @@ class Result:
     published: dict[str, Any] = field(default_factory=dict)
     machine: dict[str, Any] | None = None
     model: ModelInfo | None = None
+    finetune: FinetuneResult | None = None
     speed: SpeedResult | None = None
     memory: MemoryResult | None = None
     energy: EnergyResult | None = None
@@ -192,12 +287,17 @@ def read_result(path: Path) -> Result:
 
 
 def write_text_atomically(path: Path, text: str) -> None:
-    """Write UTF-8 text to ``path`` through a temporary file beside it, flushed to the disk."""
+    """Write UTF-8 text to ``path`` as :func:`write_atomically` writes bytes."""
+    write_atomically(path, text.encode())
+
+
+def write_atomically(path: Path, content: bytes | memoryview) -> None:
+    """Write to ``path`` through a temporary file beside it, flushed to the disk; what was there stays until then."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(text)
+        with open(temporary, "wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -206,7 +306,7 @@ def write_text_atomically(path: Path, text: str) -> None:
 
 
 def from_dict(cls: type[T], data: Mapping[str, Any]) -> T:
-    """A dataclass from parsed JSON, nested dataclasses included.
+    """A dataclass from parsed JSON, dataclasses nested in it, in its lists and in its dicts included.
 
     Raises:
         ValueError: a key that the dataclass lacks.
@@ -216,13 +316,19 @@ def from_dict(cls: type[T], data: Mapping[str, Any]) -> T:
     known = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
     if unknown := set(data) - known:
         raise ValueError(f"unknown key {sorted(unknown)[0]!r}")
-    values: dict[str, Any] = {}
-    for name, value in data.items():
-        nested = _dataclass_in(hints[name])
-        values[name] = from_dict(nested, value) if nested and value is not None else value
-    return cls(**values)
+    return cls(**{name: _as_hinted(hints[name], value) for name, value in data.items()})
 
 
-def _dataclass_in(hint: Any) -> type | None:
-    candidates = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    return next((c for c in candidates if dataclasses.is_dataclass(c) and isinstance(c, type)), None)
+def _as_hinted(hint: Any, value: Any) -> Any:
+    if value is None:
+        return None
+    if isinstance(hint, types.UnionType):
+        hint = next(option for option in typing.get_args(hint) if option is not types.NoneType)
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return from_dict(hint, value)
+    inner = typing.get_args(hint)
+    if typing.get_origin(hint) is list and isinstance(value, list):
+        return [_as_hinted(inner[0], item) for item in value]
+    if typing.get_origin(hint) is dict and isinstance(value, dict):
+        return {key: _as_hinted(inner[1], item) for key, item in value.items()}
+    return value

@@ -9,10 +9,13 @@ the first pixel of a mask stands background.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
+
+from bench.coco_json import mask_library
 
 BLOCK_BYTES = 1 << 20
 """Pixels compared at once on a CPU: the block stays in the second-level cache (3.5 ms for 100 masks of 640x480 against
@@ -80,8 +83,10 @@ def _differences(pixels: np.ndarray, distance: int) -> np.ndarray:
     size = pixels.size - distance
     if size <= 0:
         return np.empty(0, np.int64)
+    if distance % 8 == 0 and pixels.size % 8 == 0:
+        words = pixels.view(np.uint64)
+        return _differing_words(words[: size // 8], words[distance // 8 :])
     differs = np.zeros(min(BLOCK_BYTES, size + -size % 8), np.uint8)
-    # Eight pixels are tested as one word, since nearly all words are zero.
     words = differs.view(np.uint64)
     found = []
     for first in range(0, size, differs.size):
@@ -90,9 +95,26 @@ def _differences(pixels: np.ndarray, distance: int) -> np.ndarray:
         end = first + length
         np.bitwise_xor(pixels[first:end], pixels[first + distance : end + distance], out=differs[:length])
         which = np.flatnonzero(words != 0)
-        byte = np.flatnonzero(words[which].view(np.bool_))
-        found.append((which[byte >> 3] << 3) + (byte & 7) + first)
+        found.append(_set_bytes(words[which], which) + first)
     return np.concatenate(found)
+
+
+def _differing_words(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """The same for rows of whole words: compared as they lie, eight pixels at once, since nearly all are equal."""
+    found = []
+    step = BLOCK_BYTES // 8
+    differs = np.empty(min(step, one.size), np.bool_)
+    for first in range(0, one.size, step):
+        a, b = one[first : first + step], other[first : first + step]
+        which = np.flatnonzero(np.not_equal(a, b, out=differs[: a.size]))
+        found.append(_set_bytes(a[which] ^ b[which], which) + 8 * first)
+    return np.concatenate(found)
+
+
+def _set_bytes(words: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Indices of the bytes that are not 0 in uint64 ``words``, of which the first byte of each is 8 times its place."""
+    byte = np.flatnonzero(words.view(np.bool_))
+    return (places[byte >> 3] << 3) + (byte & 7)
 
 
 def _strings(starts: np.ndarray, number: int, pixels: int) -> list[str]:
@@ -141,3 +163,24 @@ def _compress(counts: np.ndarray, ends: np.ndarray) -> list[str]:
         left, at, lengths = left[more] >> 5, at[more] + 1, lengths[more] - 1
     whole = text.tobytes().decode("ascii")
     return [whole[offsets[a] : offsets[b]] for a, b in zip(begins, ends, strict=True)]
+
+
+def rles_without_overlap(rles: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Give each pixel to the first mask that claims it; masks of one size as compressed RLE, by falling score.
+
+    One mask at a time lies in memory uncompressed, however many there are.
+    """
+    if not rles:
+        return []
+    library = mask_library()
+    free = np.ones(rles[0]["size"], np.uint8, order="F")
+    left = []
+    for rle in rles:
+        mask = library.decode(rle)
+        own = mask & free
+        free &= ~mask
+        if (own != mask).any():
+            rle = library.encode(own)
+            rle = {"size": list(rle["size"]), "counts": rle["counts"].decode("ascii")}
+        left.append(rle)
+    return left

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from bench.compose import Job
-from bench.job import PlannedJob, passes_left, run_job
+from bench.job import PlannedJob, passes_left, run_job, training_left
 from bench.preflight import plan
 from bench.result import Result, read_result
 
@@ -25,17 +25,17 @@ def output_folder(jobs: Sequence[Job]) -> Path:
     return Path(config.out or f"runs/{config.study or 'run'}-{datetime.now():%Y-%m-%d-%H%M%S}").expanduser()
 
 
-def run_study(jobs: Sequence[Job], out: Path, console: Console) -> int:
+def run_study(jobs: Sequence[Job], out: Path, console: Console, command: str = "") -> int:
     """Check all jobs, run those whose results are not there yet, and give the exit status.
 
     The status is 0 when every row is ok or skipped, 1 when one is not, 130 after Ctrl-C; whatever was
-    measured is on disk in each case.
+    measured is on disk in each case. ``command`` is what the user typed.
 
     Raises:
         UserError: something is wrong with the study, found before any model ran.
     """
     with StudyProgress(console, len(jobs)) as progress:
-        planned = plan(jobs, out, progress.on_download)
+        planned = plan(jobs, out, progress.on_download, command)
         results: list[Result] = []
         status = 0
         try:
@@ -52,11 +52,11 @@ def run_study(jobs: Sequence[Job], out: Path, console: Console) -> int:
 def _run_or_reuse(job: PlannedJob, number: int, total: int, progress: StudyProgress, console: Console) -> Result:
     config = job.config
     head = f"[{number}/{total}] {config.model.name} {config.device} {config.precision} b{config.batch_size}"
-    if job.skip_reason is None and not passes_left(job):
+    if job.skip_reason is None and not passes_left(job) and not training_left(job):
         console.print(f"{head}: measured before", markup=False, highlight=False)
         progress.next_job()
         return read_result(job.result_path)
-    progress.begin(job.config.model.name)
+    progress.begin(job.config.model.name, head)
     result = run_job(job, progress.on_message)
     progress.next_job()
     outcome = result.status + (f": {result.reason}" if result.reason else "")
@@ -66,9 +66,13 @@ def _run_or_reuse(job: PlannedJob, number: int, total: int, progress: StudyProgr
 
 
 class StudyProgress:
-    """The bar on a terminal: current model and pass, images per second, time left. Silent elsewhere."""
+    """The bars on a terminal: current model and pass, images per second, time left; below, the losses of a training.
+
+    Elsewhere only what a training finds when it is evaluated.
+    """
 
     def __init__(self, console: Console, jobs: int) -> None:
+        self._console = console
         # Two redraws a second: the parent sleeps beside the measurement, it does not animate.
         self._bar = Progress(
             TextColumn("{task.description}"),
@@ -84,9 +88,11 @@ class StudyProgress:
             disable=not console.is_terminal,
         )
         self._study: TaskID = self._bar.add_task("checking", total=jobs, rate="")
+        self._training: TaskID | None = None
         self._jobs_done = 0
         self._passes: list[str] = []
         self._model = ""
+        self._head = ""
         self._began = 0.0
 
     def __enter__(self) -> StudyProgress:
@@ -96,24 +102,33 @@ class StudyProgress:
     def __exit__(self, *exc: object) -> None:
         self._bar.stop()
 
-    def begin(self, model: str) -> None:
-        """A job starts."""
-        self._model, self._passes = model, []
+    def begin(self, model: str, head: str = "") -> None:
+        """A job starts; ``head`` is what its lines begin with."""
+        self._model, self._head, self._passes = model, head, []
         self._bar.update(self._study, description=f"{model}: loading", rate="")
 
     def next_job(self) -> None:
         """A job has ended."""
         self._jobs_done += 1
+        self._end_training()
         self._bar.update(self._study, completed=self._jobs_done, rate="")
 
     def on_message(self, message: dict[str, Any]) -> None:
-        """What a worker says of itself: {"pass", "done", "total", "images"}, images since the pass began."""
+        """What a worker says of itself: {"pass", "done", "total", "images"}, images since the pass began; of a training
+        also "status" (its losses) and "line" (for the user to read)."""
         name = message["pass"]
         if name not in self._passes:
             self._passes.append(name)
             self._began = time.monotonic()
         elapsed = time.monotonic() - self._began
         rate = f"{message['images'] / elapsed:.1f} images/s" if message["images"] and elapsed > 0.5 else ""
+        if line := message.get("line"):
+            where = f"iteration {message['done']:.0f} of {message['total']:.0f}"
+            self._console.print(f"{self._head}: {where}: {line}", markup=False, highlight=False)
+        if name == "finetune":
+            self._show_training(message, rate)
+            return
+        self._end_training()
         # Loading, memory, speed, accuracy: a quarter of the job each is near enough for a bar.
         within = (len(self._passes) - 1 + message["done"] / max(message["total"], 1e-9)) / 4
         self._bar.update(
@@ -124,3 +139,17 @@ class StudyProgress:
         """Weights are being fetched."""
         of = f" of {total / 1e6:.0f}" if total else ""
         self._bar.update(self._study, description=f"{model}: fetching weights, {received / 1e6:.0f}{of} MB")
+
+    def _show_training(self, message: dict[str, Any], rate: str) -> None:
+        """A bar of its own: a training is most of its job, and its time left is known well."""
+        if self._training is None:
+            self._training = self._bar.add_task("", total=message["total"], rate="")
+        self._bar.update(self._study, description=f"{self._model}: training", rate="")
+        if status := message.get("status"):
+            self._bar.update(self._training, description=status)
+        self._bar.update(self._training, completed=message["done"], rate=rate)
+
+    def _end_training(self) -> None:
+        if self._training is not None:
+            self._bar.remove_task(self._training)
+            self._training = None

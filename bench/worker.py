@@ -1,6 +1,7 @@
 """The child's side of a job: build dataset and predictor, run the passes, write the Result.
 
-    python -m bench.worker FOLDER FD        run the job of FOLDER/job.json; progress goes to the file descriptor FD
+    python -m bench.worker FOLDER FD        measure the job of FOLDER/job.json; progress goes to the file descriptor FD
+    python -m bench.worker FOLDER FD train  train its model first, which is a process of its own
     python -m bench.worker --check          read jobs on standard input, say on standard output what stands against them
 
 Runs in whatever environment the model's ``python`` names: imports torch, numpy and PIL, the adapter's library, and
@@ -18,6 +19,7 @@ import sys
 import time
 import traceback
 from collections import Counter
+from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -27,11 +29,13 @@ import torch
 from bench import accuracy, machine, memory, speed
 from bench.build import build_predictor, check
 from bench.config import BenchConfig
-from bench.dataset import load, match_labels
+from bench.dataset import load, match_labels, training_split
 from bench.errors import UserError, absent_library
+from bench.finetune import Training
 from bench.predictor import ReplayPredictor
-from bench.result import INTERRUPTED, ModelInfo, Result, from_dict, read_result, write_result
+from bench.result import FINETUNED, INTERRUPTED, FinetuneResult, ModelInfo, Result, from_dict, read_result, write_result
 from bench.runner import Runner
+from bench.starting_point import start_from
 
 _PROGRESS_INTERVAL_SECONDS = 0.2
 
@@ -44,14 +48,25 @@ class Progress:
         self._last = 0.0
         self._images: Counter[str] = Counter()
 
-    def __call__(self, pass_name: str, done: float, total: float, images: int) -> None:
-        """``images`` more are through; ``done`` of ``total`` of the pass is."""
+    def __call__(
+        self,
+        pass_name: str,
+        done: float,
+        total: float,
+        images: int,
+        status: str | None = None,
+        line: str | None = None,
+    ) -> None:
+        """``images`` more are through; ``done`` of ``total`` of the pass is. ``status`` stands beside the bar from now
+        on, ``line`` is for the user to read and is never held back."""
         self._images[pass_name] += images
         now = time.monotonic()
-        if self._descriptor is None or (now - self._last < _PROGRESS_INTERVAL_SECONDS and done < total):
+        too_soon = now - self._last < _PROGRESS_INTERVAL_SECONDS and done < total and line is None
+        if self._descriptor is None or too_soon:
             return
         self._last = now
         message = {"pass": pass_name, "done": done, "total": total, "images": self._images[pass_name]}
+        message |= {key: text for key, text in (("status", status), ("line", line)) if text is not None}
         # A parent that is gone must not end the measurement with a broken pipe.
         with contextlib.suppress(OSError):
             os.write(self._descriptor, json.dumps(message).encode() + b"\n")
@@ -64,9 +79,33 @@ def run(job: dict[str, Any], folder: Path, progress: Progress) -> None:
     result = read_result(path)
     result.started = datetime.now(timezone.utc).isoformat(timespec="seconds")
     device_memory = memory.DeviceMemory()  # before torch makes its CUDA context, so that the context counts
-    try:
+    with _failures_recorded(result):
         _run_passes(job, config, folder, result, progress, device_memory)
         result.status, result.reason = "ok", None
+    write_result(result, path)
+
+
+def train(job: dict[str, Any], folder: Path, progress: Progress) -> None:
+    """Train the job's model and leave the result open for the passes that measure it."""
+    config = from_dict(BenchConfig, job["config"])
+    path = folder / "result.json"
+    result = read_result(path)
+    result.started = datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+    def save(so_far: FinetuneResult) -> None:
+        result.finetune = so_far
+        write_result(result, path)
+
+    with _failures_recorded(result):
+        _train(job, config, folder, result, progress, save)
+    write_result(result, path)
+
+
+@contextlib.contextmanager
+def _failures_recorded(result: Result) -> Iterator[None]:
+    """Whatever ends the block early becomes the result's status and reason."""
+    try:
+        yield
     except KeyboardInterrupt:
         result.status, result.reason = "failed", INTERRUPTED
     except ModuleNotFoundError as error:
@@ -75,7 +114,31 @@ def run(job: dict[str, Any], folder: Path, progress: Progress) -> None:
     except Exception as error:
         traceback.print_exc()
         result.status, result.reason = _classify(error)
-    write_result(result, path)
+
+
+def _train(
+    job: dict[str, Any],
+    config: BenchConfig,
+    folder: Path,
+    result: Result,
+    progress: Progress,
+    save: Callable[[FinetuneResult], None],
+) -> None:
+    device = _prepare(config)
+    measured, learned = load(config.dataset), load(training_split(config.dataset))
+    progress("load", 0, 1, 0)
+    start = start_from(config, learned, device, job["weights_path"])
+    result.machine = machine.describe(device)
+    Training(start, learned, measured, config, folder, job["command"], progress, save).run()
+
+
+def _prepare(config: BenchConfig) -> torch.device:
+    if config.protocol.threads:
+        torch.set_num_threads(config.protocol.threads)
+    device = torch.device(config.device)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # events and libraries that say only "cuda" mean the current device
+    return device
 
 
 def _run_passes(
@@ -86,17 +149,15 @@ def _run_passes(
     progress: Progress,
     device_memory: memory.DeviceMemory,
 ) -> None:
-    if config.protocol.threads:
-        torch.set_num_threads(config.protocol.threads)
-    device = torch.device(config.device)
-    if device.type == "cuda":
-        torch.cuda.set_device(device)  # events and libraries that say only "cuda" mean the current device
+    device = _prepare(config)
     dataset = load(config.dataset)
     progress("load", 0, 1, 0)
     predictor = build_predictor(config, dataset, device, job["weights_path"])
     result.machine = machine.describe(device)
     result.model = ModelInfo(
-        classes=list(predictor.classes), weights=config.model.weights, weights_sha256=job["weights_sha256"]
+        classes=list(predictor.classes),
+        weights=FINETUNED if config.finetune else config.model.weights,
+        weights_sha256=job["weights_sha256"],
     )
     labels = match_labels(dataset, predictor.classes, config.dataset.aliases)
     path = folder / "result.json"
@@ -143,7 +204,8 @@ def main(arguments: list[str]) -> int:
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
     folder = Path(arguments[0])
     job = json.loads((folder / "job.json").read_text(encoding="utf-8"))
-    run(job, folder, Progress(int(arguments[1])))
+    step = train if arguments[2:] == ["train"] else run
+    step(job, folder, Progress(int(arguments[1])))
     return 0
 
 

@@ -5,21 +5,27 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from evaluator_cases import decoded
 from pycocotools import mask as mask_api
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from bench.accuracy import EVALUATORS, to_results, without_overlap
-from bench.config import DatasetConfig, ShapesConfig
+from bench import boundary, matching, rle
+from bench.accuracy import EVALUATORS, mask_ap_of, measure, to_results, trained, without_overlap
+from bench.background import Background
+from bench.config import BenchConfig, DatasetConfig, FinetuneConfig, ModelConfig, ShapesConfig
 from bench.dataset import CocoDataset, load
-from bench.predictor import Instances
-from bench.result import COCO_FIGURES, read_result
+from bench.predictor import Instances, Predictor, ReplayPredictor
+from bench.result import BOUNDARY_FIGURES, COCO_FIGURES, TIDE_ERRORS, AccuracyResult, read_result
+from bench.rle import rles_without_overlap
+from bench.runner import Runner
 
 REAL = Path(__file__).resolve().parents[2] / ".." / "shared" / "data" / "coco_val_cc"
 
@@ -147,6 +153,208 @@ def test_results_carry_no_box_and_unrounded_scores() -> None:
         "segmentation": {"size": [2, 3], "counts": "06"},
         "score": float(np.float32(0.1234567)),
     }
+
+
+class Replay(ReplayPredictor):
+    """Gives the results that it was made of, by falling score."""
+
+    def __init__(self, results: list[dict[str, Any]]) -> None:
+        self.classes = ()
+        self._results = sorted(results, key=lambda r: -r["score"])
+
+    def results(self, image_id: int) -> list[dict[str, Any]]:
+        return [r for r in self._results if r["image_id"] == image_id]
+
+
+def passed(
+    results: list[dict[str, Any]], dataset: CocoDataset, folder: Path, **settings: Any
+) -> tuple[AccuracyResult, list[dict[str, Any]]]:
+    """The accuracy pass over a replay: its result, and the predictions on disk."""
+    config = BenchConfig(**{"model": ModelConfig(weights="own"), **settings})
+    found = measure(Replay(results), dataset, [], config, folder, lambda *_: None)
+    return found, json.loads((folder / found.predictions).read_text())
+
+
+def cut_apart(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Each pixel to the highest-scoring result of its image, on whole label maps."""
+    owners: dict[int, np.ndarray] = {}
+    apart = []
+    for number, r in enumerate(sorted(results, key=lambda r: -r["score"]), start=1):
+        mask = mask_api.decode(r["segmentation"]).astype(bool)
+        owner = owners.setdefault(r["image_id"], np.zeros(mask.shape, int))
+        owner[mask & (owner == 0)] = number
+        encoded = mask_api.encode(np.asfortranarray((owner == number).astype(np.uint8)))
+        apart.append({**r, "segmentation": {**encoded, "counts": encoded["counts"].decode()}})
+    return apart
+
+
+@pytest.mark.parametrize("evaluator", sorted(EVALUATORS))
+def test_the_pass_says_everything(shapes: CocoDataset, tmp_path: Path, evaluator: str) -> None:
+    results = perturbed(shapes.annotations_path, 5)
+    found, predictions = passed(results, shapes, tmp_path, evaluator=evaluator)
+    stats, classes = referee(shapes.annotations_path, predictions)
+    apart, _ = referee(shapes.annotations_path, cut_apart(results))
+    assert found.figures == {k: pytest.approx(v, abs=1e-9) for k, v in zip(COCO_FIGURES, stats, strict=True)}
+    assert list((found.per_class or {}).values()) == pytest.approx(classes, abs=1e-9)
+    assert found.overlap_mask_ap == {
+        "keep": pytest.approx(stats[0], abs=1e-9),
+        "highest_score": pytest.approx(apart[0], abs=1e-9),
+    }
+    assert apart[0] < stats[0] - 0.01
+    assert found.boundary_figures is not None
+    assert list(found.boundary_figures) == list(BOUNDARY_FIGURES)
+    assert 0 < (found.boundary_figures["boundary_ap"] or 0) < stats[0]
+    assert found.confidence_interval is not None
+    low, high = found.confidence_interval
+    assert low < stats[0] < high < low + 0.3
+    assert found.bootstrap is not None
+    assert len(found.bootstrap.mask_ap) == len(found.bootstrap.boundary_ap or []) == 1000
+    assert list(found.errors or {}) == list(TIDE_ERRORS)
+    assert found.calibration is not None
+    assert sum(found.calibration.detections) <= found.detections == len(predictions) == len(results)
+    assert {kind: bool(images) for kind, images in (found.worst_images or {}).items()} == {
+        "missed": True,
+        "false": True,
+        "masks": True,
+    }
+
+
+def test_highest_score_is_what_lies_on_disk(shapes: CocoDataset, tmp_path: Path) -> None:
+    results = perturbed(shapes.annotations_path, 6)
+    found, predictions = passed(results, shapes, tmp_path, overlap="highest_score")
+    whole, _ = referee(shapes.annotations_path, results)
+    apart, _ = referee(shapes.annotations_path, cut_apart(results))
+    assert found.figures == {k: pytest.approx(v, abs=1e-9) for k, v in zip(COCO_FIGURES, apart, strict=True)}
+    assert found.overlap_mask_ap == {
+        "keep": pytest.approx(whole[0], abs=1e-9),
+        "highest_score": found.figures["mask_ap"],
+    }
+    key = lambda r: (r["image_id"], r["category_id"], r["score"], r["segmentation"]["counts"])  # noqa: E731
+    assert sorted(map(key, predictions)) == sorted(map(key, cut_apart(results)))
+
+
+def test_an_environment_without_hotcoco(shapes: CocoDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    results = perturbed(shapes.annotations_path, 5)
+    with_it, _ = passed(results, shapes, tmp_path, evaluator="pycocotools")
+    for module in (matching, boundary, rle):
+        monkeypatch.setattr(module, "mask_library", lambda: mask_api)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    without, _ = passed(results, shapes, tmp_path, evaluator="pycocotools")
+    for name in ("figures", "boundary_figures", "overlap_mask_ap", "bootstrap", "worst_images"):
+        assert getattr(without, name) == getattr(with_it, name)
+    assert without.errors is without.calibration is None
+
+
+def test_random_weights_say_nothing_and_fine_tuned_ones_do(shapes: CocoDataset, tmp_path: Path) -> None:
+    random = ModelConfig(weights="random")
+    results = perturbed(shapes.annotations_path, 7)
+    found, predictions = passed(results, shapes, tmp_path, model=random)
+    assert found.figures_absent == "weights: random"
+    assert found.figures is found.bootstrap is found.worst_images is found.overlap_mask_ap is None
+    assert len(predictions) == len(results)
+    assert not trained(BenchConfig(model=random))
+    assert trained(BenchConfig(model=random, finetune=FinetuneConfig()))
+    found, _ = passed(results, shapes, tmp_path, model=random, finetune=FinetuneConfig())
+    assert found.figures is not None
+    assert found.figures_absent is None
+
+
+class Knowing(Predictor):
+    """Finds everything exactly; knows an image by its place in the order."""
+
+    def __init__(self, dataset: CocoDataset) -> None:
+        self.classes = dataset.class_names
+        self._ids = [category.id for category in dataset.categories]
+        self._annotations = [
+            [a for a in dataset.annotations if a["image_id"] == image.id and not a["iscrowd"]]
+            for image in dataset.images
+        ]
+        self._next = 0
+
+    def preprocess(self, images: Any) -> Any:
+        return images
+
+    def forward(self, batch: Any) -> Any:
+        return batch
+
+    def postprocess(self, raw: Any) -> list[Instances]:
+        found = []
+        for image in raw:
+            annotations = self._annotations[self._next]
+            self._next += 1
+            masks = np.zeros((len(annotations), *image.shape[:2]), bool)
+            for mask, annotation in zip(masks, annotations, strict=True):
+                mask[:] = decoded(annotation["segmentation"], *image.shape[:2])
+            labels = [self._ids.index(a["category_id"]) for a in annotations]
+            number = len(annotations)
+            found.append(
+                Instances(
+                    torch.from_numpy(masks), torch.zeros(number, 4), torch.ones(number), torch.tensor(labels).long()
+                )
+            )
+        return found
+
+
+def test_mask_ap_of_a_model(shapes: CocoDataset) -> None:
+    labels = [category.id for category in shapes.categories]
+    model = Runner(Knowing(shapes), torch.device("cpu"), "fp32")
+    figures = mask_ap_of(model, shapes, labels, BenchConfig(batch_size=4))
+    assert list(figures) == list(COCO_FIGURES)
+    assert figures["mask_ap"] == figures["mask_ap_small"] == pytest.approx(1.0)
+    blind = Runner(Knowing(shapes), torch.device("cpu"), "fp32")
+    figures = mask_ap_of(blind, shapes, [labels[0], *[None] * (len(labels) - 1)], BenchConfig())
+    assert figures["mask_ap"] == pytest.approx(1 / len(labels))
+
+
+def test_rles_without_overlap_equal_those_of_the_masks() -> None:
+    rng = np.random.default_rng(0)
+    masks = torch.from_numpy(rng.random((6, 20, 30)) < rng.random((6, 1, 1)))
+    masks[4] = False
+    apart = rles_without_overlap(rle.masks_to_rle(masks))
+    assert apart == rle.masks_to_rle(without_overlap(masks))
+    assert (mask_api.decode(apart).sum(axis=2) == masks.any(dim=0).numpy()).all()
+    assert rles_without_overlap([]) == []
+
+
+def test_background_work_is_done_in_order_and_its_error_is_raised() -> None:
+    done: list[int] = []
+
+    def work(number: int) -> None:
+        if number == 30:
+            raise RuntimeError("image 30")
+        done.append(number)
+
+    def feed(numbers: range) -> None:
+        with Background(work, ahead=4) as background:
+            for number in numbers:
+                background(number)
+
+    feed(range(30))
+    assert done == list(range(30))
+    with pytest.raises(RuntimeError, match="image 30"):
+        feed(range(30, 31))
+    with pytest.raises(RuntimeError, match="image 30"):
+        feed(range(30, 100))
+    assert max(done) < 40
+
+
+def test_an_interrupt_drops_the_background_work_that_waits() -> None:
+    held, done = threading.Event(), []
+
+    def work(number: int) -> None:
+        held.wait(10)
+        done.append(number)
+
+    def interrupted() -> None:
+        with Background(work, ahead=8) as background:
+            for number in range(8):
+                background(number)
+            threading.Timer(0.1, held.set).start()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert done == [0]
 
 
 @pytest.mark.skipif(not REAL.exists(), reason="the COCO photographs are not beside this checkout")

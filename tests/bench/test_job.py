@@ -152,6 +152,8 @@ def _start(environment: dict[str, str], out: Path, *arguments: str) -> subproces
         text=True,
         env=environment,
         cwd=out.parent,
+        # A shell starts what it puts into the background with SIGINT ignored, and so may a CI system.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 

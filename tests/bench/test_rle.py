@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -19,13 +20,17 @@ def pycocotools_rle(masks: torch.Tensor) -> list[dict[str, object]]:
 
 
 def random_masks(seed: int) -> torch.Tensor:
-    """A stack of up to six masks of a random size, each of a kind of its own: noise of any density, rectangles,
-    stripes both ways, single pixels, empty, full."""
+    """A stack of up to six masks of a random size, one in four very wide or very tall, the kinds in turn: noise of any
+    density, rectangles, stripes both ways, one pixel, full, empty."""
     rng = np.random.default_rng(seed)
     height, width = (int(v) for v in rng.choice([1, 2, 3, 7, 8, 9, 16, 31, 64, 100], 2))
+    if seed % 8 == 0:
+        width = int(rng.integers(20, 41)) * height
+    elif seed % 8 == 4:
+        height = int(rng.integers(20, 41)) * width
     masks = np.zeros((int(rng.integers(1, 7)), height, width), bool)
-    for mask in masks:
-        kind = rng.integers(7)
+    for kind, mask in enumerate(masks, start=seed):
+        kind %= 7
         if kind == 0:
             mask[:] = rng.random((height, width)) < rng.random() ** 2
         elif kind == 1:
@@ -43,15 +48,22 @@ def random_masks(seed: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("block", range(10))
-def test_random_stacks(block: int) -> None:
-    for seed in range(block * 200, block * 200 + 200):
+def test_ten_thousand_masks(block: int) -> None:
+    """A thousand in each block, and where runs begin as a GPU would find it."""
+    seen = 0
+    for seed in itertools.count(block * 1000):
         masks = random_masks(seed)
         assert masks_to_rle(masks) == pycocotools_rle(masks), f"seed {seed}, masks {tuple(masks.shape)}"
+        assert np.array_equal(run_starts_on_device(masks), run_starts_on_host(masks)), f"seed {seed}"
+        seen += len(masks)
+        if seen >= 1000:
+            break
 
 
 def test_both_ways_of_finding_runs_agree_with_a_plain_loop() -> None:
-    for seed in range(200):
-        masks = random_masks(seed)
+    for masks in map(random_masks, range(250)):
+        if masks.numel() > 20_000:  # slow in a plain loop
+            continue
         number, height, width = masks.shape
         columns = masks.numpy().transpose(0, 2, 1).reshape(number, -1)
         expected = [

@@ -1,0 +1,38 @@
+"""Work that goes on beside the main thread, in order and without piling up."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Any
+
+
+class Background:
+    """Calls ``work`` in one thread of its own, in the order given; at most ``ahead`` calls wait.
+
+    An exception of the work is raised here, at one of the next calls or at the end of the ``with`` block. A block that
+    ends with an exception, Ctrl-C included, drops the calls that wait.
+    """
+
+    def __init__(self, work: Callable[..., None], ahead: int = 16) -> None:
+        self._work = work
+        self._ahead = ahead
+        self._waiting: deque[Future[None]] = deque()
+        self._executor = ThreadPoolExecutor(1)
+
+    def __call__(self, *arguments: Any) -> None:
+        while self._waiting and (len(self._waiting) >= self._ahead or self._waiting[0].done()):
+            self._waiting.popleft().result()
+        self._waiting.append(self._executor.submit(self._work, *arguments))
+
+    def __enter__(self) -> Background:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        try:
+            while self._waiting and kind is None:
+                self._waiting.popleft().result()
+        finally:
+            self._executor.shutdown(cancel_futures=True)

@@ -1,0 +1,128 @@
+"""Bootstrap over images, and what it says about one model and about the difference of two. Imports no torch.
+
+Efron & Tibshirani, An Introduction to the Bootstrap (1993): percentile intervals, chapter 13; Holm, A simple
+sequentially rejective multiple test procedure, Scandinavian Journal of Statistics 6 (1979).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+
+from bench.average_precision import average_precision, rankings
+from bench.matching import Matches
+from bench.result import BootstrapResult
+
+REPLICATES = 1000
+CONFIDENCE = 0.95
+
+
+class Difference(NamedTuple):
+    """How much a quantity of one model exceeds that of another, the ends of the confidence interval, and the two-sided
+    p-value of there being no difference."""
+
+    difference: float
+    low: float
+    high: float
+    p: float
+
+
+def draws(images: int, replicates: int, seed: int) -> np.ndarray:
+    """How often each image is drawn: float64 (I, R), whole numbers, each column sums to I.
+
+    From numpy's legacy generator, the one whose stream is promised never to change: results of different machines
+    and numpy versions must hold the same draws, or they could not be paired.
+    """
+    generator = np.random.RandomState(seed)
+    counts = np.empty((images, replicates))
+    for replicate in range(replicates):
+        counts[:, replicate] = np.bincount(generator.randint(0, images, images), minlength=images)
+    return counts
+
+
+def images_sha256(annotations_sha256: str, image_ids: Sequence[int]) -> str:
+    """What two results must share so that their replicates are draws of the same images and objects."""
+    return hashlib.sha256(json.dumps([annotations_sha256, list(image_ids)]).encode()).hexdigest()
+
+
+def bootstrap(
+    matches: Matches, annotations_sha256: str, image_ids: Sequence[int], seed: int, replicates: int = REPLICATES
+) -> BootstrapResult:
+    """Mask AP and Boundary AP of resampled sets of images.
+
+    A draw that holds no object at all has no AP; it is left out, for every model alike.
+    """
+    weights = draws(matches.images, replicates, seed)
+    return BootstrapResult(
+        seed=seed,
+        images_sha256=images_sha256(annotations_sha256, image_ids),
+        mask_ap=resampled_ap(matches, weights),
+        boundary_ap=resampled_ap(matches.boundaries(), weights),
+    )
+
+
+def resampled_ap(matches: Matches, weights: np.ndarray, threads: int = 2) -> list[float]:
+    """AP, the mean over categories and IoU thresholds, of each of R resampled sets; weights are float64 (I, R)."""
+    total = np.zeros(weights.shape[1])
+    categories = np.zeros(weights.shape[1])
+    with ThreadPoolExecutor(threads) as executor:
+        for values in executor.map(lambda r: average_precision(r, weights).mean(axis=0), rankings(matches)):
+            defined = ~np.isnan(values)
+            total[defined] += values[defined]
+            categories += defined
+    return [float(t / n) for t, n in zip(total, categories, strict=True) if n]
+
+
+def interval(values: Sequence[float], measured: float, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """The confidence interval of ``measured``: percentiles of its replicates, moved so that their mean lies on it.
+
+    AP is higher on resampled sets than on the set itself, above all where categories have few objects, so much that
+    the percentiles alone may not even hold the measured AP. Moved, they say what other sets of as many images would
+    give.
+    """
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(np.asarray(values) + (measured - np.mean(values)), [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def paired_difference(
+    a: Sequence[float], b: Sequence[float], measured: float | None = None, confidence: float = CONFIDENCE
+) -> Difference:
+    """How much ``a`` exceeds ``b``, from the paired replicates of two models.
+
+    measured: the difference on the set itself, on which the replicates' differences are then centred, as
+        :func:`interval` does; without it their mean stands for it.
+
+    The p-value is that of the normal distribution with the replicates' standard deviation (Efron & Tibshirani 1993,
+    section 15.1). Counting replicates beyond 0 instead could not go below 2 in 1,000, which times the 36 pairs of nine
+    models is 0.07: not even the plainest difference would ever be called one.
+
+    Raises:
+        ValueError: the lists differ in length or are empty.
+    """
+    if len(a) != len(b) or not len(a):
+        raise ValueError(f"{len(a)} and {len(b)} replicates, must be paired")
+    differences = np.asarray(a) - np.asarray(b)
+    centre = float(differences.mean()) if measured is None else measured
+    differences = differences + (centre - differences.mean())
+    deviation = float(differences.std(ddof=1)) if len(differences) > 1 else 0.0
+    low, high = interval(differences.tolist(), centre, confidence)
+    if deviation < 1e-12:  # the two never differ, or always by as much
+        return Difference(centre, low, high, 0.0 if abs(centre) > 1e-12 else 1.0)
+    return Difference(centre, low, high, math.erfc(abs(centre) / deviation / math.sqrt(2)))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's adjusted p-values, in the order given: below alpha where the family-wise error stays below alpha."""
+    adjusted = [0.0] * len(p_values)
+    highest = 0.0
+    for place, index in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+        highest = max(highest, min(1.0, (len(p_values) - place) * p_values[index]))
+        adjusted[index] = highest
+    return adjusted
