@@ -11,15 +11,15 @@ import torch
 from detectron2.config import CfgNode, LazyConfig, get_cfg, instantiate
 from detectron2.data import MetadataCatalog
 from detectron2.data import transforms as T  # noqa: N812
-from detectron2.layers import CNNBlockBase
 from detectron2.modeling import GeneralizedRCNN, build_model, detector_postprocess
 from detectron2.projects.point_rend import add_pointrend_config
 from detectron2.structures import ImageList
 from detectron2.structures import Instances as Detectron2Instances
 
+from adapters.detectron2_training import backbone_prefix, calm_residuals, losses
 from adapters.detectron2_zoo import config_file
 from bench.errors import UserError
-from bench.predictor import Instances, Predictor, Settings, load_weights
+from bench.predictor import Instances, Predictor, Settings, Target, load_weights
 
 RENAMED = (
     ("roi_heads.mask_point_head.", "roi_heads.mask_head.point_head."),
@@ -66,11 +66,12 @@ class Detectron2Predictor(Predictor):
                 f"model.config={settings.config}: not an R-CNN with instance masks; choose a mask_rcnn config"
             )
         self.module = built.module.eval()
+        self.backbone_prefix = backbone_prefix(self.module)
         self.resize = built.resize
         self.flip_channels = built.input_format == "BGR"
         self.classes = settings.classes or _dataset_classes(built, settings.config)
         if settings.checkpoint is None:
-            _calm_residuals(self.module)
+            calm_residuals(self.module)
         else:
             current = _current_names(settings.checkpoint.state_dict)
             load_weights(self.module, dataclasses.replace(settings.checkpoint, state_dict=current))
@@ -82,10 +83,7 @@ class Detectron2Predictor(Predictor):
         for image in images:
             height, width = image.shape[:2]
             resized = self.resize.get_transform(image).apply_image(image)
-            if self.flip_channels:
-                resized = resized[:, :, ::-1]
-            tensor = torch.from_numpy(np.ascontiguousarray(resized.transpose(2, 0, 1)))
-            batch.append({"image": tensor, "height": height, "width": width})
+            batch.append({"image": self._tensor(resized), "height": height, "width": width})
         return batch
 
     def forward(self, batch: list[dict[str, Any]]) -> list[tuple[Detectron2Instances, int, int]]:
@@ -122,6 +120,20 @@ class Detectron2Predictor(Predictor):
             images, backbone.size_divisibility, padding_constraints=backbone.padding_constraints
         )
         return padded.tensor.shape[-2], padded.tensor.shape[-1]
+
+    def training_edges(self) -> tuple[int, int]:
+        if not isinstance(self.resize, T.ResizeShortestEdge):
+            raise UserError(f"model.config: resizes by {type(self.resize).__name__}; training needs ResizeShortestEdge")
+        return max(self.resize.short_edge_length), self.resize.max_size
+
+    def training_step(self, images: Sequence[np.ndarray], targets: Sequence[Target]) -> dict[str, torch.Tensor]:
+        return losses(self.module, [self._tensor(image) for image in images], targets)
+
+    def _tensor(self, image: np.ndarray) -> torch.Tensor:
+        """RGB (H, W, 3) to (3, H, W) in the model's channel order."""
+        if self.flip_channels:
+            image = image[:, :, ::-1]
+        return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
 
 
 def _build_yacs(path: str, settings: Settings, overrides: Mapping[str, Any]) -> Built:
@@ -170,19 +182,6 @@ def _dataset_classes(built: Built, config: str) -> tuple[str, ...]:
     if known is None or len(known) != count:
         raise UserError(f"model.config={config}: its {count} classes have no names; list them in model.classes")
     return tuple(known)
-
-
-def _calm_residuals(module: torch.nn.Module) -> None:
-    """Start every residual branch at zero (Goyal et al. 2017, section 5.1), as for training from scratch.
-
-    detectron2 leaves this out because it expects a pretrained backbone. With its frozen statistics the activations of
-    a random one grow twofold a block, and RPN then proposes only empty boxes: there would be nothing to time.
-    """
-    for block in module.modules():
-        if isinstance(block, CNNBlockBase):
-            norm: Any = getattr(getattr(block, "conv3", getattr(block, "conv2", None)), "norm", None)
-            if getattr(norm, "weight", None) is not None:
-                torch.nn.init.zeros_(norm.weight)
 
 
 def _current_names(state_dict: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

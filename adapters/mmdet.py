@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from mmcv.transforms import Compose
 from mmdet.registry import MODELS
 from mmengine.logging import MMLogger
@@ -16,7 +17,15 @@ from mmengine.registry import init_default_scope
 from adapters.mmdet_bf16 import keep_compiled_ops_in_float32
 from adapters.mmdet_config import ready_config
 from adapters.mmdet_stages import MakeMasks, forward_without_masks
-from bench.predictor import Instances, Predictor, Settings, load_weights
+from adapters.mmdet_training import (
+    leave_nothing_frozen,
+    named_losses,
+    refuse_stuff,
+    training_batch,
+    training_edges,
+    training_pipeline,
+)
+from bench.predictor import Instances, Predictor, Settings, Target, load_weights
 
 Batch = dict[str, list[Any]]
 
@@ -41,7 +50,8 @@ class MmdetPredictor(Predictor):
         self.config, self.classes, self.max_candidates = ready.config, ready.classes, ready.max_candidates
         self.score_threshold = settings.score_threshold or 0.0
         self.max_detections = settings.max_detections
-        self.pipeline = Compose(ready.pipeline)
+        self.steps = ready.pipeline
+        self.pipeline, self.training_pipeline = Compose(self.steps), training_pipeline(self.steps)
 
         self.module = revert_sync_batchnorm(MODELS.build(self.config.model))
         if settings.checkpoint is None:
@@ -49,6 +59,7 @@ class MmdetPredictor(Predictor):
             self.module.init_weights()
         else:
             load_weights(self.module, settings.checkpoint)
+        leave_nothing_frozen(self.module)
         keep_compiled_ops_in_float32(self.module.to(settings.device).eval())
         if "RTMDetIns" in type(getattr(self.module, "bbox_head", None)).__name__:
             self.mask_functions = ("mmdet.models.dense_heads.rtmdet_ins_head:RTMDetInsHead._bbox_mask_post_process",)
@@ -69,6 +80,14 @@ class MmdetPredictor(Predictor):
 
     def postprocess(self, raw: MakeMasks) -> list[Instances]:
         return [self._instances(found) for found in raw()]
+
+    def training_edges(self) -> tuple[int, int]:
+        return training_edges(self.steps)
+
+    def training_step(self, images: Sequence[np.ndarray], targets: Sequence[Target]) -> dict[str, torch.Tensor]:
+        refuse_stuff(self.module)
+        data = self.module.data_preprocessor(training_batch(self.training_pipeline, images, targets), True)
+        return named_losses(self.module.loss(data["inputs"], data["data_samples"]))
 
     def _instances(self, found: Any) -> Instances:
         masks, boxes, scores, labels = found.masks, found.bboxes, found.scores, found.labels

@@ -5,31 +5,29 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from torchvision.models import mobilenet_v3_small
-from torchvision.models.detection import (
-    MaskRCNN,
-    MaskRCNN_ResNet50_FPN_Weights,
-    maskrcnn_resnet50_fpn,
-    maskrcnn_resnet50_fpn_v2,
-)
-from torchvision.models.detection._utils import overwrite_eps
-from torchvision.models.detection.anchor_utils import AnchorGenerator
-from torchvision.models.detection.backbone_utils import BackboneWithFPN, resnet_fpn_backbone
-from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
+from torchvision.models.detection import MaskRCNN, MaskRCNN_ResNet50_FPN_Weights
 from torchvision.models.detection.image_list import ImageList
-from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
 
-from bench.errors import UserError, nearest
-from bench.predictor import Checkpoint, Instances, Predictor, Settings, load_weights
+from adapters.torchvision_build import build
+from adapters.torchvision_heads import ablate
+from bench.predictor import Instances, Predictor, Settings, Target, load_weights
 
 COCO_CATEGORIES: tuple[str, ...] = tuple(MaskRCNN_ResNet50_FPN_Weights.COCO_V1.meta["categories"])
 """The 91 outputs of the published weights: background, COCO's 80 classes, and gaps named N/A."""
 
 NOT_A_CLASS = ("__background__", "N/A")
+
+LOSSES = {
+    "loss_objectness": "rpn_objectness",
+    "loss_rpn_box_reg": "rpn_box",
+    "loss_classifier": "class",
+    "loss_box_reg": "box",
+    "loss_mask": "mask",
+}
+"""torchvision's names of its losses, and those that all libraries share."""
 
 
 @dataclass
@@ -52,17 +50,20 @@ class Raw:
 class TorchvisionPredictor(Predictor):
     """Mask R-CNN (He et al. 2017) as ``torchvision.models.detection`` builds and runs it.
 
-    builder: ``maskrcnn_resnet50_fpn``, ``maskrcnn_resnet50_fpn_v2``, or ``demo``, a narrow MobileNetV3-Small variant.
+    builder: ``maskrcnn_resnet50_fpn``, ``maskrcnn_resnet50_fpn_v2``, or ``demo``, a narrow ResNet-18 variant.
     min_size, max_size: the resize of ``GeneralizedRCNNTransform``, pixels of the shorter and of the longer edge.
+    roi_pooling: ``align``, or ``pool`` for the quantised RoIPool. mask_head: ``class_specific``, or the
+        ``class_agnostic`` and ``softmax`` heads of section 4.2 of the paper.
 
     Under autocast the network runs in the lower precision, while anchors, box decoding, NMS and masks stay in float32:
     torchvision decodes in the dtype of the regression, and bfloat16 cannot tell pixel 1000 from pixel 1003.
 
     Raises:
-        UserError: an unknown builder, or a checkpoint that does not fit.
+        UserError: an unknown builder, pooling or mask head, or a checkpoint that does not fit.
     """
 
     module: MaskRCNN
+    backbone_prefix = "backbone.body."
 
     def __init__(
         self,
@@ -70,11 +71,13 @@ class TorchvisionPredictor(Predictor):
         builder: str = "maskrcnn_resnet50_fpn",
         min_size: int = 800,
         max_size: int = 1333,
+        roi_pooling: str = "align",
+        mask_head: str = "class_specific",
     ) -> None:
         outputs = ("__background__", *settings.classes) if settings.classes is not None else COCO_CATEGORIES
         self.classes = tuple(name for name in outputs if name not in NOT_A_CLASS)
         threshold = {} if settings.score_threshold is None else {"box_score_thresh": settings.score_threshold}
-        module = _build(
+        module = build(
             builder,
             settings.checkpoint,
             num_classes=len(outputs),
@@ -83,6 +86,7 @@ class TorchvisionPredictor(Predictor):
             box_detections_per_img=settings.max_detections,
             **threshold,
         )
+        ablate(module, roi_pooling, mask_head)
         if settings.checkpoint is not None:
             load_weights(module, settings.checkpoint)
         for head in (module.rpn.head, module.roi_heads.box_predictor, module.roi_heads.mask_predictor):
@@ -92,6 +96,7 @@ class TorchvisionPredictor(Predictor):
         self.has_gaps = len(self.classes) < len(outputs) - 1
         contiguous = {name: label for label, name in enumerate(self.classes)}
         self.labels = torch.tensor([contiguous.get(name, -1) for name in outputs], device=settings.device)
+        self.outputs = torch.nonzero(self.labels >= 0)[:, 0]
 
     def preprocess(self, images: Sequence[np.ndarray]) -> Batch:
         resized = []
@@ -101,16 +106,10 @@ class TorchvisionPredictor(Predictor):
         return Batch(resized, [image.shape[:2] for image in images])
 
     def forward(self, batch: Batch) -> Raw:
-        transform = self.module.transform
-        # torchvision normalises before it resizes; a bilinear resize is linear, so the order changes rounding only.
-        images = [transform.normalize(image.to(self.device) / 255) for image in batch.images]
-        sizes = [(image.shape[-2], image.shape[-1]) for image in images]
-        images = ImageList(transform.batch_images(images, transform.size_divisible), sizes)
-        # Anchors take the dtype of the features.
-        features = {name: feature.float() for name, feature in self.module.backbone(images.tensors).items()}
+        images, features = self._features(batch.images)
         proposals, _ = self.module.rpn(images, features)
-        detections, _ = self.module.roi_heads(features, proposals, sizes)
-        return Raw(detections, sizes, batch.original_sizes)
+        detections, _ = self.module.roi_heads(features, proposals, images.image_sizes)
+        return Raw(detections, images.image_sizes, batch.original_sizes)
 
     def postprocess(self, raw: Raw) -> list[Instances]:
         found = [self._own_classes(detection) for detection in raw.detections]
@@ -121,6 +120,34 @@ class TorchvisionPredictor(Predictor):
         stride = self.module.transform.size_divisible
         height, width = (max(image.shape[axis] for image in batch.images) for axis in (-2, -1))
         return math.ceil(height / stride) * stride, math.ceil(width / stride) * stride
+
+    def training_edges(self) -> tuple[int, int]:
+        return self.module.transform.min_size[-1], self.module.transform.max_size
+
+    def training_step(self, images: Sequence[np.ndarray], targets: Sequence[Target]) -> dict[str, torch.Tensor]:
+        pixels = [torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1) for image in images]
+        batch, features = self._features(pixels)
+        wanted = [
+            {
+                "boxes": target.boxes.to(self.device),
+                "labels": self.outputs[target.labels.to(self.device)],
+                "masks": target.masks.to(self.device),
+            }
+            for target in targets
+        ]
+        proposals, rpn_losses = self.module.rpn(batch, features, wanted)
+        _, losses = self.module.roi_heads(features, proposals, batch.image_sizes, wanted)
+        return {LOSSES[name]: loss for name, loss in (rpn_losses | losses).items()}
+
+    def _features(self, images: Sequence[torch.Tensor]) -> tuple[ImageList, dict[str, torch.Tensor]]:
+        """Images (3, h, w) of 0..255 on the host to the padded batch on the device and its feature pyramid."""
+        transform = self.module.transform
+        # torchvision normalises before it resizes; a bilinear resize is linear, so the order changes rounding only.
+        normalized = [transform.normalize(image.to(self.device) / 255) for image in images]
+        sizes = [(image.shape[-2], image.shape[-1]) for image in normalized]
+        batch = ImageList(transform.batch_images(normalized, transform.size_divisible), sizes)
+        # Anchors take the dtype of the features.
+        return batch, {name: feature.float() for name, feature in self.module.backbone(batch.tensors).items()}
 
     def _own_classes(self, detection: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """A copy with contiguous labels (the library's postprocess writes into its argument), gaps left out."""
@@ -138,40 +165,3 @@ def _float32_output(
     if isinstance(output, torch.Tensor):
         return output.float()
     return tuple(part.float() if isinstance(part, torch.Tensor) else [t.float() for t in part] for part in output)
-
-
-def _build(builder: str, checkpoint: Checkpoint | None, **arguments: Any) -> MaskRCNN:
-    if builder == "demo":
-        return _demo(**arguments)
-    if builder == "maskrcnn_resnet50_fpn_v2":
-        return maskrcnn_resnet50_fpn_v2(weights=None, weights_backbone=None, **arguments)
-    if builder != "maskrcnn_resnet50_fpn":
-        known = ("maskrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn_v2", "demo")
-        raise UserError(f"model.options.builder={builder}: no such torchvision model; {nearest(builder, known)}")
-    if checkpoint is None or any(name.endswith("num_batches_tracked") for name in checkpoint.state_dict):
-        return maskrcnn_resnet50_fpn(weights=None, weights_backbone=None, **arguments)
-    # Weights without BatchNorm's step counter were trained with frozen BatchNorm, as the published ones: the library
-    # then builds it frozen and with the eps of the time (torchvision PR 2933).
-    module = MaskRCNN(resnet_fpn_backbone(backbone_name="resnet50", weights=None), **arguments)
-    overwrite_eps(module, 0.0)
-    return module
-
-
-def _demo(num_classes: int, **arguments: Any) -> MaskRCNN:
-    """Mask R-CNN on MobileNetV3-Small with a 64-channel FPN and narrow heads: 1.6 million parameters for COCO."""
-    width = 64
-    # The last block of each stride 4, 8, 16, 32 and its channels.
-    stages, channels = ("1", "3", "8", "11"), [16, 24, 48, 96]
-    names = {stage: str(level) for level, stage in enumerate(stages)}
-    backbone = BackboneWithFPN(mobilenet_v3_small(weights=None).features, names, channels, width)
-    sizes = ((16,), (32,), (64,), (128,), (256,))
-    return MaskRCNN(
-        backbone,
-        rpn_anchor_generator=AnchorGenerator(sizes, ((0.5, 1.0, 2.0),) * len(sizes)),
-        rpn_post_nms_top_n_test=300,
-        box_head=TwoMLPHead(width * 7 * 7, 128),
-        box_predictor=FastRCNNPredictor(128, num_classes),
-        mask_head=MaskRCNNHeads(width, (width, width), 1),
-        mask_predictor=MaskRCNNPredictor(width, width, num_classes),
-        **arguments,
-    )

@@ -9,18 +9,21 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.nn.functional import interpolate
-from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, PretrainedConfig, SwinConfig
+from torch.nn.functional import interpolate, pad
+from transformers import Mask2FormerForUniversalSegmentation
 from transformers.image_transforms import get_size_with_aspect_ratio
-from transformers.utils import logging
 
-from bench.errors import UserError, nearest
-from bench.predictor import Checkpoint, Instances, Predictor, Settings
+from adapters.transformers_build import configured, from_checkpoint
+from bench.errors import UserError
+from bench.predictor import Instances, Predictor, Settings, Target
 
 PIXEL_MEAN = (0.485, 0.456, 0.406)
 PIXEL_STD = (0.229, 0.224, 0.225)
 STRIDE = 32
 """Padded height and width are multiples of this, the stride of the coarsest features (``size_divisor``)."""
+
+LOSSES = {"loss_cross_entropy": "class", "loss_mask": "mask", "loss_dice": "dice"}
+"""The library's names of its losses, and those that all libraries share; decoder layers add ``_0``, ``_1``, ..."""
 
 
 @dataclass
@@ -59,6 +62,7 @@ class Mask2FormerPredictor(Predictor):
     """
 
     module: Mask2FormerForUniversalSegmentation
+    backbone_prefix = "model.pixel_level_module.encoder."
 
     def __init__(
         self,
@@ -71,11 +75,11 @@ class Mask2FormerPredictor(Predictor):
         if settings.classes is None:
             raise UserError("model.classes: transformers carries no class names, list them in the order of the labels")
         self.classes = tuple(settings.classes)
-        config = _config(self.classes, swin or {}, network or {})
+        config = configured(self.classes, swin or {}, network or {})
         if settings.checkpoint is None:
             module = Mask2FormerForUniversalSegmentation(config)
         else:
-            module = _from_checkpoint(config, settings.checkpoint)
+            module = from_checkpoint(config, settings.checkpoint)
         self.device = settings.device
         self.module = module.to(settings.device).eval()
         self.shortest_edge, self.longest_edge = shortest_edge, longest_edge
@@ -93,16 +97,11 @@ class Mask2FormerPredictor(Predictor):
         return Batch(resized, [image.shape[:2] for image in images])
 
     def forward(self, batch: Batch) -> Raw:
-        height, width = self.input_size(batch)
-        pixel_values = torch.zeros(len(batch.images), 3, height, width, device=self.device)
-        pixel_mask = torch.zeros_like(pixel_values[:, 0], dtype=torch.int64)
-        sizes = [(image.shape[-2], image.shape[-1]) for image in batch.images]
-        for index, (image, (h, w)) in enumerate(zip(batch.images, sizes, strict=True)):
-            pixel_values[index, :, :h, :w] = (image.to(self.device) / 255 - self.mean) / self.std
-            pixel_mask[index, :h, :w] = 1
+        pixel_values, pixel_mask = self._padded(batch.images)
         output = self.module(pixel_values=pixel_values, pixel_mask=pixel_mask)
         logits = output.class_queries_logits.float(), output.masks_queries_logits.float()
-        return Raw(*logits, (height, width), sizes, batch.original_sizes)
+        sizes = [(image.shape[-2], image.shape[-1]) for image in batch.images]
+        return Raw(*logits, (pixel_mask.shape[-2], pixel_mask.shape[-1]), sizes, batch.original_sizes)
 
     def postprocess(self, raw: Raw) -> list[Instances]:
         images = zip(raw.class_logits, raw.mask_logits, raw.image_sizes, raw.original_sizes, strict=True)
@@ -112,8 +111,38 @@ class Mask2FormerPredictor(Predictor):
         ]
 
     def input_size(self, batch: Batch) -> tuple[int, int]:
-        height, width = (max(image.shape[axis] for image in batch.images) for axis in (-2, -1))
-        return math.ceil(height / STRIDE) * STRIDE, math.ceil(width / STRIDE) * STRIDE
+        return _padded_size(batch.images)
+
+    def training_edges(self) -> tuple[int, int]:
+        return self.shortest_edge, self.longest_edge
+
+    def training_step(self, images: Sequence[np.ndarray], targets: Sequence[Target]) -> dict[str, torch.Tensor]:
+        pixels = [torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1) for image in images]
+        pixel_values, pixel_mask = self._padded(pixels)
+        output = self.module(pixel_values=pixel_values, pixel_mask=pixel_mask, output_auxiliary_logits=True)
+        masks = [_padded_masks(target.masks.to(self.device), pixel_mask.shape[-2:]) for target in targets]
+        labels = [target.labels.to(self.device) for target in targets]
+        layers = [{name: logits.float() for name, logits in layer.items()} for layer in output.auxiliary_logits]
+        logits = output.masks_queries_logits.float(), output.class_queries_logits.float()
+        # The matching and the points of the masks need float32, and the library reads them under autocast too.
+        with torch.autocast(self.device.type, enabled=False):
+            losses = self.module.get_loss_dict(*logits, masks, labels, layers)
+        summed = {name: torch.zeros((), device=self.device) for name in LOSSES.values()}
+        for key, loss in losses.items():
+            name = LOSSES[key.rstrip("_0123456789")]
+            summed[name] = summed[name] + loss
+        return summed
+
+    def _padded(self, images: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Images uint8 (3, h, w) on the host to the normalised batch (B, 3, H, W) on the device, and int64 (B, H, W),
+        1 where an image is and 0 in the padding."""
+        pixel_values = torch.zeros(len(images), 3, *_padded_size(images), device=self.device)
+        pixel_mask = torch.zeros_like(pixel_values[:, 0], dtype=torch.int64)
+        for values, mask, image in zip(pixel_values, pixel_mask, images, strict=True):
+            h, w = image.shape[-2:]
+            values[:, :h, :w] = (image.to(self.device) / 255 - self.mean) / self.std
+            mask[:h, :w] = 1
+        return pixel_values, pixel_mask
 
     def _instances(self, class_logits: torch.Tensor, mask_logits: torch.Tensor) -> Instances:
         """The paper's ``instance_inference`` for logits (Q, classes + 1) and (Q, H, W); masks are made once a query."""
@@ -129,6 +158,16 @@ class Mask2FormerPredictor(Predictor):
             scores = scores[: len(order)]
         query, label = query[order], label[order]
         return Instances(masks[query], _boxes(masks)[query], scores, label)
+
+
+def _padded_size(images: Sequence[torch.Tensor]) -> tuple[int, int]:
+    height, width = (max(image.shape[axis] for image in images) for axis in (-2, -1))
+    return math.ceil(height / STRIDE) * STRIDE, math.ceil(width / STRIDE) * STRIDE
+
+
+def _padded_masks(masks: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+    """Masks (N, h, w) to float32 (N, H, W): the library finds their points by their share of the padded input."""
+    return pad(masks.float(), (0, size[1] - masks.shape[2], 0, size[0] - masks.shape[1]))
 
 
 def _full_size(
@@ -147,53 +186,3 @@ def _boxes(masks: torch.Tensor) -> torch.Tensor:
     low = torch.stack([columns.argmax(1), rows.argmax(1)], 1)
     high = torch.stack([columns.shape[1] - columns.flip(1).argmax(1), rows.shape[1] - rows.flip(1).argmax(1)], 1)
     return torch.cat([low, high], 1) * rows.amax(1)[:, None].float()
-
-
-def _config(classes: tuple[str, ...], swin: Mapping[str, Any], network: Mapping[str, Any]) -> Mask2FormerConfig:
-    backbone = SwinConfig(out_features=["stage1", "stage2", "stage3", "stage4"], **_known(SwinConfig, "swin", swin))
-    names = dict(enumerate(classes))
-    return Mask2FormerConfig(
-        backbone_config=backbone,
-        id2label=names,
-        label2id={name: label for label, name in names.items()},
-        **_known(Mask2FormerConfig, "network", network),
-    )
-
-
-def _known(config: type[PretrainedConfig], where: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The given keys, refused where the library would store a mistyped one and use the default."""
-    known = set(config().to_dict())
-    for key in given:
-        if key not in known:
-            raise UserError(f"model.options.{where}.{key}: {config.__name__} has no such key; {nearest(key, known)}")
-    return dict(given)
-
-
-def _from_checkpoint(config: Mask2FormerConfig, checkpoint: Checkpoint) -> Mask2FormerForUniversalSegmentation:
-    """Through ``from_pretrained``, which knows the parameter names of the library's earlier versions."""
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()
-    try:
-        module, info = Mask2FormerForUniversalSegmentation.from_pretrained(
-            None,
-            config=config,
-            state_dict=dict(checkpoint.state_dict),
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,
-        )
-    finally:
-        logging.set_verbosity(verbosity)
-    # The published file has tables of relative positions, which the library now computes, and lacks the norm after
-    # Swin's last stage, whose output Mask2Former does not read.
-    lists = {
-        "missing": [k for k in info["missing_keys"] if ".encoder.swin.layernorm." not in k],
-        "unexpected": [k for k in info["unexpected_keys"] if not k.endswith("relative_position_index")],
-        "of another shape": [k[0] for k in info["mismatched_keys"]],
-    }
-    problems = [f"{len(keys)} {what} (first: {min(keys)})" for what, keys in lists.items() if keys]
-    if problems:
-        raise UserError(
-            f"{checkpoint.path}: the checkpoint does not fit this model, parameters: {'; '.join(problems)}; "
-            f"give weights of the same architecture and classes"
-        )
-    return module.float()

@@ -88,14 +88,19 @@ def assert_same(ours: Instances, theirs: DetDataSample, image: np.ndarray, class
     found = theirs.pred_instances
     order = found.scores.argsort(descending=True, stable=True)
     assert len(ours) == len(order) > 3
-    assert torch.equal(ours.labels, found.labels[order])
     torch.testing.assert_close(ours.scores, found.scores[order], atol=1e-4, rtol=0)
-    masks = found.masks[order].bool()
+    # A random network scores many things alike: rounding may swap neighbours whose scores are as good as equal.
+    apart = ours.scores[:-1] - ours.scores[1:] > 1e-6
+    clear = torch.nn.functional.pad(apart, (1, 0), value=True) & torch.nn.functional.pad(apart, (0, 1), value=True)
+    assert clear.float().mean() > 0.5
+    order = order[clear]
+    assert torch.equal(ours.labels[clear], found.labels[order])
+    masks, our_masks = found.masks[order].bool(), ours.masks[clear]
     assert 0 < masks.float().mean() < 1
-    both, either = (ours.masks & masks).sum((1, 2)), (ours.masks | masks).sum((1, 2))
+    both, either = (our_masks & masks).sum((1, 2)), (our_masks | masks).sum((1, 2))
     assert bool(((both / either.clamp(min=1) > 0.99) | (either == 0)).all())
     if found.bboxes.any():
-        torch.testing.assert_close(ours.boxes, found.bboxes[order], atol=1e-2, rtol=0)
+        torch.testing.assert_close(ours.boxes[clear], found.bboxes[order], atol=1e-2, rtol=0)
 
 
 @pytest.mark.parametrize("name", DEMOS)
@@ -185,11 +190,11 @@ def test_full_size_masks_are_made_in_postprocess_alone(name: str, photographs: l
 def test_demo_is_small(name: str) -> None:
     predictor = build(name, classes=tuple(str(n) for n in range(80)))
     assert sum(p.numel() for p in predictor.module.parameters()) < 3_000_000
-    image = np.zeros((256, 320, 3), np.uint8)
-    batch = predictor.preprocess([image])
-    # 256x320 grows 1.125-fold to lie within (384, 288): 288x360, padded to multiples of 32.
-    assert tuple(batch["inputs"][0].shape) == (3, 288, 360)
-    assert predictor.input_size(batch) == (288, 384)
+    batch = predictor.preprocess([np.zeros((200, 240, 3), np.uint8)])
+    # 200x240 grows to lie within (384, 288), 1.44-fold, or (320, 256), 1.28-fold, padded to multiples of 32.
+    resized, padded = ((256, 307), (256, 320)) if name == "demo_mask2former" else ((288, 346), (288, 352))
+    assert tuple(batch["inputs"][0].shape) == (3, *resized)
+    assert predictor.input_size(batch) == padded
 
 
 @pytest.mark.parametrize("name", DEMOS)

@@ -97,8 +97,8 @@ def test_demo_batch_of_two_sizes_equals_the_library(photographs) -> None:
     predictor = seeded(**DEMO)
     spread(predictor.module, photographs[0])
     batch = predictor.preprocess(photographs)
-    assert predictor.input_size(batch) == (320, 320)
-    assert predictor.input_size(predictor.preprocess(photographs[:1])) == (256, 320)
+    assert predictor.input_size(batch) == (384, 384)
+    assert predictor.input_size(predictor.preprocess(photographs[:1])) == (288, 384)
     theirs = library_says(predictor.module, photographs)
     for ours, image, reference in zip(predict(predictor, photographs), photographs, theirs, strict=True):
         ours.validate(*image.shape[:2], num_classes=80, max_detections=100)

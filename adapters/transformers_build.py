@@ -1,0 +1,71 @@
+"""The network that the transformers adapter serves: its configuration from options, its weights from a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, PretrainedConfig, SwinConfig
+from transformers.utils import logging
+
+from bench.errors import UserError, nearest
+from bench.predictor import Checkpoint
+
+
+def configured(classes: tuple[str, ...], swin: Mapping[str, Any], network: Mapping[str, Any]) -> Mask2FormerConfig:
+    """The library's configuration: its defaults, and what the options change.
+
+    Raises:
+        UserError: an unknown key in ``swin`` or ``network``.
+    """
+    backbone = SwinConfig(out_features=["stage1", "stage2", "stage3", "stage4"], **_known(SwinConfig, "swin", swin))
+    names = dict(enumerate(classes))
+    return Mask2FormerConfig(
+        backbone_config=backbone,
+        id2label=names,
+        label2id={name: label for label, name in names.items()},
+        **_known(Mask2FormerConfig, "network", network),
+    )
+
+
+def _known(config: type[PretrainedConfig], where: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The given keys, refused where the library would store a mistyped one and use the default."""
+    known = set(config().to_dict())
+    for key in given:
+        if key not in known:
+            raise UserError(f"model.options.{where}.{key}: {config.__name__} has no such key; {nearest(key, known)}")
+    return dict(given)
+
+
+def from_checkpoint(config: Mask2FormerConfig, checkpoint: Checkpoint) -> Mask2FormerForUniversalSegmentation:
+    """Through ``from_pretrained``, which knows the parameter names of the library's earlier versions.
+
+    Raises:
+        UserError: the checkpoint is of another architecture or of other classes.
+    """
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        module, info = Mask2FormerForUniversalSegmentation.from_pretrained(
+            None,
+            config=config,
+            state_dict=dict(checkpoint.state_dict),
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+        )
+    finally:
+        logging.set_verbosity(verbosity)
+    # The published file has tables of relative positions, which the library now computes, and lacks the norm after
+    # Swin's last stage, whose output Mask2Former does not read.
+    lists = {
+        "missing": [k for k in info["missing_keys"] if ".encoder.swin.layernorm." not in k],
+        "unexpected": [k for k in info["unexpected_keys"] if not k.endswith("relative_position_index")],
+        "of another shape": [k[0] for k in info["mismatched_keys"]],
+    }
+    problems = [f"{len(keys)} {what} (first: {min(keys)})" for what, keys in lists.items() if keys]
+    if problems:
+        raise UserError(
+            f"{checkpoint.path}: the checkpoint does not fit this model, parameters: {'; '.join(problems)}; "
+            f"give weights of the same architecture and classes"
+        )
+    return module.float()

@@ -1,0 +1,237 @@
+"""The same trained weights through each library's own evaluation and through ours: mask AP within 0.0005.
+
+The library's side uses its own file reading, resize, network call, mask encoding and COCO evaluation.
+detectron2's ``COCOEvaluator`` stands in test_detectron2_evaluation.py.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import io
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+from pycocotools import mask as mask_api
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from bench.accuracy import mask_ap_of
+from bench.build import build_predictor
+from bench.config import DatasetConfig, ShapesConfig
+from bench.dataset import CocoDataset, load, match_labels
+from bench.predictor import Predictor
+from bench.result import COCO_FIGURES
+from bench.runner import Runner
+
+ROOT = Path(__file__).resolve().parents[2]
+WEIGHTS = ROOT / "weights"
+SIZES = ("mask_ap", "mask_ap50", "mask_ap75", "mask_ap_small", "mask_ap_medium", "mask_ap_large")
+CPU = torch.device("cpu")
+
+MMDET_CLASS_COUNTS: dict[str, dict[str, Any]] = {
+    "mask_rcnn": {"roi_head": {"bbox_head": {"num_classes": 6}, "mask_head": {"num_classes": 6}}},
+    "point_rend": {
+        "roi_head": {
+            "bbox_head": {"num_classes": 6},
+            "mask_head": {"num_classes": 6},
+            "point_head": {"num_classes": 6},
+        }
+    },
+    "solo": {"mask_head": {"num_classes": 6}},
+    "solov2": {"mask_head": {"num_classes": 6}},
+    "mask2former": {
+        "panoptic_head": {
+            "num_things_classes": 6,
+            "num_stuff_classes": 0,
+            "loss_cls": {"class_weight": [1.0] * 6 + [0.1]},
+        },
+        "panoptic_fusion_head": {"num_things_classes": 6, "num_stuff_classes": 0},
+    },
+}
+"""What mmdet's guide to a data set of one's own has a user change for the six shapes."""
+
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory: pytest.TempPathFactory) -> CocoDataset:
+    cache = str(tmp_path_factory.mktemp("shapes"))
+    return load(DatasetConfig(name="shapes", shapes=ShapesConfig(count=12, cache=cache)))
+
+
+def weights_of(name: str) -> Path:
+    path = WEIGHTS / f"{name}.safetensors"
+    if not path.exists():
+        pytest.skip(f"no trained weights at {path}")
+    return path
+
+
+def model_config(name: str) -> dict[str, Any]:
+    return yaml.safe_load((ROOT / "configs" / "model" / f"{name}.yaml").read_text())
+
+
+def ours(name: str, dataset: CocoDataset) -> tuple[Predictor, dict[str, float | None]]:
+    """The predictor that the command builds, and its six figures by size as the accuracy pass gives them."""
+    from run_bench import compose
+
+    [job] = compose([f"model={name}", "dataset=shapes", "device=cpu", "detections=thresholded"])
+    predictor = build_predictor(job.config, dataset, CPU, str(weights_of(name)))
+    assert isinstance(predictor, Predictor)
+    labels = match_labels(dataset, predictor.classes, {})
+    figures = mask_ap_of(Runner(predictor, CPU, "fp32"), dataset, labels, job.config)
+    assert figures["mask_ap"] > 0.1
+    return predictor, {key: figures[key] for key in SIZES}
+
+
+def stats(evaluation: COCOeval) -> dict[str, float | None]:
+    values = zip(COCO_FIGURES, evaluation.stats.tolist(), strict=True)
+    return {key: value if value > -1 else None for key, value in values if key in SIZES}
+
+
+@pytest.mark.parametrize("model", MMDET_CLASS_COUNTS)
+def test_mmdet_coco_metric(model: str, shapes: CocoDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("mmdet", reason="mmdet is not installed")
+    from mmdet.evaluation.metrics import coco_metric
+
+    _, figures = ours(f"demo_{model}_mmdet", shapes)
+    evaluations: list[COCOeval] = []
+
+    class Kept(coco_metric.COCOeval):
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args)
+            evaluations.append(self)
+
+    monkeypatch.setattr(coco_metric, "COCOeval", Kept)
+    with contextlib.redirect_stdout(io.StringIO()):
+        printed = mmdet_evaluates(f"demo_{model}_mmdet", MMDET_CLASS_COUNTS[model], shapes)
+    [evaluation] = evaluations
+    assert figures == pytest.approx(stats(evaluation), abs=0.0005)
+    assert printed["coco/segm_mAP"] == pytest.approx(evaluation.stats[0], abs=0.0005)
+
+
+def mmdet_evaluates(name: str, class_counts: Mapping[str, Any], dataset: CocoDataset) -> dict[str, float]:
+    """What ``Runner.test`` does: data set, ``test_step`` on batches of one, evaluator, all from the zoo's config."""
+    import safetensors.torch
+    from mmdet.registry import DATASETS, MODELS
+    from mmdet.utils import register_all_modules
+    from mmengine.config import Config
+    from mmengine.dataset import pseudo_collate
+    from mmengine.evaluator import Evaluator
+
+    from adapters.mmdet_zoo import config_path
+
+    register_all_modules()
+    demo = model_config(name)
+    config = Config.fromfile(config_path(demo["config"]))
+    config.merge_from_dict(copy.deepcopy(demo["options"]["cfg_options"]))
+    config.merge_from_dict({"model": copy.deepcopy(dict(class_counts))})
+    config.model.backbone.init_cfg = None
+    source = config.test_dataloader.dataset
+    source.update(data_root="", ann_file=str(dataset.annotations_path), metainfo={"classes": dataset.class_names})
+    source.data_prefix = {"img": str(dataset.images[0].path.parent)}
+    [resize] = [step for step in source.pipeline if step.type == "Resize"]
+    resize.scale = tuple(demo["options"]["scale"])
+    config.test_evaluator.update(ann_file=source.ann_file, metric=["segm"])
+
+    detector = MODELS.build(config.model).eval()
+    detector.load_state_dict(safetensors.torch.load_file(weights_of(name)))
+    images, evaluator = DATASETS.build(source), Evaluator(config.test_evaluator)
+    evaluator.dataset_meta = images.metainfo
+    with torch.no_grad():
+        for index in range(len(images)):
+            batch = pseudo_collate([images[index]])
+            evaluator.process(data_samples=detector.test_step(batch), data_batch=batch)
+    return evaluator.evaluate(len(images))
+
+
+def test_torchvision_references(shapes: CocoDataset) -> None:
+    """``engine.evaluate`` and ``coco_eval.CocoEvaluator`` of references/detection: each image is matched as it comes,
+    and what was found for all of them is accumulated."""
+    pytest.importorskip("torchvision", reason="torchvision is not installed")
+    from torchvision.datasets import CocoDetection
+    from torchvision.transforms.v2.functional import pil_to_tensor, to_dtype
+
+    predictor, figures = ours("demo_mask_rcnn_torchvision", shapes)
+    with contextlib.redirect_stdout(io.StringIO()):
+        images = CocoDetection(str(shapes.images[0].path.parent), str(shapes.annotations_path))
+        evaluation = COCOeval(images.coco, iouType="segm")
+        matched = []
+        for image_id, (image, _) in zip(images.ids, images, strict=True):
+            with torch.inference_mode():
+                [found] = predictor.module([to_dtype(pil_to_tensor(image), torch.float32, scale=True)])
+            results = [
+                {
+                    "image_id": image_id,
+                    "category_id": label,
+                    "segmentation": mask_api.encode(np.asfortranarray(mask[0] > 0.5)),
+                    "score": score,
+                }
+                for mask, label, score in zip(
+                    found["masks"].numpy(), found["labels"].tolist(), found["scores"].tolist(), strict=True
+                )
+            ]
+            evaluation.cocoDt = images.coco.loadRes(results) if results else COCO()
+            evaluation.params.imgIds = [image_id]
+            evaluation.evaluate()
+            matched.append(np.reshape(evaluation.evalImgs, (len(shapes.categories), -1, 1)))
+        evaluation.params.imgIds = images.ids
+        evaluation._paramsEval = copy.deepcopy(evaluation.params)
+        evaluation.evalImgs = list(np.concatenate(matched, axis=2).flatten())
+        evaluation.accumulate()
+        evaluation.summarize()
+    assert figures == pytest.approx(stats(evaluation), abs=0.0005)
+
+
+def test_mask2former_of_the_paper(shapes: CocoDataset) -> None:
+    """transformers has no evaluation of its own: its image processor and network, then ``instance_inference`` of
+    the paper's code (maskformer_model.py), then pycocotools."""
+    transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+    predictor, figures = ours("demo_mask2former_transformers", shapes)
+    results: list[dict[str, Any]] = []
+    for record in shapes.images:
+        image = Image.open(record.path)
+        logits, masks = mask2former_logits(transformers, predictor, image)
+        scores = logits.softmax(-1)[:, :-1].flatten()
+        best, index = scores.topk(100)
+        masks = masks[index.div(len(shapes.categories), rounding_mode="floor")]
+        inside = [mask[mask > 0].sigmoid() for mask in masks]
+        certainty = torch.stack([values.mean() if len(values) else values.sum() for values in inside])
+        for mask, label, score in zip(masks > 0, index % len(shapes.categories), best * certainty, strict=True):
+            category_id = shapes.categories[int(label)].id
+            rle = mask_api.encode(np.asfortranarray(mask.numpy()))
+            results.append(
+                {"image_id": record.id, "category_id": category_id, "segmentation": rle, "score": float(score)}
+            )
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO(str(shapes.annotations_path))
+        evaluation = COCOeval(truth, truth.loadRes(results), "segm")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    assert figures == pytest.approx(stats(evaluation), abs=0.0005)
+
+
+def mask2former_logits(
+    transformers: ModuleType, predictor: Predictor, image: Image.Image
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Class logits (Q, classes + 1), and mask logits (Q, H, W) at the size of the image."""
+    from torch.nn.functional import interpolate
+
+    options = model_config("demo_mask2former_transformers")["options"]
+    edges = {"shortest_edge": options["shortest_edge"], "longest_edge": options["longest_edge"]}
+    processor = transformers.Mask2FormerImageProcessor
+    height, width = processor(size=edges, size_divisor=0)(image, return_tensors="pt").pixel_values.shape[-2:]
+    padded = {"height": math.ceil(height / 32) * 32, "width": math.ceil(width / 32) * 32}
+    batch = processor(size=edges, size_divisor=0, pad_size=padded)(image, return_tensors="pt")
+    with torch.inference_mode():
+        output = predictor.module(**batch)
+        at_input = interpolate(output.masks_queries_logits, tuple(padded.values()), mode="bilinear")
+        at_image = interpolate(at_input[:, :, :height, :width], (image.height, image.width), mode="bilinear")
+    return output.class_queries_logits[0], at_image[0]
