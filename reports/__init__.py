@@ -14,10 +14,11 @@ if TYPE_CHECKING:
 
 
 def build(sources: Sequence[Path], out: Path) -> Path:
-    """Write ``comparison.{md,csv,tex,html,json}`` and ``plots/*.png`` into ``out``.
+    """Write ``comparison.{md,csv,tex,html,json}``, ``differences.{csv,json}``, ``models/*.html`` and ``plots/*.png``.
 
     sources: run folders, folders of several runs, or ``result.json`` files. A result that cannot be read is a
         warning on stderr and is left out.
+    out: the folder that the files are written into.
     Returns the path of ``comparison.html``.
 
     Raises:

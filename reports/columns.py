@@ -36,7 +36,7 @@ class Job:
 
     @property
     def random_weights(self) -> bool:
-        return self.weights == "random"
+        return self.weights == "random" and self.result.finetune is None
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,7 @@ COLUMNS: dict[str, Column] = {
     "boundary_ap": Column(
         "Boundary AP",
         "AP with IoU of the mask boundaries instead of the masks, points",
-        _accuracy(lambda a: _points(a.boundary_ap)),
+        _accuracy(lambda a: _points((a.boundary_figures or {}).get("boundary_ap"))),
         "points",
         "high",
         1,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,16 @@ import pandas as pd
 from bench.errors import UserError
 from bench.result import read_result
 from reports.columns import COLUMNS, Job, dataset_files, dataset_name
+from reports.differences import ALPHA, Group, compare
 from reports.machine import machine_key
+from reports.naming import model_name, row_labels
 
 COMPARABLE = (
-    "Best values are marked among rows with the same machine, dataset, device, precision, batch size, kind of weights "
-    "(random or trained), detection and overlap setting."
+    "the best value among rows with the same machine, dataset, device, precision, batch size, kind of weights "
+    "(random or trained), detection and overlap setting"
+)
+INDISTINGUISHABLE = (
+    f"not distinguishable from the best: paired bootstrap over images, Holm-corrected over all pairs, alpha {ALPHA:g}"
 )
 
 
@@ -29,13 +34,18 @@ class Comparison:
 
     frame:  one row a job, the columns of :data:`reports.columns.COLUMNS`, empty where not measured
     labels: a short name for each row, different from all others
-    best:   (row, column) of the values that are best among the rows comparable with it
+    best:   (row, column) of the values to mark: the best among the rows comparable with it, and of mask AP also
+            those that are not distinguishable from the best
+    groups: differences between comparable rows
+    tied:   rows whose mask AP is marked though another's is higher, with the corrected p of that difference
     """
 
     jobs: list[Job]
     frame: pd.DataFrame
     labels: list[str]
     best: frozenset[tuple[int, str]]
+    groups: list[Group]
+    tied: dict[int, float]
 
     def cell(self, row: int, column: str) -> Any:
         """The value as Python's own type, None where it is empty."""
@@ -54,9 +64,26 @@ class Comparison:
             decimals += 1
         return f"{value:.{decimals}f}"
 
+    def interval(self, row: int) -> str:
+        """The 95 % interval of mask AP as ``[58.9, 63.4]``, "" without one."""
+        low, high = self.text(row, "mask_ap_low"), self.text(row, "mask_ap_high")
+        return f"[{low}, {high}]" if low and high else ""
+
+    def marks(self) -> str:
+        """What a marked value is, for every legend."""
+        return f"{COMPARABLE}; of mask AP also those {INDISTINGUISHABLE}" if self.groups else COMPARABLE
+
     def measured(self, columns: Iterable[str] = tuple(COLUMNS)) -> list[str]:
         """Those of ``columns`` that hold a value in any row."""
         return [name for name in columns if bool(self.frame[name].notna().any())]
+
+    def differing(self, columns: Iterable[str]) -> list[str]:
+        """Those of ``columns`` in which rows differ. A checkpoint of its own for each model is no difference of
+        weights, random against trained is."""
+        kinds = {job.weights if job.weights in ("random", "zoo", "own") else "file" for job in self.jobs}
+        return [
+            name for name in columns if (len(kinds) > 1 if name == "weights" else bool(self.frame[name].nunique() > 1))
+        ]
 
     def rows(self, *statuses: str) -> list[int]:
         return [row for row, job in enumerate(self.jobs) if job.result.status in statuses]
@@ -88,7 +115,11 @@ def load(sources: Sequence[Path], out: Path, *, warn: bool = True) -> Comparison
             frame[name] = frame[name].astype("float64")
         else:
             frame[name] = frame[name].astype("object").where(frame[name].notna(), None)
-    return Comparison(jobs, frame, row_labels(jobs), best_cells(jobs, frame))
+    comparable = _comparable_rows(jobs)
+    groups = [group for rows in comparable for group in compare(jobs, rows)]
+    best = best_cells(comparable, frame)
+    tied = _tied(groups, best)
+    return Comparison(jobs, frame, row_labels(jobs), best | {(row, "mask_ap") for row in tied}, groups, tied)
 
 
 def find_results(sources: Sequence[Path]) -> list[Path]:
@@ -113,16 +144,12 @@ def comparison_key(job: Job) -> tuple[Any, ...]:
     )
 
 
-def best_cells(jobs: Sequence[Job], frame: pd.DataFrame) -> frozenset[tuple[int, str]]:
-    """Best values among the ``ok`` rows of each comparable group; none where all of them are equal."""
-    groups: dict[tuple[Any, ...], list[int]] = {}
-    for row, job in enumerate(jobs):
-        if job.result.status == "ok":
-            groups.setdefault(comparison_key(job), []).append(row)
+def best_cells(comparable: Iterable[Sequence[int]], frame: pd.DataFrame) -> frozenset[tuple[int, str]]:
+    """Best values among the rows of each comparable group; none where all of them are equal."""
     best = set()
-    for rows in groups.values():
+    for rows in comparable:
         for name, column in COLUMNS.items():
-            values = frame.loc[rows, name].dropna() if column.better else None
+            values = frame.loc[list(rows), name].dropna() if column.better else None
             if values is None or values.nunique() < 2:
                 continue
             target = values.max() if column.better == "high" else values.min()
@@ -130,35 +157,25 @@ def best_cells(jobs: Sequence[Job], frame: pd.DataFrame) -> frozenset[tuple[int,
     return frozenset(best)
 
 
-_LABEL_PARTS: tuple[Callable[[Job], str], ...] = (
-    dataset_name,
-    lambda job: str(job.setting("device", default="")),
-    lambda job: str(job.setting("precision", default="")),
-    lambda job: f"batch {job.setting('batch_size', default='')}",
-    lambda job: Path(job.weights).name,
-    lambda job: str(job.setting("overlap", default="")),
-    lambda job: str(job.setting("detections", default="")),
-    lambda job: str(job.setting("model", "name", default="")),
-    lambda job: job.path.parent.name,
-    lambda job: job.shown,
-)
-"""What tells rows of one model and library apart, in the order in which it is tried."""
+def _comparable_rows(jobs: Sequence[Job]) -> list[list[int]]:
+    """The ``ok`` rows, those together that were measured alike."""
+    groups: dict[tuple[Any, ...], list[int]] = {}
+    for row, job in enumerate(jobs):
+        if job.result.status == "ok":
+            groups.setdefault(comparison_key(job), []).append(row)
+    return list(groups.values())
 
 
-def model_name(job: Job) -> str:
-    return f"{job.setting('model', 'family', default='?')} {job.setting('model', 'backbone', default='')}".strip()
-
-
-def row_labels(jobs: Sequence[Job]) -> list[str]:
-    """Model, backbone and library, and of the rest only what is needed to tell two rows apart."""
-    labels = [f"{model_name(job)} · {job.setting('model', 'library', default='?')}" for job in jobs]
-    for part in _LABEL_PARTS:
-        for label in {label for label in labels if labels.count(label) > 1}:
-            rows = [row for row, other in enumerate(labels) if other == label]
-            if len({part(jobs[row]) for row in rows}) > 1:
-                for row in rows:
-                    labels[row] = f"{label} · {part(jobs[row])}"
-    return labels
+def _tied(groups: Sequence[Group], best: frozenset[tuple[int, str]]) -> dict[int, float]:
+    """Rows that are not distinguishable from the best of their group; a best one without replicates has none."""
+    tied: dict[int, float] = {}
+    for group in groups:
+        tops = [row for row in group.rows if (row, "mask_ap") in best]
+        for row in group.rows if tops else ():
+            difference = group.difference("mask_ap", tops[0], row)
+            if row not in tops and difference and not difference.significant:
+                tied[row] = difference.p_holm
+    return tied
 
 
 def write_csv(comparison: Comparison, path: Path) -> None:
@@ -198,8 +215,9 @@ def _record(job: Job) -> dict[str, Any]:
 
 
 def _order(job: Job) -> tuple[Any, ...]:
-    """``ok`` rows first, comparable ones together, the most accurate and then the fastest of them on top."""
+    """``ok`` rows first, trained ones before untrained, comparable ones together, the most accurate and then the
+    fastest of them on top."""
     record = _record(job)
     status = {"ok": 0, "skipped": 2}.get(job.result.status, 1)
-    key = comparison_key(job)
-    return (status, key, -(record["mask_ap"] or 0.0), -(record["fps_model"] or 0.0), model_name(job), job.shown)
+    best_first = -(record["mask_ap"] or 0.0), -(record["fps_model"] or 0.0)
+    return (status, job.random_weights, comparison_key(job), *best_first, model_name(job), job.shown)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from reports.columns import Job, dataset_name
-from reports.comparison import COMPARABLE, Comparison
+from reports.comparison import Comparison
 from reports.machine import machine_text, maskbench_text, notes_text, numerics_text, versions_text
 
 FPS_DEFINITION = (
@@ -51,7 +51,7 @@ def conditions(comparison: Comparison) -> list[tuple[str, str]]:
         ("Host memory", lambda job: _source(job, "host_rss_source", RSS_SOURCES)),
     ]
     lines = [(name, text) for name, fact in facts if (text := _shared(jobs, fact))]
-    return [*lines, ("Definitions", FPS_DEFINITION), ("Marks", COMPARABLE)]
+    return [*lines, ("Definitions", FPS_DEFINITION), ("Marks", f"{comparison.marks()}.")]
 
 
 def row_conditions(comparison: Comparison) -> list[tuple[str, ...]]:
@@ -64,6 +64,18 @@ def row_conditions(comparison: Comparison) -> list[tuple[str, ...]]:
         detections = _detections(comparison.jobs[row])
         table.append((comparison.labels[row], comparison.text(row, "weights"), *sizes, detections, batches))
     return table
+
+
+def row_setting(job: Job) -> list[tuple[str, str]]:
+    """(what, how) pairs of one job: where its accuracy was measured."""
+    facts = (
+        ("Dataset", dataset_name(job)),
+        ("Images", _images(job)),
+        ("Evaluator", _evaluator(job)),
+        ("Setting", _setting(job)),
+        ("Weights", job.weights),
+    )
+    return [(name, text) for name, text in facts if text]
 
 
 def sizes_text(sizes: Sequence[Sequence[int]]) -> str:

@@ -3,11 +3,14 @@ r"""The comparison as a LaTeX table for ``\input``: needs the packages booktabs 
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
 
+from reports.checks import PUBLISHED_TOLERANCE, published, signed
 from reports.columns import COLUMNS
-from reports.comparison import Comparison
+from reports.comparison import INDISTINGUISHABLE, Comparison
 from reports.conditions import conditions
+from reports.naming import row_details
 
 PAPER_COLUMNS = (
     *("model", "backbone", "library", "weights", "dataset", "device", "precision", "batch_size"),
@@ -27,6 +30,7 @@ _SPECIAL = {
     **{"\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_"},
     **{"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"$<$", ">": r"$>$", "|": r"$|$", '"': "''"},
     **{"·": r"$\cdot$", "×": r"$\times$", "≥": r"$\geq$", "≤": r"$\leq$", "–": "--", "—": "---", "µ": r"$\mu$"},
+    **{"±": r"$\pm$", "†": r"$^\dagger$", "…": r"\ldots{}", "−": r"$-$"},
 }
 
 
@@ -38,13 +42,13 @@ def escape(text: str) -> str:
 def write_latex(comparison: Comparison, path: Path) -> None:
     """The ``ok`` rows, best in bold; the others follow as comments with their reason."""
     # What is the same in all rows stands in the caption once.
-    columns = [
-        name
-        for name in comparison.measured(PAPER_COLUMNS)
-        if name not in SETTING_COLUMNS or comparison.frame[name].nunique() > 1
-    ]
+    same = set(SETTING_COLUMNS) - set(comparison.differing(SETTING_COLUMNS))
+    columns = [name for name in comparison.measured(PAPER_COLUMNS) if name not in same]
     alignment = "".join("l" if COLUMNS[name].decimals is None else "r" for name in columns)
-    body = [_row(comparison, row, columns) for row in comparison.rows("ok")]
+    rows = comparison.rows("ok")
+    texts = [name for name in columns if COLUMNS[name].decimals is None or name == "batch_size"]
+    details = row_details([comparison.jobs[row] for row in rows], texts)
+    body = [_row(comparison, row, columns, details[place]) for place, row in enumerate(rows)]
     left_out = [
         f"% not in the table: {_comment(comparison.labels[row])}: {comparison.text(row, 'status')}: "
         f"{_comment(comparison.text(row, 'reason'))}"
@@ -64,20 +68,41 @@ def write_latex(comparison: Comparison, path: Path) -> None:
         *body,
         r"\bottomrule",
         r"\end{tabular}}",
-        rf"\caption{{Instance segmentation, best values in bold. {{\footnotesize {facts}}}}}",
+        rf"\caption{{Instance segmentation, {escape(_legend(comparison, rows))}. {{\footnotesize {facts}}}}}",
         r"\label{tab:maskbench}",
         r"\end{table}",
     ]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def _row(comparison: Comparison, row: int, columns: list[str]) -> str:
-    cells = [escape(comparison.text(row, name)) for name in columns]
-    marked = [
-        rf"\textbf{{{cell}}}" if (row, name) in comparison.best else cell
-        for name, cell in zip(columns, cells, strict=True)
-    ]
-    return " & ".join(marked) + r" \\"
+def _row(comparison: Comparison, row: int, columns: list[str], details: Sequence[str]) -> str:
+    return " & ".join(_cell(comparison, row, name, details) for name in columns) + r" \\"
+
+
+def _cell(comparison: Comparison, row: int, name: str, details: Sequence[str]) -> str:
+    cell = escape(" · ".join((comparison.text(row, name), *(details if name == "model" else ()))))
+    if (row, name) in comparison.best:
+        cell = rf"\textbf{{{cell}}}"
+    if name == "mask_ap" and (interval := comparison.interval(row)):
+        cell += rf" {{\scriptsize {interval}}}"
+    if name == "published_mask_ap" and (check := published(comparison.jobs[row])):
+        mark = "" if check.holds else r"$^\dagger$"
+        cell += rf" {{\scriptsize ({signed(check.difference)}{mark})}}"
+    return cell
+
+
+def _legend(comparison: Comparison, rows: Sequence[int]) -> str:
+    parts = ["best values in bold"]
+    if comparison.groups:
+        parts.append(f"of mask AP also those {INDISTINGUISHABLE}")
+    if any(comparison.interval(row) for row in rows):
+        parts.append("in brackets the 95 % interval (bootstrap over images)")
+    checks = [check for row in rows if (check := published(comparison.jobs[row]))]
+    if checks:
+        parts.append("beside the published AP measured minus published")
+    if not all(check.holds for check in checks):
+        parts.append(f"\N{DAGGER} where that exceeds {PUBLISHED_TOLERANCE:g} points")
+    return "; ".join(parts)
 
 
 def _head(name: str) -> str:

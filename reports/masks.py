@@ -97,12 +97,15 @@ class GroundTruth:
 
     def masks(self, image_id: int) -> list[Drawn]:
         """The annotated instances; crowds are left out."""
-        drawn = []
-        for annotation in self.annotations.get(image_id, ()):
-            mask = None if annotation.get("iscrowd") else _decode(annotation.get("segmentation"), self.shape(image_id))
-            if mask is not None:
-                drawn.append(Drawn(mask, annotation["category_id"]))
-        return drawn
+        return self._drawn(image_id, crowds=False)
+
+    def crowds(self, image_id: int) -> list[Drawn]:
+        return self._drawn(image_id, crowds=True)
+
+    def _drawn(self, image_id: int, crowds: bool) -> list[Drawn]:
+        chosen = [a for a in self.annotations.get(image_id, ()) if bool(a.get("iscrowd")) == crowds]
+        masks = [(_decode(a.get("segmentation"), self.shape(image_id)), a["category_id"]) for a in chosen]
+        return [Drawn(mask, category) for mask, category in masks if mask is not None]
 
 
 def read_predictions(path: Path, image_ids: Sequence[int]) -> dict[int, list[Drawn]] | str:

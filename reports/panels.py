@@ -38,7 +38,7 @@ def draw_panels(comparison: Comparison, folder: Path) -> list[Picture]:
         image_ids = truth.choose(IMAGES, first.setting("dataset", "limit"))
         truth.colour_classes(image_ids)
         shown = rows[:MAX_MODELS]
-        predictions = {row: read_predictions(_predictions_path(comparison.jobs[row]), image_ids) for row in shown}
+        predictions = {row: read_predictions(predictions_path(comparison.jobs[row]), image_ids) for row in shown}
         for image_id in image_ids:
             picture = folder / f"{prefix}_{image_id}.png"
             cells = [_truth_cell(truth, image_id)]
@@ -50,20 +50,28 @@ def draw_panels(comparison: Comparison, folder: Path) -> list[Picture]:
     return pictures
 
 
-def _datasets(comparison: Comparison) -> dict[tuple[str, str], list[int]]:
-    """Rows to draw by their dataset: one for each model and weights, since a clock's setting leaves masks alike."""
-    groups: dict[tuple[str, str], dict[tuple[str, ...], int]] = {}
+def drawn_rows(comparison: Comparison) -> dict[int, list[int]]:
+    """Rows to draw, each with all rows of its masks: a setting of the clock alone leaves them alike."""
+    groups: dict[tuple[str, ...], list[int]] = {}
     for row, job in enumerate(comparison.jobs):
-        if job.result.status == "skipped" or "accuracy" not in job.setting("passes", default=["accuracy"]):
-            continue
-        model = tuple(str(job.setting("model", key)) for key in ("name", "family", "backbone", "library"))
-        groups.setdefault(dataset_files(job), {}).setdefault((*model, job.weights), row)
-    return {place: list(rows.values()) for place, rows in groups.items()}
+        if job.result.status != "skipped" and "accuracy" in job.setting("passes", default=["accuracy"]):
+            model = (str(job.setting("model", key)) for key in ("name", "family", "backbone", "library", "options"))
+            setting = (str(job.setting(key)) for key in ("finetune", "overlap", "detections"))
+            groups.setdefault((*dataset_files(job), dataset_name(job), *model, *setting, job.weights), []).append(row)
+    return {rows[0]: rows for rows in groups.values()}
 
 
-def _predictions_path(job: Job) -> Path:
+def predictions_path(job: Job) -> Path:
     accuracy = job.result.accuracy
     return job.path.parent / (accuracy.predictions if accuracy else "predictions.json")
+
+
+def _datasets(comparison: Comparison) -> dict[tuple[str, str], list[int]]:
+    """Rows to draw by their dataset."""
+    groups: dict[tuple[str, str], list[int]] = {}
+    for row in drawn_rows(comparison):
+        groups.setdefault(dataset_files(comparison.jobs[row]), []).append(row)
+    return groups
 
 
 Cell = tuple[str, str, "Sequence[Drawn] | None"]

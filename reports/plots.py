@@ -10,9 +10,10 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from reports.columns import COLUMNS, MB, dataset_name
-from reports.comparison import Comparison, row_labels
+from reports.comparison import Comparison
 from reports.labels import place_labels
 from reports.machine import machine_key
+from reports.naming import row_labels
 from reports.style import FAINT, INK, MARKERS, STAGE_COLOURS, figure, row_axis, row_colours
 
 MAX_DOTS = 300

@@ -8,17 +8,24 @@ from pathlib import Path
 from bench.errors import UserError
 from reports.comparison import load, write_csv, write_json
 
-PICTURES = ("pareto*.png", "latency.png", "stages.png", "memory.png", "panel_*.png")
+PICTURES = (
+    *("pareto*.png", "latency.png", "stages.png", "memory.png", "panel_*.png"),
+    *("errors.png", "calibration.png", "training_*.png"),
+)
 """Names of the files in ``plots/`` that a report owns."""
 
 
 def build(sources: Sequence[Path], out: Path) -> Path:
     """See :func:`reports.build`."""
-    from reports.html import write_html
+    from reports.accuracy_plots import draw_accuracy_plots
+    from reports.html import Pictures, write_html
     from reports.latex import write_latex
     from reports.markdown import write_markdown
+    from reports.matrix import write_differences
+    from reports.model_pages import write_model_pages
     from reports.panels import draw_panels
     from reports.plots import draw_plots
+    from reports.training import draw_training
 
     comparison = load(sources, out)
     plots = out / "plots"
@@ -30,10 +37,16 @@ def build(sources: Sequence[Path], out: Path) -> Path:
                 old.unlink()
         write_csv(comparison, out / "comparison.csv")
         write_json(comparison, out / "comparison.json")
+        write_differences(comparison, out)
         write_markdown(comparison, out / "comparison.md")
         write_latex(comparison, out / "comparison.tex")
-        pictures = draw_plots(comparison, plots)
-        panels = draw_panels(comparison, plots)
-        return write_html(comparison, pictures, panels, out / "comparison.html")
+        pictures = Pictures(
+            draw_plots(comparison, plots),
+            draw_accuracy_plots(comparison, plots),
+            draw_training(comparison, plots),
+            draw_panels(comparison, plots),
+        )
+        pages = write_model_pages(comparison, pictures.trainings, out)
+        return write_html(comparison, pictures, pages, out / "comparison.html")
     except OSError as error:
         raise UserError(f"{out}: the report cannot be written: {error}") from error

@@ -7,7 +7,20 @@ from collections.abc import Sequence
 from typing import Any
 
 from bench.config import BenchConfig
-from bench.result import COCO_FIGURES, AccuracyResult, MemoryResult, ModelInfo, Result, SpeedResult, Timing
+from bench.result import (
+    BOUNDARY_FIGURES,
+    COCO_FIGURES,
+    TIDE_ERRORS,
+    AccuracyResult,
+    BootstrapResult,
+    Calibration,
+    FinetuneResult,
+    MemoryResult,
+    ModelInfo,
+    Result,
+    SpeedResult,
+    Timing,
+)
 
 MACHINE = {
     "time_utc": "2026-11-22T13:00:00+00:00",
@@ -86,6 +99,52 @@ def build_result(
     if status == "ok":
         result.accuracy = _accuracy(mask_ap)
     return result
+
+
+def with_replicates(
+    result: Result,
+    mask_ap: Sequence[float],
+    boundary_ap: Sequence[float] | None = None,
+    seed: int = 0,
+    images: str = "a",
+) -> Result:
+    """The result with these bootstrap replicates, and a Boundary AP of their mean."""
+    assert result.accuracy is not None
+    boundary = None if boundary_ap is None else list(boundary_ap)
+    result.accuracy.bootstrap = BootstrapResult(seed, images, list(mask_ap), boundary)
+    if boundary:
+        result.accuracy.boundary_figures = dict.fromkeys(BOUNDARY_FIGURES, sum(boundary) / len(boundary))
+    return result
+
+
+def with_details(result: Result) -> Result:
+    """The result with every figure that the accuracy pass can have."""
+    accuracy = result.accuracy
+    assert accuracy is not None
+    accuracy.boundary_figures = dict(zip(BOUNDARY_FIGURES, (0.30, 0.55, 0.28, 0.15, 0.32, 0.40), strict=True))
+    accuracy.overlap_mask_ap = {"keep": 0.372, "highest_score": 0.365}
+    accuracy.errors = dict(zip(TIDE_ERRORS, (0.021, 0.064, 0.009, 0.002, 0.041, 0.083), strict=True))
+    edges = [0.0, 0.25, 0.5, 0.75, 1.0]
+    accuracy.calibration = Calibration(0.125, edges, [None, 0.4, 0.6, 0.9], [None, 0.3, 0.5, 0.85], [0, 5, 20, 100])
+    return result
+
+
+def build_training() -> FinetuneResult:
+    """Four logged points with two losses, three evaluations."""
+    curve = [
+        {"iteration": 20 * n, "learning_rate": 1e-4 if n < 4 else 1e-5, "total": 3.0 / n, "loss_box": 1.0 / n}
+        | {"loss_mask": 2.0 / n}
+        for n in (1, 2, 3, 4)
+    ]
+    evaluations: list[dict[str, float | None]] = [
+        {"iteration": 20, "mask_ap": None, "mask_ap50": None},
+        {"iteration": 40, "mask_ap": 0.30, "mask_ap50": 0.5},
+        {"iteration": 80, "mask_ap": 0.25, "mask_ap50": 0.4},
+    ]
+    training = FinetuneResult("published weights of the library", 80, 2.5, 256, "c0ffee")
+    training.reinitialised, training.curve, training.evaluations = ["head.weight", "head.bias"], curve, evaluations
+    training.best_iteration, training.checkpoint, training.seconds = 40, "best.safetensors", 1500.0
+    return training
 
 
 def _speed(

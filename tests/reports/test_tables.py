@@ -35,7 +35,7 @@ def test_markdown_table(run, tmp_path):
     pipes = [len(re.findall(r"(?<!\\)\|", line)) for line in (header, rule, *rows)]
     assert len(set(pipes)) == 1
     assert len(rows) == 3
-    assert "| **40.0** |" in rows[0]
+    assert r"| **40.0 \[38.5, 41.5\]** |" in rows[0]
     assert r"My\_\|\*net\*\|" in rows[1]
     assert r"own\<lib\>" in rows[1]
     assert "| **20.00** |" in rows[1]
@@ -85,8 +85,8 @@ def test_latex_table(run, tmp_path):
     assert len(rows) == 3
     assert rows[0].startswith(r"Model & Backbone & Library & AP & AP$_{50}$")
     assert len({line.count(" & ") for line in rows}) == 1
-    assert r"& \textbf{40.0} &" in rows[1]
-    assert rows[2].startswith(r"My\_$|$*net*$|$ & R50-FPN & own$<$lib$>$ & 30.0 &")
+    assert r"& \textbf{40.0} {\scriptsize [38.5, 41.5]} &" in rows[1]
+    assert rows[2].startswith(r"My\_$|$*net*$|$ & R50-FPN & own$<$lib$>$ & 30.0 {\scriptsize [28.5, 31.5]} &")
     assert "% not in the table: SOLO R50-FPN · torchvision: timeout: not done after 3600 s" in text
     assert "device cuda:0, fp32, batch size 1" in text
 
@@ -109,7 +109,7 @@ def test_terminal_table_fits_and_says_why(run):
     lines = output.getvalue().splitlines()
     assert max(len(line) for line in lines) <= 120
     (row,) = [line for line in lines if line.startswith("Mask R-CNN R50-FPN")]
-    assert "40.0*" in row
+    assert "40.0 ± 1.5*" in row
     assert "10.00 " in row
     assert any("SOLO R50-FPN · torchvision: timeout: not done after 3600 s" in line for line in lines)
     assert any("PointRend R50-FPN · detectron2: skipped: detectron2 is not installed" in line for line in lines)
