@@ -1,0 +1,66 @@
+"""The weights that come with maskbench are what their configurations and weights/README.md say."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench import accuracy
+from bench.build import build_predictor
+from bench.config import BenchConfig
+from bench.dataset import load, match_labels
+from bench.runner import Runner
+from bench.weights import load_checkpoint
+from run_bench import compose
+
+ROOT = Path(__file__).resolve().parents[1]
+WEIGHTS = sorted((ROOT / "weights").glob("*.safetensors"))
+EXPECTING = sorted(
+    path.stem for path in (ROOT / "configs" / "model").glob("demo_*.yaml") if "\nexpected:" in path.read_text()
+)
+MODULES = {"torchvision": "torchvision", "mmdet": "mmdet", "transformers": "transformers", "detectron2": "detectron2"}
+
+
+def composed(name: str) -> BenchConfig:
+    return compose([f"model={name}", "study=demo", "device=cpu", "detections=thresholded"])[0].config
+
+
+def test_every_file_belongs_to_a_model_that_says_what_it_reaches() -> None:
+    assert {path.stem for path in WEIGHTS} <= set(EXPECTING)
+    assert WEIGHTS
+
+
+@pytest.mark.parametrize("path", WEIGHTS, ids=lambda path: path.stem)
+def test_a_file_is_small_half_precision_and_says_how_it_was_made(path: Path) -> None:
+    assert path.stat().st_size < 6e6
+    checkpoint = load_checkpoint(path)
+    assert checkpoint.classes == ("circle", "square", "triangle", "star", "ring", "bar")
+    assert {t.dtype for t in checkpoint.state_dict.values() if t.is_floating_point() and t.ndim > 1} == {torch.float16}
+    assert checkpoint.metadata["start"] == "scratch"
+    assert checkpoint.metadata["dataset"] == "shapes train"
+    command = checkpoint.metadata["command"]
+    assert command.startswith("python run_bench.py ")
+    readme = (ROOT / "weights" / "README.md").read_text()
+    row = next(line for line in readme.splitlines() if line.startswith(f"| {path.stem} "))
+    assert f"`{command}`" in row
+    assert f"| {checkpoint.metadata['seed']} " in row
+    assert f"| {float(checkpoint.metadata['training_seconds']) / 60:.0f} " in row
+    assert json.loads(checkpoint.metadata["machine"])["cpu"]["name"] in readme
+
+
+@pytest.mark.parametrize("name", EXPECTING)
+def test_the_weights_reach_the_mask_ap_that_their_configuration_says(name: str) -> None:
+    config = composed(name)
+    if importlib.util.find_spec(MODULES[config.model.library]) is None:
+        pytest.skip(f"{config.model.library} is not installed")
+    dataset, device = load(config.dataset), torch.device("cpu")
+    predictor = build_predictor(config, dataset, device, str(ROOT / config.model.weights))
+    labels = match_labels(dataset, predictor.classes, {})
+    figures = accuracy.mask_ap_of(Runner(predictor, device, "fp32"), dataset, labels, config)
+    expected = config.model.expected["shapes"]
+    assert expected.tolerance <= 1.0
+    assert 100 * figures["mask_ap"] == pytest.approx(expected.mask_ap, abs=expected.tolerance)
