@@ -18,6 +18,7 @@ NEEDS = {
     "mmdet_zoo": ["model.config=solo_r50_fpn_3x_coco"],
     "detectron2_zoo": ["model.config=COCO-InstanceSegmentation/mask_rcnn_R_50_C4_1x.yaml"],
 }
+ABLATIONS = ("roi_align", "mask_head", "point_rend")
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -47,9 +48,25 @@ def test_studies_hold_every_model_of_their_kind() -> None:
     from run_bench import compose
 
     demo = {job.config.model.name for job in compose([])}
-    assert demo == {name for name in MODELS if name.startswith("demo_")}
+    ablations = {job.config.model.name for study in ABLATIONS for job in compose([f"study={study}"])}
+    assert demo | ablations == {name for name in MODELS if name.startswith("demo_")}
+    assert len(demo) == 9
     variants = {job.config.model.name for job in compose(["study=variants", "dataset=coco"])}
     assert variants == {name for name in MODELS if not name.startswith("demo_") and name not in NEEDS}
+
+
+@pytest.mark.parametrize("study", ABLATIONS)
+def test_an_ablation_claims_something_of_its_own_models(study: str) -> None:
+    from run_bench import compose
+
+    jobs = compose([f"study={study}"])
+    names = {job.config.model.name for job in jobs}
+    assert {job.config.dataset.shapes.count for job in jobs} == {500}
+    for job in jobs:
+        assert job.config.claims
+        for claim in job.config.claims:
+            assert {claim.better, claim.worse} <= names
+            assert claim.metric in ("mask_ap", "boundary_ap")
 
 
 def test_the_command_line_overrules_a_study() -> None:
