@@ -64,11 +64,6 @@ def open_predictions(path: Path) -> Iterator[PredictionsFile]:
             file.write("\n]\n")
 
 
-def trained(config: BenchConfig) -> bool:
-    """Whether the model knows anything: an AP of random weights says nothing and stays empty."""
-    return config.model.weights != "random" or config.finetune is not None
-
-
 def mask_ap_of(
     model: Runner, dataset: CocoDataset, labels: Sequence[int | None], config: BenchConfig
 ) -> dict[str, float | None]:
@@ -97,7 +92,7 @@ def measure(
     Random weights give no AP: their figures stay None, the predictions are still written (for the panels).
     """
     began = time.monotonic()
-    evaluation = _Evaluation(dataset, config) if trained(config) else None
+    evaluation = _Evaluation(dataset, config) if config.trained else None
     overlaps = OVERLAPS if evaluation else (config.overlap,)
     done = 0
     with (

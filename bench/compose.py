@@ -61,8 +61,7 @@ def to_config(cfg: DictConfig, choices: dict[str, str]) -> Job:
     config.model.name = choices.get("model", "") + (f":{config.model.config}" if _serves_a_zoo(choices) else "")
     check_values(config)
     if config.detections == "auto":
-        untrained = config.model.weights == "random" and config.finetune is None
-        config.detections = "saturated" if untrained else "thresholded"
+        config.detections = "thresholded" if config.trained else "saturated"
     return Job(config, choices)
 
 

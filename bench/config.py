@@ -234,3 +234,8 @@ class BenchConfig:
     detections: str = "auto"
     overlap: str = "keep"
     evaluator: str = "hotcoco"
+
+    @property
+    def trained(self) -> bool:
+        """Whether the model knows anything: an AP of random weights says nothing and stays empty."""
+        return self.model.weights != "random" or self.finetune is not None

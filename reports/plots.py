@@ -56,7 +56,7 @@ def pareto(comparison: Comparison, folder: Path) -> list[Picture]:
         _draw_pareto(comparison, rows, path)
         caption = (
             f"{where}. Up and to the right is better. The line joins the models that no other model beats in both "
-            "mask AP and FPS (model boundary)."
+            "mask AP and FPS (model boundary). Upright lines are 95 % confidence intervals of mask AP."
         )
         pictures.append(Picture(path, "Mask AP against speed", caption))
     return pictures
@@ -207,6 +207,9 @@ def _draw_pareto(comparison: Comparison, rows: Sequence[int], path: Path) -> Non
             marker = MARKERS[libraries.index(comparison.text(row, "library")) % len(MARKERS)]
             edge = {"edgecolors": "white", "linewidths": 0.8, "zorder": 3}
             axes.scatter(*points[index], s=64, marker=marker, color=colours[row], **edge)
+            ends = [comparison.cell(row, key) for key in ("mask_ap_low", "mask_ap_high")]
+            if None not in ends:
+                axes.vlines(points[index][0], *ends, color=colours[row], linewidth=1.2, alpha=0.6, zorder=2)
         for index, library in enumerate(libraries):
             axes.scatter([], [], s=50, marker=MARKERS[index % len(MARKERS)], color="#6B7075", label=library)
         axes.grid(True)
