@@ -13,6 +13,7 @@ import torch
 from bench.config import BenchConfig, DatasetConfig, ModelConfig
 from bench.dataset import CocoDataset, load, match_labels, training_split
 from bench.errors import UserError, absent_library
+from bench.numerics import refuse_unsupported
 from bench.predictor import Predictor, ReplayPredictor, Settings
 from bench.result import from_dict
 from bench.weights import load_checkpoint
@@ -91,6 +92,8 @@ def check(request: dict[str, Any]) -> dict[str, Any]:
     """
     try:
         device = resolve_device(request["device"])
+        for precision in dict.fromkeys(job["config"]["precision"] for job in request["jobs"]):
+            refuse_unsupported(precision, device)
     except UserError as error:
         return {"error": str(error)}
     loaded: dict[str, CocoDataset] = {}

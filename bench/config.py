@@ -12,7 +12,7 @@ from typing import Any
 MISSING: Any = "???"
 
 PASSES = ("speed", "memory", "accuracy")
-PRECISIONS = ("fp32", "fp16", "bf16")
+PRECISIONS = ("fp32", "tf32", "fp16", "bf16")
 OVERLAPS = ("keep", "highest_score")
 EVALUATORS = ("hotcoco", "pycocotools")
 DETECTIONS = ("auto", "thresholded", "saturated")
@@ -131,19 +131,31 @@ class DatasetConfig:
 class ProtocolConfig:
     """How to measure (group ``protocol/``).
 
-    The ``model`` boundary is timed for at least ``min_images`` images and ``min_seconds``, but no longer than
-    ``max_seconds``; each of its batches is timed end to end and by stages too, which takes as long twice more.
-    ``time_limit_s`` and ``memory_limit_gb`` (host memory of the worker) bound a whole job; null is no bound.
-    ``threads`` null leaves torch's own choice.
+    rounds: how often the models of a study are timed, in turns, each time in a process of their own, so that a drift of
+        the machine falls on all of them alike and shows
+    warmup_batches: batches that are gone through untimed, again and again until they take no less time than before,
+        or ``max_warmup_seconds`` are over; 0 is no warm-up but the first call
+    min_samples, precision, max_seconds: the ``model`` boundary is timed, one sample a batch, until there are so many
+        and the 95 % confidence interval of their median reaches no further than this share of it to each side, but no
+        longer than ``max_seconds``; the rounds share all three. Each batch is timed end to end and by stages too,
+        which takes as long twice more.
+    threads: of torch on the host; null leaves torch's own choice
+    cudnn_benchmark: let cuDNN try its algorithms on every new input size and keep the fastest
+    channels_last: keep weights, and so activations, in that memory format
+    time_limit_s, memory_limit_gb: bounds of a worker process, the second of its host memory; null is no bound
     """
 
+    rounds: int = 3
     warmup_batches: int = 5
-    min_images: int = 30
-    min_seconds: float = 3.0
+    max_warmup_seconds: float = 10.0
+    min_samples: int = 30
+    precision: float = 0.01
     max_seconds: float = 60.0
     max_detections: int = 100
     seed: int = 0
     threads: int | None = None
+    cudnn_benchmark: bool = False
+    channels_last: bool = False
     time_limit_s: float | None = 3600.0
     memory_limit_gb: float | None = None
 

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ class PlannedJob:
 
     config: with its device resolved. weights_path: the local file to load, None where there is none to load; with
     fine-tuning, what it starts from, and then what it gave. command: what the user typed. skip_reason: why it shall
-    not run, if so.
+    not run, if so. due: the passes of its next worker.
     """
 
     config: BenchConfig
@@ -47,6 +47,7 @@ class PlannedJob:
     weights_sha256: str | None = None
     skip_reason: str | None = None
     command: str = ""
+    due: list[str] = field(default_factory=list)
 
     @property
     def result_path(self) -> Path:
@@ -61,12 +62,12 @@ def job_name(config: BenchConfig) -> str:
     """The folder's name, spelled from what is measured, so that the same command finds its own results again.
 
     The hash covers the whole configuration but for what changes no figure: where results go, which passes run,
-    the bounds on time and memory.
+    the bounds on time and memory. More rounds are added to those measured.
     """
     what = dataclasses.asdict(config)
     for key in ("out", "passes", "study", "claims"):
         del what[key]
-    for key in ("time_limit_s", "memory_limit_gb"):
+    for key in ("rounds", "time_limit_s", "memory_limit_gb"):
         del what["protocol"][key]
     if what["finetune"] is not None:
         for key in ("time_limit_s", "loader_processes"):
@@ -76,18 +77,21 @@ def job_name(config: BenchConfig) -> str:
     return f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', readable)}-{digest}"
 
 
-def passes_left(job: PlannedJob) -> list[str]:
-    """The passes that an earlier run of the same job has not measured, in order; all of them without one."""
+def passes_due(job: PlannedJob, round_number: int) -> list[str]:
+    """What the worker of a round has to measure: the passes that no earlier run of the same job has measured, and the
+    speed if that has been done in fewer rounds. Rounds are counted from 1."""
     try:
         earlier = read_result(job.result_path)
     except UserError:
         return list(job.config.passes)
-    missing = [name for name in job.config.passes if getattr(earlier, name) is None]
+    due = [name for name in job.config.passes if getattr(earlier, name) is None]
     if earlier.status == "ok":
         # What an ok result was asked for and lacks does not apply: a replayed results file has no speed.
-        return [name for name in missing if name not in earlier.config["passes"]]
+        due = [name for name in due if name not in earlier.config["passes"]]
     # A result that is not ok still holds the passes measured before the death; the worker goes on from there.
-    return missing or list(job.config.passes)
+    if "speed" in job.config.passes and earlier.speed is not None and len(earlier.speed.rounds) < round_number:
+        due.append("speed")
+    return due
 
 
 def training_left(job: PlannedJob) -> bool:
@@ -114,7 +118,7 @@ def new_result(job: PlannedJob, status: str, reason: str | None) -> Result:
 
 
 def run_job(job: PlannedJob, on_progress: OnProgress) -> Result:
-    """Run one job in a worker process and give its Result, which is on disk by then.
+    """Run one job in a worker process, as far as it is ``due``, and give its Result, which is on disk by then.
 
     Raises:
         KeyboardInterrupt: after the worker has been stopped and what it measured is on disk.
@@ -132,8 +136,8 @@ def run_job(job: PlannedJob, on_progress: OnProgress) -> Result:
             return trained
     if job.config.finetune is not None:
         _measure_what_was_trained(job)
-        if not job.config.passes:
-            return _finish(job, "ok", None, time.monotonic() - began)
+    if not job.due:
+        return _finish(job, "ok", None, time.monotonic() - began)
     return _run_worker(job, on_progress, began)
 
 
@@ -165,7 +169,7 @@ def _measure_what_was_trained(job: PlannedJob) -> None:
 
 def _finish(job: PlannedJob, status: str, reason: str | None, seconds: float) -> Result:
     result = read_result(job.result_path)
-    result.status, result.reason, result.seconds = status, reason, seconds
+    result.status, result.reason, result.seconds = status, reason, (result.seconds or 0.0) + seconds
     write_result(result, job.result_path)
     return result
 
@@ -183,7 +187,7 @@ def _open_result(job: PlannedJob) -> None:
         earlier = read_result(job.result_path)
     except UserError:
         earlier = result
-    for name in ("model", "finetune", "speed", "memory", "energy", "accuracy", "machine"):
+    for name in ("model", "finetune", "speed", "memory", "energy", "accuracy", "machine", "seconds"):
         setattr(result, name, getattr(earlier, name))
     write_result(result, job.result_path)
 
@@ -249,7 +253,7 @@ def _conclude(job: PlannedJob, returncode: int | None, killed: tuple[str, str] |
         result.status, result.reason = "crashed", _cause_of_death(returncode, job.folder / "worker.log")
     elif returncode != 0:
         result.notes.append(f"after its result was complete, the worker ended with exit status {returncode}")
-    result.seconds = seconds
+    result.seconds = (result.seconds or 0.0) + seconds
     write_result(result, job.result_path)
     return result
 

@@ -76,15 +76,31 @@ class Timing:
 
 
 @dataclass
+class SpeedRound:
+    """One process's part of the speed pass.
+
+    samples: how many of the batches timed are its own
+    first_call_ms: the very first batch, compilation and the choice of algorithms included
+    warmup_ms: latencies of the warm-up, batch by batch; warmup_stable: whether it ended because they no longer fell
+    """
+
+    samples: int
+    first_call_ms: float
+    warmup_ms: list[float]
+    warmup_stable: bool
+    started: str | None = None
+
+
+@dataclass
 class SpeedResult:
     """The speed pass. ``model`` and ``end_to_end`` are timed whole; the stages ``preprocess``, ``network`` (also a
     boundary of its own) and ``postprocess`` in calls of their own. detections_per_image, image_sizes (one per
     image) and input_sizes (one per batch, padded) are those of the ``model`` boundary; sizes are [height, width].
+    The samples of all rounds stand one behind the other.
     """
 
     batch_size: int
-    warmup_batches: int
-    first_call_ms: float
+    rounds: list[SpeedRound]
     model: Timing
     end_to_end: Timing
     preprocess: Timing
@@ -233,7 +249,7 @@ class EnergyResult:
 @dataclass
 class Result:
     """One job. ``config`` is the resolved :class:`bench.config.BenchConfig`, ``choices`` the chosen group options,
-    ``published`` the figures of the model's config with their source, ``seconds`` the wall time of the worker."""
+    ``published`` the figures of the model's config with their source, ``seconds`` the wall time of its workers."""
 
     status: str
     config: dict[str, Any]

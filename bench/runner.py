@@ -10,7 +10,7 @@ import torch
 
 from bench.predictor import Instances, Predictor
 
-AUTOCAST = {"fp32": None, "fp16": torch.float16, "bf16": torch.bfloat16}
+AUTOCAST = {"fp32": None, "tf32": None, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 class Runner:

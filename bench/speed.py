@@ -6,65 +6,32 @@ with a synchronisation between them, so that splitting never slows the headline.
 
 from __future__ import annotations
 
-import contextlib
+import dataclasses
 import functools
-import importlib
+import itertools
+import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from datetime import datetime, timezone
+from statistics import median
+from typing import Any
 
 import torch
 
-from bench.config import BenchConfig
+from bench.clock import Clock, MaskFunctionTimer
+from bench.config import BenchConfig, ProtocolConfig
 from bench.dataset import CocoDataset, ImageRecord, batches, read_images
-from bench.result import SpeedResult, Timing
+from bench.result import SpeedResult, SpeedRound, Timing
 from bench.rle import masks_to_rle
 from bench.runner import Runner
+from bench.statistics import median_interval
 
-T = TypeVar("T")
+STILL_FALLING = 0.02
+"""The share by which warm-up batches must take less time than a turn before for the warm-up to go on."""
+
+_TIMINGS = ("model", "end_to_end", "preprocess", "network", "postprocess")
+
 OnProgress = Callable[[str, float, float, int], None]
-
-
-class Clock:
-    """Times calls on one device, synchronised on both sides.
-
-    On a GPU ``latency_ms`` comes from CUDA events and ``wall_ms`` from the host's clock around the same call; elsewhere
-    the host's clock (``time.perf_counter``) is the only one.
-    """
-
-    def __init__(self, device: torch.device) -> None:
-        self.events = device.type == "cuda"
-        self.name = "cuda_event" if self.events else "perf_counter"
-        self._device = device
-
-    def synchronize(self) -> None:
-        """Wait for the device to finish all that was asked of it."""
-        if self._device.type != "cpu":
-            getattr(torch, self._device.type).synchronize(self._device)
-
-    def time(self, call: Callable[[], T]) -> tuple[T, float, float | None]:
-        """The call's value, its latency in milliseconds, and the host's milliseconds (None where they are the same)."""
-        if not self.events:
-            value, latency_ms = self.time_on_host(call)
-            return value, latency_ms, None
-        start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-
-        def recorded() -> T:
-            start.record()
-            value = call()
-            end.record()
-            return value
-
-        value, wall_ms = self.time_on_host(recorded)
-        return value, start.elapsed_time(end), wall_ms
-
-    def time_on_host(self, call: Callable[[], T]) -> tuple[T, float]:
-        """The call's value and the host's milliseconds, the device idle before and after."""
-        self.synchronize()
-        began = time.perf_counter_ns()
-        value = call()
-        self.synchronize()
-        return value, (time.perf_counter_ns() - began) / 1e6
 
 
 class _Samples:
@@ -86,56 +53,117 @@ class _Samples:
 
 
 def measure(
-    runner: Runner, dataset: CocoDataset, config: BenchConfig, device: torch.device, progress: OnProgress
+    runner: Runner,
+    dataset: CocoDataset,
+    config: BenchConfig,
+    device: torch.device,
+    progress: OnProgress,
+    earlier: SpeedResult | None = None,
 ) -> SpeedResult:
-    """Time a predictor on the images of a dataset, which are gone round as often as the protocol needs.
+    """Time a predictor for one round, on the images of a dataset, which are gone round as often as the protocol needs.
 
     Every batch is timed three times, one way after the other: end to end, by stages, and at the ``model`` boundary.
-    So a drift of the machine falls on all three alike, and they can be compared.
+    So a drift of the machine falls on all three alike, and they can be compared. Gives ``earlier``, what the rounds
+    before this one measured, with the samples of this one behind its own.
+
+    Raises:
+        UserError: the clock gave a time that cannot be.
     """
     size = config.batch_size
     timed = _Timed(runner, Clock(device))
-    first_call_ms = _warm_up(timed, batches(dataset.images, size), config.protocol.warmup_batches)
+    started = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    warm_up = _warm_up(timed, dataset, config)
+    enough = _Enough(config.protocol)
     for records in batches(dataset.images, size):
         timed.end_to_end(records)
         timed.by_stages(records)
         timed.whole(records)
-        enough = _fraction_of_enough(timed.model, config)
-        progress("speed", enough, 1.0, size)
-        if enough >= 1:
+        fraction = enough.fraction(timed.model)
+        progress("speed", fraction, 1.0, size)
+        if fraction >= 1:
             break
-    host, clock = "perf_counter", timed.clock.name
-    return SpeedResult(
-        batch_size=size,
-        warmup_batches=config.protocol.warmup_batches,
-        first_call_ms=first_call_ms,
-        model=timed.model.timing(clock),
-        end_to_end=timed.service.timing(host),
-        preprocess=timed.preprocess.timing(host),
-        network=timed.network.timing(clock),
-        postprocess=timed.postprocess.timing(clock),
-        detections_per_image=timed.detections,
-        image_sizes=timed.image_sizes,
-        input_sizes=timed.input_sizes,
-    )
+    this = timed.result(size, dataclasses.replace(warm_up, samples=len(timed.model.latency_ms), started=started))
+    return this if earlier is None else _joined(earlier, this)
 
 
-def _fraction_of_enough(model: _Samples, config: BenchConfig) -> float:
-    """How much of what the protocol asks of the headline is measured: 1 is enough."""
-    protocol = config.protocol
-    images, seconds = len(model.latency_ms) * config.batch_size, model.total_ms / 1000
-    least = min(images / protocol.min_images, seconds / protocol.min_seconds if protocol.min_seconds else 1.0)
-    return min(1.0, max(least, seconds / protocol.max_seconds))
+class _Enough:
+    """The stopping rule of one round: its share of the samples, the precision and the time that the protocol asks for.
+
+    The interval of the median narrows with the root of the number of samples, so R rounds that each come within the
+    precision times the root of R come within it together.
+    """
+
+    def __init__(self, protocol: ProtocolConfig) -> None:
+        rounds = protocol.rounds
+        self._least = math.ceil(protocol.min_samples / rounds)
+        self._precision = protocol.precision * math.sqrt(rounds)
+        self._max_ms = 1000 * protocol.max_seconds / rounds
+        self._next_look = self._least
+
+    def fraction(self, model: _Samples) -> float:
+        """How much of it is there: 1 is enough."""
+        samples = len(model.latency_ms)
+        spent = model.total_ms / self._max_ms
+        if spent >= 1:
+            return 1.0
+        if samples >= self._next_look:
+            # Sorting after every sample would be most of the work for a fast model.
+            self._next_look = samples + max(1, samples // 20)
+            half_width = relative_half_width(model.latency_ms)
+            if half_width is not None and half_width <= self._precision:
+                return 1.0
+        return max(spent, min(0.9, samples / self._least))
 
 
-def _warm_up(timed: _Timed, unseen: Iterator[Sequence[ImageRecord]], count: int) -> float:
-    """Milliseconds of the very first call; ``count`` batches follow it untimed."""
-    runner = timed.runner
-    batch = runner.preprocess(read_images(next(unseen)))
-    _, first_call_ms = timed.clock.time_on_host(functools.partial(runner.model, batch))
-    for _ in range(count):
-        runner.model(runner.preprocess(read_images(next(unseen))))
-    return first_call_ms
+def relative_half_width(latency_ms: Sequence[float]) -> float | None:
+    """How far the 95 % confidence interval of the median reaches, to its farther side, as a share of the median.
+
+    None where there are too few samples for an interval.
+    """
+    interval = median_interval(latency_ms)
+    if interval is None:
+        return None
+    middle = median(latency_ms)
+    return max(middle - interval[0], interval[1] - middle) / middle
+
+
+def _warm_up(timed: _Timed, dataset: CocoDataset, config: BenchConfig) -> SpeedRound:
+    """The first call, then the same few batches again and again until they take no less time than before.
+
+    The same batches, because only they can be compared with themselves: images differ more than a cold machine does.
+    """
+    protocol, runner = config.protocol, timed.runner
+    chosen = list(itertools.islice(batches(dataset.images, config.batch_size), max(1, protocol.warmup_batches)))
+    first = runner.preprocess(read_images(chosen[0]))
+    _, first_call_ms = timed.clock.time_on_host(functools.partial(runner.model, first))
+    if protocol.warmup_batches == 0:
+        return SpeedRound(0, first_call_ms, [], True)
+    latencies: list[float] = []
+    before, now, stable = math.inf, math.inf, False
+    deadline = time.monotonic() + protocol.max_warmup_seconds
+    while not stable and (not latencies or time.monotonic() < deadline):
+        turn = []
+        for records in chosen:
+            batch = runner.preprocess(read_images(records))
+            turn.append(timed.clock.time_on_host(functools.partial(runner.model, batch))[1])
+        latencies += turn
+        before, now = now, median(turn)
+        stable = now >= before * (1 - STILL_FALLING)
+    return SpeedRound(0, first_call_ms, latencies, stable)
+
+
+def _joined(earlier: SpeedResult, later: SpeedResult) -> SpeedResult:
+    """Both, the lists of the second behind those of the first."""
+
+    def timing(name: str) -> Timing:
+        one, other = getattr(earlier, name), getattr(later, name)
+        wall = one.wall_ms + other.wall_ms if one.wall_ms and other.wall_ms else None
+        return Timing(one.latency_ms + other.latency_ms, other.clock, wall)
+
+    joined: dict[str, Any] = {name: timing(name) for name in _TIMINGS}
+    for name in ("rounds", "detections_per_image", "image_sizes", "input_sizes"):
+        joined[name] = getattr(earlier, name) + getattr(later, name)
+    return dataclasses.replace(later, **joined)
 
 
 class _Timed:
@@ -149,6 +177,22 @@ class _Timed:
         self.detections: list[int] = []
         self.image_sizes: list[list[int]] = []
         self.input_sizes: list[list[int]] = []
+
+    def result(self, batch_size: int, this_round: SpeedRound) -> SpeedResult:
+        """What was measured, as one round."""
+        host, clock = "perf_counter", self.clock.name
+        return SpeedResult(
+            batch_size=batch_size,
+            rounds=[this_round],
+            model=self.model.timing(clock),
+            end_to_end=self.service.timing(host),
+            preprocess=self.preprocess.timing(host),
+            network=self.network.timing(clock),
+            postprocess=self.postprocess.timing(clock),
+            detections_per_image=self.detections,
+            image_sizes=self.image_sizes,
+            input_sizes=self.input_sizes,
+        )
 
     def end_to_end(self, records: Sequence[ImageRecord]) -> None:
         """What a service does: decode the files, resize, model, masks to RLE on the host."""
@@ -180,42 +224,3 @@ class _Timed:
         self.image_sizes += [list(image.shape[:2]) for image in images]
         if padded := self.runner.predictor.input_size(batch):
             self.input_sizes.append(list(padded))
-
-
-class MaskFunctionTimer(contextlib.AbstractContextManager["MaskFunctionTimer"]):
-    """Brackets library functions ("package.module:Class.method") and sums the milliseconds spent in them."""
-
-    def __init__(self, functions: Sequence[str], clock: Clock) -> None:
-        self.spent_ms = 0.0
-        self._functions = functions
-        self._clock = clock
-        self._undo = contextlib.ExitStack()
-
-    def __enter__(self) -> MaskFunctionTimer:
-        for name in self._functions:
-            module_name, _, path = name.partition(":")
-            *parents, attribute = path.split(".")
-            owner = functools.reduce(getattr, parents, importlib.import_module(module_name))
-            original = getattr(owner, attribute)
-            timed = self._bracketed(original)
-            # getattr has unwrapped or bound a staticmethod or classmethod; its own form is in the class's dictionary.
-            kept = vars(owner).get(attribute)
-            unbound = isinstance(kept, (staticmethod, classmethod))
-            setattr(owner, attribute, staticmethod(timed) if unbound else timed)
-            if kept is None:
-                self._undo.callback(delattr, owner, attribute)
-            else:
-                self._undo.callback(setattr, owner, attribute, kept)
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._undo.close()
-
-    def _bracketed(self, function: Callable[..., T]) -> Callable[..., T]:
-        @functools.wraps(function)
-        def timed(*args: Any, **kwargs: Any) -> T:
-            value, latency_ms, _ = self._clock.time(lambda: function(*args, **kwargs))
-            self.spent_ms += latency_ms
-            return value
-
-        return timed

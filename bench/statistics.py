@@ -1,4 +1,6 @@
-"""Bootstrap over images, and what it says about one model and about the difference of two. Imports no torch.
+"""Intervals and tests: of the median of latencies; by bootstrap over images, of AP and of the difference of two models.
+
+Imports no torch.
 
 Efron & Tibshirani, An Introduction to the Bootstrap (1993): percentile intervals, chapter 13; Holm, A simple
 sequentially rejective multiple test procedure, Scandinavian Journal of Statistics 6 (1979).
@@ -11,6 +13,7 @@ import json
 import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +21,9 @@ import numpy as np
 from bench.average_precision import average_precision, rankings
 from bench.matching import Matches
 from bench.result import BootstrapResult
+
+_EXACT_UP_TO = 1000
+"""Samples for which the ranks of the median's interval come from the binomial distribution itself."""
 
 REPLICATES = 1000
 CONFIDENCE = 0.95
@@ -31,6 +37,33 @@ class Difference(NamedTuple):
     low: float
     high: float
     p: float
+
+
+def median_interval(samples: Sequence[float], confidence: float = CONFIDENCE) -> tuple[float, float] | None:
+    """The confidence interval of the median, from the order of the samples alone: no distribution is assumed.
+
+    Its ends are the samples of ranks j and n + 1 - j, where j is the greatest with P(B < j) <= (1 - confidence) / 2 for
+    a binomial B of n tosses (Conover, Practical Nonparametric Statistics, 3rd ed., section 3.2). None where there is no
+    such rank: at 95 %, below six samples.
+    """
+    n = len(samples)
+    rank = _lower_rank(n, (1 - confidence) / 2)
+    if rank < 1:
+        return None
+    ordered = np.sort(np.asarray(samples, dtype=np.float64))
+    return float(ordered[rank - 1]), float(ordered[n - rank])
+
+
+def _lower_rank(n: int, tail: float) -> int:
+    """The greatest j with P(B < j) <= tail for B of n fair tosses, 0 where there is none."""
+    if n > _EXACT_UP_TO:
+        deviations = NormalDist().inv_cdf(1 - tail)
+        return int(n / 2 - deviations * math.sqrt(n) / 2)
+    rank, below, total = 0, 0, 2**n
+    while rank < n and below + math.comb(n, rank) <= tail * total:
+        below += math.comb(n, rank)
+        rank += 1
+    return rank
 
 
 def draws(images: int, replicates: int, seed: int) -> np.ndarray:

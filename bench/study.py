@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from bench.compose import Job
-from bench.job import PlannedJob, passes_left, run_job, training_left
+from bench.job import PlannedJob, passes_due, run_job, training_left
 from bench.preflight import plan
 from bench.result import Result, read_result
 
@@ -34,28 +34,42 @@ def run_study(jobs: Sequence[Job], out: Path, console: Console, command: str = "
     Raises:
         UserError: something is wrong with the study, found before any model ran.
     """
-    with StudyProgress(console, len(jobs)) as progress:
+    rounds = max(job.config.protocol.rounds if "speed" in job.config.passes else 1 for job in jobs)
+    with StudyProgress(console, len(jobs) * rounds) as progress:
         planned = plan(jobs, out, progress.on_download, command)
-        results: list[Result] = []
+        results: dict[int, Result] = {}
         status = 0
         try:
-            for number, job in enumerate(planned, 1):
-                results.append(_run_or_reuse(job, number, len(planned), progress, console))
+            for round_number in range(1, rounds + 1):
+                for number, job in enumerate(planned, 1):
+                    head = f"[{number}/{len(planned)}]" + (f" round {round_number} of {rounds}" if rounds > 1 else "")
+                    if round_number == 1 or _goes_on(results[number], job, round_number):
+                        results[number] = _run_or_reuse(job, round_number, head, progress, console)
+                    else:
+                        progress.next_job()
         except KeyboardInterrupt:
             console.print("interrupted; what was measured is kept, and the same command with the same out= goes on")
             status = INTERRUPTED_EXIT
-    if status == 0 and any(result.status not in ("ok", "skipped") for result in results):
+    if status == 0 and any(result.status not in ("ok", "skipped") for result in results.values()):
         status = 1
     return status
 
 
-def _run_or_reuse(job: PlannedJob, number: int, total: int, progress: StudyProgress, console: Console) -> Result:
+def _goes_on(result: Result, job: PlannedJob, round_number: int) -> bool:
+    """Whether a job that has been through the rounds before this one has more to do in it."""
+    return result.status == "ok" and bool(passes_due(job, round_number))
+
+
+def _run_or_reuse(job: PlannedJob, round_number: int, number: str, progress: StudyProgress, console: Console) -> Result:
     config = job.config
-    head = f"[{number}/{total}] {config.model.name} {config.device} {config.precision} b{config.batch_size}"
-    if job.skip_reason is None and not passes_left(job) and not training_left(job):
-        console.print(f"{head}: measured before", markup=False, highlight=False)
-        progress.next_job()
-        return read_result(job.result_path)
+    head = f"{number} {config.model.name} {config.device} {config.precision} b{config.batch_size}"
+    job.due = passes_due(job, round_number)
+    if job.skip_reason is None and not job.due and not training_left(job):
+        earlier = read_result(job.result_path)
+        if earlier.status == "ok":
+            console.print(f"{head}: measured before", markup=False, highlight=False)
+            progress.next_job()
+            return earlier
     progress.begin(job.config.model.name, head)
     result = run_job(job, progress.on_message)
     progress.next_job()

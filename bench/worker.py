@@ -26,13 +26,13 @@ from typing import Any
 
 import torch
 
-from bench import accuracy, machine, memory, speed
+from bench import accuracy, machine, memory, numerics, speed
 from bench.build import build_predictor, check
 from bench.config import BenchConfig
 from bench.dataset import load, match_labels, training_split
 from bench.errors import UserError, absent_library
 from bench.finetune import Training
-from bench.predictor import ReplayPredictor
+from bench.predictor import Predictor, ReplayPredictor
 from bench.result import FINETUNED, INTERRUPTED, FinetuneResult, ModelInfo, Result, from_dict, read_result, write_result
 from bench.runner import Runner
 from bench.starting_point import start_from
@@ -73,7 +73,7 @@ class Progress:
 
 
 def run(job: dict[str, Any], folder: Path, progress: Progress) -> None:
-    """Run the passes that the result of ``folder`` still lacks, writing it after each of them."""
+    """Run the passes that are ``due``, writing the result of ``folder`` after each of them."""
     config = from_dict(BenchConfig, job["config"])
     path = folder / "result.json"
     result = read_result(path)
@@ -128,6 +128,7 @@ def _train(
     measured, learned = load(config.dataset), load(training_split(config.dataset))
     progress("load", 0, 1, 0)
     start = start_from(config, learned, device, job["weights_path"])
+    numerics.apply(config)
     result.machine = machine.describe(device)
     Training(start, learned, measured, config, folder, job["command"], progress, save).run()
 
@@ -153,6 +154,9 @@ def _run_passes(
     dataset = load(config.dataset)
     progress("load", 0, 1, 0)
     predictor = build_predictor(config, dataset, device, job["weights_path"])
+    numerics.apply(config)
+    if config.protocol.channels_last and isinstance(predictor, Predictor) and predictor.module is not None:
+        predictor.module.to(memory_format=torch.channels_last)
     result.machine = machine.describe(device)
     result.model = ModelInfo(
         classes=list(predictor.classes),
@@ -171,13 +175,13 @@ def _run_passes(
         module = predictor.module
         result.model.parameters = sum(p.numel() for p in module.parameters()) if module is not None else None
         # Memory first: its peaks must not contain what another pass left behind.
-        if "memory" in config.passes and result.memory is None:
+        if "memory" in job["due"]:
             result.memory = memory.measure(model, dataset, config, device, device_memory, progress)
             write_result(result, path)
-        if "speed" in config.passes and result.speed is None:
-            result.speed = speed.measure(model, dataset, config, device, progress)
+        if "speed" in job["due"]:
+            result.speed = speed.measure(model, dataset, config, device, progress, result.speed)
             write_result(result, path)
-    if "accuracy" in config.passes and result.accuracy is None:
+    if "accuracy" in job["due"]:
         result.accuracy = accuracy.measure(model, dataset, labels, config, folder, progress)
         write_result(result, path)
 

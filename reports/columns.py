@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from bench.result import Result, Timing
+from reports.timing import fps_interval, images_per_second, percentile
 
 MB = 1e6
 """Bytes in one megabyte, in every table of the report."""
@@ -49,17 +50,6 @@ class Column:
     unit: str = ""
     better: Literal["high", "low"] | None = None
     decimals: int | None = None
-
-
-def images_per_second(batch_size: int, latency_ms: Sequence[float]) -> float | None:
-    """Images over the summed time of all batches, as ``mmdet/utils/benchmark.py`` defines FPS."""
-    total_ms = float(np.sum(latency_ms))
-    return batch_size * len(latency_ms) * 1e3 / total_ms if total_ms > 0 else None
-
-
-def percentile(latency_ms: Sequence[float], q: float) -> float | None:
-    """Percentile of the raw samples, linearly interpolated between neighbours (numpy's default)."""
-    return float(np.percentile(latency_ms, q)) if len(latency_ms) else None
 
 
 def dataset_name(job: Job) -> str:
@@ -111,6 +101,14 @@ def _timing(name: str, summary: Callable[[Timing, int], float | None]) -> Callab
 
 def _fps(boundary: str) -> Callable[[Job], float | None]:
     return _timing(boundary, lambda timing, batch_size: images_per_second(batch_size, timing.latency_ms))
+
+
+def _fps_end(index: int) -> Callable[[Job], float | None]:
+    def value(job: Job) -> float | None:
+        ends = fps_interval(job.result.speed) if job.result.speed else None
+        return ends[index] if ends else None
+
+    return value
 
 
 def _latency(timing: str, q: float) -> Callable[[Job], float | None]:
@@ -207,6 +205,17 @@ COLUMNS: dict[str, Column] = {
         "images/s",
         "high",
         2,
+    ),
+    "fps_model_low": Column(
+        "FPS low", "lower end of the 95 % confidence interval of FPS model", _fps_end(0), "images/s", decimals=2
+    ),
+    "fps_model_high": Column(
+        "FPS high",
+        "upper end of the 95 % confidence interval of FPS model, from the scatter of the batches or of the rounds, "
+        "whichever is wider",
+        _fps_end(1),
+        "images/s",
+        decimals=2,
     ),
     "fps_end_to_end": Column(
         "FPS end-to-end",

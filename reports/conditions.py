@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from reports.columns import Job, dataset_name
 from reports.comparison import Comparison
 from reports.machine import machine_text, maskbench_text, notes_text, numerics_text, versions_text
+from reports.timing import median_reach, rounds_text, warm_up_text
 
 FPS_DEFINITION = (
     "FPS is images over the summed time of all measured batches; latencies are percentiles of the raw samples, "
@@ -27,7 +28,10 @@ RSS_SOURCES = {
 }
 
 
-ROW_COLUMNS = ("Row", "Weights", "Images (h x w)", "Network input (h x w)", "Detections per image", "Batches timed")
+ROW_COLUMNS = (
+    *("Row", "Weights", "Images (h x w)", "Network input (h x w)", "Detections per image", "Batches timed"),
+    *("Median latency known", "Rounds"),
+)
 
 
 def conditions(comparison: Comparison) -> list[tuple[str, str]]:
@@ -46,7 +50,8 @@ def conditions(comparison: Comparison) -> list[tuple[str, str]]:
         ("Weights", lambda job: "random: untrained, so mask AP is empty" if job.random_weights else "trained"),
         ("Detections", _detection_mode),
         ("Clock", _clock),
-        ("Warm-up", lambda job: f"{job.result.speed.warmup_batches} batches" if job.result.speed else None),
+        ("Warm-up", lambda job: warm_up_text(job.result.speed) if job.result.speed else None),
+        ("Stopping rule", _protocol),
         ("Device memory", lambda job: _source(job, "device_source", DEVICE_SOURCES)),
         ("Host memory", lambda job: _source(job, "host_rss_source", RSS_SOURCES)),
     ]
@@ -62,7 +67,8 @@ def row_conditions(comparison: Comparison) -> list[tuple[str, ...]]:
         sizes = (sizes_text(speed.image_sizes), sizes_text(speed.input_sizes)) if speed else ("", "")
         batches = str(len(speed.model.latency_ms)) if speed else ""
         detections = _detections(comparison.jobs[row])
-        table.append((comparison.labels[row], comparison.text(row, "weights"), *sizes, detections, batches))
+        trust = (_median(comparison.jobs[row]), rounds_text(speed)) if speed else ("", "")
+        table.append((comparison.labels[row], comparison.text(row, "weights"), *sizes, detections, batches, *trust))
     return table
 
 
@@ -154,6 +160,30 @@ def _clock(job: Job) -> str | None:
         return None
     model, whole = (CLOCKS.get(timing.clock, timing.clock) for timing in (speed.model, speed.end_to_end))
     return model if model == whole else f"{model}; end-to-end: {whole}"
+
+
+def _protocol(job: Job) -> str | None:
+    """The stopping rule in words."""
+    if job.result.speed is None:
+        return None
+    rounds, samples, precision, seconds = (
+        job.setting("protocol", key, default=0) for key in ("rounds", "min_samples", "precision", "max_seconds")
+    )
+    turns = f"{rounds} rounds, the models in turns, each in a process of its own; " if rounds > 1 else "one round; "
+    return (
+        f"{turns}until the 95 % interval of the median latency is within {100 * precision:g} %, "
+        f"at least {samples} batches, at most {seconds:g} s"
+    )
+
+
+def _median(job: Job) -> str:
+    """``within 0.8 %``, and what was wanted where that was not reached; "" where speed was not measured."""
+    speed = job.result.speed
+    if speed is None:
+        return ""
+    reach, wanted = median_reach(speed), float(job.setting("protocol", "precision", default=0.0))
+    text = "too few batches" if reach is None else f"within {100 * reach:.2g} %"
+    return text if reach is not None and reach <= wanted else f"{text} (not {100 * wanted:g} %)"
 
 
 def _source(job: Job, name: str, meanings: dict[str, str]) -> str | None:

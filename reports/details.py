@@ -7,10 +7,11 @@ from typing import Any
 
 from bench.result import SpeedResult, Timing
 from reports.checks import Check, expected, published
-from reports.columns import Job, images_per_second, percentile
+from reports.columns import Job
 from reports.comparison import Comparison
 from reports.conditions import CLOCKS
 from reports.machine import flat_text
+from reports.timing import images_per_second, percentile
 
 
 def job_details(comparison: Comparison, row: int) -> dict[str, Any]:
@@ -24,7 +25,7 @@ def job_details(comparison: Comparison, row: int) -> dict[str, Any]:
         "Weights": job.weights,
         "SHA-256 of weights": result.model.weights_sha256 if result.model else None,
         "Published": flat_text(result.published) if result.published.get("mask_ap") is not None else None,
-        "First call": f"{speed.first_call_ms:.0f} ms" if speed else None,
+        "First call": ", ".join(f"{part.first_call_ms:.0f} ms" for part in speed.rounds) if speed else None,
         "Figures": accuracy.figures_absent if accuracy else None,
         "Detections": accuracy.detections if accuracy else None,
         "Evaluation": f"{accuracy.seconds:.1f} s" if accuracy and accuracy.seconds is not None else None,

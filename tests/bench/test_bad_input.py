@@ -28,8 +28,8 @@ def refused(done: Any, *words: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["protocol.min_image=3"], ["protocol.min_image: no such key", "protocol.min_images"]),
-        (["+protocol.min_image=3"], ["protocol.min_image: no such key", "protocol.min_images"]),
+        (["protocol.min_sample=3"], ["protocol.min_sample: no such key", "protocol.min_samples"]),
+        (["+protocol.min_sample=3"], ["protocol.min_sample: no such key", "protocol.min_samples"]),
         (["+typo=1"], ["typo: no such key"]),
         (["modle=custom"], ["modle", "did you mean model?"]),
         (["model=mask_rcnn_r50_torchvison"], ["no such model", "mask_rcnn_r50_torchvision"]),
@@ -41,7 +41,7 @@ def refused(done: Any, *words: str) -> None:
         ([*TOY, "passes=[sped]"], ["passes=sped", "speed"]),
         ([*TOY, "passes=[]"], ["passes=[]"]),
         ([*TOY, "device=gpu"], ["device=gpu", "cuda:0"]),
-        ([*TOY, "protocol.max_seconds=1"], ["protocol.max_seconds=1: must be 3 or more"]),
+        ([*TOY, "protocol.max_seconds=0"], ["protocol.max_seconds=0: must be 0.1 or more"]),
         ([*TOY, "dataset.limit=0"], ["dataset.limit=0"]),
         (["model=custom"], ["model._target_ is missing"]),
         (["just words"], ["just words"]),
@@ -61,7 +61,7 @@ def test_a_mistyped_key_and_help_answer_within_a_second(run_command: Any) -> Non
         return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
     assert seconds("--help") < 1
-    assert seconds("protocol.min_image=3") < 1
+    assert seconds("protocol.min_sample=3") < 1
 
 
 def test_the_command_imports_no_torch(run_command: Any, environment: dict[str, str]) -> None:

@@ -16,7 +16,7 @@ import pytest
 from bench.result import Result, read_result
 
 ROOT = Path(__file__).resolve().parents[2]
-QUICK = ["protocol.min_images=4", "protocol.min_seconds=0", "protocol.warmup_batches=1"]
+QUICK = ["protocol.rounds=1", "protocol.min_samples=4", "protocol.precision=10", "protocol.warmup_batches=1"]
 BLOBS = ["model=custom", "model._target_=toy_models.Blobs"]
 DIES = ["model=custom", "model._target_=toy_models.Dies"]
 
@@ -117,6 +117,36 @@ def test_the_same_command_runs_only_what_is_missing(
     assert results_in(tmp_path) == [second], f"after {time.monotonic() - began:.1f} s"
 
 
+def test_models_are_timed_in_turns_and_rounds_are_added(
+    run_command: Any, bright_squares: list[str], tmp_path: Path
+) -> None:
+    command = [
+        *BLOBS,
+        "+model.options.delay_ms=1,2",
+        *bright_squares,
+        *QUICK,
+        f"out={tmp_path}",
+        "passes=[speed,memory]",
+    ]
+    done = run_command(*command, "protocol.rounds=2")
+    assert done.returncode == 0, done.stderr
+    heads = [line.split(" custom")[0] for line in done.stdout.splitlines() if line.startswith("[")]
+    assert heads == ["[1/2] round 1 of 2", "[2/2] round 1 of 2", "[1/2] round 2 of 2", "[2/2] round 2 of 2"]
+    two = results_in(tmp_path)
+    for result in two:
+        assert result.speed is not None
+        assert [part.samples for part in result.speed.rounds] == [6, 6]  # fewer give no interval
+        assert len(result.speed.network.latency_ms) == 12
+    # The same command with one round more adds it to what is there.
+    assert run_command(*command, "protocol.rounds=3").returncode == 0
+    for before, after in zip(two, results_in(tmp_path), strict=True):
+        assert after.speed is not None
+        assert before.speed is not None
+        assert len(after.speed.rounds) == 3
+        assert after.speed.model.latency_ms[:12] == before.speed.model.latency_ms
+        assert after.memory == before.memory
+
+
 def test_a_replay_is_not_run_again_for_passes_it_cannot_have(
     run_command: Any, bright_squares: list[str], tmp_path: Path
 ) -> None:
@@ -174,7 +204,7 @@ def test_ctrl_c_leaves_what_was_measured_and_a_report(
     environment: dict[str, str], bright_squares: list[str], tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    slow = ["+model.options.delay_ms=300", "protocol.min_images=1000", "protocol.max_seconds=100"]
+    slow = ["+model.options.delay_ms=300", "protocol.min_samples=1000", "protocol.max_seconds=100"]
     command = _start(environment, out, *BLOBS, *bright_squares, *slow)
     _wait_for(lambda: _measured(out, "memory"))
     command.send_signal(signal.SIGINT)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bench.errors import UserError
-from bench.result import MemoryResult, ModelInfo, Result, SpeedResult, Timing, read_result, write_result
+from bench.result import MemoryResult, ModelInfo, Result, SpeedResult, SpeedRound, Timing, read_result, write_result
 
 
 def full() -> Result:
@@ -22,8 +22,7 @@ def full() -> Result:
         memory=MemoryResult(28, 0, host_rss_bytes=10**9, host_rss_source="process_peak"),
         speed=SpeedResult(
             batch_size=1,
-            warmup_batches=0,
-            first_call_ms=3.0,
+            rounds=[SpeedRound(2, 3.0, [1.75, 1.5], True)],
             model=Timing([1.5, 2.25], "cuda_event", [1.6, 2.3]),
             end_to_end=timing,
             preprocess=timing,
@@ -51,7 +50,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     write_result(full(), path)
     broken = full()
     assert broken.speed is not None
-    broken.speed.first_call_ms = math.nan  # not JSON
+    broken.speed.rounds[0].first_call_ms = math.nan  # not JSON
     with pytest.raises(ValueError, match="JSON"):
         write_result(broken, path)
     assert read_result(path) == full()

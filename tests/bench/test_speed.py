@@ -14,11 +14,13 @@ import torch
 from PIL import Image
 from toy_models import Blobs
 
+from bench.clock import Clock, MaskFunctionTimer
 from bench.config import BenchConfig, ProtocolConfig
 from bench.dataset import CocoDataset, ImageRecord
+from bench.errors import UserError
 from bench.predictor import Instances, Settings
 from bench.runner import Runner
-from bench.speed import Clock, MaskFunctionTimer, measure
+from bench.speed import measure
 
 CPU = torch.device("cpu")
 
@@ -84,7 +86,7 @@ def dataset(tmp_path: Path) -> CocoDataset:
 
 
 def config(batch_size: int = 1) -> BenchConfig:
-    protocol = ProtocolConfig(warmup_batches=1, min_images=8, min_seconds=0.0, max_seconds=20.0)
+    protocol = ProtocolConfig(rounds=1, warmup_batches=1, min_samples=8, precision=1.0, max_seconds=20.0)
     return BenchConfig(protocol=protocol, batch_size=batch_size)
 
 
@@ -111,8 +113,8 @@ def test_boundaries_and_stages_hold_what_they_should(dataset: CocoDataset) -> No
 
 def test_batches_count_images(dataset: CocoDataset) -> None:
     speed = measure(Runner(Naps(Settings(CPU)), CPU, "fp32"), dataset, config(batch_size=2), CPU, quiet)
-    assert len(speed.model.latency_ms) == 4
-    assert len(speed.detections_per_image) == 8
+    assert len(speed.model.latency_ms) == 8
+    assert len(speed.detections_per_image) == 16
 
 
 def test_mask_functions_inside_forward_count_as_postprocess(dataset: CocoDataset, library: types.ModuleType) -> None:
@@ -134,8 +136,82 @@ def test_a_static_method_stays_one(library: types.ModuleType) -> None:
 
 def test_max_seconds_ends_a_slow_boundary(dataset: CocoDataset) -> None:
     slow = config()
-    slow.protocol = ProtocolConfig(warmup_batches=0, min_images=10_000, min_seconds=0.0, max_seconds=0.5)
+    slow.protocol = ProtocolConfig(rounds=1, warmup_batches=0, min_samples=10_000, max_seconds=0.5)
     began = time.monotonic()
     speed = measure(Runner(Naps(Settings(CPU)), CPU, "fp32"), dataset, slow, CPU, quiet)
     assert time.monotonic() - began < 5
     assert 5 <= len(speed.model.latency_ms) <= 17
+
+
+class WarmsUp(Blobs):
+    """Takes 40 ms for its first four batches, 20 ms for the next three, 4 ms from then on."""
+
+    calls = 0
+
+    def forward(self, batch: list[torch.Tensor]) -> list[torch.Tensor]:
+        self.calls += 1
+        nap(40 if self.calls <= 4 else 20 if self.calls <= 7 else 4)
+        return super().forward(batch)
+
+
+class Irregular(Blobs):
+    """Takes 2 and 12 ms in turns, so that the median is never known to 1 %."""
+
+    calls = 0
+
+    def forward(self, batch: list[torch.Tensor]) -> list[torch.Tensor]:
+        self.calls += 1
+        nap(12 if self.calls % 2 else 2)
+        return super().forward(batch)
+
+
+def test_warm_up_goes_on_until_batches_take_no_less_time(dataset: CocoDataset) -> None:
+    """The first call, then turns of three batches: 40 40 40, 20 20 20, 4 4 4, 4 4 4."""
+    warm = config()
+    warm.protocol.warmup_batches = 3
+    speed = measure(Runner(WarmsUp(Settings(CPU)), CPU, "fp32"), dataset, warm, CPU, quiet)
+    [only] = speed.rounds
+    assert only.first_call_ms >= 40
+    assert len(only.warmup_ms) in (12, 15)  # a turn that a busy machine disturbed is followed by one more
+    assert [ms >= 20 for ms in only.warmup_ms[:9]] == [True] * 6 + [False] * 3
+    assert only.warmup_stable
+    assert min(speed.model.latency_ms) < 20
+
+
+def test_warm_up_ends_with_its_time(dataset: CocoDataset) -> None:
+    warm = config()
+    warm.protocol.warmup_batches, warm.protocol.max_warmup_seconds = 3, 0.1
+    speed = measure(Runner(WarmsUp(Settings(CPU)), CPU, "fp32"), dataset, warm, CPU, quiet)
+    assert len(speed.rounds[0].warmup_ms) == 3
+    assert not speed.rounds[0].warmup_stable
+
+
+def test_timing_ends_when_the_median_is_known(dataset: CocoDataset) -> None:
+    """Sleeps of 30 ms are known to 10 % at once; 2 and 12 ms in turns never are, and end with the time."""
+    until_known = config()
+    until_known.protocol = ProtocolConfig(rounds=1, warmup_batches=1, min_samples=6, precision=0.1, max_seconds=20)
+    regular = measure(Runner(Naps(Settings(CPU)), CPU, "fp32"), dataset, until_known, CPU, quiet)
+    assert 6 <= len(regular.model.latency_ms) <= 12
+    until_known.protocol.max_seconds = 0.5
+    irregular = measure(Runner(Irregular(Settings(CPU)), CPU, "fp32"), dataset, until_known, CPU, quiet)
+    assert sum(irregular.model.latency_ms) >= 500
+
+
+def test_rounds_share_samples_and_stand_one_behind_the_other(dataset: CocoDataset) -> None:
+    twice = config()
+    twice.protocol.rounds, twice.protocol.min_samples = 2, 13
+    runner = Runner(Naps(Settings(CPU)), CPU, "fp32")
+    first = measure(runner, dataset, twice, CPU, quiet)
+    kept = list(first.model.latency_ms)
+    both = measure(runner, dataset, twice, CPU, quiet, first)
+    assert [part.samples for part in both.rounds] == [7, 7]
+    assert len(both.model.latency_ms) == len(both.end_to_end.latency_ms) == 14
+    assert both.model.latency_ms[:7] == kept
+    assert both.image_sizes[7:10] == both.image_sizes[:3]
+
+
+def test_a_clock_that_goes_backwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter([5_000_000, 3_000_000])
+    monkeypatch.setattr(time, "perf_counter_ns", lambda: next(times))
+    with pytest.raises(UserError, match="the clock says that a batch took -2 ms"):
+        Clock(CPU).time(lambda: None)

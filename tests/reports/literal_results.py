@@ -19,6 +19,7 @@ from bench.result import (
     ModelInfo,
     Result,
     SpeedResult,
+    SpeedRound,
     Timing,
 )
 
@@ -153,8 +154,7 @@ def _speed(
     samples = list(model_ms)
     return SpeedResult(
         batch_size=batch,
-        warmup_batches=5,
-        first_call_ms=812.5,
+        rounds=[SpeedRound(len(samples), 812.5, [60.0, 50.0, 50.0, 50.0], True)],
         model=Timing(samples, clock),
         end_to_end=Timing([ms + 10.0 for ms in samples], "perf_counter"),
         preprocess=Timing([stages_ms[0]] * 3, "perf_counter"),

@@ -1,0 +1,38 @@
+"""torch's switches that trade exactness for speed, set alike for every library."""
+
+from __future__ import annotations
+
+import torch
+
+from bench.config import BenchConfig
+from bench.errors import UserError
+
+TENSOR_CORES = (8, 0)
+"""Compute capability of the first cards with TF32 and bfloat16 in their tensor cores (Ampere)."""
+
+
+def apply(config: BenchConfig) -> None:
+    """Set the switches of a job: TF32 for matrices and convolutions with ``precision=tf32`` and with no other, cuDNN's
+    search as the protocol says.
+
+    torch's own default has TF32 in convolutions and not in matrices; ``fp32`` here has it in neither. Libraries set
+    such switches when they are imported or built, so this is to be called after both.
+    """
+    tf32 = config.precision == "tf32"
+    torch.set_float32_matmul_precision("high" if tf32 else "highest")
+    torch.backends.cudnn.allow_tf32 = tf32
+    torch.backends.cudnn.benchmark = config.protocol.cudnn_benchmark
+
+
+def refuse_unsupported(precision: str, device: torch.device) -> None:
+    """Raise a UserError where the device cannot compute in this precision."""
+    if precision == "tf32" and device.type != "cuda":
+        raise UserError(f"precision=tf32: {device} has no TF32, only CUDA cards have; give fp32")
+    if precision not in ("tf32", "bf16") or device.type != "cuda":
+        return
+    capability = torch.cuda.get_device_capability(device)
+    if capability < TENSOR_CORES:
+        raise UserError(
+            f"precision={precision}: {torch.cuda.get_device_name(device)} lacks it (compute capability "
+            f"{capability[0]}.{capability[1]}, must be 8.0 or more); give fp32 or fp16"
+        )

@@ -1,0 +1,87 @@
+"""Summaries of raw latencies, and how far they can be trusted: intervals, and the spread between rounds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
+
+import numpy as np
+from scipy.stats import t
+
+from bench.result import SpeedResult
+from bench.statistics import CONFIDENCE, median_interval
+
+ENOUGH_ROUNDS = 3
+"""Rounds from which on their scatter says something: with two the factor of Student's distribution is 12.7."""
+
+
+def images_per_second(batch_size: int, latency_ms: Sequence[float]) -> float | None:
+    """Images over the summed time of all batches, as ``mmdet/utils/benchmark.py`` defines FPS."""
+    total_ms = float(np.sum(latency_ms))
+    return batch_size * len(latency_ms) * 1e3 / total_ms if total_ms > 0 else None
+
+
+def percentile(latency_ms: Sequence[float], q: float) -> float | None:
+    """Percentile of the raw samples, linearly interpolated between neighbours (numpy's default)."""
+    return float(np.percentile(latency_ms, q)) if len(latency_ms) else None
+
+
+def rounds_of(speed: SpeedResult) -> list[list[float]]:
+    """The latencies of the model boundary in milliseconds, round by round."""
+    ends = accumulate((part.samples for part in speed.rounds), initial=0)
+    return [speed.model.latency_ms[first:last] for first, last in pairwise(ends)]
+
+
+def fps_interval(speed: SpeedResult) -> tuple[float, float] | None:
+    """The 95 % confidence interval of FPS at the model boundary: of the two intervals of the mean latency, from the
+    scatter of the batches and (with three rounds or more) from the scatter of the rounds, the wider.
+
+    Batches scatter also because images differ, so what is measured again on the same images scatters less. None with
+    fewer than two batches, and where they scatter so much that the interval would reach 0.
+    """
+    samples = speed.model.latency_ms
+    if len(samples) < 2:
+        return None
+    mean = float(np.mean(samples))
+    reach = _reach(samples)
+    means = [float(np.mean(part)) for part in rounds_of(speed)]
+    if len(means) >= ENOUGH_ROUNDS:
+        reach = max(reach, _reach(means))
+    if reach >= mean:
+        return None
+    return 1e3 * speed.batch_size / (mean + reach), 1e3 * speed.batch_size / (mean - reach)
+
+
+def _reach(values: Sequence[float]) -> float:
+    """Half of Student's interval of the mean."""
+    n = len(values)
+    return float(t.ppf((1 + CONFIDENCE) / 2, n - 1) * np.std(values, ddof=1) / math.sqrt(n))
+
+
+def spread_between_rounds(speed: SpeedResult) -> float | None:
+    """Highest minus lowest FPS of the rounds, as a share of their mean; None with one round."""
+    fps = [images_per_second(speed.batch_size, part) or 0.0 for part in rounds_of(speed)]
+    return (max(fps) - min(fps)) / (sum(fps) / len(fps)) if len(fps) > 1 else None
+
+
+def median_reach(speed: SpeedResult) -> float | None:
+    """How far the 95 % interval of the median latency reaches, to its farther side, as a share of the median."""
+    samples = speed.model.latency_ms
+    interval, middle = median_interval(samples), percentile(samples, 50)
+    return None if interval is None or not middle else max(middle - interval[0], interval[1] - middle) / middle
+
+
+def rounds_text(speed: SpeedResult) -> str:
+    """Number of rounds and their spread, ``3, 0.7 % apart``."""
+    spread = spread_between_rounds(speed)
+    return str(len(speed.rounds)) + ("" if spread is None else f", {100 * spread:.2g} % apart")
+
+
+def warm_up_text(speed: SpeedResult) -> str:
+    """Batches of the warm-up, the longest of all rounds, and whether latencies had stopped falling by then."""
+    longest = max(len(part.warmup_ms) for part in speed.rounds)
+    if not longest:
+        return "none but the first call"
+    stable = all(part.warmup_stable for part in speed.rounds)
+    return f"{longest} batches, " + ("until they took no less time" if stable else "still getting faster at its end")
