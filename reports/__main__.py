@@ -1,4 +1,8 @@
-"""``python -m reports DIR... [--out DIR]``: rebuild the report from any set of result files."""
+"""From any set of result files: the report anew, or the answer to a question.
+
+python -m reports DIR... [--out DIR]                                              the report
+python -m reports DIR... --where "fps_model >= 20 and host_rss_mb <= 8000" --best mask_ap   which model to take
+"""
 
 from __future__ import annotations
 
@@ -12,15 +16,28 @@ from bench.errors import UserError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point; gives the exit status: 0, or 2 for wrong input."""
-    parser = argparse.ArgumentParser(prog="python -m reports", description="Rebuild the report from result files.")
+    """Entry point; gives the exit status: 0, 1 where no row meets the condition, 2 for wrong input."""
+    parser = argparse.ArgumentParser(
+        prog="python -m reports",
+        description="Rebuild the report from result files, or, with --where and --best, choose among them.",
+    )
     parser.add_argument(
         "sources", nargs="+", type=Path, metavar="DIR", help="a run's folder, a folder of runs, or a result.json"
     )
     parser.add_argument("--out", type=Path, help="where to write it; default: DIR, or ./comparison for several")
+    parser.add_argument(
+        "--where", metavar="CONDITION", help="rows to choose among, a condition on columns: 'fps_model >= 20'"
+    )
+    parser.add_argument("--best", metavar="COLUMN", help="the column that decides, as mask_ap")
     options = parser.parse_args(arguments)
     only = options.sources[0] if len(options.sources) == 1 and options.sources[0].is_dir() else Path("comparison")
     try:
+        if options.where or options.best:
+            from reports.selection import answer_from
+
+            text, any_left = answer_from(options.sources, options.where, options.best)
+            print(text)
+            return 0 if any_left else 1
         page = reports.build(options.sources, options.out or only)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

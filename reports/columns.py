@@ -150,7 +150,11 @@ COLUMNS: dict[str, Column] = {
     ),
     "dataset": Column("Dataset", "images that the row was measured on", dataset_name),
     "device": Column("Device", "device that the network ran on", _setting("device")),
-    "precision": Column("Precision", "fp32, or fp16 or bf16 through torch.autocast", _setting("precision")),
+    "precision": Column(
+        "Precision",
+        "fp32, tf32 (fp32 with TF32 allowed), or fp16 or bf16 through torch.autocast",
+        _setting("precision"),
+    ),
     "batch_size": Column("Batch", "images in one batch", _setting("batch_size"), "images", decimals=0),
     "status": Column("Status", "ok, failed, out_of_memory, timeout, crashed or skipped", lambda job: job.result.status),
     "reason": Column("Reason", "why the job did not end well", lambda job: job.result.reason),
