@@ -52,7 +52,9 @@ T = TypeVar("T")
 class ModelInfo:
     """The network itself.
 
-    ``weights`` is ``random``, ``zoo``, :data:`FINETUNED` or the path given; ``weights_sha256`` of the file read."""
+    ``flops_mean`` and ``flops_std`` are those of one image (see :mod:`bench.flops`). ``weights`` is ``random``,
+    ``zoo``, :data:`FINETUNED` or the path given; ``weights_sha256`` of the file read.
+    """
 
     classes: list[str]
     weights: str

@@ -26,7 +26,7 @@ from typing import Any
 
 import torch
 
-from bench import accuracy, machine, memory, numerics, speed
+from bench import accuracy, flops, machine, memory, numerics, speed
 from bench.build import build_predictor, check
 from bench.config import BenchConfig
 from bench.dataset import load, match_labels, training_split
@@ -158,11 +158,16 @@ def _run_passes(
     if config.protocol.channels_last and isinstance(predictor, Predictor) and predictor.module is not None:
         predictor.module.to(memory_format=torch.channels_last)
     result.machine = machine.describe(device)
-    result.model = ModelInfo(
-        classes=list(predictor.classes),
-        weights=FINETUNED if config.finetune else config.model.weights,
-        weights_sha256=job["weights_sha256"],
+    earlier, result.model = (
+        result.model,
+        ModelInfo(
+            classes=list(predictor.classes),
+            weights=FINETUNED if config.finetune else config.model.weights,
+            weights_sha256=job["weights_sha256"],
+        ),
     )
+    if earlier is not None:
+        result.model.flops_mean, result.model.flops_std = earlier.flops_mean, earlier.flops_std
     labels = match_labels(dataset, predictor.classes, config.dataset.aliases)
     path = folder / "result.json"
     model: Runner | ReplayPredictor
@@ -180,6 +185,15 @@ def _run_passes(
             write_result(result, path)
         if "speed" in job["due"]:
             result.speed = speed.measure(model, dataset, config, device, progress, result.speed)
+            write_result(result, path)
+        if "speed" in job["due"] and result.model.flops_mean is None:
+            try:
+                result.model.flops_mean, result.model.flops_std = flops.count(predictor, dataset)
+            except Exception as error:  # a figure beside the others, which must not cost them
+                traceback.print_exc()
+                result.notes.append(
+                    f"floating-point operations could not be counted: {' '.join(str(error).split())[:200]}"
+                )
             write_result(result, path)
     if "accuracy" in job["due"]:
         result.accuracy = accuracy.measure(model, dataset, labels, config, folder, progress)

@@ -283,7 +283,7 @@ COLUMNS: dict[str, Column] = {
     ),
     "gflops": Column(
         "GFLOPs",
-        "floating-point operations for one image, mean over real images, 10^9",
+        "floating-point operations for one image, mean over real images, 10^9; a multiply-add counts as two",
         _part("model", "flops_mean", 1e9),
         "",
         "low",

@@ -6,6 +6,7 @@ import ast
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -167,7 +168,7 @@ def _not_distinguishable(comparison: Comparison, rows: Sequence[int]) -> list[in
 def _unlike(comparison: Comparison, rows: Sequence[int]) -> list[str]:
     """What rows that are compared must not differ in. Precision and batch size are a user's to choose."""
     jobs = [comparison.jobs[row] for row in rows]
-    facts = {
+    facts: dict[str, set[Any]] = {
         "machine": {machine_key(job) for job in jobs if job.result.machine},
         "dataset": {comparison.text(row, "dataset") for row in rows},
         "detections setting": {str(job.setting("detections")) for job in jobs},
