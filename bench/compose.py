@@ -92,6 +92,7 @@ def check_values(config: BenchConfig) -> None:
         ("protocol.min_samples", protocol.min_samples, 1),
         ("protocol.precision", protocol.precision, 0),
         ("protocol.max_seconds", protocol.max_seconds, 0.1),
+        ("protocol.energy_seconds", protocol.energy_seconds, 0.1),
         ("protocol.max_detections", protocol.max_detections, 1),
         ("protocol.threads", protocol.threads, 1),
         ("protocol.time_limit_s", protocol.time_limit_s, 1),

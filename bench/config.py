@@ -11,7 +11,7 @@ from typing import Any
 
 MISSING: Any = "???"
 
-PASSES = ("speed", "memory", "accuracy")
+PASSES = ("speed", "memory", "energy", "accuracy")
 PRECISIONS = ("fp32", "tf32", "fp16", "bf16")
 OVERLAPS = ("keep", "highest_score")
 EVALUATORS = ("hotcoco", "pycocotools")
@@ -139,6 +139,7 @@ class ProtocolConfig:
         and the 95 % confidence interval of their median reaches no further than this share of it to each side, but no
         longer than ``max_seconds``; the rounds share all three. Each batch is timed end to end and by stages too,
         which takes as long twice more.
+    energy_seconds: how long the card's energy counter is watched
     threads: of torch on the host; null leaves torch's own choice
     cudnn_benchmark: let cuDNN try its algorithms on every new input size and keep the fastest
     channels_last: keep weights, and so activations, in that memory format
@@ -151,6 +152,7 @@ class ProtocolConfig:
     min_samples: int = 30
     precision: float = 0.01
     max_seconds: float = 60.0
+    energy_seconds: float = 10.0
     max_detections: int = 100
     seed: int = 0
     threads: int | None = None

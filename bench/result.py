@@ -78,6 +78,24 @@ class Timing:
 
 
 @dataclass
+class CardReadings:
+    """The card during one round, reading by reading, at most ten a second; None in a list where it refused one.
+
+    held_down: reason (:data:`bench.card.HELD_DOWN`) -> in how many readings it held the clocks down
+    dropped_batches: those timed while it was held down, which are left out of the samples
+    kept_throttled: more than half of them would have been left out, so all are in
+    """
+
+    sm_clock_mhz: list[int | None]
+    memory_clock_mhz: list[int | None]
+    temperature_celsius: list[int | None]
+    power_watts: list[float | None]
+    held_down: dict[str, int]
+    dropped_batches: int
+    kept_throttled: bool
+
+
+@dataclass
 class SpeedRound:
     """One process's part of the speed pass.
 
@@ -91,6 +109,7 @@ class SpeedRound:
     warmup_ms: list[float]
     warmup_stable: bool
     started: str | None = None
+    card: CardReadings | None = None
 
 
 @dataclass
@@ -241,7 +260,7 @@ class FinetuneResult:
 
 @dataclass
 class EnergyResult:
-    """The energy pass: joules over a window and the images inside it."""
+    """The energy pass: joules of the card over a window and the images of the ``model`` boundary inside it."""
 
     energy_joules: float
     images: int

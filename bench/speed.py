@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from bench.card import Card, Watch
 from bench.clock import Clock, MaskFunctionTimer
 from bench.config import BenchConfig, ProtocolConfig
 from bench.dataset import CocoDataset, ImageRecord, batches, read_images
@@ -59,12 +60,14 @@ def measure(
     device: torch.device,
     progress: OnProgress,
     earlier: SpeedResult | None = None,
+    card: Card | None = None,
 ) -> SpeedResult:
     """Time a predictor for one round, on the images of a dataset, which are gone round as often as the protocol needs.
 
     Every batch is timed three times, one way after the other: end to end, by stages, and at the ``model`` boundary.
     So a drift of the machine falls on all three alike, and they can be compared. Gives ``earlier``, what the rounds
-    before this one measured, with the samples of this one behind its own.
+    before this one measured, with the samples of this one behind its own. Batches that were timed while ``card`` was
+    held down by power or heat are left out and counted.
 
     Raises:
         UserError: the clock gave a time that cannot be.
@@ -73,16 +76,23 @@ def measure(
     timed = _Timed(runner, Clock(device))
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
     warm_up = _warm_up(timed, dataset, config)
-    enough = _Enough(config.protocol)
+    enough, watch = _Enough(config.protocol), Watch(card)
+    throttled: list[bool] = []
     for records in batches(dataset.images, size):
         timed.end_to_end(records)
         timed.by_stages(records)
         timed.whole(records)
+        throttled.append(watch.held_down())
         fraction = enough.fraction(timed.model)
         progress("speed", fraction, 1.0, size)
         if fraction >= 1:
             break
-    this = timed.result(size, dataclasses.replace(warm_up, samples=len(timed.model.latency_ms), started=started))
+    dropped = sum(throttled)
+    keep_all = 2 * dropped > len(throttled)
+    readings = watch.readings(0 if keep_all else dropped, keep_all)
+    this = timed.result(size, dataclasses.replace(warm_up, samples=len(throttled), started=started, card=readings))
+    if dropped and not keep_all:
+        this = _without(this, throttled)
     return this if earlier is None else _joined(earlier, this)
 
 
@@ -150,6 +160,24 @@ def _warm_up(timed: _Timed, dataset: CocoDataset, config: BenchConfig) -> SpeedR
         before, now = now, median(turn)
         stable = now >= before * (1 - STILL_FALLING)
     return SpeedRound(0, first_call_ms, latencies, stable)
+
+
+def _without(result: SpeedResult, dropped: Sequence[bool]) -> SpeedResult:
+    """One round without the batches marked."""
+
+    def kept(values: list[Any], an_image: int = 1) -> list[Any]:
+        return [value for place, value in enumerate(values) if not dropped[place // an_image]]
+
+    left: dict[str, Any] = {}
+    for name in _TIMINGS:
+        timing: Timing = getattr(result, name)
+        wall = kept(timing.wall_ms) if timing.wall_ms is not None else None
+        left[name] = Timing(kept(timing.latency_ms), timing.clock, wall)
+    for name in ("detections_per_image", "image_sizes"):
+        left[name] = kept(getattr(result, name), result.batch_size)
+    left["input_sizes"] = kept(result.input_sizes) if result.input_sizes else []
+    left["rounds"] = [dataclasses.replace(result.rounds[0], samples=dropped.count(False))]
+    return dataclasses.replace(result, **left)
 
 
 def _joined(earlier: SpeedResult, later: SpeedResult) -> SpeedResult:

@@ -26,8 +26,9 @@ from typing import Any
 
 import torch
 
-from bench import accuracy, flops, machine, memory, numerics, speed
+from bench import accuracy, energy, flops, machine, memory, numerics, speed
 from bench.build import build_predictor, check
+from bench.card import Card
 from bench.config import BenchConfig
 from bench.dataset import load, match_labels, training_split
 from bench.errors import UserError, absent_library
@@ -179,12 +180,13 @@ def _run_passes(
         model = Runner(predictor, device, config.precision)
         module = predictor.module
         result.model.parameters = sum(p.numel() for p in module.parameters()) if module is not None else None
+        card = Card.of(device)
         # Memory first: its peaks must not contain what another pass left behind.
         if "memory" in job["due"]:
             result.memory = memory.measure(model, dataset, config, device, device_memory, progress)
             write_result(result, path)
         if "speed" in job["due"]:
-            result.speed = speed.measure(model, dataset, config, device, progress, result.speed)
+            result.speed = speed.measure(model, dataset, config, device, progress, result.speed, card)
             write_result(result, path)
         if "speed" in job["due"] and result.model.flops_mean is None:
             try:
@@ -194,6 +196,11 @@ def _run_passes(
                 result.notes.append(
                     f"floating-point operations could not be counted: {' '.join(str(error).split())[:200]}"
                 )
+            write_result(result, path)
+        if "energy" in job["due"]:
+            result.energy = energy.measure(model, dataset, config, device, card, progress)
+            if result.energy is None and device.type == "cuda":
+                result.notes.append("energy: the card has no counter that NVML may read")
             write_result(result, path)
     if "accuracy" in job["due"]:
         result.accuracy = accuracy.measure(model, dataset, labels, config, folder, progress)

@@ -16,6 +16,10 @@ MB = 1e6
 """Bytes in one megabyte, in every table of the report."""
 
 
+CARD_SIZES_GB = (4, 8, 12, 16, 24, 40, 80)
+"""Memory of the cards that people have, in what their makers call GB: 2^30 bytes."""
+
+
 @dataclass(frozen=True)
 class Job:
     """One ``result.json`` and where it was read from; ``shown`` is the path that the report prints."""
@@ -123,6 +127,14 @@ def _part(part: str, name: str, scale: float = 1.0) -> Callable[[Job], float | N
         return None if number is None else number / scale
 
     return value
+
+
+def _fits_in(job: Job) -> int | None:
+    memory = job.result.memory
+    needed = memory.process_device_bytes if memory else None
+    if needed is None:
+        return None
+    return next((size for size in CARD_SIZES_GB if needed <= 0.95 * size * 2**30), None)
 
 
 def _energy(job: Job) -> float | None:
@@ -267,6 +279,15 @@ COLUMNS: dict[str, Column] = {
         "device memory of the whole process, context included (MB = 10^6 bytes)",
         _part("memory", "process_device_bytes", MB),
         "MB",
+        "low",
+        0,
+    ),
+    "fits_in_gb": Column(
+        "Fits in",
+        f"smallest card of {', '.join(str(size) for size in CARD_SIZES_GB)} GB that holds the process, context "
+        "included, where 5 % of the card are the driver's",
+        _fits_in,
+        "GB",
         "low",
         0,
     ),

@@ -28,6 +28,9 @@ RSS_SOURCES = {
 }
 
 
+HOST_KEEPS_UP = 0.95
+"""Share of wall time that the device's must be for the host not to be called a bottleneck."""
+
 ROW_COLUMNS = (
     *("Row", "Weights", "Images (h x w)", "Network input (h x w)", "Detections per image", "Batches timed"),
     *("Median latency known", "Rounds"),
@@ -52,6 +55,8 @@ def conditions(comparison: Comparison) -> list[tuple[str, str]]:
         ("Clock", _clock),
         ("Warm-up", lambda job: warm_up_text(job.result.speed) if job.result.speed else None),
         ("Stopping rule", _protocol),
+        ("Card", _card),
+        ("Host", _host),
         ("Device memory", lambda job: _source(job, "device_source", DEVICE_SOURCES)),
         ("Host memory", lambda job: _source(job, "host_rss_source", RSS_SOURCES)),
     ]
@@ -174,6 +179,37 @@ def _protocol(job: Job) -> str | None:
         f"{turns}until the 95 % interval of the median latency is within {100 * precision:g} %, "
         f"at least {samples} batches, at most {seconds:g} s"
     )
+
+
+def _card(job: Job) -> str | None:
+    """Clocks and temperature while the row was timed, whether somebody had set the clocks, and what was left out."""
+    readings = [part.card for part in job.result.speed.rounds if part.card] if job.result.speed else []
+    if not readings:
+        return None
+    texts = []
+    for name, unit in (("sm_clock_mhz", " MHz SM clock"), ("temperature_celsius", " degrees C"), ("power_watts", " W")):
+        values = [round(value) for part in readings for value in getattr(part, name) if value is not None]
+        if values:
+            texts.append(number_range(values) + unit)
+    if ((job.result.machine or {}).get("gpu") or {}).get("clocks_set_by_user") is False:
+        texts.append("clocks not locked")
+    if dropped := sum(part.dropped_batches for part in readings):
+        texts.append(f"{dropped} batches left out, timed while the card was held down")
+    if any(part.kept_throttled for part in readings):
+        texts.append("held down most of the time, so no batch was left out")
+    if reasons := sorted({name for part in readings for name in part.held_down}):
+        texts.append(f"held down by {', '.join(reasons)}")
+    return ", ".join(texts)
+
+
+def _host(job: Job) -> str | None:
+    """Whether the host kept the card busy: time between CUDA events against the host's own around the same calls."""
+    timing = job.result.speed.model if job.result.speed else None
+    if timing is None or not timing.wall_ms:
+        return None
+    share = sum(timing.latency_ms) / sum(timing.wall_ms)
+    verdict = "" if share >= HOST_KEEPS_UP else ": the host is a bottleneck, wall time is what a user waits"
+    return f"the device's time is {100 * share:.0f} % of wall time{verdict}"
 
 
 def _median(job: Job) -> str:

@@ -11,8 +11,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import types
-from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -21,11 +19,11 @@ import numpy
 import psutil
 import pytest
 import torch
+from fake_nvml import UUID, FakeNvml
 
 from bench.machine import PACKAGES, describe, nvml_state
 
 ROOT = Path(__file__).resolve().parents[2]
-UUID = "8f1d2c3b-0000-1111-2222-333344445555"
 
 
 def test_processor_memory_and_system() -> None:
@@ -140,43 +138,6 @@ def test_commit_and_dirty_flag_of_a_checkout(tmp_path: Path, monkeypatch: pytest
     # Installed inside somebody's repository: that one's commit is not ours.
     found = maskbench_of_copy(folder / "lib")
     assert (found["git_commit"], found["git_dirty"]) == (None, None)
-
-
-class FakeNvml(types.ModuleType):
-    """The NVML calls of one made-up card, in nvml.h's units: MHz, milliwatts, degrees."""
-
-    NVML_CLOCK_SM, NVML_CLOCK_MEM, NVML_TEMPERATURE_GPU = 1, 2, 0
-
-    def __init__(self, reasons: int = 0, application_clock: int = 1830, refuse: tuple[str, ...] = ()) -> None:
-        super().__init__("pynvml")
-        self.running = 0
-        answers: dict[str, Callable[..., Any]] = {
-            "nvmlInit": lambda: self._count(1),
-            "nvmlShutdown": lambda: self._count(-1),
-            "nvmlDeviceGetHandleByUUID": self._handle,
-            "nvmlSystemGetDriverVersion": lambda: b"550.54.15",
-            "nvmlDeviceGetClockInfo": lambda h, kind: {1: 345, 2: 2619}[kind],
-            "nvmlDeviceGetMaxClockInfo": lambda h, kind: {1: 1980, 2: 2619}[kind],
-            "nvmlDeviceGetApplicationsClock": lambda h, kind: application_clock,
-            "nvmlDeviceGetDefaultApplicationsClock": lambda h, kind: 1830,
-            "nvmlDeviceGetPowerManagementLimit": lambda h: 350000,
-            "nvmlDeviceGetPowerManagementDefaultLimit": lambda h: 700000,
-            "nvmlDeviceGetTemperature": lambda h, sensor: 41,
-            "nvmlDeviceGetCurrentClocksEventReasons": lambda h: reasons,
-        }
-        for name, answer in answers.items():
-            setattr(self, name, self._refuse if name in refuse else answer)
-
-    def _count(self, step: int) -> None:
-        self.running += step
-
-    def _handle(self, uuid: str) -> str:
-        if uuid != f"GPU-{UUID}":
-            raise RuntimeError("Not Found")
-        return uuid
-
-    def _refuse(self, *args: Any) -> None:
-        raise RuntimeError("Not Supported")
 
 
 def test_nvml_values_and_units(monkeypatch: pytest.MonkeyPatch) -> None:

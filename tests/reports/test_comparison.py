@@ -19,7 +19,7 @@ DESIGN_COLUMNS = """model, backbone, library, weights, dataset, device, precisio
 mask_ap, mask_ap_low, mask_ap_high, mask_ap50, mask_ap75, mask_ap_small, mask_ap_medium, mask_ap_large, boundary_ap,
 published_mask_ap, fps_model, fps_model_low, fps_model_high, fps_end_to_end, latency_ms_p50, latency_ms_p95,
 latency_ms_p99, preprocess_ms, network_ms, postprocess_ms, peak_allocated_mb, peak_reserved_mb, process_device_mb,
-host_rss_mb, parameters_m, gflops, energy_j_per_image, detections_per_image, images, result"""
+fits_in_gb, host_rss_mb, parameters_m, gflops, energy_j_per_image, detections_per_image, images, result"""
 
 
 def test_fps_is_images_over_summed_time():
@@ -70,6 +70,7 @@ def test_every_figure_of_a_row(tmp_path, make_result, write_run):
         "peak_allocated_mb": 812.0,
         "peak_reserved_mb": 1024.0,
         "process_device_mb": 1640.0,
+        "fits_in_gb": 4,
         "host_rss_mb": 3210.0,
         "parameters_m": 44.401393,
         "gflops": 134.4,
