@@ -51,7 +51,7 @@ def compose(overrides: Sequence[str]) -> list[Job]:
     # Hydra prints its own errors and exits, unless told to let them pass; we want one line of our own.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     with tempfile.TemporaryDirectory(prefix="maskbench-") as sweep_folder:
-        sys.argv = [argv[0], *overrides, f"hydra.sweep.dir={sweep_folder}"]
+        sys.argv = [argv[0], *overrides, *_no_demo(overrides), f"hydra.sweep.dir={sweep_folder}"]
         try:
             hydra.main(version_base="1.3", config_path=str(ROOT / "configs"), config_name="config")(collect)()
         except Exception as error:
@@ -62,6 +62,12 @@ def compose(overrides: Sequence[str]) -> list[Job]:
         finally:
             sys.argv = argv
     return [to_config(cfg, choices) for cfg, choices in composed]
+
+
+def _no_demo(overrides: Sequence[str]) -> list[str]:
+    """Who names a model and no study measures that, under the default protocol; the demo's is for a quick look."""
+    named = {override.partition("=")[0] for override in overrides}
+    return ["study=none"] if "model" in named and "study" not in named else []
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -80,6 +80,17 @@ def test_the_command_line_overrules_a_study() -> None:
     assert jobs[0].config.detections == "thresholded"
 
 
+def test_the_demo_is_brief_and_a_model_of_ones_own_is_not() -> None:
+    from run_bench import compose
+
+    [own] = compose(["model=demo_solo_mmdet"])
+    assert (own.config.study, own.config.protocol.rounds, own.config.protocol.precision) == ("", 3, 0.01)
+    demo = compose([])[0].config
+    assert (demo.study, demo.protocol.rounds, demo.protocol.precision) == ("demo", 1, 0.05)
+    [chosen] = compose(["study=demo", "model=demo_solo_mmdet", "protocol=default"])
+    assert chosen.config.protocol.rounds == 3
+
+
 def test_adapters_are_short_and_keep_to_themselves() -> None:
     libraries = ("torchvision", "transformers", "mmdet", "mmcv", "mmengine", "detectron2")
     allowed = ("bench.predictor", "bench.errors", "adapters")
