@@ -20,6 +20,10 @@ from bench.runner import Runner
 
 _IMAGES = 10
 
+OTHERS_BYTES = 1_000_000_000
+OTHERS_BUSY_PERCENT = 5
+"""From which on a card counts as used by others. Drivers and displays take some hundred megabytes themselves."""
+
 
 class DeviceMemory:
     """What NVML says of the cards' memory. Made before torch creates its context, so that the context counts.
@@ -29,13 +33,31 @@ class DeviceMemory:
 
     def __init__(self) -> None:
         self._used_before: dict[str, int] = {}
+        self._busy_before: dict[str, int] = {}
         with contextlib.suppress(Exception):
             import pynvml
 
             pynvml.nvmlInit()
             for i in range(pynvml.nvmlDeviceGetCount()):
                 handle = pynvml.nvmlDeviceGetHandleByIndex(i)
-                self._used_before[_uuid(pynvml, handle)] = pynvml.nvmlDeviceGetMemoryInfo(handle).used
+                uuid = _uuid(pynvml, handle)
+                self._used_before[uuid] = pynvml.nvmlDeviceGetMemoryInfo(handle).used
+                with contextlib.suppress(Exception):
+                    self._busy_before[uuid] = pynvml.nvmlDeviceGetUtilizationRates(handle).gpu
+
+    def use_by_others(self, device: torch.device) -> str | None:
+        """A sentence where others used the card when this was made: its figures of speed and memory are not to be
+        trusted then."""
+        if device.type != "cuda":
+            return None
+        uuid = _torch_uuid(device)
+        used, busy = self._used_before.get(uuid, 0), self._busy_before.get(uuid, 0)
+        if used < OTHERS_BYTES and busy < OTHERS_BUSY_PERCENT:
+            return None
+        return (
+            f"the card was in use before this job began: {used / 1e9:.1f} GB of its memory taken, {busy} % of the time "
+            f"busy; its speed and memory are not this model's alone"
+        )
 
     def of_process(self, device: torch.device) -> tuple[int, str] | tuple[None, None]:
         """Bytes that this process holds on the card, and how that was read.
@@ -46,7 +68,7 @@ class DeviceMemory:
         try:
             import pynvml
 
-            uuid = f"GPU-{str(torch.cuda.get_device_properties(device).uuid).removeprefix('GPU-')}"
+            uuid = _torch_uuid(device)
             handle = pynvml.nvmlDeviceGetHandleByUUID(uuid)
             for process in pynvml.nvmlDeviceGetComputeRunningProcesses(handle):
                 if process.pid == os.getpid() and process.usedGpuMemory:
@@ -98,6 +120,11 @@ def _largest_first(records: tuple[ImageRecord, ...]) -> list[ImageRecord]:
 
 def _bytes(tensor: torch.Tensor) -> int:
     return tensor.numel() * tensor.element_size()
+
+
+def _torch_uuid(device: torch.device) -> str:
+    """The card's UUID as NVML spells it."""
+    return f"GPU-{str(torch.cuda.get_device_properties(device).uuid).removeprefix('GPU-')}"
 
 
 def _uuid(pynvml: Any, handle: Any) -> str:

@@ -181,6 +181,8 @@ def _run_passes(
         module = predictor.module
         result.model.parameters = sum(p.numel() for p in module.parameters()) if module is not None else None
         card = Card.of(device)
+        if in_use := device_memory.use_by_others(device):
+            result.notes.append(in_use)
         # Memory first: its peaks must not contain what another pass left behind.
         if "memory" in job["due"]:
             result.memory = memory.measure(model, dataset, config, device, device_memory, progress)

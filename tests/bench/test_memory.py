@@ -61,7 +61,7 @@ def test_host_peak_holds_the_largest_image(dataset: CocoDataset) -> None:
     assert again - plain == pytest.approx(0, abs=0.05 * NEED)
 
 
-def fake_nvml(used: list[int], processes: list[tuple[int, int]]) -> types.ModuleType:
+def fake_nvml(used: list[int], processes: list[tuple[int, int]], busy: int = 0) -> types.ModuleType:
     """A pynvml of one card: ``used`` bytes by call, (pid, bytes) of its processes."""
     module = types.ModuleType("pynvml")
     module.nvmlInit = lambda: None  # type: ignore[attr-defined]
@@ -70,6 +70,7 @@ def fake_nvml(used: list[int], processes: list[tuple[int, int]]) -> types.Module
     module.nvmlDeviceGetHandleByUUID = lambda uuid: {"GPU-1234": "card"}[uuid]  # type: ignore[attr-defined]
     module.nvmlDeviceGetUUID = lambda handle: "GPU-1234"  # type: ignore[attr-defined]
     module.nvmlDeviceGetMemoryInfo = lambda handle: types.SimpleNamespace(used=used.pop(0))  # type: ignore[attr-defined]
+    module.nvmlDeviceGetUtilizationRates = lambda handle: types.SimpleNamespace(gpu=busy)  # type: ignore[attr-defined]
     module.nvmlDeviceGetComputeRunningProcesses = lambda handle: [  # type: ignore[attr-defined]
         types.SimpleNamespace(pid=pid, usedGpuMemory=size) for pid, size in processes
     ]
@@ -90,6 +91,22 @@ def test_device_memory_by_nvml(
     monkeypatch.setitem(sys.modules, "pynvml", fake_nvml([1000, 1250], processes))
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: types.SimpleNamespace(uuid="1234"))
     assert DeviceMemory().of_process(torch.device("cuda:0")) == expected
+
+
+@pytest.mark.parametrize(
+    ("used", "busy", "words"),
+    [
+        (600_000_000, 0, None),
+        (7_340_000_000, 3, "7.3 GB of its memory taken, 3 % of the time busy"),
+        (600_000_000, 98, "0.6 GB of its memory taken, 98 % of the time busy"),
+    ],
+)
+def test_a_card_in_use_by_others(monkeypatch: pytest.MonkeyPatch, used: int, busy: int, words: str | None) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", fake_nvml([used], [], busy))
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: types.SimpleNamespace(uuid="1234"))
+    found = DeviceMemory().use_by_others(torch.device("cuda:0"))
+    assert found is None if words is None else words in (found or "")
+    assert DeviceMemory().use_by_others(CPU) is None
 
 
 def test_no_nvml_leaves_the_figure_empty(monkeypatch: pytest.MonkeyPatch) -> None:
