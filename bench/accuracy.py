@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -19,7 +20,7 @@ import torch
 
 from bench import faults, statistics
 from bench.average_precision import boundary_figures
-from bench.background import Background
+from bench.background import Background, done_ahead
 from bench.config import OVERLAPS, BenchConfig
 from bench.dataset import CocoDataset, ImageRecord, read_images
 from bench.evaluators import EVALUATORS
@@ -31,6 +32,13 @@ from bench.rle import masks_to_rle, rles_without_overlap
 from bench.runner import Runner
 
 PREDICTIONS = "predictions.json"
+
+LOADING_THREADS = 2
+BATCHES_AHEAD = 4
+"""Threads that decode images, and batches that are ready or in work before the model asks for them."""
+
+MASKS_AHEAD = 2
+"""Batches whose full-size masks may wait to become RLE: 100 masks of 640x480 are 30 MB."""
 
 Results = list[dict[str, Any]]
 """COCO results of one image."""
@@ -72,8 +80,8 @@ def mask_ap_of(
     For the evaluation during training: the module must be in eval mode.
     """
     evaluator = EVALUATORS[config.evaluator](dataset)
-    for records in _batches(dataset, config):
-        for record, results in zip(records, _predict(model, records, labels, config, [config.overlap]), strict=True):
+    for records, found in _predictions(model, dataset, config):
+        for record, results in zip(records, _results(records, found, labels, config, [config.overlap]), strict=True):
             evaluator.update(record.id, results[config.overlap])
     return evaluator.figures()[0]
 
@@ -86,7 +94,8 @@ def measure(
     folder: Path,
     progress: Callable[[str, float, float, int], None],
 ) -> AccuracyResult:
-    """Evaluate every image of the dataset; matching goes on while the model is at the next images.
+    """Evaluate every image of the dataset. Images are read and resized before the model asks for them; masks become RLE
+    and are written, and detections are matched, while it is at the next images.
 
     labels: the model's label -> the dataset's category id, None for a class that the dataset does not have.
     Random weights give no AP: their figures stay None, the predictions are still written (for the panels).
@@ -95,16 +104,22 @@ def measure(
     evaluation = _Evaluation(dataset, config) if config.trained else None
     overlaps = OVERLAPS if evaluation else (config.overlap,)
     done = 0
+
     with (
         open_predictions(folder / PREDICTIONS) as predictions,
         Background(evaluation.update if evaluation else lambda *_: None) as evaluate,
     ):
-        for records in _batches(dataset, config):
-            for record, results in zip(records, _predict(model, records, labels, config, overlaps), strict=True):
+
+        def conclude(records: Sequence[ImageRecord], found: list[Any]) -> None:
+            for record, results in zip(records, _results(records, found, labels, config, overlaps), strict=True):
                 predictions.write(results[config.overlap])
                 evaluate(record.id, results)
-            done += len(records)
-            progress("accuracy", done, len(dataset.images), config.batch_size)
+
+        with Background(conclude, ahead=MASKS_AHEAD) as conclude_later:
+            for records, found in _predictions(model, dataset, config):
+                conclude_later(records, found)
+                done += len(records)
+                progress("accuracy", done, len(dataset.images), config.batch_size)
     result = AccuracyResult(
         evaluator=config.evaluator,
         evaluator_version=importlib.metadata.version(config.evaluator),
@@ -158,21 +173,40 @@ def _batches(dataset: CocoDataset, config: BenchConfig) -> Iterator[Sequence[Ima
         yield dataset.images[start : start + config.batch_size]
 
 
-def _predict(
-    model: Runner | ReplayPredictor,
+def _predictions(
+    model: Runner | ReplayPredictor, dataset: CocoDataset, config: BenchConfig
+) -> Iterator[tuple[Sequence[ImageRecord], list[Any]]]:
+    """Batch by batch its images and what the model finds in each: :class:`Instances`, or the results replayed."""
+    if isinstance(model, ReplayPredictor):
+        for records in _batches(dataset, config):
+            yield records, [model.results(record.id) for record in records]
+        return
+    one_at_a_time = threading.Lock()
+
+    def load(records: Sequence[ImageRecord]) -> tuple[Sequence[ImageRecord], Any]:
+        images = read_images(records)
+        with one_at_a_time:  # a predictor need not bear being called by two threads at once
+            return records, model.preprocess(images)
+
+    for records, batch in done_ahead(load, _batches(dataset, config), LOADING_THREADS, BATCHES_AHEAD):
+        yield records, model.model(batch)
+
+
+def _results(
     records: Sequence[ImageRecord],
+    found: Sequence[Any],
     labels: Sequence[int | None],
     config: BenchConfig,
     overlaps: Sequence[str],
 ) -> list[dict[str, Results]]:
     """COCO results of each image of one batch, under each of ``overlaps``."""
-    if isinstance(model, ReplayPredictor):
-        return [_replayed(model, record, overlaps) for record in records]
-    found = model.model(model.preprocess(read_images(records)))
+    ways = {"keep": lambda masks: masks, "highest_score": without_overlap}
     batch = []
     for record, instances in zip(records, found, strict=True):
+        if not isinstance(instances, Instances):
+            batch.append(_replayed(instances, record, overlaps))
+            continue
         instances.validate(record.height, record.width, len(labels), config.protocol.max_detections)
-        ways = {"keep": lambda masks: masks, "highest_score": without_overlap}
         batch.append(
             {
                 overlap: to_results(replace(instances, masks=ways[overlap](instances.masks)), record.id, labels)
@@ -182,8 +216,8 @@ def _predict(
     return batch
 
 
-def _replayed(model: ReplayPredictor, record: ImageRecord, overlaps: Sequence[str]) -> dict[str, Results]:
-    results = {"keep": [normalised(entry, record.height, record.width) for entry in model.results(record.id)]}
+def _replayed(entries: Results, record: ImageRecord, overlaps: Sequence[str]) -> dict[str, Results]:
+    results = {"keep": [normalised(entry, record.height, record.width) for entry in entries]}
     if "highest_score" in overlaps:
         rles = rles_without_overlap([entry["segmentation"] for entry in results["keep"]])
         results["highest_score"] = [

@@ -1,12 +1,31 @@
-"""Work that goes on beside the main thread, in order and without piling up."""
+"""Work that goes on beside the main thread, before it or behind it, in order and without piling up."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
+
+Given = TypeVar("Given")
+Done = TypeVar("Done")
+
+
+def done_ahead(work: Callable[[Given], Done], items: Iterable[Given], threads: int, ahead: int) -> Iterator[Done]:
+    """``work`` of every item, in their order, done by ``threads`` before it is asked for; at most ``ahead`` are in
+    work or wait to be taken. An exception of the work is raised where its value would have come."""
+    waiting: deque[Future[Done]] = deque()
+    executor = ThreadPoolExecutor(threads)
+    try:
+        for item in items:
+            waiting.append(executor.submit(work, item))
+            if len(waiting) >= ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        executor.shutdown(cancel_futures=True)
 
 
 class Background:

@@ -18,8 +18,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from bench import boundary, matching, rle
-from bench.accuracy import EVALUATORS, mask_ap_of, measure, to_results, trained, without_overlap
-from bench.background import Background
+from bench.accuracy import EVALUATORS, mask_ap_of, measure, to_results, without_overlap
+from bench.background import Background, done_ahead
 from bench.config import BenchConfig, DatasetConfig, FinetuneConfig, ModelConfig, ShapesConfig
 from bench.dataset import CocoDataset, load
 from bench.predictor import Instances, Predictor, ReplayPredictor
@@ -252,8 +252,8 @@ def test_random_weights_say_nothing_and_fine_tuned_ones_do(shapes: CocoDataset, 
     assert found.figures_absent == "weights: random"
     assert found.figures is found.bootstrap is found.worst_images is found.overlap_mask_ap is None
     assert len(predictions) == len(results)
-    assert not trained(BenchConfig(model=random))
-    assert trained(BenchConfig(model=random, finetune=FinetuneConfig()))
+    assert not BenchConfig(model=random).trained
+    assert BenchConfig(model=random, finetune=FinetuneConfig()).trained
     found, _ = passed(results, shapes, tmp_path, model=random, finetune=FinetuneConfig())
     assert found.figures is not None
     assert found.figures_absent is None
@@ -336,6 +336,31 @@ def test_background_work_is_done_in_order_and_its_error_is_raised() -> None:
     with pytest.raises(RuntimeError, match="image 30"):
         feed(range(30, 100))
     assert max(done) < 40
+
+
+def test_work_done_ahead_comes_in_order_and_does_not_run_away() -> None:
+    began: list[int] = []
+    nothing_waits = threading.Event()
+
+    def work(number: int) -> int:
+        began.append(number)
+        nothing_waits.wait(0.01 * (number % 3))  # so that a later one is often done first
+        if number == 40:
+            raise RuntimeError("image 40")
+        return -number
+
+    furthest = []
+    for place, value in enumerate(done_ahead(work, range(30), threads=3, ahead=6)):
+        assert value == -place
+        furthest.append(max(began) - place)
+    assert 1 <= max(furthest) <= 6
+    with pytest.raises(RuntimeError, match="image 40"):
+        list(done_ahead(work, range(30, 60), threads=3, ahead=6))
+    began.clear()
+    for value in done_ahead(work, range(1000, 2000), threads=3, ahead=6):
+        assert value == -1000
+        break
+    assert max(began) <= 1006
 
 
 def test_an_interrupt_drops_the_background_work_that_waits() -> None:
