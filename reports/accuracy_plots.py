@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from bench.result import TIDE_ERRORS, Calibration
 from reports.accuracy_tables import accuracy_of, error_points, rows_with_figures
 from reports.comparison import Comparison
-from reports.plots import WIDTH, Picture
+from reports.picture import WIDTH, Picture
 from reports.style import FAINT, Colour, figure, row_axis, row_colours
 
 MAX_DIAGRAMS = 20

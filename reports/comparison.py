@@ -133,12 +133,14 @@ def find_results(sources: Sequence[Path]) -> list[Path]:
     return list(found.values())
 
 
-def comparison_key(job: Job) -> tuple[Any, ...]:
-    """Rows with equal keys were measured alike, so that one may be called better than another."""
+def comparison_key(job: Job, but: str | None = None) -> tuple[Any, ...]:
+    """Rows with equal keys were measured alike, so that one may be called better than another; ``but`` is a setting
+    that they may differ in."""
+    settings = [key for key in ("device", "precision", "batch_size", "detections", "overlap") if key != but]
     return (
         dataset_name(job),
         dataset_files(job)[1],
-        *(str(job.setting(key, default="")) for key in ("device", "precision", "batch_size", "detections", "overlap")),
+        *(str(job.setting(key, default="")) for key in settings),
         job.random_weights,
         machine_key(job),
     )

@@ -17,7 +17,7 @@ from reports.differences import METRICS
 from reports.matrix import p_text
 from reports.naming import SEPARATOR, model_name, row_details
 from reports.page import file_uri, render
-from reports.plots import Picture
+from reports.picture import Picture
 from reports.sections import accuracy, matrix, trainings
 
 SHOWN = (

@@ -24,7 +24,7 @@ from reports.faults import draw_faults, sort_out
 from reports.masks import Drawn, GroundTruth, read_predictions
 from reports.page import file_uri, jpeg_uri, render
 from reports.panels import drawn_rows, predictions_path
-from reports.plots import Picture
+from reports.picture import Picture
 from reports.training import training_facts
 
 FOLDER = "models"

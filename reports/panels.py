@@ -11,7 +11,7 @@ from PIL import Image
 from reports.columns import Job, dataset_files, dataset_name
 from reports.comparison import Comparison
 from reports.masks import Drawn, GroundTruth, draw, read_predictions
-from reports.plots import Picture
+from reports.picture import Picture
 from reports.style import FAINT, figure
 
 IMAGES = 3

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,27 +13,18 @@ from reports.comparison import Comparison
 from reports.labels import place_labels
 from reports.machine import machine_key
 from reports.naming import row_labels
+from reports.picture import WIDTH, Picture
 from reports.style import FAINT, INK, MARKERS, STAGE_COLOURS, figure, row_axis, row_colours
+from reports.sweep_plot import latency_throughput
 
 MAX_DOTS = 300
 """Raw samples drawn for one row; more would only be a darker smear."""
-
-WIDTH = 9.6
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A PNG file with the words that go beside it."""
-
-    path: Path
-    title: str
-    caption: str
 
 
 def draw_plots(comparison: Comparison, folder: Path) -> list[Picture]:
     """Every plot for which the comparison has data, written into ``folder``."""
     pictures = pareto(comparison, folder)
-    for draw in (latency, stages, memory):
+    for draw in (latency_throughput, latency, stages, memory):
         if picture := draw(comparison, folder):
             pictures.append(picture)
     return pictures

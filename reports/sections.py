@@ -17,7 +17,7 @@ from reports.comparison import Comparison
 from reports.differences import Group
 from reports.matrix import difference_text, group_conditions, metric_title, p_text
 from reports.page import file_uri
-from reports.plots import Picture
+from reports.picture import Picture
 from reports.training import training_facts
 
 

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from bench.result import FinetuneResult
 from reports.comparison import Comparison
-from reports.plots import WIDTH, Picture
+from reports.picture import WIDTH, Picture
 from reports.style import FAINT, FAMILY_COLOURS, INK, figure
 
 NOT_LOSSES = ("iteration", "learning_rate", "total")

@@ -9,7 +9,7 @@ from bench.errors import UserError
 from reports.comparison import load, write_csv, write_json
 
 PICTURES = (
-    *("pareto*.png", "latency.png", "stages.png", "memory.png", "panel_*.png"),
+    *("pareto*.png", "latency.png", "throughput.png", "stages.png", "memory.png", "panel_*.png"),
     *("errors.png", "calibration.png", "training_*.png"),
 )
 """Names of the files in ``plots/`` that a report owns."""

@@ -45,7 +45,7 @@ def test_trained_models_have_a_pareto_plot_for_each_setting(tmp_path, make_resul
     comparison = load([write_run(tmp_path, results)], tmp_path)
     pictures = draw_plots(comparison, tmp_path / "plots")
     names = [picture.path.name for picture in pictures]
-    assert names == ["pareto.png", "pareto-2.png", "latency.png", "stages.png", "memory.png"]
+    assert names == ["pareto.png", "pareto-2.png", "throughput.png", "latency.png", "stages.png", "memory.png"]
     for picture in pictures:
         pixels = np.asarray(Image.open(picture.path).convert("L"))
         assert pixels.shape[1] > 1000
