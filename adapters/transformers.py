@@ -63,6 +63,7 @@ class Mask2FormerPredictor(Predictor):
 
     module: Mask2FormerForUniversalSegmentation
     backbone_prefix = "model.pixel_level_module.encoder."
+    compiled_parts = ("model.pixel_level_module.encoder",)
 
     def __init__(
         self,

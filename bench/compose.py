@@ -16,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from bench.config import (
     BATCH_NORMS,
+    COMPILES,
     DECAYS,
     DETECTIONS,
     EVALUATORS,
@@ -69,6 +70,7 @@ def check_values(config: BenchConfig) -> None:
     """Raise a UserError for the first value outside its range."""
     for name, value, known in (
         ("precision", config.precision, PRECISIONS),
+        ("compile", config.compile, COMPILES),
         ("detections", config.detections, DETECTIONS),
         ("overlap", config.overlap, OVERLAPS),
         ("evaluator", config.evaluator, EVALUATORS),

@@ -13,6 +13,7 @@ MISSING: Any = "???"
 
 PASSES = ("speed", "memory", "energy", "accuracy")
 PRECISIONS = ("fp32", "tf32", "fp16", "bf16")
+COMPILES = ("none", "default", "reduce-overhead", "max-autotune")
 OVERLAPS = ("keep", "highest_score")
 EVALUATORS = ("hotcoco", "pycocotools")
 DETECTIONS = ("auto", "thresholded", "saturated")
@@ -232,6 +233,7 @@ class BenchConfig:
     ``detections``: ``saturated`` sets the score threshold to 0, so that even an untrained model gives
     ``max_detections`` instances an image; ``auto``, which a job's result never says, is that for random weights, and
     ``thresholded`` (the model's own threshold) for trained ones.
+    ``compile``: the mode of ``torch.compile`` for backbone and neck.
     """
 
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -243,6 +245,7 @@ class BenchConfig:
     out: str | None = None
     device: str = "auto"
     precision: str = "fp32"
+    compile: str = "none"
     batch_size: int = 1
     passes: list[str] = field(default_factory=lambda: list(PASSES))
     detections: str = "auto"

@@ -7,6 +7,7 @@ deformable attention's sampling and interpolation, are not in it.
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 from collections.abc import Sequence
 
@@ -33,13 +34,19 @@ def count_image(predictor: Predictor, record: ImageRecord) -> int:
     # The fused kernels have no formula; the plain ones compute the same from what has.
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
+        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), _eager():
             batch = predictor.preprocess(read_images([record]))
             with FlopCounterMode(display=False) as counter:
                 predictor.postprocess(predictor.forward(batch))
     finally:
         torch.backends.mha.set_fastpath_enabled(fast_attention)
     return counter.get_total_flops()
+
+
+def _eager() -> contextlib.AbstractContextManager[object]:
+    """What is compiled runs uncompiled: the counter sees into no compiled kernel."""
+    set_stance = getattr(torch.compiler, "set_stance", None)  # from torch 2.6 on
+    return set_stance("force_eager") if set_stance else contextlib.nullcontext()
 
 
 def _spread(records: Sequence[ImageRecord], number: int) -> list[ImageRecord]:

@@ -187,7 +187,7 @@ def _open_result(job: PlannedJob) -> None:
         earlier = read_result(job.result_path)
     except UserError:
         earlier = result
-    for name in ("model", "finetune", "speed", "memory", "energy", "accuracy", "machine", "seconds"):
+    for name in ("model", "finetune", "compiled", "speed", "memory", "energy", "accuracy", "machine", "seconds"):
         setattr(result, name, getattr(earlier, name))
     write_result(result, job.result_path)
 

@@ -152,6 +152,9 @@ class Predictor(ABC):
     backbone_prefix: str = "backbone."
     """What the names of the backbone's parameters begin with in ``module``; they train at a rate of their own."""
 
+    compiled_parts: tuple[str, ...] = ("backbone", "neck")
+    """Modules inside ``module`` that ``compile=`` has compiled, as far as they are there."""
+
     def training_edges(self) -> tuple[int, int]:
         """Shorter and longer edge of the test resize, in pixels: what an image is scaled to fit for training."""
         raise NotImplementedError(f"{type(self).__name__} does not support training")

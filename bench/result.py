@@ -78,6 +78,18 @@ class Timing:
 
 
 @dataclass
+class CompileResult:
+    """``torch.compile`` in the newest worker: which parts of the network, the seconds it took, into how many graphs
+    (new input shapes may make new ones), and how often it had to leave one."""
+
+    mode: str
+    parts: list[str]
+    seconds: float
+    graphs: int
+    graph_breaks: int
+
+
+@dataclass
 class CardReadings:
     """The card during one round, reading by reading, at most ten a second; None in a list where it refused one.
 
@@ -280,6 +292,7 @@ class Result:
     machine: dict[str, Any] | None = None
     model: ModelInfo | None = None
     finetune: FinetuneResult | None = None
+    compiled: CompileResult | None = None
     speed: SpeedResult | None = None
     memory: MemoryResult | None = None
     energy: EnergyResult | None = None

@@ -26,7 +26,7 @@ from typing import Any
 
 import torch
 
-from bench import accuracy, energy, flops, machine, memory, numerics, speed
+from bench import accuracy, compiling, energy, flops, machine, memory, numerics, speed
 from bench.build import build_predictor, check
 from bench.card import Card
 from bench.config import BenchConfig
@@ -158,6 +158,8 @@ def _run_passes(
     numerics.apply(config)
     if config.protocol.channels_last and isinstance(predictor, Predictor) and predictor.module is not None:
         predictor.module.to(memory_format=torch.channels_last)
+    if config.compile != "none" and isinstance(predictor, Predictor):
+        compiling.compile_parts(predictor, config.compile)
     result.machine = machine.describe(device)
     earlier, result.model = (
         result.model,
@@ -189,6 +191,8 @@ def _run_passes(
             write_result(result, path)
         if "speed" in job["due"]:
             result.speed = speed.measure(model, dataset, config, device, progress, result.speed, card)
+            if config.compile != "none":
+                result.compiled = compiling.outcome(predictor, config.compile)
             write_result(result, path)
         if "speed" in job["due"] and result.model.flops_mean is None:
             try:

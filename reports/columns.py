@@ -167,6 +167,11 @@ COLUMNS: dict[str, Column] = {
         "fp32, tf32 (fp32 with TF32 allowed), or fp16 or bf16 through torch.autocast",
         _setting("precision"),
     ),
+    "compile": Column(
+        "Compile",
+        "mode of torch.compile for backbone and neck; none is eager",
+        _setting("compile"),
+    ),
     "batch_size": Column("Batch", "images in one batch", _setting("batch_size"), "images", decimals=0),
     "status": Column("Status", "ok, failed, out_of_memory, timeout, crashed or skipped", lambda job: job.result.status),
     "reason": Column("Reason", "why the job did not end well", lambda job: job.result.reason),

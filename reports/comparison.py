@@ -136,7 +136,7 @@ def find_results(sources: Sequence[Path]) -> list[Path]:
 def comparison_key(job: Job, but: str | None = None) -> tuple[Any, ...]:
     """Rows with equal keys were measured alike, so that one may be called better than another; ``but`` is a setting
     that they may differ in."""
-    settings = [key for key in ("device", "precision", "batch_size", "detections", "overlap") if key != but]
+    settings = [key for key in ("device", "precision", "compile", "batch_size", "detections", "overlap") if key != but]
     return (
         dataset_name(job),
         dataset_files(job)[1],

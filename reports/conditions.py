@@ -53,6 +53,7 @@ def conditions(comparison: Comparison) -> list[tuple[str, str]]:
         ("Weights", lambda job: "random: untrained, so mask AP is empty" if job.random_weights else "trained"),
         ("Detections", _detection_mode),
         ("Clock", _clock),
+        ("Compiling", _compiling),
         ("Warm-up", lambda job: warm_up_text(job.result.speed) if job.result.speed else None),
         ("Stopping rule", _protocol),
         ("Card", _card),
@@ -178,6 +179,16 @@ def _protocol(job: Job) -> str | None:
     return (
         f"{turns}until the 95 % interval of the median latency is within {100 * precision:g} %, "
         f"at least {samples} batches, at most {seconds:g} s"
+    )
+
+
+def _compiling(job: Job) -> str | None:
+    found = job.result.compiled
+    if found is None:
+        return None
+    return (
+        f"torch.compile, {found.mode}, of {' and '.join(found.parts)}: {found.seconds:.0f} s, {found.graphs} graphs, "
+        f"{found.graph_breaks} graph breaks"
     )
 
 

@@ -83,6 +83,7 @@ _PARTS: tuple[_Texts, ...] = (
     _each(dataset_name),
     _each(lambda job: str(job.setting("device", default=""))),
     _each(lambda job: str(job.setting("precision", default=""))),
+    _each(lambda job: f"compile {mode}" if (mode := job.setting("compile", default="none")) != "none" else ""),
     _each(lambda job: f"batch {job.setting('batch_size', default='')}"),
     differing_options,
     _each(lambda job: "fine-tuned" if job.setting("finetune") else ""),

@@ -8,7 +8,7 @@ from reports.comparison import Comparison, comparison_key
 from reports.picture import WIDTH, Picture
 from reports.style import INK, MARKERS, figure, row_colours
 
-_SAME = ("model", "backbone", "library", "weights", "dataset", "device", "precision")
+_SAME = ("model", "backbone", "library", "weights", "dataset", "device", "precision", "compile")
 
 
 def sweeps(comparison: Comparison) -> list[list[int]]:

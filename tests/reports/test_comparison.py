@@ -15,7 +15,7 @@ from reports.columns import COLUMNS
 from reports.comparison import load, write_csv, write_json
 from reports.timing import images_per_second, percentile
 
-DESIGN_COLUMNS = """model, backbone, library, weights, dataset, device, precision, batch_size, status, reason,
+DESIGN_COLUMNS = """model, backbone, library, weights, dataset, device, precision, compile, batch_size, status, reason,
 mask_ap, mask_ap_low, mask_ap_high, mask_ap50, mask_ap75, mask_ap_small, mask_ap_medium, mask_ap_large, boundary_ap,
 published_mask_ap, fps_model, fps_model_low, fps_model_high, fps_end_to_end, latency_ms_p50, latency_ms_p95,
 latency_ms_p99, preprocess_ms, network_ms, postprocess_ms, peak_allocated_mb, peak_reserved_mb, process_device_mb,
@@ -47,6 +47,7 @@ def test_every_figure_of_a_row(tmp_path, make_result, write_run):
         "dataset": "coco",
         "device": "cuda:0",
         "precision": "fp32",
+        "compile": "none",
         "batch_size": 1,
         "status": "ok",
         "reason": None,
