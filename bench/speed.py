@@ -25,7 +25,7 @@ from bench.dataset import CocoDataset, ImageRecord, batches, read_images
 from bench.result import SpeedResult, SpeedRound, Timing
 from bench.rle import masks_to_rle
 from bench.runner import Runner
-from bench.statistics import median_interval
+from bench.statistics import median_reach
 
 STILL_FALLING = 0.02
 """The share by which warm-up batches must take less time than a turn before for the warm-up to go on."""
@@ -119,22 +119,10 @@ class _Enough:
         if samples >= self._next_look:
             # Sorting after every sample would be most of the work for a fast model.
             self._next_look = samples + max(1, samples // 20)
-            half_width = relative_half_width(model.latency_ms)
-            if half_width is not None and half_width <= self._precision:
+            reach = median_reach(model.latency_ms)
+            if reach is not None and reach <= self._precision:
                 return 1.0
         return max(spent, min(0.9, samples / self._least))
-
-
-def relative_half_width(latency_ms: Sequence[float]) -> float | None:
-    """How far the 95 % confidence interval of the median reaches, to its farther side, as a share of the median.
-
-    None where there are too few samples for an interval.
-    """
-    interval = median_interval(latency_ms)
-    if interval is None:
-        return None
-    middle = median(latency_ms)
-    return max(middle - interval[0], interval[1] - middle) / middle
 
 
 def _warm_up(timed: _Timed, dataset: CocoDataset, config: BenchConfig) -> SpeedRound:

@@ -54,6 +54,15 @@ def median_interval(samples: Sequence[float], confidence: float = CONFIDENCE) ->
     return float(ordered[rank - 1]), float(ordered[n - rank])
 
 
+def median_reach(samples: Sequence[float]) -> float | None:
+    """How far :func:`median_interval` reaches, to its farther side, as a share of the median; None without one."""
+    interval = median_interval(samples)
+    if interval is None:
+        return None
+    middle = float(np.median(samples))
+    return max(middle - interval[0], interval[1] - middle) / middle
+
+
 def _lower_rank(n: int, tail: float) -> int:
     """The greatest j with P(B < j) <= tail for B of n fair tosses, 0 where there is none."""
     if n > _EXACT_UP_TO:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
+from bench.statistics import median_reach
 from reports.columns import Job, dataset_name
 from reports.comparison import Comparison
 from reports.machine import machine_text, maskbench_text, notes_text, numerics_text, versions_text
-from reports.timing import median_reach, rounds_text, warm_up_text
+from reports.timing import rounds_text, warm_up_text
 
 FPS_DEFINITION = (
     "FPS is images over the summed time of all measured batches; latencies are percentiles of the raw samples, "
@@ -228,7 +229,7 @@ def _median(job: Job) -> str:
     speed = job.result.speed
     if speed is None:
         return ""
-    reach, wanted = median_reach(speed), float(job.setting("protocol", "precision", default=0.0))
+    reach, wanted = median_reach(speed.model.latency_ms), float(job.setting("protocol", "precision", default=0.0))
     text = "too few batches" if reach is None else f"within {100 * reach:.2g} %"
     return text if reach is not None and reach <= wanted else f"{text} (not {100 * wanted:g} %)"
 

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.stats import t
 
 from bench.result import SpeedResult
-from bench.statistics import CONFIDENCE, median_interval
+from bench.statistics import CONFIDENCE
 
 ENOUGH_ROUNDS = 3
 """Rounds from which on their scatter says something: with two the factor of Student's distribution is 12.7."""
@@ -63,13 +63,6 @@ def spread_between_rounds(speed: SpeedResult) -> float | None:
     """Highest minus lowest FPS of the rounds, as a share of their mean; None with one round."""
     fps = [images_per_second(speed.batch_size, part) or 0.0 for part in rounds_of(speed)]
     return (max(fps) - min(fps)) / (sum(fps) / len(fps)) if len(fps) > 1 else None
-
-
-def median_reach(speed: SpeedResult) -> float | None:
-    """How far the 95 % interval of the median latency reaches, to its farther side, as a share of the median."""
-    samples = speed.model.latency_ms
-    interval, middle = median_interval(samples), percentile(samples, 50)
-    return None if interval is None or not middle else max(middle - interval[0], interval[1] - middle) / middle
 
 
 def rounds_text(speed: SpeedResult) -> str:

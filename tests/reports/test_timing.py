@@ -9,9 +9,10 @@ import pytest
 from scipy import stats
 
 from bench.result import CardReadings, SpeedResult, SpeedRound, Timing
+from bench.statistics import median_reach
 from reports.comparison import load
 from reports.conditions import conditions
-from reports.timing import fps_interval, median_reach, rounds_text, spread_between_rounds, warm_up_text
+from reports.timing import fps_interval, rounds_text, spread_between_rounds, warm_up_text
 
 
 def speed(*rounds: list[float], batch_size: int = 1, stable: bool = True) -> SpeedResult:
@@ -48,7 +49,7 @@ def test_two_rounds_say_too_little_of_their_scatter() -> None:
 def test_no_interval() -> None:
     assert fps_interval(speed([10.0])) is None
     assert fps_interval(speed([1.0, 100.0])) is None
-    assert median_reach(speed([10.0] * 5)) is None
+    assert median_reach([10.0] * 5) is None
 
 
 def test_spread_and_words() -> None:
@@ -57,8 +58,8 @@ def test_spread_and_words() -> None:
     assert spread_between_rounds(two) == pytest.approx(2 / 9)
     assert rounds_text(two) == "2, 22 % apart"
     assert (spread_between_rounds(speed([10.0])), rounds_text(speed([10.0]))) == (None, "1")
-    assert median_reach(speed([10.0] * 9 + [12.0])) == 0.0
-    assert median_reach(speed([9.0, 10.0, 10.0, 10.0, 10.0, 10.0, 11.0, 11.0, 12.0, 13.0])) == pytest.approx(0.2)
+    assert median_reach([10.0] * 9 + [12.0]) == 0.0
+    assert median_reach([9.0, 10.0, 10.0, 10.0, 10.0, 10.0, 11.0, 11.0, 12.0, 13.0]) == pytest.approx(0.2)
     assert warm_up_text(two) == "2 batches, until they took no less time"
     assert warm_up_text(speed([1.0], stable=False)) == "2 batches, still getting faster at its end"
 
