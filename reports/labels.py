@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.transforms import Bbox
 
 _DIRECTIONS = ((1, 0), (-1, 0), (0.6, 1), (-0.6, 1), (0.6, -1), (-0.6, -1), (0, 1), (0, -1))
 _RADII = (8, 14, 22, 32, 44, 58, 74)
@@ -28,35 +27,39 @@ def place_labels(axes: Axes, points: Sequence[tuple[float, float]], names: Seque
     renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
     scale = figure.dpi / 72
     pixels = axes.transData.transform(np.asarray(points, dtype=float))
-    taken = [_small_box(xy, _POINT_RADIUS * scale) for xy in pixels]
-    line = [_small_box(xy, 3 * scale) for xy in _along(pixels[list(front)], 6 * scale)]
-    frame = axes.get_window_extent(renderer)
+    line = _small_boxes(_along(pixels[list(front)], 6 * scale), 3 * scale)
+    taken = np.concatenate([_small_boxes(pixels, _POINT_RADIUS * scale), line])
+    frame = np.array([axes.get_window_extent(renderer).extents])
     for index in sorted(range(len(points)), key=lambda i: (i not in front, i)):
         weight = "bold" if index in front else "normal"
         text = axes.annotate(
             names[index], points[index], (0, 0), textcoords="offset points", fontsize=8.5, fontweight=weight
         )
         extent = text.get_window_extent(renderer)
-        others = [box for place, box in enumerate(taken) if place != index]
-        offset = _free_offset(pixels[index], extent.width, extent.height, scale, [*others, *line], frame)
+        others = np.delete(taken, index, axis=0)
+        offset = _free_offset(pixels[index], extent.width, extent.height, scale, others, frame)
         text.set_position((offset[0] / scale, offset[1] / scale))
-        taken.append(_label_box(pixels[index] + offset, extent.width, extent.height))
+        box = _label_box(pixels[index] + offset, extent.width, extent.height)
+        taken = np.concatenate([taken, box[None]])
         distance = np.hypot(*_nearest_corner(offset, extent.width, extent.height)) / scale
         if distance > 12:
             _leader(axes, pixels[index], offset, extent.width, extent.height)
 
 
 def _free_offset(
-    at: np.ndarray, width: float, height: float, scale: float, taken: Sequence[Bbox], frame: Bbox
+    at: np.ndarray, width: float, height: float, scale: float, taken: np.ndarray, frame: np.ndarray
 ) -> np.ndarray:
-    """Offset in pixels from the point to the label's lower left corner; the least bad one where none is free."""
+    """Offset in pixels from the point to the label's lower left corner; the least bad one where none is free.
+
+    Boxes are rows of left, bottom, right and top.
+    """
     best, best_cost = np.zeros(2), np.inf
     for radius in _RADII:
         for dx, dy in _DIRECTIONS:
             centre = np.array([dx, dy]) * radius * scale + np.array([np.sign(dx) * width, np.sign(dy) * height]) / 2
             offset = centre - np.array([width, height]) / 2
             box = _label_box(at + offset, width, height)
-            cost = sum(_overlap(box, other) for other in taken) + 4 * (width * height - _overlap(box, frame))
+            cost = _overlap(box, taken) + 4 * (width * height - _overlap(box, frame))
             if cost < 1e-6:
                 return offset
             if cost < best_cost:
@@ -64,26 +67,27 @@ def _free_offset(
     return best
 
 
-def _label_box(corner: np.ndarray, width: float, height: float) -> Bbox:
-    return Bbox.from_bounds(float(corner[0]), float(corner[1]), width, height)
+def _label_box(corner: np.ndarray, width: float, height: float) -> np.ndarray:
+    return np.array([corner[0], corner[1], corner[0] + width, corner[1] + height])
 
 
-def _small_box(at: np.ndarray, radius: float) -> Bbox:
-    return Bbox.from_extents(*(at - radius), *(at + radius))
+def _small_boxes(at: np.ndarray, radius: float) -> np.ndarray:
+    return np.concatenate([at - radius, at + radius], axis=1)
 
 
-def _along(corners: np.ndarray, step: float) -> list[np.ndarray]:
-    """Points at most ``step`` apart on the line through the corners."""
-    points: list[np.ndarray] = []
+def _along(corners: np.ndarray, step: float) -> np.ndarray:
+    """Points, (N, 2), at most ``step`` apart on the line through the corners."""
+    points = [np.empty((0, 2))]
     for start, end in itertools.pairwise(corners):
         count = int(np.hypot(*(end - start)) / step) + 2
-        points += list(np.linspace(start, end, count))
-    return points
+        points.append(np.linspace(start, end, count))
+    return np.concatenate(points)
 
 
-def _overlap(first: Bbox, second: Bbox) -> float:
-    both = Bbox.intersection(first, second)
-    return both.width * both.height if both is not None else 0.0
+def _overlap(box: np.ndarray, others: np.ndarray) -> float:
+    """The area that a box shares with others, summed over them."""
+    shared = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
+    return float(shared.clip(min=0).prod(axis=1).sum())
 
 
 def _nearest_corner(offset: np.ndarray, width: float, height: float) -> np.ndarray:
