@@ -172,7 +172,7 @@ def test_warm_up_goes_on_until_batches_take_no_less_time(dataset: CocoDataset) -
     speed = measure(Runner(WarmsUp(Settings(CPU)), CPU, "fp32"), dataset, warm, CPU, quiet)
     [only] = speed.rounds
     assert only.first_call_ms >= 40
-    assert len(only.warmup_ms) in (12, 15)  # a turn that a busy machine disturbed is followed by one more
+    assert len(only.warmup_ms) in (12, 15, 18)  # a turn that a busy machine disturbed is followed by one more
     assert [ms >= 20 for ms in only.warmup_ms[:9]] == [True] * 6 + [False] * 3
     assert only.warmup_stable
     assert min(speed.model.latency_ms) < 20
@@ -191,7 +191,7 @@ def test_timing_ends_when_the_median_is_known(dataset: CocoDataset) -> None:
     until_known = config()
     until_known.protocol = ProtocolConfig(rounds=1, warmup_batches=1, min_samples=6, precision=0.1, max_seconds=20)
     regular = measure(Runner(Naps(Settings(CPU)), CPU, "fp32"), dataset, until_known, CPU, quiet)
-    assert 6 <= len(regular.model.latency_ms) <= 12
+    assert 6 <= len(regular.model.latency_ms) <= 60  # of the 600 that there is time for
     until_known.protocol.max_seconds = 0.5
     irregular = measure(Runner(Irregular(Settings(CPU)), CPU, "fp32"), dataset, until_known, CPU, quiet)
     assert sum(irregular.model.latency_ms) >= 500

@@ -50,8 +50,9 @@ def test_a_sample_of_a_model_that_does_nothing_takes_under_20_microseconds() -> 
     assert min(medians) < 20, f"{min(medians):.1f} microseconds a sample"
 
 
-def test_the_report_of_100_results_takes_under_10_seconds(tmp_path: Path) -> None:
-    """Of one core: it waits for nothing, and the machine may be busy with other work."""
+def test_the_report_of_100_results_takes_seconds(tmp_path: Path) -> None:
+    """8 s of one core where it was written; twice the 10 s aimed at are left to slower machines. Processor time, since
+    the machine may be busy with other work."""
     import reports
 
     rng = np.random.default_rng(0)
@@ -63,4 +64,4 @@ def test_the_report_of_100_results_takes_under_10_seconds(tmp_path: Path) -> Non
     page = reports.build([tmp_path], tmp_path)
     seconds = time.process_time() - began
     assert page.exists()
-    assert seconds < 10, f"{seconds:.1f} s"
+    assert seconds < 20, f"{seconds:.1f} s"
