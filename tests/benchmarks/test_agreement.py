@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DEVICE = torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
 WITHIN = 0.02
 BOUND = WITHIN if DEVICE.type == "cuda" else 0.05
-"""What is aimed at, and what fails: host processors differ in how much the libraries' Python costs beside the network."""
+"""What is aimed at, and what fails: processors differ in what the libraries' own Python costs beside the network."""
 PAIRS = 40
 SECONDS = 60.0
 
