@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from bench.machine import clocks_event_reasons, nvml_uuid
 from bench.result import CardReadings
 
 HELD_DOWN = {
@@ -47,7 +48,7 @@ class Card:
 
         self._nvml = pynvml
         pynvml.nvmlInit()
-        self._handle = pynvml.nvmlDeviceGetHandleByUUID(uuid if uuid.startswith(("GPU-", "MIG-")) else f"GPU-{uuid}")
+        self._handle = pynvml.nvmlDeviceGetHandleByUUID(nvml_uuid(uuid))
 
     @classmethod
     def of(cls, device: torch.device) -> Card | None:
@@ -62,9 +63,7 @@ class Card:
         """How the card is now."""
         nvml, handle = self._nvml, self._handle
         milliwatts = _told(lambda: nvml.nvmlDeviceGetPowerUsage(handle))
-        # nvidia-ml-py before 12.535 knows only the older name.
-        reasons_of = getattr(nvml, "nvmlDeviceGetCurrentClocksEventReasons", None)
-        reasons = _told(lambda: (reasons_of or nvml.nvmlDeviceGetCurrentClocksThrottleReasons)(handle)) or 0
+        reasons = _told(lambda: clocks_event_reasons(nvml, handle)) or 0
         return Reading(
             sm_clock_mhz=_told(lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM)),
             memory_clock_mhz=_told(lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_MEM)),

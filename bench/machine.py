@@ -223,7 +223,7 @@ def nvml_state(uuid: str) -> tuple[dict[str, Any], list[str]]:
         return state, [f"NVML: {error}; driver, clocks and power limit are unknown"]
     notes = []
     try:
-        handle = nvml.nvmlDeviceGetHandleByUUID(uuid if uuid.startswith(("GPU-", "MIG-")) else f"GPU-{uuid}")
+        handle = nvml.nvmlDeviceGetHandleByUUID(nvml_uuid(uuid))
         for key, read in _readings(nvml, handle).items():
             try:
                 state[key] = read()
@@ -236,11 +236,22 @@ def nvml_state(uuid: str) -> tuple[dict[str, Any], list[str]]:
     return state, notes
 
 
+def nvml_uuid(uuid: str) -> str:
+    """A card's UUID as NVML spells it, from torch's spelling."""
+    return uuid if uuid.startswith(("GPU-", "MIG-")) else f"GPU-{uuid}"
+
+
+def clocks_event_reasons(nvml: Any, handle: Any) -> int:
+    """What holds the card's clocks now, nvmlClocksEventReasons of nvml.h."""
+    # nvidia-ml-py before 12.535 knows only the older name.
+    read = getattr(nvml, "nvmlDeviceGetCurrentClocksEventReasons", None)
+    reasons: int = (read or nvml.nvmlDeviceGetCurrentClocksThrottleReasons)(handle)
+    return reasons
+
+
 def _readings(nvml: Any, handle: Any) -> dict[str, Callable[[], Any]]:
     def reasons() -> int:
-        # nvidia-ml-py before 12.535 knows only the older name.
-        read = getattr(nvml, "nvmlDeviceGetCurrentClocksEventReasons", None)
-        return (read or nvml.nvmlDeviceGetCurrentClocksThrottleReasons)(handle)
+        return clocks_event_reasons(nvml, handle)
 
     def set_by_user() -> bool:
         if reasons() & _SET_BY_USER:

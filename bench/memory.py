@@ -15,6 +15,7 @@ import torch
 
 from bench.config import BenchConfig
 from bench.dataset import CocoDataset, ImageRecord, batches, read_images
+from bench.machine import nvml_uuid
 from bench.result import MemoryResult
 from bench.runner import Runner
 
@@ -124,7 +125,7 @@ def _bytes(tensor: torch.Tensor) -> int:
 
 def _torch_uuid(device: torch.device) -> str:
     """The card's UUID as NVML spells it."""
-    return f"GPU-{str(torch.cuda.get_device_properties(device).uuid).removeprefix('GPU-')}"
+    return nvml_uuid(str(torch.cuda.get_device_properties(device).uuid))
 
 
 def _uuid(pynvml: Any, handle: Any) -> str:

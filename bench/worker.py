@@ -30,7 +30,7 @@ from bench import accuracy, compiling, energy, flops, machine, memory, numerics,
 from bench.build import build_predictor, check
 from bench.card import Card
 from bench.config import BenchConfig
-from bench.dataset import load, match_labels, training_split
+from bench.dataset import CocoDataset, load, match_labels, training_split
 from bench.errors import UserError, absent_library
 from bench.finetune import Training
 from bench.predictor import Predictor, ReplayPredictor
@@ -161,16 +161,14 @@ def _run_passes(
     if config.compile != "none" and isinstance(predictor, Predictor):
         compiling.compile_parts(predictor, config.compile)
     result.machine = machine.describe(device)
-    earlier, result.model = (
-        result.model,
-        ModelInfo(
-            classes=list(predictor.classes),
-            weights=FINETUNED if config.finetune else config.model.weights,
-            weights_sha256=job["weights_sha256"],
-        ),
+    earlier = result.model
+    result.model = ModelInfo(
+        classes=list(predictor.classes),
+        weights=FINETUNED if config.finetune else config.model.weights,
+        weights_sha256=job["weights_sha256"],
+        flops_mean=earlier.flops_mean if earlier else None,
+        flops_std=earlier.flops_std if earlier else None,
     )
-    if earlier is not None:
-        result.model.flops_mean, result.model.flops_std = earlier.flops_mean, earlier.flops_std
     labels = match_labels(dataset, predictor.classes, config.dataset.aliases)
     path = folder / "result.json"
     model: Runner | ReplayPredictor
@@ -194,15 +192,9 @@ def _run_passes(
             if config.compile != "none":
                 result.compiled = compiling.outcome(predictor, config.compile)
             write_result(result, path)
-        if "speed" in job["due"] and result.model.flops_mean is None:
-            try:
-                result.model.flops_mean, result.model.flops_std = flops.count(predictor, dataset)
-            except Exception as error:  # a figure beside the others, which must not cost them
-                traceback.print_exc()
-                result.notes.append(
-                    f"floating-point operations could not be counted: {' '.join(str(error).split())[:200]}"
-                )
-            write_result(result, path)
+            if result.model.flops_mean is None:
+                _count_flops(predictor, dataset, result, result.model)
+                write_result(result, path)
         if "energy" in job["due"]:
             result.energy = energy.measure(model, dataset, config, device, card, progress)
             if result.energy is None and device.type == "cuda":
@@ -211,6 +203,15 @@ def _run_passes(
     if "accuracy" in job["due"]:
         result.accuracy = accuracy.measure(model, dataset, labels, config, folder, progress)
         write_result(result, path)
+
+
+def _count_flops(predictor: Predictor, dataset: CocoDataset, result: Result, model: ModelInfo) -> None:
+    """A figure beside the others, which must not cost them: what goes wrong is a note."""
+    try:
+        model.flops_mean, model.flops_std = flops.count(predictor, dataset)
+    except Exception as error:
+        traceback.print_exc()
+        result.notes.append(f"floating-point operations could not be counted: {' '.join(str(error).split())[:200]}")
 
 
 def _classify(error: Exception) -> tuple[str, str]:

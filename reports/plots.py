@@ -14,7 +14,7 @@ from reports.labels import place_labels
 from reports.machine import machine_key
 from reports.naming import row_labels
 from reports.picture import WIDTH, Picture
-from reports.style import FAINT, INK, MARKERS, STAGE_COLOURS, figure, row_axis, row_colours
+from reports.style import FAINT, INK, MARKERS, STAGE_COLOURS, figure, log_axis, row_axis, row_colours
 from reports.sweep_plot import latency_throughput
 
 MAX_DOTS = 300
@@ -172,10 +172,8 @@ def _distribution(axes: Axes, place: int, samples: Sequence[float], colour: tupl
 def _latency_scale(axes: Axes, samples: Sequence[float]) -> None:
     low, high = min(samples), max(samples)
     if low > 0 and high / low > 12:
-        axes.set_xscale("log")
+        log_axis(axes)
         axes.set_xlabel("milliseconds a batch (logarithmic)")
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        axes.xaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:.0e}"[0] in "25" else "")
         axes.tick_params(axis="x", which="minor", labelsize=8, labelcolor=FAINT)
     else:
         axes.set_xlim(0, high * 1.05)

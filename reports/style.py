@@ -75,3 +75,10 @@ def row_axis(axes: Axes, labels: list[str]) -> None:
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     axes.grid(axis="x")
+
+
+def log_axis(axes: Axes) -> None:
+    """A logarithmic x axis with plain numbers at its ticks, in between at 2 and 5 times a power of ten."""
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.xaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:.0e}"[0] in "25" else "")

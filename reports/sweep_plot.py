@@ -6,7 +6,7 @@ from pathlib import Path
 
 from reports.comparison import Comparison, comparison_key
 from reports.picture import WIDTH, Picture
-from reports.style import INK, MARKERS, figure, row_colours
+from reports.style import INK, MARKERS, figure, log_axis, row_colours
 
 _SAME = ("model", "backbone", "library", "weights", "dataset", "device", "precision", "compile")
 
@@ -41,9 +41,7 @@ def latency_throughput(comparison: Comparison, folder: Path) -> Picture | None:
             for row, point in zip(rows, points, strict=True):
                 size = comparison.text(row, "batch_size")
                 axes.annotate(size, point, (0, 6), textcoords="offset points", ha="center", fontsize=8.5, color=INK)
-        axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        axes.xaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:.0e}"[0] in "25" else "")
+        log_axis(axes)
         axes.tick_params(axis="x", which="both", length=3, pad=3)
         axes.margins(0.08, 0.12)
         axes.set_ylim(bottom=0)
