@@ -46,9 +46,10 @@ class Raw:
 
 
 class Mask2FormerPredictor(Predictor):
-    """Mask2Former (Cheng et al. 2022) with a Swin backbone, ``Mask2FormerForUniversalSegmentation``.
+    """Mask2Former (Cheng et al. 2022), ``Mask2FormerForUniversalSegmentation``.
 
-    swin, network: what differs from the defaults of ``SwinConfig`` and of ``Mask2FormerConfig``.
+    backbone: its ``model_type`` (``swin`` unless said), and what differs from the defaults of that type's configuration.
+    network: what differs from the defaults of ``Mask2FormerConfig``.
     shortest_edge, longest_edge: the resize of ``Mask2FormerImageProcessor``, in pixels; 800 and 1333 are the paper's.
 
     Instances are those of the paper's code (``MaskFormer.instance_inference``), not of the library's
@@ -58,7 +59,7 @@ class Mask2FormerPredictor(Predictor):
     everything after its logits in float32. The paper has no score threshold.
 
     Raises:
-        UserError: no class names, an unknown key in ``swin`` or ``network``, or a checkpoint that does not fit.
+        UserError: no class names, an unknown key in ``backbone`` or ``network``, or a checkpoint that does not fit.
     """
 
     module: Mask2FormerForUniversalSegmentation
@@ -68,7 +69,7 @@ class Mask2FormerPredictor(Predictor):
     def __init__(
         self,
         settings: Settings,
-        swin: Mapping[str, Any] | None = None,
+        backbone: Mapping[str, Any] | None = None,
         network: Mapping[str, Any] | None = None,
         shortest_edge: int = 800,
         longest_edge: int = 1333,
@@ -76,7 +77,7 @@ class Mask2FormerPredictor(Predictor):
         if settings.classes is None:
             raise UserError("model.classes: transformers carries no class names, list them in the order of the labels")
         self.classes = tuple(settings.classes)
-        config = configured(self.classes, swin or {}, network or {})
+        config = configured(self.classes, backbone or {}, network or {})
         if settings.checkpoint is None:
             module = Mask2FormerForUniversalSegmentation(config)
         else:

@@ -5,27 +5,47 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, PretrainedConfig, SwinConfig
+from transformers import (
+    CONFIG_MAPPING,
+    MODEL_FOR_BACKBONE_MAPPING,
+    Mask2FormerConfig,
+    Mask2FormerForUniversalSegmentation,
+    PretrainedConfig,
+)
 from transformers.utils import logging
 
 from bench.errors import UserError, nearest
 from bench.predictor import Checkpoint
 
+STAGES = ["stage1", "stage2", "stage3", "stage4"]
+"""Of a hierarchical backbone: strides 4, 8, 16 and 32."""
 
-def configured(classes: tuple[str, ...], swin: Mapping[str, Any], network: Mapping[str, Any]) -> Mask2FormerConfig:
+
+def configured(classes: tuple[str, ...], backbone: Mapping[str, Any], network: Mapping[str, Any]) -> Mask2FormerConfig:
     """The library's configuration: its defaults, and what the options change.
 
     Raises:
-        UserError: an unknown key in ``swin`` or ``network``.
+        UserError: an unknown kind of backbone, or an unknown key in ``backbone`` or ``network``.
     """
-    backbone = SwinConfig(out_features=["stage1", "stage2", "stage3", "stage4"], **_known(SwinConfig, "swin", swin))
     names = dict(enumerate(classes))
     return Mask2FormerConfig(
-        backbone_config=backbone,
+        backbone_config=_backbone(backbone),
         id2label=names,
         label2id={name: label for label, name in names.items()},
         **_known(Mask2FormerConfig, "network", network),
     )
+
+
+def _backbone(given: Mapping[str, Any]) -> PretrainedConfig:
+    options = dict(given)
+    kind = options.pop("model_type", "swin")
+    known = [config.model_type for config in MODEL_FOR_BACKBONE_MAPPING]
+    if kind not in known:
+        raise UserError(
+            f"model.options.backbone.model_type={kind}: transformers has no such backbone; {nearest(kind, known)}"
+        )
+    config = CONFIG_MAPPING[kind]
+    return config(out_features=STAGES, **_known(config, "backbone", options))
 
 
 def _known(config: type[PretrainedConfig], where: str, given: Mapping[str, Any]) -> dict[str, Any]:

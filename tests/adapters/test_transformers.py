@@ -232,6 +232,11 @@ def test_checkpoint_that_does_not_fit_is_refused() -> None:
 def test_mistyped_option_names_the_nearest() -> None:
     with pytest.raises(UserError, match=r"model\.options\.network\.hiden_dim.*did you mean hidden_dim"):
         Mask2FormerPredictor(Settings(CPU, classes=CLASSES), network={"hiden_dim": 64})
+    with pytest.raises(UserError, match=r"model\.options\.backbone\.embed_dims.*SwinConfig.*did you mean embed_dim"):
+        Mask2FormerPredictor(Settings(CPU, classes=CLASSES), backbone={"embed_dims": 64})
+    with pytest.raises(UserError, match=r"model\.options\.backbone\.model_type=resnt: .*did you mean resnet"):
+        Mask2FormerPredictor(Settings(CPU, classes=CLASSES), backbone={"model_type": "resnt"})
+
 
 
 def test_classes_are_needed_and_the_config_lists_the_published_ones() -> None:
