@@ -48,7 +48,7 @@ class Raw:
 class Mask2FormerPredictor(Predictor):
     """Mask2Former (Cheng et al. 2022), ``Mask2FormerForUniversalSegmentation``.
 
-    backbone: its ``model_type`` (``swin`` unless said), and what differs from the defaults of that type's configuration.
+    backbone: its ``model_type`` (``swin`` unless said), and what differs from the defaults of that type's config.
     network: what differs from the defaults of ``Mask2FormerConfig``.
     shortest_edge, longest_edge: the resize of ``Mask2FormerImageProcessor``, in pixels; 800 and 1333 are the paper's.
 

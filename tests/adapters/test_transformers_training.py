@@ -86,10 +86,8 @@ def test_gradients_reach_every_parameter_that_is_used() -> None:
     backbone = {p.data_ptr() for p in predictor.module.model.pixel_level_module.encoder.parameters()}
     for name, parameter in predictor.module.named_parameters():
         assert name.startswith(prefix) == (parameter.data_ptr() in backbone)
-        # Mask2Former reads Swin's stages before this norm.
-        if ".encoder.swin.layernorm." not in name:
-            assert parameter.grad is not None, name
-            assert parameter.grad.isfinite().all(), name
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
 
 
 def test_ten_steps_lower_the_sum_and_the_model_still_predicts() -> None:
@@ -122,4 +120,4 @@ def test_bfloat16_autocast_gives_nearly_the_same_losses() -> None:
 
 
 def test_training_edges_are_those_of_the_test_resize() -> None:
-    assert seeded().training_edges() == (256, 320)
+    assert seeded().training_edges() == (288, 384)
