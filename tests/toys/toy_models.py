@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.nn.functional import interpolate
 
 from bench.predictor import Instances, Predictor, ReplayPredictor, Settings
 
@@ -47,6 +48,30 @@ class Blobs(Predictor):
             scores=torch.tensor([0.9]),
             labels=torch.tensor([0]),
         )
+
+
+class Scaled(Blobs):
+    """Blobs of an image that is scaled first, to a size that can be asked for; masks at the original size."""
+
+    def __init__(self, settings: Settings, edges: Sequence[int] = (32, 64), delay_ms: float = 0.0) -> None:
+        super().__init__(settings, delay_ms)
+        self.edges = (edges[0], edges[1])
+
+    @classmethod
+    def options_for_input_size(cls, shorter: int, longer: int) -> dict[str, Any]:
+        return {"edges": (shorter, longer)}
+
+    def preprocess(self, images: Sequence[np.ndarray]) -> list[torch.Tensor]:
+        self.original_sizes = [image.shape[:2] for image in images]
+        return [self._resized(image) for image in super().preprocess(images)]
+
+    def postprocess(self, raw: list[torch.Tensor]) -> list[Instances]:
+        full = zip(raw, self.original_sizes, strict=True)
+        return [self._instances(interpolate(image[None, None], size)[0, 0]) for image, size in full]
+
+    def _resized(self, image: torch.Tensor) -> torch.Tensor:
+        scale = min(self.edges[0] / min(image.shape), self.edges[1] / max(image.shape))
+        return interpolate(image[None, None], [round(edge * scale) for edge in image.shape])[0, 0]
 
 
 class Dies(Blobs):
