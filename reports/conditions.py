@@ -125,7 +125,9 @@ def _shared(jobs: Sequence[tuple[str, Job]], fact: Callable[[Job], str | None]) 
 
 def _setting(job: Job) -> str:
     device, precision, batch_size = (job.setting(key, default="?") for key in ("device", "precision", "batch_size"))
-    return f"device {device}, {precision}, batch size {batch_size}"
+    size = job.setting("input_size")
+    scaled = f", images scaled to fit {size} (shorter and longer edge)" if size else ""
+    return f"device {device}, {precision}, batch size {batch_size}{scaled}"
 
 
 def _images(job: Job) -> str | None:
