@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import os
 import signal
 import time
@@ -72,6 +73,29 @@ class Scaled(Blobs):
     def _resized(self, image: torch.Tensor) -> torch.Tensor:
         scale = min(self.edges[0] / min(image.shape), self.edges[1] / max(image.shape))
         return interpolate(image[None, None], [round(edge * scale) for edge in image.shape])[0, 0]
+
+
+class HasBackbone(Blobs):
+    """Blobs of a convolved image; the convolution is a part that can be compiled."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.module = torch.nn.ModuleDict({"backbone": torch.nn.Conv2d(3, 1, 3, padding=1)})
+
+    def preprocess(self, images: Sequence[np.ndarray]) -> list[torch.Tensor]:
+        return [torch.from_numpy(image).permute(2, 0, 1).float() for image in images]
+
+    def forward(self, batch: list[torch.Tensor]) -> list[torch.Tensor]:
+        return [self.module["backbone"](image[None])[0, 0] for image in batch]
+
+
+class BendsTime(Blobs):
+    """Leaves the host's clock, each time it is read, ``step_ns`` after the last."""
+
+    def __init__(self, settings: Settings, step_ns: int = 0) -> None:
+        super().__init__(settings)
+        clock = itertools.count(10**18, step_ns) if step_ns else itertools.repeat(10**18)
+        time.perf_counter_ns = clock.__next__  # type: ignore[assignment]
 
 
 class Dies(Blobs):
