@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
-from detectron2.config import CfgNode, LazyConfig, get_cfg, instantiate
 from detectron2.data import MetadataCatalog
 from detectron2.data import transforms as T  # noqa: N812
-from detectron2.modeling import GeneralizedRCNN, build_model, detector_postprocess
-from detectron2.projects.point_rend import add_pointrend_config
+from detectron2.modeling import GeneralizedRCNN, detector_postprocess
 from detectron2.structures import ImageList
 from detectron2.structures import Instances as Detectron2Instances
 
+from adapters.detectron2_build import Built, build_lazy, build_yacs, with_edges
 from adapters.detectron2_training import backbone_prefix, calm_residuals, losses
 from adapters.detectron2_zoo import config_file
 from bench.errors import UserError
@@ -29,22 +28,14 @@ RENAMED = (
 """PointRend's parameters were renamed twice since its published weights were trained; old name, new name."""
 
 
-class Built(NamedTuple):
-    """A network and what else its config says: the resize, the channel order, the dataset it is meant for."""
-
-    module: GeneralizedRCNN
-    resize: T.Augmentation
-    input_format: str
-    dataset: str
-
-
 class Detectron2Predictor(Predictor):
     """A ``GeneralizedRCNN`` with a mask head, in the stages of ``detectron2.engine.DefaultPredictor``.
 
     ``settings.config`` names a config of detectron2's model zoo, as
     ``COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml``, or a file of the same form. ``cfg`` is merged over it,
     nested as in detectron2's own YAML files (for a lazy ``.py`` config: as its Python tree). PointRend's keys are
-    always known, so a base config and ``cfg`` suffice for it.
+    always known, so a base config and ``cfg`` suffice for it. ``min_size`` and ``max_size`` stand in place of the
+    config's ``INPUT.MIN_SIZE_TEST`` and ``INPUT.MAX_SIZE_TEST``, whichever form it has.
 
     Under fp16 and bf16 detectron2 rounds the boxes that it pools features from to that type (``ROIAlign.forward``):
     several pixels for bf16 at 1333 pixels. This is left as the library has it.
@@ -55,11 +46,17 @@ class Detectron2Predictor(Predictor):
 
     module: GeneralizedRCNN
 
-    def __init__(self, settings: Settings, cfg: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        cfg: Mapping[str, Any] | None = None,
+        min_size: int | None = None,
+        max_size: int | None = None,
+    ) -> None:
         if settings.config is None:
             raise UserError("model.config is not given; name one of detectron2's model zoo, or a file of that form")
         path = config_file(settings.config)
-        built = (_build_lazy if path.endswith(".py") else _build_yacs)(path, settings, cfg or {})
+        built = (build_lazy if path.endswith(".py") else build_yacs)(path, settings, cfg or {})
         # Subclasses (PanopticFPN) give another output.
         if type(built.module) is not GeneralizedRCNN or not getattr(built.module.roi_heads, "mask_on", False):
             raise UserError(
@@ -67,7 +64,7 @@ class Detectron2Predictor(Predictor):
             )
         self.module = built.module.eval()
         self.backbone_prefix = backbone_prefix(self.module)
-        self.resize = built.resize
+        self.resize = with_edges(built.resize, min_size, max_size)
         self.flip_channels = built.input_format == "BGR"
         self.classes = settings.classes or _dataset_classes(built, settings.config)
         if settings.checkpoint is None:
@@ -75,6 +72,10 @@ class Detectron2Predictor(Predictor):
         else:
             current = _current_names(settings.checkpoint.state_dict)
             load_weights(self.module, dataclasses.replace(settings.checkpoint, state_dict=current))
+
+    @classmethod
+    def options_for_input_size(cls, shorter: int, longer: int) -> dict[str, int]:
+        return {"min_size": shorter, "max_size": longer}
 
     def preprocess(self, images: Sequence[np.ndarray]) -> list[dict[str, Any]]:
         """Shortest edge to the test size (PIL bilinear, on uint8); uint8 (3, H, W) in the model's channel order,
@@ -134,45 +135,6 @@ class Detectron2Predictor(Predictor):
         if self.flip_channels:
             image = image[:, :, ::-1]
         return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
-
-
-def _build_yacs(path: str, settings: Settings, overrides: Mapping[str, Any]) -> Built:
-    cfg = get_cfg()
-    add_pointrend_config(cfg)
-    where = path
-    try:
-        # A config file needs no Python objects, and allowing them would run what it says.
-        cfg.merge_from_file(path, allow_unsafe=False)
-        where = "model.options.cfg"
-        cfg.merge_from_other_cfg(CfgNode(dict(overrides)))
-    except (KeyError, ValueError) as error:
-        raise UserError(f"{where}: {error.args[0]}; keys are those of detectron2/config/defaults.py") from error
-    if settings.classes is not None:
-        cfg.MODEL.ROI_HEADS.NUM_CLASSES = cfg.MODEL.POINT_HEAD.NUM_CLASSES = len(settings.classes)
-    if settings.score_threshold is not None:
-        cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST = settings.score_threshold
-    cfg.TEST.DETECTIONS_PER_IMAGE = settings.max_detections
-    cfg.MODEL.DEVICE = str(settings.device)
-    cfg.MODEL.WEIGHTS = ""
-    resize = T.ResizeShortestEdge([cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MIN_SIZE_TEST], cfg.INPUT.MAX_SIZE_TEST)
-    return Built(build_model(cfg), resize, cfg.INPUT.FORMAT, next(iter(cfg.DATASETS.TEST), ""))
-
-
-def _build_lazy(path: str, settings: Settings, overrides: Mapping[str, Any]) -> Built:
-    """A Python ("lazy") config, the form of the zoo's ``new_baselines``."""
-    cfg = LazyConfig.load(path)
-    cfg.merge_with(dict(overrides))
-    heads = cfg.model.roi_heads
-    if settings.classes is not None:
-        heads.num_classes = len(settings.classes)
-    # Cascade heads have one predictor a stage, and take both figures from the first.
-    predictor = heads.box_predictor if "_target_" in heads.box_predictor else heads.box_predictor[0]
-    if settings.score_threshold is not None:
-        predictor.test_score_thresh = settings.score_threshold
-    predictor.test_topk_per_image = settings.max_detections
-    test = cfg.dataloader.test
-    resize = instantiate(test.mapper.augmentations[0])
-    return Built(instantiate(cfg.model).to(settings.device), resize, test.mapper.image_format, test.dataset.names)
 
 
 def _dataset_classes(built: Built, config: str) -> tuple[str, ...]:

@@ -64,6 +64,10 @@ class MmdetPredictor(Predictor):
         if "RTMDetIns" in type(getattr(self.module, "bbox_head", None)).__name__:
             self.mask_functions = ("mmdet.models.dense_heads.rtmdet_ins_head:RTMDetInsHead._bbox_mask_post_process",)
 
+    @classmethod
+    def options_for_input_size(cls, shorter: int, longer: int) -> dict[str, tuple[int, int]]:
+        return {"scale": (longer, shorter)}  # mmcv's imrescale holds the longer edge to the larger of the two
+
     def preprocess(self, images: Sequence[np.ndarray]) -> Batch:
         # The pipelines expect BGR, as mmcv reads files.
         packed = [self.pipeline({"img": np.ascontiguousarray(image[..., ::-1]), "img_id": 0}) for image in images]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,9 @@ from mmengine.config import Config
 from adapters.mmdet_zoo import config_path
 from bench.errors import UserError
 from bench.predictor import Settings
+
+STRIDE = 32
+"""Of the coarsest features: sides that it does not divide are not alike on the way down and on the way up."""
 
 
 @dataclass
@@ -122,7 +126,31 @@ def _pipeline(config: Any, scale: Sequence[int] | None) -> list[Any]:
     """mmdet's test transforms, fed with an array as ``mmdet.apis.inference_detector`` feeds them."""
     first, *rest = get_test_pipeline_cfg(config)
     steps = [dict(first, type="LoadImageFromNDArray"), *(s for s in rest if "Annotations" not in s["type"])]
-    for step in steps:
-        if scale is not None and step["type"] == "Resize":
-            step["scale"] = (int(scale[0]), int(scale[1]))
+    if scale is not None:
+        _set_scale(steps, (int(scale[0]), int(scale[1])))
     return steps
+
+
+def _set_scale(steps: list[Any], scale: tuple[int, int]) -> None:
+    """Resize to ``scale`` (width, height), and pad to a square of it where the pipeline pads to one size (RTMDet).
+
+    Raises:
+        UserError: the pipeline does not resize, or stretches every image to one size (YOLACT) and ``scale`` is no
+            square: images that lie and that stand would not be scaled alike.
+    """
+    resizes = [step for step in steps if step["type"] == "Resize"]
+    if not resizes:
+        raise UserError(
+            "model.config: its test pipeline has no Resize, so it takes neither input_size nor model.options.scale"
+        )
+    for step in resizes:
+        if not step.get("keep_ratio", False) and scale[0] != scale[1]:
+            raise UserError(
+                f"model.config: stretches every image to one size, so it takes only a square one and not "
+                f"{min(scale)}x{max(scale)}; give {max(scale)}x{max(scale)}"
+            )
+        step["scale"] = scale
+    side = math.ceil(max(scale) / STRIDE) * STRIDE
+    for step in steps:
+        if step["type"] == "Pad" and step.get("size") is not None:
+            step["size"] = (side, side)

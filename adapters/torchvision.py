@@ -98,6 +98,10 @@ class TorchvisionPredictor(Predictor):
         self.labels = torch.tensor([contiguous.get(name, -1) for name in outputs], device=settings.device)
         self.outputs = torch.nonzero(self.labels >= 0)[:, 0]
 
+    @classmethod
+    def options_for_input_size(cls, shorter: int, longer: int) -> dict[str, int]:
+        return {"min_size": shorter, "max_size": longer}
+
     def preprocess(self, images: Sequence[np.ndarray]) -> Batch:
         resized = []
         for image in images:

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from bench.config import BenchConfig, DatasetConfig, ModelConfig
+from bench.config import BenchConfig, DatasetConfig
 from bench.dataset import CocoDataset, load, match_labels, training_split
 from bench.errors import UserError, absent_library
 from bench.numerics import refuse_unsupported
@@ -40,17 +40,19 @@ def build_predictor(
         config=model.config,
     )
     torch.manual_seed(config.protocol.seed)
-    return make(locate(model._target_), model, settings)
+    return make(locate(model._target_), config, settings)
 
 
-def make(cls: Any, model: ModelConfig, settings: Settings) -> Predictor | ReplayPredictor:
-    """Call the class of a model with its settings and options.
+def make(cls: Any, config: BenchConfig, settings: Settings) -> Predictor | ReplayPredictor:
+    """Call the class of a job's model with its settings and options.
 
     Raises:
-        UserError: an option that it does not have, or a class that is no predictor.
+        UserError: an option that it does not have, an input size that it cannot take, or a class that is no predictor.
     """
+    model = config.model
+    options = {**model.options, **_size_options(cls, config)}
     try:
-        predictor = cls(settings, **model.options)
+        predictor = cls(settings, **options)
     except TypeError as error:
         # A wrong keyword is the user's; a TypeError from inside the constructor is a bug and keeps its traceback.
         if "__init__() got an unexpected keyword" in str(error) or "missing" in str(error):
@@ -59,6 +61,20 @@ def make(cls: Any, model: ModelConfig, settings: Settings) -> Predictor | Replay
     if not isinstance(predictor, (Predictor, ReplayPredictor)):
         raise UserError(f"model._target_={model._target_}: not a bench.predictor.Predictor")
     return predictor
+
+
+def _size_options(cls: Any, config: BenchConfig) -> dict[str, Any]:
+    """What tells the class the job's ``input_size``.
+
+    Raises:
+        UserError: it takes none.
+    """
+    edges = config.input_edges
+    if edges is None:
+        return {}
+    if not isinstance(cls, type) or not issubclass(cls, Predictor):
+        raise UserError(f"input_size={config.input_size}: {config.model._target_} sees no image; leave input_size out")
+    return cls.options_for_input_size(*edges)
 
 
 def locate(target: str) -> Any:
@@ -112,7 +128,7 @@ def _check_job(job: dict[str, Any], loaded: dict[str, CocoDataset]) -> dict[str,
         if config.finetune is not None:
             return _check_training(config, job["weights_path"], loaded)
         if config.model.weights == "random":  # nothing to load, hence nothing that could not fit
-            locate(config.model._target_)
+            _size_options(locate(config.model._target_), config)
             return {}
         dataset = _load_once(config.dataset, loaded)
         # On the CPU: a check must not leave memory on the card that is to be measured.
@@ -136,7 +152,9 @@ def _check_training(config: BenchConfig, weights_path: str | None, loaded: dict[
     """From scratch there is nothing that could not fit, so the network is not built."""
     from bench.starting_point import refuse_untrainable, start_from
 
-    refuse_untrainable(config.model, locate(config.model._target_))
+    cls = locate(config.model._target_)
+    refuse_untrainable(config.model, cls)
+    _size_options(cls, config)
     if weights_path is not None:
         train = _load_once(training_split(config.dataset), loaded)
         start_from(config, train, torch.device("cpu"), weights_path)

@@ -35,6 +35,9 @@ from bench.errors import UserError, nearest
 
 GROUPS = ("model", "dataset", "protocol", "finetune", "study")
 
+LEAST_EDGE = 32
+"""Pixels: the stride of the coarsest features of most backbones, which see nothing of a smaller image."""
+
 
 @dataclass
 class Job:
@@ -83,6 +86,7 @@ def check_values(config: BenchConfig) -> None:
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps|xpu(:\d+)?", config.device):
         raise UserError(f"device={config.device}: must be auto, cpu, or cuda:0")
     protocol = config.protocol
+    _check_input_size(config)
     if config.finetune is not None:
         _check_finetune(config.finetune)
     for name, number, least in (
@@ -102,6 +106,19 @@ def check_values(config: BenchConfig) -> None:
         ("model.score_threshold", config.model.score_threshold, 0),
     ):
         _refuse_below(name, number, least)
+
+
+def _check_input_size(config: BenchConfig) -> None:
+    """One spelling for each size, so that a job asked for again finds its result."""
+    size = config.input_size
+    if size is None:
+        return
+    if not re.fullmatch(r"[1-9]\d*x[1-9]\d*", size):
+        raise UserError(f"input_size={size}: must be the shorter and the longer edge in pixels, as 800x1333")
+    shorter, longer = (int(edge) for edge in size.split("x"))
+    if shorter > longer:
+        raise UserError(f"input_size={size}: the shorter edge stands first; give {longer}x{shorter}")
+    _refuse_below("input_size: the shorter edge", shorter, LEAST_EDGE)
 
 
 def _refuse_below(name: str, number: float | None, least: float) -> None:

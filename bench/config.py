@@ -234,6 +234,8 @@ class BenchConfig:
     ``max_detections`` instances an image; ``auto``, which a job's result never says, is that for random weights, and
     ``thresholded`` (the model's own threshold) for trained ones.
     ``compile``: the mode of ``torch.compile`` for backbone and neck.
+    ``input_size``: "800x1333" scales every image, in whatever library, until its shorter edge has 800 pixels, or its
+    longer edge 1333 if that comes first; null is the model's own size.
     """
 
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -247,6 +249,7 @@ class BenchConfig:
     precision: str = "fp32"
     compile: str = "none"
     batch_size: int = 1
+    input_size: str | None = None
     passes: list[str] = field(default_factory=lambda: list(PASSES))
     detections: str = "auto"
     overlap: str = "keep"
@@ -256,3 +259,15 @@ class BenchConfig:
     def trained(self) -> bool:
         """Whether the model knows anything: an AP of random weights says nothing and stays empty."""
         return self.model.weights != "random" or self.finetune is not None
+
+    @property
+    def input_edges(self) -> tuple[int, int] | None:
+        """Shorter and longer edge of ``input_size``, in pixels.
+
+        Raises:
+            ValueError: it is not two numbers with an x between them.
+        """
+        if self.input_size is None:
+            return None
+        shorter, longer = self.input_size.split("x")
+        return int(shorter), int(longer)

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from bench.dataset import CocoDataset, ImageRecord, read_images
 from bench.predictor import Predictor
@@ -30,6 +29,9 @@ def count(predictor: Predictor, dataset: CocoDataset, images: int = IMAGES) -> t
 
 def count_image(predictor: Predictor, record: ImageRecord) -> int:
     """Operations for one image."""
+    # It brings triton along, half a second that a worker should not take before its first image.
+    from torch.utils.flop_counter import FlopCounterMode
+
     fast_attention = torch.backends.mha.get_fastpath_enabled()
     # The fused kernels have no formula; the plain ones compute the same from what has.
     torch.backends.mha.set_fastpath_enabled(False)

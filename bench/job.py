@@ -67,6 +67,9 @@ def job_name(config: BenchConfig) -> str:
     what = dataclasses.asdict(config)
     for key in ("out", "passes", "study", "claims"):
         del what[key]
+    # A setting that is not given leaves the name as it is, so that results measured without it are found again.
+    if what["input_size"] is None:
+        del what["input_size"]
     for key in ("rounds", "time_limit_s", "memory_limit_gb"):
         del what["protocol"][key]
     if what["finetune"] is not None:
@@ -74,6 +77,7 @@ def job_name(config: BenchConfig) -> str:
             del what["finetune"][key]
     digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:8]
     readable = f"{config.model.name}-{config.dataset.name}-{config.device}-{config.precision}-b{config.batch_size}"
+    readable += f"-{config.input_size}" if config.input_size else ""
     return f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', readable)}-{digest}"
 
 

@@ -133,6 +133,20 @@ class Predictor(ABC):
     library whose ``forward`` cannot be split. The stage timer brackets them and counts them as ``postprocess``.
     They must not call one another."""
 
+    @classmethod
+    def options_for_input_size(cls, shorter: int, longer: int) -> dict[str, Any]:
+        """Options of the constructor with which ``preprocess`` scales every image, its sides in proportion, until the
+        shorter one has ``shorter`` pixels, or the longer one ``longer`` if that comes first (``input_size=``). They
+        stand in place of those of the same name in ``model.options``.
+
+        Raises:
+            UserError: unless a subclass defines it, a model has its own input size and no other.
+        """
+        raise UserError(
+            f"input_size={shorter}x{longer}: {cls.__name__} has its own input size and no other; leave input_size out, "
+            f"or define options_for_input_size in the class"
+        )
+
     @abstractmethod
     def preprocess(self, images: Sequence[np.ndarray]) -> Any:
         """Images, uint8 RGB (H, W, 3) each and of different sizes, to one host batch in the library's own form."""

@@ -80,7 +80,7 @@ def _trainable(config: BenchConfig, settings: Settings) -> Predictor:
     cls = locate(config.model._target_)
     refuse_untrainable(config.model, cls)
     torch.manual_seed(config.finetune.seed)
-    predictor = make(cls, config.model, settings)
+    predictor = make(cls, config, settings)
     assert isinstance(predictor, Predictor)
     return predictor
 

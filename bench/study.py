@@ -63,6 +63,7 @@ def _goes_on(result: Result, job: PlannedJob, round_number: int) -> bool:
 def _run_or_reuse(job: PlannedJob, round_number: int, number: str, progress: StudyProgress, console: Console) -> Result:
     config = job.config
     head = f"{number} {config.model.name} {config.device} {config.precision} b{config.batch_size}"
+    head += f" {config.input_size}" if config.input_size else ""
     job.due = passes_due(job, round_number)
     if job.skip_reason is None and not job.due and not training_left(job):
         earlier = read_result(job.result_path)

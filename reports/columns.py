@@ -173,6 +173,11 @@ COLUMNS: dict[str, Column] = {
         _setting("compile"),
     ),
     "batch_size": Column("Batch", "images in one batch", _setting("batch_size"), "images", decimals=0),
+    "input_size": Column(
+        "Input",
+        "shorter and longer edge in pixels that images are scaled to fit; empty is the model's own size",
+        _setting("input_size"),
+    ),
     "status": Column("Status", "ok, failed, out_of_memory, timeout, crashed or skipped", lambda job: job.result.status),
     "reason": Column("Reason", "why the job did not end well", lambda job: job.result.reason),
     "mask_ap": Column(

@@ -20,8 +20,8 @@ from reports.machine import machine_key
 from reports.naming import model_name, row_labels
 
 COMPARABLE = (
-    "the best value among rows with the same machine, dataset, device, precision, batch size, kind of weights "
-    "(random or trained), detection and overlap setting"
+    "the best value among rows with the same machine, dataset, device, precision, batch size, input size asked for, "
+    "kind of weights (random or trained), detection and overlap setting"
 )
 INDISTINGUISHABLE = (
     f"not distinguishable from the best: paired bootstrap over images, Holm-corrected over all pairs, alpha {ALPHA:g}"
@@ -79,11 +79,11 @@ class Comparison:
 
     def differing(self, columns: Iterable[str]) -> list[str]:
         """Those of ``columns`` in which rows differ. A checkpoint of its own for each model is no difference of
-        weights, random against trained is."""
+        weights, random against trained is; no input size asked for is one of its own."""
         kinds = {job.weights if job.weights in ("random", "zoo", "own") else "file" for job in self.jobs}
-        return [
-            name for name in columns if (len(kinds) > 1 if name == "weights" else bool(self.frame[name].nunique() > 1))
-        ]
+        counts = {name: self.frame[name].nunique(dropna=name != "input_size") for name in columns}
+        counts["weights"] = len(kinds)
+        return [name for name in columns if counts[name] > 1]
 
     def rows(self, *statuses: str) -> list[int]:
         return [row for row, job in enumerate(self.jobs) if job.result.status in statuses]
@@ -136,7 +136,8 @@ def find_results(sources: Sequence[Path]) -> list[Path]:
 def comparison_key(job: Job, but: str | None = None) -> tuple[Any, ...]:
     """Rows with equal keys were measured alike, so that one may be called better than another; ``but`` is a setting
     that they may differ in."""
-    settings = [key for key in ("device", "precision", "compile", "batch_size", "detections", "overlap") if key != but]
+    keys = ("device", "precision", "compile", "batch_size", "input_size", "detections", "overlap")
+    settings = [key for key in keys if key != but]
     return (
         dataset_name(job),
         dataset_files(job)[1],

@@ -63,6 +63,8 @@ def conditions(comparison: Comparison) -> list[tuple[str, str]]:
         ("Host memory", lambda job: _source(job, "host_rss_source", RSS_SOURCES)),
     ]
     lines = [(name, text) for name, fact in facts if (text := _shared(jobs, fact))]
+    if notes := _notes(jobs):
+        lines.append(("Notes", notes))
     return [*lines, ("Definitions", FPS_DEFINITION), ("Marks", f"{comparison.marks()}.")]
 
 
@@ -108,6 +110,16 @@ def _measured_rows(comparison: Comparison) -> list[int]:
     return [row for row, result in enumerate(results) if result.speed or result.memory or result.accuracy]
 
 
+def _notes(jobs: Sequence[tuple[str, Job]]) -> str:
+    """What the workers noted, with the labels of their rows: a card that others use, a figure that could not be had."""
+    rows: dict[str, list[str]] = {}
+    for label, job in jobs:
+        for note in job.result.notes:
+            rows.setdefault(note, []).append(label)
+    named = {note: "all rows" if len(labels) == len(jobs) else ", ".join(labels) for note, labels in rows.items()}
+    return "; ".join(f"{note} [{labels}]" for note, labels in named.items())
+
+
 def _shared(jobs: Sequence[tuple[str, Job]], fact: Callable[[Job], str | None]) -> str:
     """The fact once where all rows share it, else each value with the labels of its rows."""
     by_text: dict[str, list[str]] = {}
@@ -125,7 +137,9 @@ def _shared(jobs: Sequence[tuple[str, Job]], fact: Callable[[Job], str | None]) 
 
 def _setting(job: Job) -> str:
     device, precision, batch_size = (job.setting(key, default="?") for key in ("device", "precision", "batch_size"))
-    return f"device {device}, {precision}, batch size {batch_size}"
+    size = job.setting("input_size")
+    scaled = f", images scaled to fit {size} (shorter and longer edge)" if size else ""
+    return f"device {device}, {precision}, batch size {batch_size}{scaled}"
 
 
 def _images(job: Job) -> str | None:

@@ -27,7 +27,7 @@ SHOWN = (
 )
 """Columns shown at first; the others are a click away."""
 
-TELLING = ("weights", "dataset", "device", "precision", "compile", "batch_size")
+TELLING = ("weights", "dataset", "device", "precision", "compile", "batch_size", "input_size")
 """Columns shown at first where rows differ in them; else the conditions below the table say it once."""
 
 

@@ -13,14 +13,15 @@ from reports.conditions import conditions
 from reports.naming import row_details
 
 PAPER_COLUMNS = (
-    *("model", "backbone", "library", "weights", "dataset", "device", "precision", "compile", "batch_size"),
+    *("model", "backbone", "library", "weights", "dataset", "device", "precision", "compile"),
+    *("batch_size", "input_size"),
     *("mask_ap", "mask_ap50", "mask_ap75", "mask_ap_small", "mask_ap_medium", "mask_ap_large", "boundary_ap"),
     *("published_mask_ap", "fps_model", "fps_end_to_end", "latency_ms_p50", "latency_ms_p95", "peak_allocated_mb"),
     *("host_rss_mb", "parameters_m", "gflops", "energy_j_per_image", "detections_per_image", "images"),
 )
 """What a paper's table shows of the comparison; columns in which no row has a value are left out."""
 
-SETTING_COLUMNS = ("weights", "dataset", "device", "precision", "compile", "batch_size", "images")
+SETTING_COLUMNS = ("weights", "dataset", "device", "precision", "compile", "batch_size", "input_size", "images")
 
 _HEADS = {
     **{"mask_ap": "AP", "mask_ap50": "AP$_{50}$", "mask_ap75": "AP$_{75}$", "mask_ap_small": "AP$_S$"},

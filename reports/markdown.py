@@ -37,7 +37,7 @@ def write_markdown(comparison: Comparison, path: Path) -> None:
         problems(comparison, "Skipped", comparison.rows("skipped")),
         "## Conditions",
         "\n".join(f"- **{name}:** {escape(text)}" for name, text in conditions(comparison)),
-        _grid(ROW_COLUMNS, row_conditions(comparison)),
+        grid(ROW_COLUMNS, row_conditions(comparison)),
         "## Columns",
         "\n".join(
             f"- **{COLUMNS[name].title}**{f' [{COLUMNS[name].unit}]' if COLUMNS[name].unit else ''}: "
@@ -53,7 +53,7 @@ def _claims(comparison: Comparison) -> str:
     if not found:
         return ""
     rows = [(f"{c.text} ({c.source})", c.claimed, c.measured, VERDICTS[c.verdict]) for c in found]
-    return f"## Claims\n\n{_grid(('Claim', 'Said', 'Measured here, with its 95 % interval', 'Held?'), rows)}"
+    return f"## Claims\n\n{grid(('Claim', 'Said', 'Measured here, with its 95 % interval', 'Held?'), rows)}"
 
 
 def shown_columns(comparison: Comparison) -> list[str]:
@@ -142,7 +142,8 @@ def _has_unit(name: str) -> bool:
     return COLUMNS[name].unit in ("ms", "MB", "J/image")
 
 
-def _grid(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def grid(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table of texts, "" without rows."""
     if not rows:
         return ""
     return _lines(titles, [[escape(cell) for cell in row] for row in rows])

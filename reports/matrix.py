@@ -18,7 +18,8 @@ MATRIX_MEANING = (
 )
 FIELDS = ("difference", "low", "high", "p", "p_holm", "significant")
 PAIR_COLUMNS = (
-    *("better", "worse", "dataset", "device", "precision", "compile", "batch_size", "images", "replicates"),
+    *("better", "worse", "dataset", "device", "precision", "compile", "batch_size", "input_size"),
+    *("images", "replicates"),
     *(f"{metric}_{field}" for metric in METRICS for field in FIELDS),
     *("better_result", "worse_result"),
 )
@@ -53,10 +54,11 @@ def matrix_texts(group: Group, metric: str) -> list[list[str]]:
 
 def group_conditions(comparison: Comparison, group: Group) -> str:
     """What the rows of a group have in common."""
-    names = ("dataset", "device", "precision", "compile", "batch_size")
-    dataset, device, precision, mode, batch = (comparison.text(group.rows[0], name) for name in names)
+    names = ("dataset", "device", "precision", "compile", "batch_size", "input_size")
+    dataset, device, precision, mode, batch, size = (comparison.text(group.rows[0], name) for name in names)
     compiled = "" if mode in ("", "none") else f"compile {mode}, "
-    return f"{dataset}, {device}, {precision}, {compiled}batch size {batch}; {group.replicates} replicates"
+    scaled = f", input {size}" if size else ""
+    return f"{dataset}, {device}, {precision}, {compiled}batch size {batch}{scaled}; {group.replicates} replicates"
 
 
 def pairs(comparison: Comparison) -> list[dict[str, Any]]:
@@ -66,7 +68,7 @@ def pairs(comparison: Comparison) -> list[dict[str, Any]]:
         for better, worse in group.pairs["mask_ap"]:
             record: dict[str, Any] = dict.fromkeys(PAIR_COLUMNS)
             record |= {"better": comparison.labels[better], "worse": comparison.labels[worse]}
-            for name in ("dataset", "device", "precision", "compile", "batch_size", "images"):
+            for name in ("dataset", "device", "precision", "compile", "batch_size", "input_size", "images"):
                 record[name] = comparison.cell(better, name)
             record["replicates"] = group.replicates
             for metric in METRICS:

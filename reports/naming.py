@@ -85,6 +85,7 @@ _PARTS: tuple[_Texts, ...] = (
     _each(lambda job: str(job.setting("precision", default=""))),
     _each(lambda job: f"compile {mode}" if (mode := job.setting("compile", default="none")) != "none" else ""),
     _each(lambda job: f"batch {job.setting('batch_size', default='')}"),
+    _each(lambda job: f"input {size}" if (size := job.setting("input_size")) else ""),
     differing_options,
     _each(lambda job: "fine-tuned" if job.setting("finetune") else ""),
     _differing_training,

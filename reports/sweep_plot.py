@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from reports.comparison import Comparison, comparison_key
+from reports.naming import SEPARATOR
 from reports.picture import WIDTH, Picture
 from reports.style import INK, MARKERS, figure, log_axis, row_colours
 
-_SAME = ("model", "backbone", "library", "weights", "dataset", "device", "precision", "compile")
+_SAME = ("model", "backbone", "library", "weights", "dataset", "device", "precision", "compile", "input_size")
 
 
 def sweeps(comparison: Comparison) -> list[list[int]]:
@@ -57,5 +58,6 @@ def latency_throughput(comparison: Comparison, folder: Path) -> Picture | None:
 
 
 def _name(comparison: Comparison, row: int) -> str:
-    model, backbone, library, precision = (comparison.text(row, name) for name in _SAME[:3] + _SAME[-1:])
-    return f"{model} {backbone} · {library} · {precision}"
+    named = [comparison.text(row, name) for name in ("library", "precision", "input_size")]
+    model = f"{comparison.text(row, 'model')} {comparison.text(row, 'backbone')}"
+    return SEPARATOR.join([model, *filter(None, named)])

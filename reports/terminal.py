@@ -21,7 +21,10 @@ _COLUMNS = {
     **{"fps_model": "FPS\nmodel", "fps_end_to_end": "FPS end\nto end", "latency_ms_p50": "p50\nms"},
     **{"latency_ms_p95": "p95\nms", "peak_allocated_mb": "Peak\nalloc. MB", "host_rss_mb": "Host\nRSS MB"},
 }
-_TELLING = {"precision": "Prec.", "compile": "Compile", "batch_size": "Batch", "device": "Device", "dataset": "Dataset"}
+_TELLING = {
+    **{"precision": "Prec.", "compile": "Compile", "batch_size": "Batch", "input_size": "Input"},
+    **{"device": "Device", "dataset": "Dataset"},
+}
 """Shown only where rows differ in them."""
 
 WIDTH = 120

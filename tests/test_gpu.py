@@ -5,12 +5,54 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
+from toy_models import Blobs
 
-from bench.result import read_result
+from bench.config import BenchConfig
+from bench.dataset import CocoDataset, ImageRecord
+from bench.memory import DeviceMemory, measure
+from bench.predictor import Settings
+from bench.result import MemoryResult, read_result
+from bench.runner import Runner
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+
+
+NEED = 1 << 30
+
+
+class Hungry(Blobs):
+    """Has a tensor of exactly 1 GiB on the card while the model runs."""
+
+    def forward(self, batch: list[torch.Tensor]) -> list[torch.Tensor]:
+        torch.ones(NEED, dtype=torch.uint8, device=self.device)
+        return super().forward(batch)
+
+
+def test_memory_of_a_tensor_of_known_size_within_2_percent(tmp_path: Path) -> None:
+    """Three of the five figures, against the same model without the tensor, so that neither the context nor what other
+    tests hold counts. The process's own is read from NVML, which may not see it in a container."""
+    device = torch.device("cuda:0")
+    Image.fromarray(np.full((20, 30, 3), 9, np.uint8)).save(tmp_path / "0.png")
+    records = (ImageRecord(0, tmp_path / "0.png", 20, 30),)
+    dataset = CocoDataset("d", tmp_path / "a.json", records, 1, (), [], "")
+    device_memory = DeviceMemory()
+
+    def figures(model: type[Blobs]) -> MemoryResult:
+        torch.cuda.synchronize(device)
+        torch.cuda.empty_cache()
+        runner = Runner(model(Settings(device)), device, "fp32")
+        return measure(runner, dataset, BenchConfig(), device, device_memory, lambda *_: None)
+
+    plain, hungry = figures(Blobs), figures(Hungry)
+    for name in ("peak_allocated_bytes", "peak_reserved_bytes", "process_device_bytes"):
+        before, after = getattr(plain, name), getattr(hungry, name)
+        if name == "process_device_bytes" and before is None:
+            continue
+        assert after - before == pytest.approx(NEED, rel=0.02), name
 
 
 def test_a_demo_model_on_the_card(run_command: Any, tmp_path: Path) -> None:

@@ -95,6 +95,12 @@ def test_an_absent_device(run_command: Any, bright_squares: list[str]) -> None:
     refused(run_command(*TOY, *arguments, "device=cuda:7"), "device=cuda:7", "available: cpu")
 
 
+def test_a_precision_that_the_device_lacks(run_command: Any, bright_squares: list[str]) -> None:
+    """The whole sweep is refused before its first row runs."""
+    command = [*TOY, *bright_squares, "precision=fp32,tf32"]
+    refused(run_command(*command), "precision=tf32: cpu has no TF32", "give fp32")
+
+
 def test_an_out_that_cannot_be_written(run_command: Any, bright_squares: list[str], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     refused(run_command(*TOY, *bright_squares, f"out={tmp_path / 'file' / 'out'}"), "out=", "cannot be written")

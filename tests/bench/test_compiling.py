@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,9 @@ from bench.dataset import ImageRecord
 from bench.errors import UserError
 from bench.flops import count_image
 from bench.predictor import Settings, predict
+from bench.result import read_result
 
+ROOT = Path(__file__).resolve().parents[2]
 CPU = torch.device("cpu")
 
 
@@ -88,3 +92,27 @@ def test_a_model_that_cannot_be_compiled_is_a_row(run_command: Any, bright_squar
     table = (tmp_path / "comparison.csv").read_text()
     assert "compile=max-autotune: Blobs has no part backbone or neck" in table
     assert table.count(",ok,") == 1
+
+
+def test_a_compilation_that_fails_is_a_row_and_the_others_go_on(
+    environment: dict[str, str], bright_squares: list[str], tmp_path: Path
+) -> None:
+    """On a machine without a C++ compiler, which torch needs for a CPU."""
+    command = ["model=custom", "model._target_=toy_models.HasBackbone", *bright_squares, "protocol=quick"]
+    no_compiler = {"CXX": "/no/such/compiler", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "run_bench.py"), *command, "passes=[speed]", "compile=none,default", "out=out"],
+        capture_output=True,
+        text=True,
+        env={**environment, **no_compiler},
+        cwd=tmp_path,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    found = {}
+    for path in tmp_path.glob("out/jobs/*/result.json"):
+        result = read_result(path)
+        found[result.config["compile"]] = result
+    assert (found["none"].status, found["default"].status) == ("ok", "failed")
+    assert "InvalidCxxCompiler: No working C++ compiler found" in (found["default"].reason or "")
+    assert "No working C++ compiler found" in (tmp_path / "out" / "comparison.csv").read_text()

@@ -7,6 +7,7 @@ import time
 import types
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from bench.config import BenchConfig, ProtocolConfig
 from bench.dataset import CocoDataset, ImageRecord
 from bench.errors import UserError
 from bench.predictor import Instances, Settings
+from bench.result import read_result
 from bench.runner import Runner
 from bench.speed import measure
 
@@ -210,8 +212,43 @@ def test_rounds_share_samples_and_stand_one_behind_the_other(dataset: CocoDatase
     assert both.image_sizes[7:10] == both.image_sizes[:3]
 
 
-def test_a_clock_that_goes_backwards(monkeypatch: pytest.MonkeyPatch) -> None:
-    times = iter([5_000_000, 3_000_000])
+@pytest.mark.parametrize(("end_ns", "took"), [(3_000_000, "-2"), (5_000_000, "0")])
+def test_a_clock_that_goes_backwards_or_stands(monkeypatch: pytest.MonkeyPatch, end_ns: int, took: str) -> None:
+    times = iter([5_000_000, end_ns])
     monkeypatch.setattr(time, "perf_counter_ns", lambda: next(times))
-    with pytest.raises(UserError, match="the clock says that a batch took -2 ms"):
+    with pytest.raises(UserError, match=f"the clock says that a batch took {took} ms"):
         Clock(CPU).time(lambda: None)
+
+
+class StandingEvent:
+    """A CUDA event of a device whose clock stands."""
+
+    def __init__(self, enable_timing: bool) -> None:
+        assert enable_timing
+
+    def record(self) -> None:
+        """Takes no time."""
+
+    def elapsed_time(self, end: StandingEvent) -> float:
+        return 0.0
+
+
+def test_a_device_s_clock_that_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "Event", StandingEvent)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
+    with pytest.raises(UserError, match="the clock says that a batch took 0 ms"):
+        Clock(torch.device("cuda:0")).time(lambda: time.sleep(0.001))
+
+
+def test_a_clock_that_is_not_fit_is_a_row_and_the_others_go_on(
+    run_command: Any, bright_squares: list[str], tmp_path: Path
+) -> None:
+    targets = "model._target_=toy_models.BendsTime,toy_models.Blobs"
+    done = run_command("model=custom", targets, *bright_squares, "protocol=quick", "passes=[speed]", f"out={tmp_path}")
+    assert done.returncode == 1, done.stderr
+    results = [read_result(path) for path in tmp_path.glob("jobs/*/result.json")]
+    found = {result.config["model"]["_target_"].rpartition(".")[2]: result for result in results}
+    assert (found["Blobs"].status, found["BendsTime"].status) == ("ok", "failed")
+    reason = "the clock says that a batch took 0 ms: it is not fit for timing on this machine"
+    assert found["BendsTime"].reason == reason
+    assert found["BendsTime"].speed is None

@@ -1,6 +1,8 @@
 """The ``model`` boundary beside the libraries' own ways to time a model: same weights, same images, in turns.
 
-On a CPU with the demo models, on a GPU with full-size ones (untrained, 100 detections an image).
+On a CPU with the demo models, on a GPU with full-size ones; untrained ones have 100 detections an image. The ratio is a
+property of each test (``their_time_over_ours``), which ``--junitxml`` writes down. docs/measuring.md says what each
+library times.
 """
 
 from __future__ import annotations
@@ -29,20 +31,33 @@ DEVICE = torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
 WITHIN = 0.02
 BOUND = WITHIN if DEVICE.type == "cuda" else 0.05
 """What is aimed at, and what fails: processors differ in what the libraries' own Python costs beside the network."""
+Agree = Callable[[Sequence[Callable[[], float]], Sequence[Callable[[], float]]], None]
 PAIRS = 40
 SECONDS = 60.0
 
 
 def predictor_of(library: str) -> tuple[Predictor, BenchConfig, list[np.ndarray]]:
-    """The demo Mask R-CNN with its trained weights, or the full-size one, and images to run it on."""
+    """The demo Mask R-CNN, with trained weights if it has them, or the full-size one, and images to run it on."""
     name = f"demo_mask_rcnn_{library}" if DEVICE.type == "cpu" else f"mask_rcnn_r50_{library}"
-    threads = [] if DEVICE.type == "cuda" else ["detections=thresholded"]
-    config = compose([f"model={name}", f"device={DEVICE}", "dataset=shapes", *threads])[0].config
+    config = compose([f"model={name}", f"device={DEVICE}", "dataset=shapes"])[0].config
     dataset = load(config.dataset)
     weights = None if config.model.weights == "random" else str(ROOT / config.model.weights)
     predictor = build_predictor(config, dataset, DEVICE, weights)
     assert isinstance(predictor, Predictor)
     return predictor, config, read_images(dataset.images[:10])
+
+
+@pytest.fixture
+def agree(record_property: Callable[[str, object], None]) -> Agree:
+    """Compares the two, writes their ratio down, and fails where it is out of bounds."""
+
+    def compare(ours: Sequence[Callable[[], float]], theirs: Sequence[Callable[[], float]]) -> None:
+        ratio = agreement(ours, theirs)
+        record_property("their_time_over_ours", round(ratio, 4))
+        record_property("device", torch.cuda.get_device_name(DEVICE) if DEVICE.type == "cuda" else "cpu")
+        assert ratio == pytest.approx(1, abs=BOUND)
+
+    return compare
 
 
 def agreement(ours: Sequence[Callable[[], float]], theirs: Sequence[Callable[[], float]]) -> float:
@@ -71,7 +86,7 @@ def timed(call: Callable[[], Any]) -> float:
     return Clock(DEVICE).time(call)[1]
 
 
-def test_torchvision_model_of_images_minus_its_resize() -> None:
+def test_torchvision_model_of_images_minus_its_resize(agree: Agree) -> None:
     """``model(images)`` as torchvision's references time it, without the resize, which is in our ``preprocess``."""
     pytest.importorskip("torchvision", reason="torchvision is not installed")
     predictor, config, images = predictor_of("torchvision")
@@ -84,11 +99,10 @@ def test_torchvision_model_of_images_minus_its_resize() -> None:
 
     ours = [functools.partial(timed, functools.partial(runner.model, runner.preprocess([i]))) for i in images]
     pixels = [torch.from_numpy(image).permute(2, 0, 1).float() / 255 for image in images]
-    ratio = agreement(ours, [functools.partial(library, image) for image in pixels])
-    assert ratio == pytest.approx(1, abs=BOUND)
+    agree(ours, [functools.partial(library, image) for image in pixels])
 
 
-def test_mmdet_inference_benchmark() -> None:
+def test_mmdet_inference_benchmark(agree: Agree) -> None:
     """``test_step`` on a collated image, which is what ``mmdet.utils.benchmark.InferenceBenchmark`` has between its two
     clocks."""
     pytest.importorskip("mmdet", reason="mmdet is not installed")
@@ -111,5 +125,27 @@ def test_mmdet_inference_benchmark() -> None:
     packed = [pipeline({"img": np.ascontiguousarray(image[..., ::-1]), "img_id": 0}) for image in images]
     data = [{key: [p[key]] for key in ("inputs", "data_samples")} for p in packed]
     ours = [functools.partial(timed, functools.partial(runner.model, runner.preprocess([i]))) for i in images]
-    ratio = agreement(ours, [functools.partial(library, d) for d in data])
-    assert ratio == pytest.approx(1, abs=BOUND)
+    agree(ours, [functools.partial(library, d) for d in data])
+
+
+def test_detectron2_pure_compute(agree: Agree) -> None:
+    """``model(inputs)`` and a synchronisation, which is what ``detectron2.evaluation.inference_on_dataset`` sums up as
+    "pure compute"; its inputs are what ``DefaultPredictor`` makes of an image."""
+    pytest.importorskip("detectron2", reason="detectron2 is not installed: docs/install.md says how")
+    predictor, config, images = predictor_of("detectron2")
+    runner = Runner(predictor, DEVICE, config.precision)
+    detector = predictor.module
+    assert detector is not None
+
+    def inputs(image: np.ndarray) -> list[dict[str, Any]]:
+        bgr = image[:, :, ::-1]
+        resized = predictor.resize.get_transform(bgr).apply_image(bgr)  # type: ignore[attr-defined]
+        pixels = torch.as_tensor(np.ascontiguousarray(resized.transpose(2, 0, 1)))
+        return [{"image": pixels, "height": image.shape[0], "width": image.shape[1]}]
+
+    def library(batch: list[dict[str, Any]]) -> float:
+        with torch.no_grad():
+            return timed(lambda: detector(batch))
+
+    ours = [functools.partial(timed, functools.partial(runner.model, runner.preprocess([i]))) for i in images]
+    agree(ours, [functools.partial(library, inputs(image)) for image in images])

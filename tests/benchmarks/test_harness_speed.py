@@ -1,26 +1,35 @@
-"""What the harness itself costs: a sample of the timed loop, a report of many results."""
+"""What the harness itself costs: a worker's way to its first image, a sample of the timed loop, a report.
+
+The command's own start, ``run_bench.py --help``, is held in tests/bench/test_bad_input.py.
+"""
 
 from __future__ import annotations
 
 import functools
 import statistics
+import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from bench.clock import Clock
+from bench.dataset import load
+from bench.job import PlannedJob, run_job
 from bench.predictor import Instances, Predictor
 from bench.result import write_result
 from bench.runner import Runner
+from run_bench import compose
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "reports"))
 
 from literal_results import build_result
 
+ROOT = Path(__file__).resolve().parents[2]
 CPU = torch.device("cpu")
 
 
@@ -37,6 +46,41 @@ class NoOperation(Predictor):
 
     def postprocess(self, raw: None) -> list[Instances]:
         return []
+
+
+BY_HAND = """
+import time, torch
+from adapters.torchvision_build import build
+build("demo", None, num_classes=7, min_size=288, max_size=384).to("cpu").eval()
+print(time.process_time())
+"""
+"""A model's own load: torch, its library, its network."""
+
+
+def test_a_worker_adds_little_to_what_its_model_takes_to_load(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    """Processor time of a worker from its start to the first image, over that of a bare process that loads the same
+    model by hand; the least of each in up to five runs, since the machine may be busy with other work."""
+    pytest.importorskip("torchvision", reason="torchvision is not installed")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests" / "toys"))
+    monkeypatch.setenv("MASKBENCH_CACHE", str(tmp_path / "cache"))
+    told = tmp_path / "told"
+    model = ["model=demo_mask_rcnn_torchvision", "model.weights=random", "model._target_=first_image.FirstImage"]
+    [composed] = compose([*model, f"+model.options.told={told}", "dataset=shapes", "passes=[memory]", "device=cpu"])
+    load(composed.config.dataset)  # generated once, as before any worker starts
+    job = PlannedJob(composed.config, composed.choices, tmp_path / "job", due=["memory"])
+    worker, by_hand = [], []
+    for _ in range(5):
+        assert "the first image is here" in (run_job(job, lambda message: None).reason or "")
+        worker.append(float(told.read_text()))
+        bare = subprocess.run([sys.executable, "-c", BY_HAND], cwd=ROOT, capture_output=True, text=True, check=True)
+        by_hand.append(float(bare.stdout))
+        if min(worker) <= 1.2 * min(by_hand):
+            break
+    ratio = min(worker) / min(by_hand)
+    record_property("worker_over_by_hand", round(ratio, 3))
+    assert ratio <= 1.2, f"{min(worker):.2f} s to the first image, {min(by_hand):.2f} s by hand"
 
 
 def test_a_sample_of_a_model_that_does_nothing_takes_under_20_microseconds() -> None:

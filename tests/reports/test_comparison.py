@@ -13,13 +13,15 @@ import pytest
 from bench.errors import UserError
 from reports.columns import COLUMNS
 from reports.comparison import load, write_csv, write_json
+from reports.conditions import conditions
 from reports.timing import images_per_second, percentile
 
-DESIGN_COLUMNS = """model, backbone, library, weights, dataset, device, precision, compile, batch_size, status, reason,
-mask_ap, mask_ap_low, mask_ap_high, mask_ap50, mask_ap75, mask_ap_small, mask_ap_medium, mask_ap_large, boundary_ap,
-published_mask_ap, fps_model, fps_model_low, fps_model_high, fps_end_to_end, latency_ms_p50, latency_ms_p95,
-latency_ms_p99, preprocess_ms, network_ms, postprocess_ms, peak_allocated_mb, peak_reserved_mb, process_device_mb,
-fits_in_gb, host_rss_mb, parameters_m, gflops, energy_j_per_image, detections_per_image, images, result"""
+DESIGN_COLUMNS = """model, backbone, library, weights, dataset, device, precision, compile, batch_size, input_size,
+status, reason, mask_ap, mask_ap_low, mask_ap_high, mask_ap50, mask_ap75, mask_ap_small, mask_ap_medium,
+mask_ap_large, boundary_ap, published_mask_ap, fps_model, fps_model_low, fps_model_high, fps_end_to_end,
+latency_ms_p50, latency_ms_p95, latency_ms_p99, preprocess_ms, network_ms, postprocess_ms, peak_allocated_mb,
+peak_reserved_mb, process_device_mb, fits_in_gb, host_rss_mb, parameters_m, gflops, energy_j_per_image,
+detections_per_image, images, result"""
 
 
 def test_fps_is_images_over_summed_time():
@@ -49,6 +51,7 @@ def test_every_figure_of_a_row(tmp_path, make_result, write_run):
         "precision": "fp32",
         "compile": "none",
         "batch_size": 1,
+        "input_size": None,
         "status": "ok",
         "reason": None,
         "mask_ap": 37.212345678901,
@@ -201,6 +204,50 @@ def test_labels_tell_rows_apart_by_what_differs(tmp_path, make_result, write_run
         "Mask R-CNN R50-FPN · torchvision · fp16 · batch 1",
         "Mask R-CNN R50-FPN · torchvision · fp16 · batch 8",
     }
+
+
+def test_rows_of_other_input_sizes_are_told_apart_and_not_compared(tmp_path, make_result, write_run):
+    results = [
+        make_result("A", model_ms=[100.0]),
+        make_result("B", model_ms=[50.0], input_size="640x1066"),
+        make_result("B", model_ms=[80.0], input_size="800x1333"),
+        make_result("C", model_ms=[90.0], input_size="800x1333"),
+    ]
+    comparison = load([write_run(tmp_path, results)], tmp_path)
+    named = dict(zip(comparison.labels, range(4), strict=True))
+    assert set(named) == {
+        "A R50-FPN · torchvision",
+        "B R50-FPN · torchvision · input 640x1066",
+        "B R50-FPN · torchvision · input 800x1333",
+        "C R50-FPN · torchvision",
+    }
+    marked = {row for row, column in comparison.best if column == "fps_model"}
+    assert marked == {named["B R50-FPN · torchvision · input 800x1333"]}
+    assert comparison.differing(["input_size", "batch_size"]) == ["input_size"]
+    [setting] = [text for name, text in conditions(comparison) if name == "Setting"]
+    assert "batch size 1, images scaled to fit 640x1066 (shorter and longer edge) [B" in setting
+
+
+def test_an_input_size_against_the_model_s_own_is_a_difference(tmp_path, make_result, write_run):
+    results = [make_result(), make_result(input_size="800x1333")]
+    comparison = load([write_run(tmp_path, results)], tmp_path)
+    assert comparison.differing(["input_size"]) == ["input_size"]
+    assert set(comparison.labels) == {
+        "Mask R-CNN R50-FPN · torchvision",
+        "Mask R-CNN R50-FPN · torchvision · input 800x1333",
+    }
+
+
+def test_what_a_row_s_worker_noted_stands_among_the_conditions(tmp_path, make_result, write_run):
+    results = [make_result("A"), make_result("B")]
+    assert "Notes" not in dict(conditions(load([write_run(tmp_path, results)], tmp_path)))
+    results[0].notes += ["the card was in use before this job began: 7.3 GB taken", "the second"]
+    results[1].notes += ["the second"]
+    found = dict(conditions(load([write_run(tmp_path, results)], tmp_path)))
+    label = "A R50-FPN · torchvision"
+    assert found["Notes"] == (
+        f"the card was in use before this job began: 7.3 GB taken [{label}]; the second [all rows]"
+    )
 
 
 def test_repeated_jobs_have_labels_of_their_own(tmp_path, make_result, write_run):

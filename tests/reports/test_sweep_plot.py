@@ -32,6 +32,16 @@ def test_rows_of_a_line(tmp_path: Path, make_result: Any, write_run: Any) -> Non
     assert sorted(found) == [[(p, size) for size in (1, 2, 4)] for p in ("fp16", "fp32")]
 
 
+def test_each_input_size_is_a_line_of_its_own(tmp_path: Path, make_result: Any, write_run: Any) -> None:
+    results = [make_result("A", batch_size=size, input_size=edges) for edges in (None, "640x1066") for size in (1, 2)]
+    comparison = load([write_run(tmp_path, results)], tmp_path)
+    lines = sweeps(comparison)
+    assert sorted([comparison.text(row, "input_size") for row in rows] for rows in lines) == [
+        ["", ""],
+        ["640x1066", "640x1066"],
+    ]
+
+
 def test_the_lines_are_drawn(tmp_path: Path, make_result: Any, write_run: Any) -> None:
     picture = latency_throughput(sweep(tmp_path, make_result, write_run), tmp_path)
     assert picture is not None

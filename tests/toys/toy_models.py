@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import os
 import signal
 import time
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.nn.functional import interpolate
 
 from bench.predictor import Instances, Predictor, ReplayPredictor, Settings
 
@@ -47,6 +49,53 @@ class Blobs(Predictor):
             scores=torch.tensor([0.9]),
             labels=torch.tensor([0]),
         )
+
+
+class Scaled(Blobs):
+    """Blobs of an image that is scaled first, to a size that can be asked for; masks at the original size."""
+
+    def __init__(self, settings: Settings, edges: Sequence[int] = (32, 64), delay_ms: float = 0.0) -> None:
+        super().__init__(settings, delay_ms)
+        self.edges = (edges[0], edges[1])
+
+    @classmethod
+    def options_for_input_size(cls, shorter: int, longer: int) -> dict[str, Any]:
+        return {"edges": (shorter, longer)}
+
+    def preprocess(self, images: Sequence[np.ndarray]) -> list[torch.Tensor]:
+        self.original_sizes = [image.shape[:2] for image in images]
+        return [self._resized(image) for image in super().preprocess(images)]
+
+    def postprocess(self, raw: list[torch.Tensor]) -> list[Instances]:
+        full = zip(raw, self.original_sizes, strict=True)
+        return [self._instances(interpolate(image[None, None], size)[0, 0]) for image, size in full]
+
+    def _resized(self, image: torch.Tensor) -> torch.Tensor:
+        scale = min(self.edges[0] / min(image.shape), self.edges[1] / max(image.shape))
+        return interpolate(image[None, None], [round(edge * scale) for edge in image.shape])[0, 0]
+
+
+class HasBackbone(Blobs):
+    """Blobs of a convolved image; the convolution is a part that can be compiled."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.module = torch.nn.ModuleDict({"backbone": torch.nn.Conv2d(3, 1, 3, padding=1)})
+
+    def preprocess(self, images: Sequence[np.ndarray]) -> list[torch.Tensor]:
+        return [torch.from_numpy(image).permute(2, 0, 1).float() for image in images]
+
+    def forward(self, batch: list[torch.Tensor]) -> list[torch.Tensor]:
+        return [self.module["backbone"](image[None])[0, 0] for image in batch]
+
+
+class BendsTime(Blobs):
+    """Leaves the host's clock, each time it is read, ``step_ns`` after the last."""
+
+    def __init__(self, settings: Settings, step_ns: int = 0) -> None:
+        super().__init__(settings)
+        clock = itertools.count(10**18, step_ns) if step_ns else itertools.repeat(10**18)
+        time.perf_counter_ns = clock.__next__  # type: ignore[assignment]
 
 
 class Dies(Blobs):
