@@ -195,6 +195,15 @@ def check_images(dataset: CocoDataset) -> None:
             raise UserError(f"{problem} (image id {record.id} of {dataset.annotations_path})")
 
 
+def digest(dataset: CocoDataset) -> str:
+    """Tells sets of different content apart, wherever they lie: SHA-256 of the annotation file and of every image
+    file's name and size in bytes. Reading the images themselves would take minutes for COCO."""
+    found = hashlib.sha256(dataset.sha256.encode())
+    for record in dataset.images:
+        found.update(f"{record.id} {record.path.name} {record.path.stat().st_size}\n".encode())
+    return found.hexdigest()
+
+
 def read_image(record: ImageRecord) -> np.ndarray:
     """The image as uint8 RGB (H, W, 3), C-contiguous; grayscale, palette, RGBA and CMYK are converted.
 

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ class PlannedJob:
 
     config: with its device resolved. weights_path: the local file to load, None where there is none to load; with
     fine-tuning, what it starts from, and then what it gave. command: what the user typed. skip_reason: why it shall
-    not run, if so. due: the passes of its next worker.
+    not run, if so. due: the passes of its next worker. contents: what each file that it reads holds, as a digest.
     """
 
     config: BenchConfig
@@ -48,6 +48,7 @@ class PlannedJob:
     skip_reason: str | None = None
     command: str = ""
     due: list[str] = field(default_factory=list)
+    contents: dict[str, str] = field(default_factory=dict)
 
     @property
     def result_path(self) -> Path:
@@ -58,11 +59,12 @@ class PlannedJob:
         return {**dataclasses.asdict(self), "folder": str(self.folder)}
 
 
-def job_name(config: BenchConfig) -> str:
+def job_name(config: BenchConfig, contents: Mapping[str, str]) -> str:
     """The folder's name, spelled from what is measured, so that the same command finds its own results again.
 
     The hash covers the whole configuration but for what changes no figure: where results go, which passes run,
-    the bounds on time and memory. More rounds are added to those measured.
+    the bounds on time and memory. More rounds are added to those measured. Files count by ``contents`` and not by
+    their paths: a checkpoint or an annotation that has changed is measured anew, one that lies elsewhere is not.
     """
     what = dataclasses.asdict(config)
     for key in ("out", "passes", "study", "claims"):
@@ -75,10 +77,25 @@ def job_name(config: BenchConfig) -> str:
     if what["finetune"] is not None:
         for key in ("time_limit_s", "loader_processes"):
             del what["finetune"][key]
-    digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:8]
+    _leave_paths_out(what)
+    digest = hashlib.sha256(json.dumps([what, dict(contents)], sort_keys=True).encode()).hexdigest()[:8]
     readable = f"{config.model.name}-{config.dataset.name}-{config.device}-{config.precision}-b{config.batch_size}"
     readable += f"-{config.input_size}" if config.input_size else ""
     return f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', readable)}-{digest}"
+
+
+def _leave_paths_out(what: dict[str, Any]) -> None:
+    """The paths of a configuration as a plain dict, for whose files ``PlannedJob.contents`` stands."""
+    for part in (what["dataset"], what["dataset"]["train"]):
+        if part is None:
+            continue
+        part["images"] = part["annotations"] = None
+        if part["shapes"] is not None:
+            part["shapes"]["cache"] = None
+    model = what["model"]
+    model["weights"] = Path(model["weights"]).name
+    if model["library"] == "replay":
+        model["options"] = {key: value for key, value in model["options"].items() if key != "results"}
 
 
 def passes_due(job: PlannedJob, round_number: int) -> list[str]:

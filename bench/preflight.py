@@ -27,10 +27,11 @@ OnDownload = Callable[[str, int, "int | None"], None]
 
 @dataclass
 class CheckedDataset:
-    """A dataset found sound: its configuration, with absolute paths, and its content."""
+    """A dataset found sound: its configuration, with absolute paths, its content, and the digest of its files."""
 
     config: DatasetConfig
     content: datasets.CocoDataset
+    digest: str
 
 
 def plan(jobs: Sequence[Job], out: Path, on_download: OnDownload, command: str = "") -> list[PlannedJob]:
@@ -53,7 +54,7 @@ def plan(jobs: Sequence[Job], out: Path, on_download: OnDownload, command: str =
                 out.rmdir()
         raise
     for ready in planned:
-        ready.folder = out / "jobs" / job_name(ready.config)
+        ready.folder = out / "jobs" / job_name(ready.config, ready.contents)
     return planned
 
 
@@ -65,21 +66,25 @@ def _check_jobs(jobs: Sequence[Job], out: Path, on_download: OnDownload, command
         config = job.config
         dataset = _check_dataset(config.dataset, checked)
         config.dataset = dataset.config
+        contents = {"dataset": dataset.digest}
         if config.model.library == "replay":
-            _check_replay(config, dataset.content)
+            contents["results"] = sha256_of(_check_replay(config, dataset.content))
         skip_reason = _fill_from_zoo(config)
         if config.finetune is not None:
-            _check_training(config, dataset.content, checked)
+            contents["train"] = _check_training(config, dataset.content, checked).digest
         weights = None if skip_reason else _weights_file(config, on_download)
+        if weights:
+            contents["weights"] = sha256_of(weights)
         planned.append(
             PlannedJob(
                 config=config,
                 choices=job.choices,
                 folder=out,
                 weights_path=str(weights) if weights else None,
-                weights_sha256=sha256_of(weights) if weights else None,
+                weights_sha256=contents.get("weights"),
                 skip_reason=skip_reason,
                 command=command,
+                contents=contents,
             )
         )
     return planned
@@ -103,14 +108,16 @@ def _check_dataset(config: DatasetConfig, checked: dict[str, CheckedDataset]) ->
         datasets.check_images(loaded)
         images, annotations = datasets.paths(config)
         resolved = dataclasses.replace(config, images=str(images.resolve()), annotations=str(annotations.resolve()))
-        checked[key] = CheckedDataset(resolved, loaded)
+        checked[key] = CheckedDataset(resolved, loaded, datasets.digest(loaded))
     return checked[key]
 
 
-def _check_training(config: BenchConfig, measured: datasets.CocoDataset, checked: dict[str, CheckedDataset]) -> None:
+def _check_training(
+    config: BenchConfig, measured: datasets.CocoDataset, checked: dict[str, CheckedDataset]
+) -> CheckedDataset:
     """The set to learn from is sound, has something to learn, and knows every category that is measured.
 
-    Settles ``finetune.start`` and the paths of ``dataset.train``.
+    Settles ``finetune.start`` and the paths of ``dataset.train``. Gives the set to learn from.
     """
     assert config.finetune is not None
     if config.model.library == "replay":
@@ -131,12 +138,15 @@ def _check_training(config: BenchConfig, measured: datasets.CocoDataset, checked
             f"finetune.start=weights: model.weights={config.model.weights} is nothing to start from; give "
             f"model.weights=PATH, or finetune.start=scratch"
         )
+    return train
 
 
-def _check_replay(config: BenchConfig, dataset: datasets.CocoDataset) -> None:
+def _check_replay(config: BenchConfig, dataset: datasets.CocoDataset) -> Path:
+    """The results file, found sound."""
     path = Path(str(config.model.options.get("results"))).expanduser()
     read_results(path, dataset)
     config.model.options["results"] = str(path.resolve())
+    return path
 
 
 def _fill_from_zoo(config: BenchConfig) -> str | None:
@@ -178,7 +188,6 @@ def _weights_file(config: BenchConfig, on_download: OnDownload) -> Path | None:
         raise UserError(
             f"model.weights={model.weights}: no such file; give random, zoo, own or the path of a checkpoint"
         )
-    model.weights = str(path.resolve())
     return path.resolve()
 
 

@@ -46,7 +46,7 @@ def test_a_bad_size_is_told_in_one_line(given: str, words: str) -> None:
 
 
 def test_the_size_is_part_of_a_job_s_name() -> None:
-    names = [job_name(BenchConfig(input_size=size)) for size in (None, "800x1333", "640x1066")]
+    names = [job_name(BenchConfig(input_size=size), {}) for size in (None, "800x1333", "640x1066")]
     assert len({name.rsplit("-", 1)[1] for name in names}) == 3
     assert "-b1-800x1333-" in names[1]
 

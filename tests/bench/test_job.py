@@ -12,7 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
+from bench.config import BenchConfig, DatasetConfig, ModelConfig
+from bench.job import job_name
 from bench.result import Result, read_result
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,6 +61,55 @@ def test_a_whole_job(run_command: Any, bright_squares: list[str], tmp_path: Path
     assert {p["category_id"] for p in predictions} == {7}
     for name in ("md", "csv", "tex", "html", "json"):
         assert (tmp_path / f"comparison.{name}").stat().st_size > 0
+
+
+def test_a_file_counts_by_its_content_and_not_by_its_path() -> None:
+    def name(contents: dict[str, str], **changes: Any) -> str:
+        config = BenchConfig(model=ModelConfig(name="m", weights="a/w.safetensors"), dataset=DatasetConfig(name="d"))
+        for key, value in changes.items():
+            part, _, attribute = key.partition("__")
+            setattr(getattr(config, part), attribute, value)
+        return job_name(config, contents)
+
+    contents = {"dataset": "1", "weights": "2"}
+    first = name(contents, dataset__annotations="here.json", dataset__images="here")
+    assert name(contents, dataset__annotations="there.json", dataset__images="there") == first
+    assert name(contents, model__weights="b/w.safetensors") == first
+    assert name({**contents, "weights": "3"}) != first
+    assert name({**contents, "dataset": "3"}) != first
+
+
+def test_what_a_changed_file_changes_is_measured_anew(run_command: Any, tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (40, 30)).save(tmp_path / "images" / "1.png")
+    square = {"id": 1, "image_id": 1, "category_id": 1, "iscrowd": 0, "area": 100, "bbox": [5, 5, 10, 10]}
+    square["segmentation"] = [[5, 5, 15, 5, 15, 15, 5, 15]]
+    truth = {
+        "images": [{"id": 1, "file_name": "1.png", "height": 30, "width": 40}],
+        "annotations": [square],
+        "categories": [{"id": 1, "name": "thing"}],
+    }
+    found = {"image_id": 1, "category_id": 1, "score": 0.5, "segmentation": square["segmentation"]}
+    files = {name: tmp_path / f"{name}.json" for name in ("annotations", "results")}
+    for path, content in zip(files.values(), (truth, [found]), strict=True):
+        path.write_text(json.dumps(content))
+    arguments = ["model=replay", f"model.options.results={files['results']}", "dataset=coco", "passes=[accuracy]"]
+    arguments += [f"dataset.images={tmp_path / 'images'}", f"dataset.annotations={files['annotations']}", "device=cpu"]
+
+    def measured() -> tuple[str, list[float]]:
+        done = run_command(*arguments, f"out={tmp_path / 'out'}")
+        assert done.returncode == 0, done.stderr
+        return done.stdout, sorted(r.accuracy.figures["mask_ap"] for r in results_in(tmp_path / "out"))  # type: ignore
+
+    assert measured()[1] == [pytest.approx(1.0)]
+    assert "measured before" in measured()[0]
+    # Half of the square: its IoU is 0.5, which one of ten thresholds reaches.
+    found["segmentation"] = [[5, 5, 10, 5, 10, 15, 5, 15]]
+    files["results"].write_text(json.dumps([found]))
+    assert measured()[1] == [pytest.approx(0.1), pytest.approx(1.0)]
+    square["segmentation"] = found["segmentation"]
+    files["annotations"].write_text(json.dumps({**truth, "annotations": [{**square, "area": 50}]}))
+    assert measured()[1] == [pytest.approx(0.1), pytest.approx(1.0), pytest.approx(1.0)]
 
 
 def test_random_weights_have_no_ap(run_command: Any, bright_squares: list[str], tmp_path: Path) -> None:
