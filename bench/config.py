@@ -17,7 +17,7 @@ COMPILES = ("none", "default", "reduce-overhead", "max-autotune")
 OVERLAPS = ("keep", "highest_score")
 EVALUATORS = ("hotcoco", "pycocotools")
 DETECTIONS = ("auto", "thresholded", "saturated")
-STARTS = ("auto", "published", "weights", "scratch")
+STARTS = ("auto", "published", "weights", "partial", "scratch")
 OPTIMIZERS = ("adamw", "sgd")
 DECAYS = ("step", "cosine", "none")
 BATCH_NORMS = ("auto", "train", "frozen")
@@ -169,6 +169,7 @@ class FinetuneConfig:
 
     start: ``published`` (``model.zoo``), ``weights`` (``model.weights``), ``scratch``, or ``auto``: published where the
         model has such weights, else scratch. Layers that depend on the classes start anew where the classes differ.
+        ``partial`` takes from ``model.weights``, of whatever model, what fits by name and shape: another's backbone.
     schedule: ``1x`` (12 epochs) or ``3x`` (36); ``iterations`` N overrides it. An iteration is one optimiser step on
         ``batch_size`` x ``accumulate`` images; AMP follows the job's ``precision``.
     learning_rate: null is, for adamw, 1e-4 from weights and 1e-3 from scratch, and for sgd 0.02 for 16 images an

@@ -133,9 +133,10 @@ def _check_training(
     config.dataset.train.images, config.dataset.train.annotations = train.config.images, train.config.annotations
     if config.finetune.start == "auto":
         config.finetune.start = "published" if config.model.zoo.url else "scratch"
-    if config.finetune.start == "weights" and config.model.weights in ("random", "own"):
+    start = config.finetune.start
+    if start in ("weights", "partial") and config.model.weights in ("random", "own"):
         raise UserError(
-            f"finetune.start=weights: model.weights={config.model.weights} is nothing to start from; give "
+            f"finetune.start={start}: model.weights={config.model.weights} is nothing to start from; give "
             f"model.weights=PATH, or finetune.start=scratch"
         )
     return train

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from bench.build import locate, make
 from bench.config import BenchConfig, ModelConfig
 from bench.dataset import CocoDataset
 from bench.errors import UserError
-from bench.predictor import Predictor, Settings
+from bench.predictor import Checkpoint, Predictor, Settings
 from bench.weights import load_checkpoint
 
 
@@ -35,11 +36,13 @@ def start_from(config: BenchConfig, train: CocoDataset, device: torch.device, we
 
     With weights, the network is built twice: as the weights want it, and for the classes of ``train``. What has one
     shape in both is copied; the rest depends on the classes and starts anew, as does whatever depends on them when
-    there happen to be as many classes of other names.
+    there happen to be as many classes of other names. A ``partial`` start copies what has the same name and shape from
+    the checkpoint of whatever model (as ``load_from`` of mmengine does), such as its backbone and neck.
 
     Raises:
         UserError: the model cannot be trained, or the checkpoint does not fit its architecture.
     """
+    assert config.finetune is not None
     settings = Settings(
         device=device,
         classes=train.class_names,
@@ -51,6 +54,8 @@ def start_from(config: BenchConfig, train: CocoDataset, device: torch.device, we
     if weights_path is None:
         return Start(predictor, False, "scratch")
     checkpoint = load_checkpoint(Path(weights_path), allow_pickle=config.model.allow_pickle)
+    if config.finetune.start == "partial":
+        return _partial(config, settings, predictor, checkpoint)
     own_classes = checkpoint.classes or (tuple(config.model.classes) if config.model.classes else None)
     source = _trainable(
         config,
@@ -58,12 +63,22 @@ def start_from(config: BenchConfig, train: CocoDataset, device: torch.device, we
     )
     excluded: set[str] = set()
     if source.classes != predictor.classes and len(source.classes) == len(predictor.classes):
-        longer = (*train.class_names, "one more")
-        other = _trainable(config, dataclasses.replace(settings, device=torch.device("cpu"), classes=longer))
-        excluded = _of_another_shape(predictor, other)
-    reinitialised = _copy(source, predictor, excluded)
-    published = config.finetune is not None and config.finetune.start == "published"
+        excluded = _class_dependent(config, settings, predictor)
+    reinitialised = _copy(_state(source), predictor, excluded)
+    published = config.finetune.start == "published"
     return Start(predictor, True, "published weights" if published else Path(weights_path).name, reinitialised)
+
+
+def _partial(config: BenchConfig, settings: Settings, predictor: Predictor, checkpoint: Checkpoint) -> Start:
+    excluded = set() if checkpoint.classes == predictor.classes else _class_dependent(config, settings, predictor)
+    anew = _copy(checkpoint.state_dict, predictor, excluded)
+    tensors = sum(not name.endswith("num_batches_tracked") for name in _state(predictor))
+    if len(anew) == tensors:
+        raise UserError(
+            f"{checkpoint.path}: finetune.start=partial: none of its parameters has the name and shape of one of "
+            f"{config.model.name}; give weights of a model with the same backbone"
+        )
+    return Start(predictor, True, f"{tensors - len(anew)} of {tensors} tensors of {Path(checkpoint.path).name}", anew)
 
 
 def refuse_untrainable(model: ModelConfig, cls: type) -> None:
@@ -90,14 +105,18 @@ def _state(predictor: Predictor) -> dict[str, torch.Tensor]:
     return predictor.module.state_dict()
 
 
-def _of_another_shape(one: Predictor, other: Predictor) -> set[str]:
+def _class_dependent(config: BenchConfig, settings: Settings, predictor: Predictor) -> set[str]:
+    """Names of the tensors that have another shape with one class more."""
+    assert settings.classes is not None
+    longer = (*settings.classes, "one more")
+    other = _trainable(config, dataclasses.replace(settings, device=torch.device("cpu"), classes=longer))
     theirs = _state(other)
-    return {name for name, tensor in _state(one).items() if name in theirs and theirs[name].shape != tensor.shape}
+    return {name for name, tensor in _state(predictor).items() if name in theirs and theirs[name].shape != tensor.shape}
 
 
-def _copy(source: Predictor, target: Predictor, excluded: set[str]) -> list[str]:
+def _copy(given: Mapping[str, torch.Tensor], target: Predictor, excluded: set[str]) -> list[str]:
     """Copy what fits; gives the names of parameters that did not. BatchNorm's step counters play no part."""
-    given, own = _state(source), _state(target)
+    own = _state(target)
     fitting = {k: v for k, v in given.items() if k in own and own[k].shape == v.shape and k not in excluded}
     assert target.module is not None
     target.module.load_state_dict(fitting, strict=False)

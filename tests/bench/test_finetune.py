@@ -140,6 +140,7 @@ def test_nothing_to_learn_from_is_found_before_anything_runs(
         (["model._target_=toy_models.Blobs"], "toy_models.Blobs defines no training_step, so it cannot be trained"),
         (["finetune.start=published"], "finetune.start=published: custom has no published weights"),
         (["finetune.start=weights"], "finetune.start=weights: model.weights=own is nothing to start from"),
+        (["finetune.start=partial"], "finetune.start=partial: model.weights=own is nothing to start from"),
         (["finetune.optimizer=adam"], "finetune.optimizer=adam: unknown, must be adamw or sgd"),
         (["finetune.scales=[1.0,0.5]"], "finetune.scales=[1.0, 0.5]: must be two rising shares"),
         (["finetune.iteratons=3"], "finetune.iteratons: no such key"),
@@ -370,9 +371,31 @@ def test_class_dependent_layers_start_anew(small_shapes: CocoDataset, tmp_path: 
     assert start_from(config, small_shapes, cpu, str(path)).reinitialised == []
 
 
+def test_a_partial_start_takes_what_fits_from_another_model(small_shapes: CocoDataset, tmp_path: Path) -> None:
+    """The mask outputs of one mask for all classes have another shape; the box outputs depend on the classes."""
+    cpu, path = torch.device("cpu"), tmp_path / "other.safetensors"
+    other = start_from(composed("+model.options.mask_head=class_agnostic").config, small_shapes, cpu, None).predictor
+    weights = other.module.state_dict()
+    config = composed("finetune.start=partial", "finetune.seed=2").config
+    mask_outputs = {f"roi_heads.mask_predictor.mask_fcn_logits.{kind}" for kind in ("weight", "bias")}
+    for classes, fewer in ((list(shapes.CLASSES), 2), ([f"my {name}" for name in shapes.CLASSES], 6)):
+        write_weights(path, weights, {"classes": json.dumps(classes)}, "fp32")
+        start = start_from(config, small_shapes, cpu, str(path))
+        assert len(start.reinitialised) == fewer
+        assert mask_outputs <= set(start.reinitialised)
+        state = start.predictor.module.state_dict()
+        kept = [name for name in weights if name not in start.reinitialised]
+        assert all(torch.equal(state[name], weights[name]) for name in kept)
+        of = sum(not name.endswith("num_batches_tracked") for name in state)
+        assert start.description == f"{of - fewer} of {of} tensors of other.safetensors"
+        assert start.from_weights
+
+
 def test_a_checkpoint_of_another_architecture_is_refused(small_shapes: CocoDataset, tmp_path: Path) -> None:
     path = tmp_path / "other.safetensors"
     write_weights(path, {"w": torch.ones(2, 2)}, {"classes": json.dumps(list(shapes.CLASSES))}, "fp32")
     with pytest.raises(UserError, match="does not fit this model"):
         start_from(composed().config, small_shapes, torch.device("cpu"), str(path))
+    with pytest.raises(UserError, match=r"other\.safetensors: finetune\.start=partial: none of its parameters"):
+        start_from(composed("finetune.start=partial").config, small_shapes, torch.device("cpu"), str(path))
     assert isinstance(load_checkpoint(path), Checkpoint)
