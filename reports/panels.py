@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -74,6 +75,9 @@ def _datasets(comparison: Comparison) -> dict[tuple[str, str], list[int]]:
     return groups
 
 
+TITLE_CHARACTER_INCHES = 0.0865
+"""Mean width of a title's character at 9.5 points in bold."""
+
 Cell = tuple[str, str, "Sequence[Drawn] | None"]
 """Title, second line of it, and the masks; None where there is nothing to draw and the second line says why."""
 
@@ -108,8 +112,9 @@ def _draw_panel(path: Path, truth: GroundTruth, image_id: int, cells: Sequence[C
     height, width = truth.shape(image_id)
     cell_width = 3.0
     cell_height = cell_width * min(max(height / width, 0.5), 1.4)
-    titles = [_two_lines(title) for title, _, _ in cells]
-    heads = 0.72 if any("\n" in title for title in titles) else 0.5
+    drawn_width = min(cell_width, cell_height * width / height)
+    titles = [_broken(title, drawn_width) for title, _, _ in cells]
+    heads = 0.28 + 0.22 * max(title.count("\n") + 1 for title in titles)
     size = (columns * cell_width, rows * (cell_height + heads) + 0.4)
     with figure(path, *size, nrows=rows, ncols=columns, squeeze=False) as (fig, grid):
         seen: set[int] = set()
@@ -139,9 +144,12 @@ def _legend(fig: object, truth: GroundTruth, seen: set[int]) -> None:
         fig.legend(handles=patches, loc="outside lower left", ncols=min(len(patches), 8), fontsize=8, handlelength=1.0)
 
 
-def _two_lines(title: str) -> str:
-    """Long names broken before the library."""
-    return title.replace(" · ", "\n", 1) if len(title) > 34 else title
+def _broken(title: str, inches: float) -> str:
+    """The title in lines that are no wider than the picture below, broken before the library if that is enough."""
+    characters = int(inches / TITLE_CHARACTER_INCHES)
+    if len(title) <= characters:
+        return title
+    return "\n".join(line for part in title.split(" · ") for line in textwrap.wrap(part, characters))
 
 
 def _caption(rows: Sequence[int]) -> str:
