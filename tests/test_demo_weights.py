@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -40,10 +41,14 @@ def test_a_file_is_small_half_precision_and_says_how_it_was_made(path: Path) -> 
     checkpoint = load_checkpoint(path)
     assert checkpoint.classes == ("circle", "square", "triangle", "star", "ring", "bar")
     assert {t.dtype for t in checkpoint.state_dict.values() if t.is_floating_point() and t.ndim > 1} == {torch.float16}
-    assert checkpoint.metadata["start"] == "scratch"
     assert checkpoint.metadata["dataset"] == "shapes train"
     command = checkpoint.metadata["command"]
     assert command.startswith("python run_bench.py ")
+    start = re.fullmatch(r"scratch|\d+ of \d+ tensors of (\w+\.safetensors)", checkpoint.metadata["start"])
+    assert start is not None
+    if other := start[1]:
+        assert f"finetune.start=partial model.weights=weights/{other} " in command
+        assert (ROOT / "weights" / other).exists()
     readme = (ROOT / "weights" / "README.md").read_text()
     row = next(line for line in readme.splitlines() if line.startswith(f"| {path.stem} "))
     assert f"`{command}`" in row
