@@ -90,6 +90,10 @@ class Mask2FormerPredictor(Predictor):
         self.mean = torch.tensor(PIXEL_MEAN, device=settings.device)[:, None, None]
         self.std = torch.tensor(PIXEL_STD, device=settings.device)[:, None, None]
 
+    @classmethod
+    def options_for_input_size(cls, shorter: int, longer: int) -> dict[str, int]:
+        return {"shortest_edge": shorter, "longest_edge": longer}
+
     def preprocess(self, images: Sequence[np.ndarray]) -> Batch:
         resized = []
         for image in images:

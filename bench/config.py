@@ -217,7 +217,8 @@ class FinetuneConfig:
 @dataclass
 class ClaimConfig:
     """What the literature says of two models of a study (option names of ``model/``): ``better`` exceeds ``worse`` in
-    ``metric`` (``mask_ap`` or ``boundary_ap``), there by so many ``points``. The report says whether it held here."""
+    ``metric``, there by so many ``points`` (``mask_ap``, ``boundary_ap``) or so many ``times`` (``fps_model``). The
+    report says whether it held here."""
 
     claim: str = MISSING
     source: str = MISSING
@@ -225,6 +226,7 @@ class ClaimConfig:
     worse: str = MISSING
     metric: str = "mask_ap"
     points: float | None = None
+    times: float | None = None
 
 
 @dataclass

@@ -18,6 +18,7 @@ MODELS = {
     "demo_mask_rcnn_torchvision": "torchvision",
     "demo_mask_rcnn_mmdet": "mmdet",
     "demo_solov2_mmdet": "mmdet",
+    "demo_mask2former_transformers": "transformers",
     "demo_mask_rcnn_detectron2": "detectron2",
     "demo_point_rend_detectron2": "detectron2",
 }

@@ -39,6 +39,25 @@ def test_whether_a_claim_held(tmp_path, write_run, a, b, replicates_of_b, verdic
     assert (claim.verdict, claim.measured, claim.claimed) == (verdict, measured, "Mask AP +3.4")
 
 
+@pytest.mark.parametrize(
+    ("a_ms", "b_ms", "verdict", "measured"),
+    [
+        # 10 and 20 ms, each known to 18.37 %: at least 2 * (1 - hypot(1 - 1/1.18374, 1/0.81626 - 1)).
+        ([9.0, 11.0, 9.0, 11.0], [18.0, 22.0, 18.0, 22.0], "held", "FPS model 2.00 times [1.45, 2.55]"),
+        ([9.0, 11.0, 9.0, 11.0], [9.9, 12.1, 9.9, 12.1], "open", "FPS model 1.10 times [0.80, 1.40]"),
+        ([20.0] * 4, [10.0] * 4, "refuted", "FPS model 0.50 times [0.50, 0.50]"),
+        ([20.0], [10.0], "absent", ""),
+    ],
+)
+def test_a_claim_about_speed_is_a_ratio(tmp_path, write_run, a_ms, b_ms, verdict, measured):
+    results = [build_result(name.upper(), weights="random", model_ms=ms) for name, ms in (("a", a_ms), ("b", b_ms))]
+    for result, name in zip(results, "ab", strict=True):
+        result.config["model"]["name"] = name
+        result.config["claims"] = [{**CLAIM, "metric": "fps_model", "points": None, "times": 2.0}]
+    (claim,) = claims(load([write_run(tmp_path / "run", results)], tmp_path))
+    assert (claim.verdict, claim.measured, claim.claimed) == (verdict, measured, "FPS model 2 times")
+
+
 def test_without_one_of_the_two_nothing_is_measured(tmp_path, write_run):
     run = study(tmp_path, write_run, 0.42, 0.40, DRAWS, worse="c")
     (claim,) = claims(load([run], tmp_path))
