@@ -131,7 +131,7 @@ def measure(
         figures_absent=None if evaluation else "weights: random",
     )
     if evaluation:
-        evaluation.complete(result, folder / PREDICTIONS)
+        evaluation.complete(result)
     result.seconds = time.monotonic() - began
     return result
 
@@ -151,8 +151,8 @@ class _Evaluation:
             evaluator.update(image_id, results[overlap])
         self._matcher.update(image_id, results[self._config.overlap])
 
-    def complete(self, result: AccuracyResult, predictions: Path) -> None:
-        """Fill in all figures; ``predictions`` is the results file written."""
+    def complete(self, result: AccuracyResult) -> None:
+        """Fill in all figures."""
         dataset, seed = self._dataset, self._config.protocol.seed
         image_ids = [image.id for image in dataset.images]
         figures = {overlap: evaluator.figures() for overlap, evaluator in self._evaluators.items()}
@@ -165,7 +165,7 @@ class _Evaluation:
         if mask_ap is not None:
             result.bootstrap = statistics.bootstrap(matches, dataset.sha256, image_ids, seed)
             result.confidence_interval = list(statistics.interval(result.bootstrap.mask_ap, mask_ap))
-            result.errors, result.calibration = faults.explain(dataset, predictions)
+            result.errors, result.calibration = faults.errors(matches), faults.calibration(matches)
 
 
 def _batches(dataset: CocoDataset, config: BenchConfig) -> Iterator[Sequence[ImageRecord]]:
