@@ -79,8 +79,9 @@ def _lower_rank(n: int, tail: float) -> int:
 
 
 def draws(images: int, replicates: int, seed: int, at_once: int | None = None) -> Iterator[np.ndarray]:
-    """How often each image is drawn: float64 (I, up to ``at_once``) again and again until all replicates have come, whole
-    numbers, each column sums to I.
+    """How often each image is drawn, for up to ``at_once`` replicates at a time until all have come.
+
+    Gives float64 (I, R) whole numbers, each column sums to I.
 
     From numpy's legacy generator, the one whose stream is promised never to change: results of different machines
     and numpy versions must hold the same draws, or they could not be paired.
