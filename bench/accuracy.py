@@ -7,12 +7,12 @@ scores are not rounded, masks are binarised at full resolution.
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.metadata
 import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -28,7 +28,7 @@ from bench.matching import Matcher
 from bench.predictor import Instances, ReplayPredictor
 from bench.result import AccuracyResult
 from bench.results_file import normalised
-from bench.rle import masks_to_rle, rles_without_overlap
+from bench.rle import masks_to_rle, overlaps_removed, rles_without_overlap
 from bench.runner import Runner
 
 PREDICTIONS = "predictions.json"
@@ -115,7 +115,7 @@ def measure(
                 predictions.write(results[config.overlap])
                 evaluate(record.id, results)
 
-        with Background(conclude, ahead=MASKS_AHEAD) as conclude_later:
+        with Background(conclude, ahead=MASKS_AHEAD, begin=_leaves_cores_to_the_model()) as conclude_later:
             for records, found in _predictions(model, dataset, config):
                 conclude_later(records, found)
                 done += len(records)
@@ -131,7 +131,7 @@ def measure(
         figures_absent=None if evaluation else "weights: random",
     )
     if evaluation:
-        evaluation.complete(result, folder / PREDICTIONS)
+        evaluation.complete(result)
     result.seconds = time.monotonic() - began
     return result
 
@@ -151,8 +151,8 @@ class _Evaluation:
             evaluator.update(image_id, results[overlap])
         self._matcher.update(image_id, results[self._config.overlap])
 
-    def complete(self, result: AccuracyResult, predictions: Path) -> None:
-        """Fill in all figures; ``predictions`` is the results file written."""
+    def complete(self, result: AccuracyResult) -> None:
+        """Fill in all figures."""
         dataset, seed = self._dataset, self._config.protocol.seed
         image_ids = [image.id for image in dataset.images]
         figures = {overlap: evaluator.figures() for overlap, evaluator in self._evaluators.items()}
@@ -165,7 +165,17 @@ class _Evaluation:
         if mask_ap is not None:
             result.bootstrap = statistics.bootstrap(matches, dataset.sha256, image_ids, seed)
             result.confidence_interval = list(statistics.interval(result.bootstrap.mask_ap, mask_ap))
-            result.errors, result.calibration = faults.explain(dataset, predictions)
+            result.errors, result.calibration = faults.errors(matches), faults.calibration(matches)
+
+
+def _leaves_cores_to_the_model() -> Callable[[], None]:
+    """What a thread beside the model's calls first: torch works in it alone, as in torch's own loader threads. A second
+    pool of OpenMP threads would have the model's wait for a core at every step.
+
+    Must be asked for in the model's thread.
+    """
+    torch.get_num_threads()  # settles this thread's number, which otherwise would be the last one set in any thread
+    return functools.partial(torch.set_num_threads, 1)
 
 
 def _batches(dataset: CocoDataset, config: BenchConfig) -> Iterator[Sequence[ImageRecord]]:
@@ -188,7 +198,8 @@ def _predictions(
         with one_at_a_time:  # a predictor need not bear being called by two threads at once
             return records, model.preprocess(images)
 
-    for records, batch in done_ahead(load, _batches(dataset, config), LOADING_THREADS, BATCHES_AHEAD):
+    begin = _leaves_cores_to_the_model()
+    for records, batch in done_ahead(load, _batches(dataset, config), LOADING_THREADS, BATCHES_AHEAD, begin):
         yield records, model.model(batch)
 
 
@@ -200,19 +211,16 @@ def _results(
     overlaps: Sequence[str],
 ) -> list[dict[str, Results]]:
     """COCO results of each image of one batch, under each of ``overlaps``."""
-    ways = {"keep": lambda masks: masks, "highest_score": without_overlap}
     batch = []
     for record, instances in zip(records, found, strict=True):
         if not isinstance(instances, Instances):
             batch.append(_replayed(instances, record, overlaps))
             continue
         instances.validate(record.height, record.width, len(labels), config.protocol.max_detections)
-        batch.append(
-            {
-                overlap: to_results(replace(instances, masks=ways[overlap](instances.masks)), record.id, labels)
-                for overlap in overlaps
-            }
-        )
+        rles = {"keep": masks_to_rle(instances.masks)}
+        if "highest_score" in overlaps:
+            rles["highest_score"] = overlaps_removed(instances.masks, rles["keep"])
+        batch.append({overlap: to_results(instances, record.id, labels, rles[overlap]) for overlap in overlaps})
     return batch
 
 
@@ -226,22 +234,15 @@ def _replayed(entries: Results, record: ImageRecord, overlaps: Sequence[str]) ->
     return results
 
 
-def without_overlap(masks: torch.Tensor) -> torch.Tensor:
-    """Give each pixel to the highest-scoring instance that claims it.
+def to_results(
+    instances: Instances, image_id: int, labels: Sequence[int | None], rles: Sequence[dict[str, Any]] | None = None
+) -> list[dict[str, Any]]:
+    """Instances as COCO results, without ``bbox``; those of a class that the dataset lacks are left out.
 
-    masks: bool (N, H, W) by falling score. Gives the same shape; masks that are covered whole become empty.
+    rles: stand for the masks where they are given.
     """
-    left = torch.empty_like(masks)
-    free = torch.ones(masks.shape[1:], dtype=torch.bool, device=masks.device)
-    for mask, own in zip(masks, left, strict=True):
-        torch.logical_and(mask, free, out=own)
-        free &= ~mask
-    return left
-
-
-def to_results(instances: Instances, image_id: int, labels: Sequence[int | None]) -> list[dict[str, Any]]:
-    """Instances as COCO results, without ``bbox``; those of a class that the dataset lacks are left out."""
-    rles = masks_to_rle(instances.masks)
+    if rles is None:
+        rles = masks_to_rle(instances.masks)
     triples = zip(rles, instances.scores.tolist(), instances.labels.tolist(), strict=True)
     return [
         {"image_id": image_id, "category_id": labels[label], "segmentation": rle, "score": score}

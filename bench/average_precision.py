@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.matching import MAX_DETECTIONS, Matches
+from bench.matching import MAX_DETECTIONS, Matches, unpacked
 from bench.result import BOUNDARY_FIGURES, COCO_FIGURES
 
 RECALLS = np.linspace(0.0, 1.0, 101)
@@ -54,8 +54,8 @@ def rankings(matches: Matches, area: int = 0, max_detections: int = MAX_DETECTIO
     for k in range(matches.categories):
         chosen = order[ends[k] : ends[k + 1]]
         objects = matches.object_image[wanted & (matches.object_category == k)]
-        ignored = matches.ignored[chosen, area]
-        positive = matches.matched[chosen, area] & ~ignored
+        ignored = unpacked(matches.ignored[chosen, area])
+        positive = unpacked(matches.matched[chosen, area]) & ~ignored
         positives = np.bincount(objects, minlength=matches.images).astype(np.float64)
         found.append(Ranking(matches.image[chosen], positive, ignored, positives))
     return found

@@ -12,11 +12,18 @@ Given = TypeVar("Given")
 Done = TypeVar("Done")
 
 
-def done_ahead(work: Callable[[Given], Done], items: Iterable[Given], threads: int, ahead: int) -> Iterator[Done]:
+def done_ahead(
+    work: Callable[[Given], Done],
+    items: Iterable[Given],
+    threads: int,
+    ahead: int,
+    begin: Callable[[], None] | None = None,
+) -> Iterator[Done]:
     """``work`` of every item, in their order, done by ``threads`` before it is asked for; at most ``ahead`` are in
-    work or wait to be taken. An exception of the work is raised where its value would have come."""
+    work or wait to be taken. An exception of the work is raised where its value would have come. Each thread calls
+    ``begin`` first."""
     waiting: deque[Future[Done]] = deque()
-    executor = ThreadPoolExecutor(threads)
+    executor = ThreadPoolExecutor(threads, initializer=begin)
     try:
         for item in items:
             waiting.append(executor.submit(work, item))
@@ -29,17 +36,18 @@ def done_ahead(work: Callable[[Given], Done], items: Iterable[Given], threads: i
 
 
 class Background:
-    """Calls ``work`` in one thread of its own, in the order given; at most ``ahead`` calls wait.
+    """Calls ``work`` in one thread of its own, in the order given; at most ``ahead`` calls wait. The thread calls
+    ``begin`` first.
 
     An exception of the work is raised here, at one of the next calls or at the end of the ``with`` block. A block that
     ends with an exception, Ctrl-C included, drops the calls that wait.
     """
 
-    def __init__(self, work: Callable[..., None], ahead: int = 16) -> None:
+    def __init__(self, work: Callable[..., None], ahead: int = 16, begin: Callable[[], None] | None = None) -> None:
         self._work = work
         self._ahead = ahead
         self._waiting: deque[Future[None]] = deque()
-        self._executor = ThreadPoolExecutor(1)
+        self._executor = ThreadPoolExecutor(1, initializer=begin)
 
     def __call__(self, *arguments: Any) -> None:
         while self._waiting and (len(self._waiting) >= self._ahead or self._waiting[0].done()):

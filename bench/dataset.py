@@ -73,6 +73,13 @@ class CocoDataset:
         annotations = [a for a in self.annotations if a["image_id"] in kept]
         return dataclasses.replace(self, images=images, annotations=annotations)
 
+    def annotations_by_image(self) -> dict[int, list[dict[str, Any]]]:
+        """The annotations of each image that has any, in the order of the file; the same objects, not copies."""
+        grouped: dict[int, list[dict[str, Any]]] = {}
+        for annotation in self.annotations:
+            grouped.setdefault(annotation["image_id"], []).append(annotation)
+        return grouped
+
     def ground_truth(self) -> dict[str, Any]:
         """A COCO dict of ``images`` alone, for pycocotools and hotcoco; the evaluators may write into it.
 

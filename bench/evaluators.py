@@ -35,21 +35,20 @@ class Evaluator(ABC):
 
 
 class HotcocoEvaluator(Evaluator):
-    """hotcoco's ``StreamingEval``: an image is matched as soon as it is predicted."""
+    """hotcoco's ``StreamingEval``: an image is matched as soon as it is predicted; about 70 bytes a detection stay."""
 
     def __init__(self, dataset: CocoDataset) -> None:
         from hotcoco import StreamingEval
 
-        truth = dataset.ground_truth()
-        self._categories = truth["categories"]
-        self._images = {image["id"]: image for image in truth["images"]}
-        self._annotations: dict[int, list[dict[str, Any]]] = {}
-        for annotation in truth["annotations"]:
-            self._annotations.setdefault(annotation["image_id"], []).append(annotation)
+        self._images = {image.id: image for image in dataset.images}
+        self._annotations = dataset.annotations_by_image()
+        self._categories = [{"id": category.id, "name": category.name} for category in dataset.categories]
         self._stream = StreamingEval(self._categories, iou_type="segm")
 
     def update(self, image_id: int, results: Sequence[dict[str, Any]]) -> None:
-        self._stream.update([self._images[image_id]], self._annotations.get(image_id, []), list(results))
+        record = self._images[image_id]
+        image = {"id": record.id, "height": record.height, "width": record.width}
+        self._stream.update([image], self._annotations.get(image_id, []), list(results))
 
     def figures(self) -> Figures:
         evaluation = self._stream.finalize()

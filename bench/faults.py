@@ -1,62 +1,96 @@
 """What a model gets wrong: TIDE's six types of error, how far its scores can be believed, its worst images.
 
 The error types are those of Bolya et al. 2020, https://arxiv.org/abs/2008.08115: each is the AP50 that would be won if
-all errors of the type were mended. hotcoco computes them, and the calibration; without crowds its figures equal the
-authors' package ``tidecv``, with crowds they differ a little, since ``tidecv`` may mend a detection that COCO ignores.
+all errors of the type were mended. They follow from the matches, so that no mask is needed again, and equal hotcoco's
+``tide_errors``; without crowds those equal the authors' package ``tidecv``, with crowds they differ a little, since
+``tidecv`` may mend a detection that COCO ignores. The calibration equals hotcoco's too.
 """
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from bench.dataset import CocoDataset
-from bench.matching import Matches
+from bench.average_precision import Ranking, average_precision
+from bench.matching import Matches, unpacked
 from bench.result import TIDE_ERRORS, Calibration, ImageFaults
 
 SCORE = 0.3
 """Detections below it count for no image: a model gives many of them and nobody would show them."""
 WORST = 12
 """Images listed of each kind."""
-
-_HOTCOCO_NAMES = dict(zip(TIDE_ERRORS, ("Cls", "Loc", "Both", "Dupe", "Bkg", "Miss"), strict=True))
-
-
-def explain(dataset: CocoDataset, predictions: Path) -> tuple[dict[str, float] | None, Calibration | None]:
-    """AP50 lost to each of :data:`TIDE_ERRORS`, and the calibration, of a COCO results file.
-
-    None for both where the environment has no hotcoco, and for the second where there is no detection.
-    """
-    if importlib.util.find_spec("hotcoco") is None:
-        return None, None
-    from hotcoco import COCO, COCOeval
-
-    truth = COCO(dataset.ground_truth())
-    evaluation = COCOeval(truth, truth.load_res(str(predictions)), "segm")
-    evaluation.evaluate()
-    lost = evaluation.tide_errors()["delta_ap"]
-    errors = {name: float(lost[short]) for name, short in _HOTCOCO_NAMES.items()}
-    return errors, _calibration(evaluation.calibration())
+BINS = 10
+"""Equal parts of the scores from 0 to 1 in the calibration."""
 
 
-def _calibration(found: dict[str, Any]) -> Calibration | None:
-    bins = found["bins"]
-    if not found["num_detections"]:
+def errors(matches: Matches) -> dict[str, float]:
+    """AP50 lost to each of :data:`TIDE_ERRORS`: the mean over the categories that have objects, 0 where none has."""
+    wanted = ~matches.object_ignored[:, 0]
+    positives = np.bincount(matches.object_category[wanted], minlength=matches.categories)
+    missed = np.bincount(matches.object_category[matches.object_missed], minlength=matches.categories)
+    hit, ignored = _at_50(matches)
+    everything = np.arange(len(hit))
+
+    def ap(rows: np.ndarray, category: np.ndarray, true: np.ndarray, positives: np.ndarray) -> np.ndarray:
+        return np.array(
+            [
+                _ap(rows[category[rows] == k], matches.score, true, ignored, positives[k])
+                for k in range(matches.categories)
+            ]
+        )
+
+    measured = ap(everything, matches.category, hit, positives)
+    mended = {"missed": ap(everything, matches.category, hit, positives - missed)}
+    for kind, name in enumerate(TIDE_ERRORS[:-1]):
+        faulty = matches.error == kind
+        true = faulty & (matches.mended >= 0)
+        category = np.where(true, matches.mended, matches.category)
+        # Among equal scores, what comes from another category stands last.
+        moved = category != matches.category
+        rows = np.concatenate([np.flatnonzero(~moved & (true | ~faulty)), np.flatnonzero(moved)])
+        mended[name] = ap(rows, category, hit | true, positives)
+    some = positives > 0
+    return {name: float((mended[name] - measured)[some].mean()) if some.any() else 0.0 for name in TIDE_ERRORS}
+
+
+def _ap(rows: np.ndarray, score: np.ndarray, true: np.ndarray, ignored: np.ndarray, positives: int) -> float:
+    """AP of one category from its detections, 0 where it has no object."""
+    if not positives or not len(rows):
+        return 0.0
+    rows = rows[np.argsort(-score[rows], kind="stable")]
+    one_image = np.zeros(len(rows), np.intp)
+    ranking = Ranking(one_image, true[rows, None], ignored[rows, None], np.array([float(positives)]))
+    return float(average_precision(ranking, np.ones((1, 1)))[0, 0])
+
+
+def _at_50(matches: Matches) -> tuple[np.ndarray, np.ndarray]:
+    """Which detections are true positives at IoU 0.5 among all areas, and which are ignored there: bool (D,) each."""
+    ignored = unpacked(matches.ignored[:, 0])[:, 0]
+    return unpacked(matches.matched[:, 0])[:, 0] & ~ignored, ignored
+
+
+def calibration(matches: Matches) -> Calibration | None:
+    """How far the scores are from the share of true positives at IoU 0.5; None where there is no detection."""
+    hit, ignored = _at_50(matches)
+    hit, score = hit[~ignored], matches.score[~ignored]
+    if not len(score):
         return None
+    part = np.clip((score * BINS).astype(np.intp), 0, BINS - 1)
+    count = np.bincount(part, minlength=BINS)
+    some = np.maximum(count, 1)
+    mean_score = np.bincount(part, score, minlength=BINS) / some
+    precision = np.bincount(part, hit, minlength=BINS) / some
 
-    def filled(key: str) -> list[float | None]:
-        return [float(b[key]) if b["count"] else None for b in bins]
+    def filled(values: np.ndarray) -> list[float | None]:
+        return [float(value) if number else None for value, number in zip(values, count, strict=True)]
 
     return Calibration(
-        expected_error=float(found["ece"]),
-        edges=[float(b["bin_lower"]) for b in bins] + [float(bins[-1]["bin_upper"])],
-        mean_score=filled("avg_confidence"),
-        precision=filled("avg_accuracy"),
-        detections=[int(b["count"]) for b in bins],
+        expected_error=float((count / len(score) * np.abs(precision - mean_score)).sum()),
+        edges=[n / BINS for n in range(BINS + 1)],
+        mean_score=filled(mean_score),
+        precision=filled(precision),
+        detections=count.tolist(),
     )
 
 
@@ -79,8 +113,9 @@ def worst_images(matches: Matches, image_ids: Sequence[int]) -> dict[str, list[I
 
 def image_faults(matches: Matches, image_ids: Sequence[int]) -> list[ImageFaults]:
     """The faults of every image; ``image_ids`` by rising id."""
-    counted = (matches.score >= SCORE) & ~matches.ignored[:, 0, 0]
-    hit = counted & matches.matched[:, 0, 0]
+    hit, ignored = _at_50(matches)
+    counted = (matches.score >= SCORE) & ~ignored
+    hit &= counted
 
     def in_each(which: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
         return np.bincount(which, weights, minlength=matches.images)

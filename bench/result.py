@@ -220,7 +220,7 @@ class AccuracyResult:
     confidence_interval: of mask AP, 95 %, percentiles of ``bootstrap`` moved so that their mean is the measured AP
     boundary_figures: :data:`BOUNDARY_FIGURES`
     overlap_mask_ap: mask AP under each of ``keep`` and ``highest_score``; the first figure again for one of them
-    errors: AP50 that is lost to each of :data:`TIDE_ERRORS`, fractions; it and calibration need hotcoco
+    errors: AP50 that is lost to each of :data:`TIDE_ERRORS`, fractions
     worst_images: by ``missed``, ``false`` and ``masks`` (lowest mean IoU), the worst first, at most 12 each
     """
 

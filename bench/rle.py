@@ -184,3 +184,58 @@ def rles_without_overlap(rles: Sequence[dict[str, Any]]) -> list[dict[str, Any]]
             rle = {"size": list(rle["size"]), "counts": rle["counts"].decode("ascii")}
         left.append(rle)
     return left
+
+
+def masks_without_overlap(masks: torch.Tensor) -> torch.Tensor:
+    """Give each pixel to the first mask that claims it: bool (N, H, W) by falling score, and the same shape again.
+
+    Masks that are covered whole become empty.
+    """
+    if not len(masks):
+        return masks
+    owner = masks.view(torch.uint8).argmax(dim=0)  # the first of those that claim the pixel
+    numbers = torch.arange(len(masks), device=masks.device)
+    return masks & (owner == numbers[:, None, None])
+
+
+def overlaps_removed(masks: torch.Tensor, rles: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """:func:`masks_to_rle` of :func:`masks_without_overlap`, where the masks' own RLE are there already.
+
+    In host memory only the boxes of the masks are looked at, and only masks that lose a pixel are compressed again.
+    """
+    if masks.device.type != "cpu" or not len(masks):
+        return masks_to_rle(masks_without_overlap(masks))
+    height, width = masks.shape[1:]
+    taken = np.zeros((height, width), np.bool_)
+    changed: dict[int, np.ndarray] = {}
+    boxes = np.asarray(mask_library().toBbox(list(rles))).astype(np.intp).tolist()
+    for place, (mask, (x, y, w, h)) in enumerate(zip(masks.numpy(), boxes, strict=True)):
+        box = slice(y, y + h), slice(x, x + w)
+        own, others = mask[box], taken[box]
+        left = own & ~others
+        if not np.array_equal(left, own):
+            changed[place] = _run_starts_in_box(left, x, y, height, width)
+        others |= own
+    left_over = list(rles)
+    pixels = height * width
+    starts = [starts + order * pixels for order, starts in enumerate(changed.values())]
+    strings = _strings(np.concatenate(starts), len(changed), pixels) if changed else []
+    for place, counts in zip(changed, strings, strict=True):
+        left_over[place] = {"size": [height, width], "counts": counts}
+    return left_over
+
+
+def _run_starts_in_box(pixels: np.ndarray, x: int, y: int, height: int, width: int) -> np.ndarray:
+    """Positions where runs begin, int64, rising, of a mask of ``height`` x ``width`` that is empty but for ``pixels``,
+    bool (h, w), whose first one lies at column ``x`` and row ``y``."""
+    h, w = pixels.shape
+    columns = np.zeros((w, h + 2), np.bool_)
+    columns[:, 1:-1] = pixels.T
+    found = np.flatnonzero(columns[:, 1:] != columns[:, :-1])
+    column = found // (h + 1)
+    starts = found + column * (height - h - 1) + x * height + y
+    # Where a run goes on from the bottom of a column at the top of the next one, it neither ends nor begins.
+    if h == height:
+        again = np.flatnonzero(starts[1:] == starts[:-1])
+        starts = np.delete(starts, np.concatenate([again, again + 1]))
+    return starts[starts < height * width]

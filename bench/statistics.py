@@ -11,19 +11,22 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
 
-from bench.average_precision import average_precision, rankings
+from bench.average_precision import Ranking, average_precision, rankings
 from bench.matching import Matches
 from bench.result import BootstrapResult
 
 _EXACT_UP_TO = 1000
 """Samples for which the ranks of the median's interval come from the binomial distribution itself."""
+
+_WEIGHTS_AT_ONCE = 1 << 19
+"""Weights of images held at once, 4 MB: all replicates of 5,000 images would be 40 MB."""
 
 REPLICATES = 1000
 CONFIDENCE = 0.95
@@ -75,17 +78,21 @@ def _lower_rank(n: int, tail: float) -> int:
     return rank
 
 
-def draws(images: int, replicates: int, seed: int) -> np.ndarray:
-    """How often each image is drawn: float64 (I, R), whole numbers, each column sums to I.
+def draws(images: int, replicates: int, seed: int, at_once: int | None = None) -> Iterator[np.ndarray]:
+    """How often each image is drawn, for up to ``at_once`` replicates at a time until all have come.
+
+    Gives float64 (I, R) whole numbers, each column sums to I.
 
     From numpy's legacy generator, the one whose stream is promised never to change: results of different machines
     and numpy versions must hold the same draws, or they could not be paired.
     """
     generator = np.random.RandomState(seed)
-    counts = np.empty((images, replicates))
-    for replicate in range(replicates):
-        counts[:, replicate] = np.bincount(generator.randint(0, images, images), minlength=images)
-    return counts
+    step = at_once or max(1, _WEIGHTS_AT_ONCE // max(1, images))
+    for first in range(0, replicates, step):
+        counts = np.empty((images, min(step, replicates - first)))
+        for column in counts.T:
+            column[:] = np.bincount(generator.randint(0, images, images), minlength=images)
+        yield counts
 
 
 def images_sha256(annotations_sha256: str, image_ids: Sequence[int]) -> str:
@@ -100,21 +107,21 @@ def bootstrap(
 
     A draw that holds no object at all has no AP; it is left out, for every model alike.
     """
-    weights = draws(matches.images, replicates, seed)
-    return BootstrapResult(
-        seed=seed,
-        images_sha256=images_sha256(annotations_sha256, image_ids),
-        mask_ap=resampled_ap(matches, weights),
-        boundary_ap=resampled_ap(matches.boundaries(), weights),
-    )
+    by_mask, by_boundary = rankings(matches), rankings(matches.boundaries())
+    mask_ap: list[float] = []
+    boundary_ap: list[float] = []
+    for weights in draws(matches.images, replicates, seed):
+        mask_ap += resampled_ap(by_mask, weights)
+        boundary_ap += resampled_ap(by_boundary, weights)
+    return BootstrapResult(seed, images_sha256(annotations_sha256, image_ids), mask_ap, boundary_ap)
 
 
-def resampled_ap(matches: Matches, weights: np.ndarray, threads: int = 2) -> list[float]:
+def resampled_ap(ranked: Sequence[Ranking], weights: np.ndarray, threads: int = 2) -> list[float]:
     """AP, the mean over categories and IoU thresholds, of each of R resampled sets; weights are float64 (I, R)."""
     total = np.zeros(weights.shape[1])
     categories = np.zeros(weights.shape[1])
     with ThreadPoolExecutor(threads) as executor:
-        for values in executor.map(lambda r: average_precision(r, weights).mean(axis=0), rankings(matches)):
+        for values in executor.map(lambda r: average_precision(r, weights).mean(axis=0), ranked):
             defined = ~np.isnan(values)
             total[defined] += values[defined]
             categories += defined

@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -18,16 +21,17 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from bench import boundary, matching, rle
-from bench.accuracy import EVALUATORS, mask_ap_of, measure, to_results, without_overlap
+from bench.accuracy import EVALUATORS, mask_ap_of, measure, to_results
 from bench.background import Background, done_ahead
 from bench.config import BenchConfig, DatasetConfig, FinetuneConfig, ModelConfig, ShapesConfig
 from bench.dataset import CocoDataset, load
 from bench.predictor import Instances, Predictor, ReplayPredictor
 from bench.result import BOUNDARY_FIGURES, COCO_FIGURES, TIDE_ERRORS, AccuracyResult, read_result
-from bench.rle import rles_without_overlap
+from bench.rle import masks_without_overlap, overlaps_removed, rles_without_overlap
 from bench.runner import Runner
 
-REAL = Path(__file__).resolve().parents[2] / ".." / "shared" / "data" / "coco_val_cc"
+ROOT = Path(__file__).resolve().parents[2]
+REAL = ROOT / ".." / "shared" / "data" / "coco_val_cc"
 
 
 def referee(truth_file: Path, results: list[dict[str, Any]]) -> tuple[np.ndarray, list[float]]:
@@ -135,8 +139,8 @@ def test_without_overlap_gives_each_pixel_to_the_highest_score() -> None:
         [[0, 0, 1], [0, 0, 0]],
         [[0, 0, 0], [0, 1, 0]],
     ]
-    assert without_overlap(masks).int().tolist() == expected
-    assert without_overlap(masks[:0]).shape == (0, 2, 3)
+    assert masks_without_overlap(masks).int().tolist() == expected
+    assert masks_without_overlap(masks[:0]).shape == (0, 2, 3)
 
 
 def test_results_carry_no_box_and_unrounded_scores() -> None:
@@ -238,11 +242,17 @@ def test_an_environment_without_hotcoco(shapes: CocoDataset, tmp_path: Path, mon
     with_it, _ = passed(results, shapes, tmp_path, evaluator="pycocotools")
     for module in (matching, boundary, rle):
         monkeypatch.setattr(module, "mask_library", lambda: mask_api)
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     without, _ = passed(results, shapes, tmp_path, evaluator="pycocotools")
-    for name in ("figures", "boundary_figures", "overlap_mask_ap", "bootstrap", "worst_images"):
+    for name in (
+        "figures",
+        "boundary_figures",
+        "overlap_mask_ap",
+        "bootstrap",
+        "worst_images",
+        "errors",
+        "calibration",
+    ):
         assert getattr(without, name) == getattr(with_it, name)
-    assert without.errors is without.calibration is None
 
 
 def test_random_weights_say_nothing_and_fine_tuned_ones_do(shapes: CocoDataset, tmp_path: Path) -> None:
@@ -306,14 +316,55 @@ def test_mask_ap_of_a_model(shapes: CocoDataset) -> None:
     assert figures["mask_ap"] == pytest.approx(1 / len(labels))
 
 
+def test_the_threads_beside_the_model_leave_it_its_cores() -> None:
+    """In a process of its own, where no thread has asked for torch's number of threads yet."""
+    code = """
+import torch
+from bench.accuracy import _leaves_cores_to_the_model
+from bench.background import done_ahead
+def work(_): return torch.get_num_threads()
+print(list(done_ahead(work, range(3), 2, 2, _leaves_cores_to_the_model())), torch.get_num_threads())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "OMP_NUM_THREADS": "2"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split("\n")[0] == "[1, 1, 1] 2"
+
+
 def test_rles_without_overlap_equal_those_of_the_masks() -> None:
     rng = np.random.default_rng(0)
     masks = torch.from_numpy(rng.random((6, 20, 30)) < rng.random((6, 1, 1)))
     masks[4] = False
     apart = rles_without_overlap(rle.masks_to_rle(masks))
-    assert apart == rle.masks_to_rle(without_overlap(masks))
+    assert apart == rle.masks_to_rle(masks_without_overlap(masks))
+    assert apart == overlaps_removed(masks, rle.masks_to_rle(masks))
     assert (mask_api.decode(apart).sum(axis=2) == masks.any(dim=0).numpy()).all()
-    assert rles_without_overlap([]) == []
+    assert rles_without_overlap([]) == overlaps_removed(masks[:0], []) == []
+
+
+def test_overlaps_removed_at_the_border_of_the_image() -> None:
+    """Noise fills its box from border to border: runs go on from one column to the next, and to the last pixel."""
+    rng = np.random.default_rng(1)
+    for share in (0.5, 0.9, 0.99, 1.0):
+        masks = torch.from_numpy(rng.random((5, 7, 9)) < share)
+        masks[3, :3] = masks[4, :, :4] = False
+        whole = rle.masks_to_rle(masks)
+        assert overlaps_removed(masks, whole) == rle.masks_to_rle(masks_without_overlap(masks))
+
+
+def test_masks_that_lose_nothing_keep_their_rle() -> None:
+    masks = torch.zeros(4, 30, 40, dtype=torch.bool)
+    masks[0, 2:10, 3:9] = masks[1, 8:20, 20:30] = masks[2, 5:9, 5:30] = True  # the third meets both, the last is empty
+    whole = rle.masks_to_rle(masks)
+    apart = overlaps_removed(masks, whole)
+    assert [one is other for one, other in zip(apart, whole, strict=True)] == [True, True, False, True]
+    owners = np.where(masks[0], 1, np.where(masks[1], 2, np.where(masks[2], 3, 0)))
+    for number, found in enumerate(apart, start=1):
+        assert (mask_api.decode(found).astype(bool) == (owners == number)).all()
 
 
 def test_background_work_is_done_in_order_and_its_error_is_raised() -> None:

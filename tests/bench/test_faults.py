@@ -8,15 +8,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from evaluator_cases import Case, rectangle, result, rle_of
-from test_matching import dataset_of, matches_of
+from evaluator_cases import CASES as EVALUATOR_CASES
+from evaluator_cases import NOTHING_TO_FIND, Case, perturbed, rectangle, result, rle_of, scene
+from test_matching import dataset_of, doubled_objects, matches_of
 
-from bench.faults import explain, worst_images
+from bench.faults import calibration, errors, worst_images
 from bench.result import TIDE_ERRORS, ImageFaults
 
 WHOLE = rectangle(40, 40)
 LOW = rectangle(12, 40)  # IoU 0.3 with WHOLE
 FAR = np.roll(WHOLE, (80, 80), axis=(0, 1))
+
+HOTCOCO_NAMES = dict(zip(TIDE_ERRORS, ("Cls", "Loc", "Both", "Dupe", "Bkg", "Miss"), strict=True))
 
 HALF = 51 / 101
 """AP of a class whose one of two objects is found: 51 of COCO's 101 recall points."""
@@ -70,21 +73,54 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_errors(name: str, tmp_path: Path) -> None:
+def test_errors(name: str) -> None:
     objects, detections, expected = CASES[name]
-    case = case_of(objects, detections)
+    found = errors(matches_of(case_of(objects, detections)))
+    assert found == pytest.approx({**dict.fromkeys(TIDE_ERRORS, 0.0), **expected}, abs=1e-12)
+
+
+def objects_of_two_classes(rng: np.random.Generator) -> Case:
+    """Every object twice, the second time of another class: a wrong detection could be meant for either."""
+    truth = scene(rng, classes=5)
+    other = {2: 10, 6: 2, 10: 18, 14: 6, 18: 14}
+    again = [{**a, "id": 1000 + a["id"], "category_id": other[a["category_id"]]} for a in truth["annotations"]]
+    whole = {**truth, "annotations": again + truth["annotations"]}
+    return Case(whole, perturbed(rng, whole, copies=1))
+
+
+MAKERS = {**EVALUATOR_CASES, "doubled objects": doubled_objects, "objects of two classes": objects_of_two_classes}
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_errors_and_calibration_equal_hotcoco(name: str, tmp_path: Path) -> None:
+    hotcoco = pytest.importorskip("hotcoco", reason="hotcoco is not installed")
+    case = MAKERS[name](np.random.default_rng(1))
     predictions = tmp_path / "predictions.json"
     predictions.write_text(json.dumps(case.results))
-    errors, _ = explain(dataset_of(case), predictions)
-    assert errors == pytest.approx({**dict.fromkeys(TIDE_ERRORS, 0.0), **expected}, abs=1e-12)
+    truth = hotcoco.COCO(dataset_of(case).ground_truth())
+    evaluation = hotcoco.COCOeval(truth, truth.load_res(str(predictions)), "segm")
+    evaluation.evaluate()
+    theirs = evaluation.tide_errors()["delta_ap"]
+    matches = matches_of(case)
+    assert errors(matches) == {ours: pytest.approx(theirs[name], abs=1e-12) for ours, name in HOTCOCO_NAMES.items()}
+    assert sum(errors(matches).values()) > 0.05 or name in ("no detections", *NOTHING_TO_FIND)
+    wanted, found = evaluation.calibration(), calibration(matches)
+    if not wanted["num_detections"]:
+        assert found is None
+        return
+    assert found is not None
+    filled = [b for b in wanted["bins"] if b["count"]]
+    assert found.detections == [b["count"] for b in wanted["bins"]]
+    assert found.edges == pytest.approx([b["bin_lower"] for b in wanted["bins"]] + [1.0], abs=1e-12)
+    assert found.expected_error == pytest.approx(wanted["ece"], abs=1e-12)
+    for values, key in ((found.mean_score, "avg_confidence"), (found.precision, "avg_accuracy")):
+        assert [v for v in values if v is not None] == pytest.approx([b[key] for b in filled], abs=1e-12)
 
 
-def test_calibration(tmp_path: Path) -> None:
+def test_calibration() -> None:
     """Scores 0.95 (true), 0.85 (false), 0.32 and 0.38 (one of two true)."""
     case = case_of([(1, 1), (2, 1)], [(1, 1, WHOLE, 0.95), (1, 1, FAR, 0.85), (2, 1, WHOLE, 0.32), (3, 1, WHOLE, 0.38)])
-    predictions = tmp_path / "predictions.json"
-    predictions.write_text(json.dumps(case.results))
-    _, found = explain(dataset_of(case), predictions)
+    found = calibration(matches_of(case))
     assert found is not None
     assert found.edges == pytest.approx([n / 10 for n in range(11)])
     assert found.detections == [0, 0, 0, 2, 0, 0, 0, 0, 1, 1]
@@ -95,14 +131,11 @@ def test_calibration(tmp_path: Path) -> None:
     assert found.expected_error == pytest.approx((2 * abs(0.35 - 0.5) + 0.85 + 0.05) / 4)
 
 
-def test_no_detections(tmp_path: Path) -> None:
+def test_no_detections() -> None:
     """TIDE counts a class whose every object is forgiven as AP 0."""
-    case = case_of([(1, 1)], [])
-    predictions = tmp_path / "predictions.json"
-    predictions.write_text("[\n\n]\n")
-    errors, calibration = explain(dataset_of(case), predictions)
-    assert errors == dict.fromkeys(TIDE_ERRORS, 0.0)
-    assert calibration is None
+    matches = matches_of(case_of([(1, 1)], []))
+    assert errors(matches) == dict.fromkeys(TIDE_ERRORS, 0.0)
+    assert calibration(matches) is None
 
 
 def test_worst_images() -> None:

@@ -14,7 +14,7 @@ from test_evaluators import by_the_api, counted_from_1
 from bench.average_precision import coco_figures, per_class
 from bench.dataset import CocoDataset, build
 from bench.evaluators import EVALUATORS
-from bench.matching import Matcher, Matches, match
+from bench.matching import Matcher, Matches, match, packed, unpacked
 
 
 def dataset_of(case: Case) -> CocoDataset:
@@ -73,7 +73,7 @@ def test_match_by_hand() -> None:
     iou = np.array([[0.72, 0.72, 0.9], [0.6, 0.81, 0.9], [0.0, 0.3, 0.66]])
     crowd = np.array([False, False, True])
     ignored_objects = crowd[:, None].repeat(4, axis=1)
-    matched, ignored, overlap = match(iou, crowd, ignored_objects, np.zeros((3, 4), bool))
+    matched, ignored, first = match(iou, crowd, ignored_objects, np.zeros((3, 4), bool))
     # The first takes object 1, the last of its equals, up to 0.7, and beyond that the crowd up to 0.9.
     # The second finds 1 taken up to 0.7 and takes 0 up to 0.6; then the crowd; from 0.75 to 0.8 it has 1 itself.
     assert matched[:, 0].astype(int).tolist() == [[1] * 9 + [0], [1] * 9 + [0], [1] * 4 + [0] * 6]
@@ -82,7 +82,7 @@ def test_match_by_hand() -> None:
         [0, 0, 0, 1, 1, 0, 0, 1, 1, 0],
         [1, 1, 1, 1, 0, 0, 0, 0, 0, 0],
     ]
-    assert overlap.tolist() == [0.72, 0.6, 0.66]
+    assert first.tolist() == [1, 0, 2]
 
 
 def test_a_detection_out_of_the_area_range_is_ignored_unless_it_matches() -> None:
@@ -93,6 +93,16 @@ def test_a_detection_out_of_the_area_range_is_ignored_unless_it_matches() -> Non
     assert not ignored[0, 1, 0]
     assert ignored[0, 1, 9]
     assert ignored[1].any(axis=1).tolist() == [False, True, False, False]
+
+
+def test_thresholds_are_packed_into_bits() -> None:
+    reached = np.zeros((2, 3, 10), bool)
+    reached[0, 1, [0, 3]] = reached[1, 2, 9] = True
+    bits = packed(reached)
+    assert bits.dtype == np.uint16
+    assert bits.tolist() == [[0, 0b1001, 0], [0, 0, 0b10_0000_0000]]
+    assert (unpacked(bits) == reached).all()
+    assert (unpacked(bits[:, 1]) == reached[:, 1]).all()
 
 
 def test_every_image_must_be_given() -> None:
