@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from library_evaluation import mmdet_test_loop, torchvision_reference_evaluate
 from PIL import Image
 from pycocotools import mask as mask_api
 from pycocotools.coco import COCO
@@ -117,13 +118,11 @@ def test_mmdet_coco_metric(model: str, shapes: CocoDataset, monkeypatch: pytest.
 
 
 def mmdet_evaluates(name: str, class_counts: Mapping[str, Any], dataset: CocoDataset) -> dict[str, float]:
-    """What ``Runner.test`` does: data set, ``test_step`` on batches of one, evaluator, all from the zoo's config."""
+    """mmdet's own test loop with all of the zoo's config but what a user changes for a model and a data set."""
     import safetensors.torch
-    from mmdet.registry import DATASETS, MODELS
+    from mmdet.registry import MODELS
     from mmdet.utils import register_all_modules
     from mmengine.config import Config
-    from mmengine.dataset import pseudo_collate
-    from mmengine.evaluator import Evaluator
 
     from adapters.mmdet_zoo import config_path
 
@@ -133,59 +132,19 @@ def mmdet_evaluates(name: str, class_counts: Mapping[str, Any], dataset: CocoDat
     config.merge_from_dict(copy.deepcopy(demo["options"]["cfg_options"]))
     config.merge_from_dict({"model": copy.deepcopy(dict(class_counts))})
     config.model.backbone.init_cfg = None
-    source = config.test_dataloader.dataset
-    source.update(data_root="", ann_file=str(dataset.annotations_path), metainfo={"classes": dataset.class_names})
-    source.data_prefix = {"img": str(dataset.images[0].path.parent)}
-    [resize] = [step for step in source.pipeline if step.type == "Resize"]
+    [resize] = [step for step in config.test_dataloader.dataset.pipeline if step.type == "Resize"]
     resize.scale = tuple(demo["options"]["scale"])
-    config.test_evaluator.update(ann_file=source.ann_file, metric=["segm"])
-
     detector = MODELS.build(config.model).eval()
     detector.load_state_dict(safetensors.torch.load_file(weights_of(name)))
-    images, evaluator = DATASETS.build(source), Evaluator(config.test_evaluator)
-    evaluator.dataset_meta = images.metainfo
-    with torch.no_grad():
-        for index in range(len(images)):
-            batch = pseudo_collate([images[index]])
-            evaluator.process(data_samples=detector.test_step(batch), data_batch=batch)
-    return evaluator.evaluate(len(images))
+    return mmdet_test_loop(config, detector, dataset)
 
 
 def test_torchvision_references(shapes: CocoDataset) -> None:
-    """``engine.evaluate`` and ``coco_eval.CocoEvaluator`` of references/detection: each image is matched as it comes,
-    and what was found for all of them is accumulated."""
     pytest.importorskip("torchvision", reason="torchvision is not installed")
-    from torchvision.datasets import CocoDetection
-    from torchvision.transforms.v2.functional import pil_to_tensor, to_dtype
-
     predictor, figures = ours("demo_mask_rcnn_torchvision", shapes)
-    with contextlib.redirect_stdout(io.StringIO()):
-        images = CocoDetection(str(shapes.images[0].path.parent), str(shapes.annotations_path))
-        evaluation = COCOeval(images.coco, iouType="segm")
-        matched = []
-        for image_id, (image, _) in zip(images.ids, images, strict=True):
-            with torch.inference_mode():
-                [found] = predictor.module([to_dtype(pil_to_tensor(image), torch.float32, scale=True)])
-            results = [
-                {
-                    "image_id": image_id,
-                    "category_id": label,
-                    "segmentation": mask_api.encode(np.asfortranarray(mask[0] > 0.5)),
-                    "score": score,
-                }
-                for mask, label, score in zip(
-                    found["masks"].numpy(), found["labels"].tolist(), found["scores"].tolist(), strict=True
-                )
-            ]
-            evaluation.cocoDt = images.coco.loadRes(results) if results else COCO()
-            evaluation.params.imgIds = [image_id]
-            evaluation.evaluate()
-            matched.append(np.reshape(evaluation.evalImgs, (len(shapes.categories), -1, 1)))
-        evaluation.params.imgIds = images.ids
-        evaluation._paramsEval = copy.deepcopy(evaluation.params)
-        evaluation.evalImgs = list(np.concatenate(matched, axis=2).flatten())
-        evaluation.accumulate()
-        evaluation.summarize()
+    category_of = {label: category.id for label, category in enumerate(shapes.categories, start=1)}
+    assert isinstance(predictor.module, torch.nn.Module)
+    evaluation = torchvision_reference_evaluate(predictor.module, shapes, category_of, CPU)
     assert figures == pytest.approx(stats(evaluation), abs=0.0005)
 
 
