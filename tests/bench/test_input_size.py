@@ -13,7 +13,7 @@ from toy_models import Blobs, Scaled
 from bench.build import make
 from bench.config import BenchConfig, ModelConfig
 from bench.errors import UserError
-from bench.job import job_name
+from bench.identity import job_name
 from bench.predictor import Settings
 from bench.result import read_result
 from run_bench import compose

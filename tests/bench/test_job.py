@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from bench.config import BenchConfig, DatasetConfig, ModelConfig
-from bench.job import job_name
+from bench.identity import job_name
 from bench.result import Result, read_result
 
 ROOT = Path(__file__).resolve().parents[2]
