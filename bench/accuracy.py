@@ -99,6 +99,10 @@ def measure(
 
     labels: the model's label -> the dataset's category id, None for a class that the dataset does not have.
     Random weights give no AP: their figures stay None, the predictions are still written (for the panels).
+
+    No masks are kept of an image that is done: with hotcoco about 200 bytes a detection are (the matcher's 62, and 70
+    for each way with overlaps), and 300 while the figures are made of them; 92 MB in all for 5,000 images with 180,000
+    detections. pycocotools keeps all results until the end.
     """
     began = time.monotonic()
     evaluation = _Evaluation(dataset, config) if config.trained else None
