@@ -94,13 +94,8 @@ def peak_growth(few: int, many: int, folder: Path) -> float:
 
 
 def test_the_whole_pass_keeps_no_predictions(tmp_path: Path) -> None:
-<<<<<<< HEAD
-    """In a process of its own, for its peak, in which the allocator's scatter of some MB is. The predictions, read back
-    at the end, are 1,500 bytes a detection more."""
-=======
     """In a process of its own, for its peak, in which the allocator's scatter of some MB is. The predictions read back
     at the end would be 1,500 bytes a detection more."""
->>>>>>> accuracy
     code = f"from test_accuracy_memory import *; print(peak_growth(550, 1500, Path({str(tmp_path)!r})))"
     folders = [str(Path(__file__).parent), str(Path(__file__).resolve().parents[2])]
     start = f"import sys; sys.path[:0] = {folders!r}; "
