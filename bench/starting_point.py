@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -72,7 +72,7 @@ def start_from(config: BenchConfig, train: CocoDataset, device: torch.device, we
 def _partial(config: BenchConfig, settings: Settings, predictor: Predictor, checkpoint: Checkpoint) -> Start:
     excluded = set() if checkpoint.classes == predictor.classes else _class_dependent(config, settings, predictor)
     anew = _copy(checkpoint.state_dict, predictor, excluded)
-    tensors = sum(not name.endswith("num_batches_tracked") for name in _state(predictor))
+    tensors = len(_learned(_state(predictor)))
     if len(anew) == tensors:
         raise UserError(
             f"{checkpoint.path}: finetune.start=partial: none of its parameters has the name and shape of one of "
@@ -120,4 +120,8 @@ def _copy(given: Mapping[str, torch.Tensor], target: Predictor, excluded: set[st
     fitting = {k: v for k, v in given.items() if k in own and own[k].shape == v.shape and k not in excluded}
     assert target.module is not None
     target.module.load_state_dict(fitting, strict=False)
-    return [name for name in own if name not in fitting and not name.endswith("num_batches_tracked")]
+    return [name for name in _learned(own) if name not in fitting]
+
+
+def _learned(names: Iterable[str]) -> list[str]:
+    return [name for name in names if not name.endswith("num_batches_tracked")]
