@@ -3,13 +3,16 @@
     python run_bench.py                                         the demo study
     python run_bench.py model=a,b dataset=coco dataset.images=DIR dataset.annotations=FILE
     python run_bench.py study=variants device=cuda:0 precision=fp16 out=runs/mine
+    python run_bench.py study=ci model=a baseline=runs/mine     hold it against an earlier run
 
 Hydra composes one job per model and setting (a comma makes a sweep); every job is then checked, and run in a worker
-process of its own. Exit status: 0 all rows ok or skipped, 1 a row failed, 2 wrong input, 130 interrupted.
+process of its own. Exit status: 0 all rows ok or skipped, 1 a row failed, 2 wrong input, 3 worse than the baseline,
+130 interrupted.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import signal
@@ -28,9 +31,12 @@ from rich.console import Console
 from bench.compose import Job, as_user_error, to_config
 from bench.config import BenchConfig
 from bench.errors import UserError
+from bench.preflight import plan
 from bench.study import INTERRUPTED_EXIT, output_folder, run_study
 
 ROOT = Path(__file__).resolve().parent
+
+PLAN = "--plan"
 
 
 def compose(overrides: Sequence[str]) -> list[Job]:
@@ -51,7 +57,7 @@ def compose(overrides: Sequence[str]) -> list[Job]:
     # Hydra prints its own errors and exits, unless told to let them pass; we want one line of our own.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     with tempfile.TemporaryDirectory(prefix="maskbench-") as sweep_folder:
-        sys.argv = [argv[0], *overrides, *_no_demo(overrides), f"hydra.sweep.dir={sweep_folder}"]
+        sys.argv = [argv[0], *overrides, *_implied(overrides), f"hydra.sweep.dir={sweep_folder}"]
         try:
             hydra.main(version_base="1.3", config_path=str(ROOT / "configs"), config_name="config")(collect)()
         except Exception as error:
@@ -64,10 +70,12 @@ def compose(overrides: Sequence[str]) -> list[Job]:
     return [to_config(cfg, choices) for cfg, choices in composed]
 
 
-def _no_demo(overrides: Sequence[str]) -> list[str]:
-    """Who names a model and no study measures that, under the default protocol; the demo's is for a quick look."""
+def _implied(overrides: Sequence[str]) -> list[str]:
+    """Who names a model and no study measures that, under the default protocol; the demo's is for a quick look. Who
+    names a baseline wants a gate."""
     named = {override.partition("=")[0] for override in overrides}
-    return ["study=none"] if "model" in named and "study" not in named else []
+    added = ["study=none"] if "model" in named and "study" not in named else []
+    return added + (["gate=default"] if "baseline" in named and not named & {"gate", "study"} else [])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -76,13 +84,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         given = sys.argv[1:] if arguments is None else arguments
+        if given[:1] == [PLAN]:
+            return plan_only(Path(given[1]), given[2:])
         jobs = compose(given)
         if not jobs:
             return 0
-        out = output_folder(jobs)
+        out, config = output_folder(jobs), jobs[0].config
+        if config.gate is not None or config.baseline is not None:
+            return _gated(jobs, out, console, given)
         status = run_study(jobs, out, console, _command(given))
         if any(out.glob("jobs/*/result.json")):
-            report(out, console)
+            report(out, out, console)
         return status
     except UserError as error:
         print(f"maskbench: {error}", file=sys.stderr)
@@ -96,12 +108,37 @@ def _command(given: Sequence[str]) -> str:
     return shlex.join(["python", "run_bench.py", *(a for a in given if not a.startswith("out="))])
 
 
-def report(out: Path, console: Console) -> None:
-    """Write the report of every result in ``out``, those of earlier commands too, and show its table."""
+def _gated(jobs: list[Job], out: Path, console: Console, given: Sequence[str]) -> int:
+    """A study with a gate; 3 where it does not let the change through."""
+    # Not on top: scipy, which the tests need, would make every --help wait.
+    from bench.gating import run_gated, the_gate
+    from bench.regression import WORSE_EXIT, show
+
+    gate = the_gate(jobs)
+    assert gate is not None
+    gated = run_gated(jobs, gate, out, console, given, _command(given))
+    if any(gated.results.glob("jobs/*/result.json")):
+        report(gated.results, out, console)
+    if gated.report is None:
+        return gated.status
+    show(gated.report, console)
+    return gated.status if gated.report.passed else WORSE_EXIT
+
+
+def plan_only(out: Path, given: Sequence[str]) -> int:
+    """Compose and check, run nothing, and print the jobs as JSON: how another maskbench asks this one for its side of
+    an interleaved comparison."""
+    planned = plan(compose(given), out, lambda *_: None, _command(given))
+    print(json.dumps([job.description() for job in planned]))
+    return 0
+
+
+def report(results: Path, out: Path, console: Console) -> None:
+    """Write the report of every result under ``results`` into ``out``, and show its table."""
     import reports
 
-    page = reports.build([out], out)
-    console.print(reports.terminal_table(out))
+    page = reports.build([results], out)
+    console.print(reports.terminal_table(results))
     console.print(f"report: {page}", markup=False, highlight=False, soft_wrap=True)
 
 

@@ -32,8 +32,9 @@ from bench.config import (
     FinetuneConfig,
 )
 from bench.errors import UserError, nearest
+from bench.metrics import METRICS
 
-GROUPS = ("model", "dataset", "protocol", "finetune", "study")
+GROUPS = ("model", "dataset", "protocol", "finetune", "gate", "study")
 
 LEAST_EDGE = 32
 """Pixels: the stride of the coarsest features of most backbones, which see nothing of a smaller image."""
@@ -174,6 +175,8 @@ def as_user_error(error: Exception, configs: Path) -> UserError | None:
                 return UserError(
                     f"{key}: {key.split('.')[1]} are free-form; a new one is given with a plus: +{key}=..."
                 )
+            if key.startswith("gate.thresholds."):
+                return UserError(f"{key}: no such metric; {nearest(key.rpartition('.')[2], METRICS)}")
             return UserError(f"{key}: no such key; {nearest(key, [*schema_keys(), *GROUPS])}")
         return UserError(text)
     if isinstance(error, OmegaConfBaseException):

@@ -17,6 +17,8 @@ COMPILES = ("none", "default", "reduce-overhead", "max-autotune")
 OVERLAPS = ("keep", "highest_score")
 EVALUATORS = ("hotcoco", "pycocotools")
 DETECTIONS = ("auto", "thresholded", "saturated")
+GATE_MODES = ("baseline", "interleaved")
+ON_AMBIGUOUS = ("pass", "fail", "remeasure")
 STARTS = ("auto", "published", "weights", "partial", "scratch")
 OPTIMIZERS = ("adamw", "sgd")
 DECAYS = ("step", "cosine", "none")
@@ -230,6 +232,39 @@ class ClaimConfig:
 
 
 @dataclass
+class GateConfig:
+    """How a run is held against a baseline (group ``gate/``).
+
+    mode: ``baseline``: against results measured before (``baseline=``); ``interleaved``: base and head measured now, in
+        turns, round by round, each in workers of its own, so that a drift of the machine falls on both alike
+    thresholds: metric -> how much worse it may become (``-3%``, ``+50``; see :mod:`bench.thresholds`), ``none`` for not
+        at all looked at. models: model's option name -> thresholds in place of those, for this model
+    alpha: probability of any false difference among all tests of a gate (Holm)
+    on_ambiguous: what an ambiguous finding means: ``pass``, ``fail``, or ``remeasure``: more rounds, until there are
+        ``max_rounds``, then as ``pass``
+    rounds: of the speed pass, a side; null is ``protocol.rounds``
+    processes: interleaved: pairs of workers that the rounds are spread over, one pair after the other
+    allow: differences between the sides that shall not make them incomparable (names of
+        :data:`bench.comparable.ASPECTS`), as ``[driver]``
+    base_ref: interleaved: the git commit of the base, checked out beside the working tree
+    base_python, head_python: interleaved: two interpreters, each with its own versions of the libraries
+    """
+
+    mode: str = "baseline"
+    thresholds: dict[str, Any] = field(default_factory=dict)
+    models: dict[str, Any] = field(default_factory=dict)
+    alpha: float = 0.05
+    on_ambiguous: str = "pass"
+    rounds: int | None = None
+    max_rounds: int = 48
+    processes: int = 2
+    allow: list[str] = field(default_factory=list)
+    base_ref: str | None = None
+    base_python: str | None = None
+    head_python: str | None = None
+
+
+@dataclass
 class BenchConfig:
     """One job: one model with one setting on one dataset.
 
@@ -239,6 +274,8 @@ class BenchConfig:
     ``compile``: the mode of ``torch.compile`` for backbone and neck.
     ``input_size``: "800x1333" scales every image, in whatever library, until its shorter edge has 800 pixels, or its
     longer edge 1333 if that comes first; null is the model's own size.
+    ``gate``, ``baseline`` and ``history`` are of the command, not of a job: what the results are held against (a folder
+    of results, or the name of a run in the history), and where they are kept.
     """
 
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -247,6 +284,9 @@ class BenchConfig:
     finetune: FinetuneConfig | None = None
     study: str = ""
     claims: list[ClaimConfig] = field(default_factory=list)
+    gate: GateConfig | None = None
+    baseline: str | None = None
+    history: str | None = None
     out: str | None = None
     device: str = "auto"
     precision: str = "fp32"

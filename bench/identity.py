@@ -21,7 +21,7 @@ def job_name(config: BenchConfig, contents: Mapping[str, str]) -> str:
     their paths: a checkpoint or an annotation that has changed is measured anew, one that lies elsewhere is not.
     """
     what = dataclasses.asdict(config)
-    for key in ("out", "passes", "study", "claims"):
+    for key in ("out", "passes", "study", "claims", "gate", "baseline", "history"):
         del what[key]
     for key in ("rounds", "time_limit_s", "memory_limit_gb"):
         del what["protocol"][key]

@@ -21,12 +21,26 @@ import psutil
 from bench.config import BenchConfig
 from bench.download import sha256_of
 from bench.errors import UserError
-from bench.result import INTERRUPTED, UNFINISHED, Result, read_result, write_result, write_text_atomically
+from bench.result import (
+    INTERRUPTED,
+    MEASUREMENT_VERSION,
+    UNFINISHED,
+    Result,
+    read_result,
+    write_result,
+    write_text_atomically,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 _TICK_SECONDS = 0.5
 
 OnProgress = Callable[[dict[str, Any]], None]
+
+_KEPT = ("finetune", "compiled", "speed", "memory", "energy", "accuracy", "interleaved")
+"""What a result keeps when another worker goes on with its job."""
+
+_OF_THE_PARENT = ("root", "cwd", "described")
+"""Fields of a planned job that its worker is not told."""
 
 
 @dataclass
@@ -36,6 +50,8 @@ class PlannedJob:
     config: with its device resolved. weights_path: the local file to load, None where there is none to load; with
     fine-tuning, what it starts from, and then what it gave. command: what the user typed. skip_reason: why it shall
     not run, if so. due: the passes of its next worker. contents: what each file that it reads holds, as a digest.
+    root, cwd: where its worker finds maskbench and the user's own package, null for those of this process. described:
+    by the maskbench that planned it, where that is another.
     """
 
     config: BenchConfig
@@ -47,6 +63,9 @@ class PlannedJob:
     command: str = ""
     due: list[str] = field(default_factory=list)
     contents: dict[str, str] = field(default_factory=dict)
+    root: str | None = None
+    cwd: str | None = None
+    described: dict[str, Any] | None = None
 
     @property
     def result_path(self) -> Path:
@@ -54,7 +73,11 @@ class PlannedJob:
 
     def description(self) -> dict[str, Any]:
         """What the worker is told, ready for JSON."""
-        return {**dataclasses.asdict(self), "folder": str(self.folder)}
+        if self.described is not None:
+            return {**self.described, "folder": str(self.folder), "due": self.due}
+        return {key: value for key, value in dataclasses.asdict(self).items() if key not in _OF_THE_PARENT} | {
+            "folder": str(self.folder)
+        }
 
 
 def passes_due(job: PlannedJob, round_number: int) -> list[str]:
@@ -94,6 +117,8 @@ def new_result(job: PlannedJob, status: str, reason: str | None) -> Result:
         choices=job.choices,
         # What a library publishes is not for a model that was trained here.
         published={} if job.config.finetune else dataclasses.asdict(job.config.model.published),
+        contents=dict(job.contents),
+        measurement_version=MEASUREMENT_VERSION,
     )
 
 
@@ -108,7 +133,7 @@ def run_job(job: PlannedJob, on_progress: OnProgress) -> Result:
         write_result(result, job.result_path)
         return result
     job.folder.mkdir(parents=True, exist_ok=True)
-    _open_result(job)
+    open_result(job)
     began = time.monotonic()
     if training_left(job):
         trained = _run_worker(job, on_progress, began, "train")
@@ -123,20 +148,25 @@ def run_job(job: PlannedJob, on_progress: OnProgress) -> Result:
 
 def _run_worker(job: PlannedJob, on_progress: OnProgress, began: float, *stage: str) -> Result:
     """One worker process for the passes, or for the stage before them; gives the result as it is then on disk."""
-    write_text_atomically(job.folder / "job.json", json.dumps(job.description(), indent=1))
-    worker, messages = _start(job, *stage)
+    write_job(job)
+    worker, messages = start_worker(job, *stage)
     try:
         with os.fdopen(messages, "rb", buffering=0) as pipe:
             killed = _attend(worker, pipe, job, on_progress, *stage)
     except KeyboardInterrupt:
         _stop_gently(worker)
-        _conclude(job, worker.returncode, ("failed", INTERRUPTED), time.monotonic() - began)
+        conclude(job, worker.returncode, ("failed", INTERRUPTED), time.monotonic() - began)
         raise
     finally:
-        _kill(worker)
+        kill(worker)
     if stage and killed is None and worker.returncode == 0 and not training_left(job):
         return read_result(job.result_path)
-    return _conclude(job, worker.returncode, killed, time.monotonic() - began)
+    return conclude(job, worker.returncode, killed, time.monotonic() - began)
+
+
+def write_job(job: PlannedJob) -> None:
+    """What the next worker of the job will read."""
+    write_text_atomically(job.folder / "job.json", json.dumps(job.description(), indent=1))
 
 
 def _measure_what_was_trained(job: PlannedJob) -> None:
@@ -154,34 +184,37 @@ def _finish(job: PlannedJob, status: str, reason: str | None, seconds: float) ->
     return result
 
 
-def worker_environment() -> dict[str, str]:
-    """The environment in which a worker, in whatever interpreter, finds maskbench and the user's own package."""
-    path = [str(ROOT), os.getcwd(), os.environ.get("PYTHONPATH")]
+def worker_environment(root: str | None = None, cwd: str | None = None) -> dict[str, str]:
+    """The environment in which a worker, in whatever interpreter, finds maskbench and the user's own package; null is
+    those of this process."""
+    path = [root or str(ROOT), cwd or os.getcwd(), os.environ.get("PYTHONPATH")]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path)), "PYTHONUNBUFFERED": "1"}
 
 
-def _open_result(job: PlannedJob) -> None:
+def open_result(job: PlannedJob) -> None:
     """Put an unfinished result on disk, with the passes that an earlier run measured: whatever dies, a row is left."""
     result = new_result(job, "failed", UNFINISHED)
     try:
         earlier = read_result(job.result_path)
     except UserError:
         earlier = result
-    for name in ("model", "finetune", "compiled", "speed", "memory", "energy", "accuracy", "machine", "seconds"):
+    for name in (*_KEPT, "model", "machine", "seconds"):
         setattr(result, name, getattr(earlier, name))
     write_result(result, job.result_path)
 
 
-def _start(job: PlannedJob, *stage: str) -> tuple[subprocess.Popen[bytes], int]:
+def start_worker(job: PlannedJob, *stage: str, stdin: int = subprocess.DEVNULL) -> tuple[subprocess.Popen[bytes], int]:
+    """The worker process, which has read ``job.json`` to find its job, and the end of a pipe with its messages."""
     read_end, write_end = os.pipe()
     command = [job.config.model.python or sys.executable, "-m", "bench.worker", str(job.folder), str(write_end), *stage]
     with open(job.folder / "worker.log", "ab") as log:
         worker = subprocess.Popen(
             command,
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=log,
             stderr=log,
-            env=worker_environment(),
+            env=worker_environment(job.root, job.cwd),
+            cwd=job.cwd,
             pass_fds=(write_end,),
             start_new_session=True,  # so that Ctrl-C reaches us alone, and a kill reaches its children too
         )
@@ -213,10 +246,10 @@ def _attend(
             elif not selector.get_map():
                 time.sleep(_TICK_SECONDS / 10)
             if deadline is not None and time.monotonic() > deadline:
-                _kill(worker)
+                kill(worker)
                 return "timeout", f"not done after {bound:g} s ({key})"
             if limit_bytes is not None and (used := _rss_bytes(worker.pid)) > limit_bytes:
-                _kill(worker)
+                kill(worker)
                 return "out_of_memory", (
                     f"used {used / 1e9:.2f} GB of host memory, the limit is {protocol.memory_limit_gb:g} GB "
                     f"(protocol.memory_limit_gb)"
@@ -224,7 +257,7 @@ def _attend(
     return None
 
 
-def _conclude(job: PlannedJob, returncode: int | None, killed: tuple[str, str] | None, seconds: float) -> Result:
+def conclude(job: PlannedJob, returncode: int | None, killed: tuple[str, str] | None, seconds: float) -> Result:
     """The worker's own result where it finished one, else one that says how it died, with what was measured."""
     result = read_result(job.result_path)
     if killed is not None:
@@ -270,7 +303,8 @@ def _stop_gently(worker: subprocess.Popen[bytes]) -> None:
             worker.wait(timeout=10)
 
 
-def _kill(worker: subprocess.Popen[bytes]) -> None:
+def kill(worker: subprocess.Popen[bytes]) -> None:
+    """End a worker and its children, and wait for it."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(worker.pid, signal.SIGKILL)
     worker.wait()

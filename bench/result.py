@@ -20,6 +20,11 @@ from bench.errors import UserError
 
 SCHEMA_VERSION = 1
 
+MEASUREMENT_VERSION = 1
+"""Raised when the way of measuring changes, so that figures of before and after are not compared: what a timing
+contains, how memory is read, which images are evaluated. Results from before there was such a number are of version 1.
+"""
+
 STATUSES = ("ok", "failed", "out_of_memory", "timeout", "crashed", "skipped")
 
 UNFINISHED = "unfinished"
@@ -95,7 +100,7 @@ class CardReadings:
 
     held_down: reason (:data:`bench.card.HELD_DOWN`) -> in how many readings it held the clocks down
     dropped_batches: those timed while it was held down, which are left out of the samples
-    kept_throttled: more than half of them would have been left out, so all are in
+    kept_throttled: all are in nevertheless: more than half would have been left out, or rounds were taken in turns
     """
 
     sm_clock_mhz: list[int | None]
@@ -282,7 +287,9 @@ class EnergyResult:
 @dataclass
 class Result:
     """One job. ``config`` is the resolved :class:`bench.config.BenchConfig`, ``choices`` the chosen group options,
-    ``published`` the figures of the model's config with their source, ``seconds`` the wall time of its workers."""
+    ``published`` the figures of the model's config with their source, ``seconds`` the wall time of its workers.
+    ``contents`` are digests of the files that were read (data set, weights); ``interleaved`` is equal in two results
+    whose speed was measured in turns, round by round."""
 
     status: str
     config: dict[str, Any]
@@ -300,6 +307,9 @@ class Result:
     started: str | None = None
     seconds: float | None = None
     notes: list[str] = field(default_factory=list)
+    contents: dict[str, str] = field(default_factory=dict)
+    interleaved: str | None = None
+    measurement_version: int = 1
     schema_version: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:

@@ -12,6 +12,7 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from statistics import median
 from typing import Any
@@ -33,6 +34,15 @@ STILL_FALLING = 0.02
 _TIMINGS = ("model", "end_to_end", "preprocess", "network", "postprocess")
 
 OnProgress = Callable[[str, float, float, int], None]
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One of several rounds in one process: whether it is its first, and of how many batches; None is until there are
+    enough."""
+
+    first: bool
+    batches: int | None = None
 
 
 class _Samples:
@@ -61,13 +71,15 @@ def measure(
     progress: OnProgress,
     earlier: SpeedResult | None = None,
     card: Card | None = None,
+    turn: Turn | None = None,
 ) -> SpeedResult:
     """Time a predictor for one round, on the images of a dataset, which are gone round as often as the protocol needs.
 
     Every batch is timed three times, one way after the other: end to end, by stages, and at the ``model`` boundary.
     So a drift of the machine falls on all three alike, and they can be compared. Gives ``earlier``, what the rounds
     before this one measured, with the samples of this one behind its own. Batches that were timed while ``card`` was
-    held down by power or heat are left out and counted.
+    held down by power or heat are left out and counted. ``turn`` is given where this process measures several rounds,
+    with others of another process in between.
 
     Raises:
         UserError: the clock gave a time that cannot be.
@@ -75,8 +87,8 @@ def measure(
     size = config.batch_size
     timed = _Timed(runner, Clock(device))
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    warm_up = _warm_up(timed, dataset, config)
-    enough, watch = _Enough(config.protocol), Watch(card)
+    warm_up = _warm_up(timed, dataset, config) if turn is None or turn.first else _warm_again(timed, dataset, config)
+    enough, watch = _Enough(config.protocol, turn.batches if turn else None), Watch(card)
     throttled: list[bool] = []
     for records in batches(dataset.images, size):
         timed.end_to_end(records)
@@ -88,7 +100,8 @@ def measure(
         if fraction >= 1:
             break
     dropped = sum(throttled)
-    keep_all = 2 * dropped > len(throttled)
+    # In turns, the other process had its share of the heat, and the batches of both must stay the same images.
+    keep_all = turn is not None or 2 * dropped > len(throttled)
     readings = watch.readings(0 if keep_all else dropped, keep_all)
     this = timed.result(size, dataclasses.replace(warm_up, samples=len(throttled), started=started, card=readings))
     if dropped and not keep_all:
@@ -100,11 +113,12 @@ class _Enough:
     """The stopping rule of one round: its share of the samples, the precision and the time that the protocol asks for.
 
     The interval of the median narrows with the root of the number of samples, so R rounds that each come within the
-    precision times the root of R come within it together.
+    precision times the root of R come within it together. A number of ``batches`` stands in place of all that.
     """
 
-    def __init__(self, protocol: ProtocolConfig) -> None:
+    def __init__(self, protocol: ProtocolConfig, batches: int | None = None) -> None:
         rounds = protocol.rounds
+        self._batches = batches
         self._least = math.ceil(protocol.min_samples / rounds)
         self._precision = protocol.precision * math.sqrt(rounds)
         self._max_ms = 1000 * protocol.max_seconds / rounds
@@ -113,6 +127,8 @@ class _Enough:
     def fraction(self, model: _Samples) -> float:
         """How much of it is there: 1 is enough."""
         samples = len(model.latency_ms)
+        if self._batches is not None:
+            return samples / self._batches
         spent = model.total_ms / self._max_ms
         if spent >= 1:
             return 1.0
@@ -148,6 +164,14 @@ def _warm_up(timed: _Timed, dataset: CocoDataset, config: BenchConfig) -> SpeedR
         before, now = now, median(turn)
         stable = now >= before * (1 - STILL_FALLING)
     return SpeedRound(0, first_call_ms, latencies, stable)
+
+
+def _warm_again(timed: _Timed, dataset: CocoDataset, config: BenchConfig) -> SpeedRound:
+    """One batch untimed: the process was warm before another had its turn."""
+    records = next(iter(batches(dataset.images, config.batch_size)))
+    batch = timed.runner.preprocess(read_images(records))
+    _, latency_ms = timed.clock.time_on_host(functools.partial(timed.runner.model, batch))
+    return SpeedRound(0, latency_ms, [], True)
 
 
 def _without(result: SpeedResult, dropped: Sequence[bool]) -> SpeedResult:

@@ -2,6 +2,7 @@
 
     python -m bench.worker FOLDER FD        measure the job of FOLDER/job.json; progress goes to the file descriptor FD
     python -m bench.worker FOLDER FD train  train its model first, which is a process of its own
+    python -m bench.worker FOLDER FD turns  one round of its speed whenever a line on standard input asks for it
     python -m bench.worker --check          read jobs on standard input, say on standard output what stands against them
 
 Runs in whatever environment the model's ``python`` names: imports torch, numpy and PIL, the adapter's library, and
@@ -68,20 +69,26 @@ class Progress:
         self._last = now
         message = {"pass": pass_name, "done": done, "total": total, "images": self._images[pass_name]}
         message |= {key: text for key, text in (("status", status), ("line", line)) if text is not None}
+        self.say(message)
+
+    def say(self, message: dict[str, Any]) -> None:
+        """Tell the parent at once."""
         # A parent that is gone must not end the measurement with a broken pipe.
         with contextlib.suppress(OSError):
-            os.write(self._descriptor, json.dumps(message).encode() + b"\n")
+            if self._descriptor is not None:
+                os.write(self._descriptor, json.dumps(message).encode() + b"\n")
 
 
-def run(job: dict[str, Any], folder: Path, progress: Progress) -> None:
-    """Run the passes that are ``due``, writing the result of ``folder`` after each of them."""
+def run(job: dict[str, Any], folder: Path, progress: Progress, turns: bool = False) -> None:
+    """Run the passes that are ``due``, writing the result of ``folder`` after each of them; the speed in ``turns``, a
+    round whenever it is asked for, or at once."""
     config = from_dict(BenchConfig, job["config"])
     path = folder / "result.json"
     result = read_result(path)
     result.started = datetime.now(timezone.utc).isoformat(timespec="seconds")
     device_memory = memory.DeviceMemory()  # before torch makes its CUDA context, so that the context counts
     with _failures_recorded(result):
-        _run_passes(job, config, folder, result, progress, device_memory)
+        _run_passes(job, config, folder, result, progress, device_memory, turns)
         result.status, result.reason = "ok", None
     write_result(result, path)
 
@@ -150,6 +157,7 @@ def _run_passes(
     result: Result,
     progress: Progress,
     device_memory: memory.DeviceMemory,
+    turns: bool,
 ) -> None:
     device = _prepare(config)
     dataset = load(config.dataset)
@@ -188,7 +196,9 @@ def _run_passes(
             result.memory = memory.measure(model, dataset, config, device, device_memory, progress)
             write_result(result, path)
         if "speed" in job["due"]:
-            result.speed = speed.measure(model, dataset, config, device, progress, result.speed, card)
+            for turn in _turns(progress) if turns else [None]:
+                result.speed = speed.measure(model, dataset, config, device, progress, result.speed, card, turn)
+                write_result(result, path)
             if config.compile != "none":
                 result.compiled = compiling.outcome(predictor, config.compile)
             write_result(result, path)
@@ -203,6 +213,14 @@ def _run_passes(
     if "accuracy" in job["due"]:
         result.accuracy = accuracy.measure(model, dataset, labels, config, folder, progress)
         write_result(result, path)
+
+
+def _turns(progress: Progress) -> Iterator[speed.Turn]:
+    """A turn for each line on standard input, which is a number of batches or empty; says when it is ready for one."""
+    progress.say({"ready": True})
+    for number, line in enumerate(sys.stdin):
+        yield speed.Turn(number == 0, int(line) if line.strip() else None)
+        progress.say({"ready": True})
 
 
 def _count_flops(predictor: Predictor, dataset: CocoDataset, result: Result, model: ModelInfo) -> None:
@@ -236,8 +254,11 @@ def main(arguments: list[str]) -> int:
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
     folder = Path(arguments[0])
     job = json.loads((folder / "job.json").read_text(encoding="utf-8"))
-    step = train if arguments[2:] == ["train"] else run
-    step(job, folder, Progress(int(arguments[1])))
+    progress, stage = Progress(int(arguments[1])), arguments[2:]
+    if stage == ["train"]:
+        train(job, folder, progress)
+    else:
+        run(job, folder, progress, turns=stage == ["turns"])
     return 0
 
 

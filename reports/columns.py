@@ -9,8 +9,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from bench.latency import images_per_second, percentile
 from bench.result import Result, Timing
-from reports.timing import fps_interval, images_per_second, percentile
+from reports.timing import fps_interval
 
 MB = 1e6
 """Bytes in one megabyte, in every table of the report."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from bench.latency import images_per_second, percentile
 from bench.result import SpeedResult, Timing
 from reports.checks import Check, expected, published
 from reports.columns import Job
 from reports.comparison import Comparison
 from reports.conditions import CLOCKS
 from reports.machine import flat_text
-from reports.timing import images_per_second, percentile
 
 
 def job_details(comparison: Comparison, row: int) -> dict[str, Any]:

@@ -4,33 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import accumulate, pairwise
 
 import numpy as np
 from scipy.stats import t
 
+from bench.latency import images_per_second, rounds_of
 from bench.result import SpeedResult
 from bench.statistics import CONFIDENCE
 
 ENOUGH_ROUNDS = 3
 """Rounds from which on their scatter says something: with two the factor of Student's distribution is 12.7."""
-
-
-def images_per_second(batch_size: int, latency_ms: Sequence[float]) -> float | None:
-    """Images over the summed time of all batches, as ``mmdet/utils/benchmark.py`` defines FPS."""
-    total_ms = float(np.sum(latency_ms))
-    return batch_size * len(latency_ms) * 1e3 / total_ms if total_ms > 0 else None
-
-
-def percentile(latency_ms: Sequence[float], q: float) -> float | None:
-    """Percentile of the raw samples, linearly interpolated between neighbours (numpy's default)."""
-    return float(np.percentile(latency_ms, q)) if len(latency_ms) else None
-
-
-def rounds_of(speed: SpeedResult) -> list[list[float]]:
-    """The latencies of the model boundary in milliseconds, round by round."""
-    ends = accumulate((part.samples for part in speed.rounds), initial=0)
-    return [speed.model.latency_ms[first:last] for first, last in pairwise(ends)]
 
 
 def fps_interval(speed: SpeedResult) -> tuple[float, float] | None:

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from bench.errors import UserError
+from bench.latency import images_per_second, percentile
 from reports.columns import COLUMNS
 from reports.comparison import load, write_csv, write_json
 from reports.conditions import conditions
-from reports.timing import images_per_second, percentile
 
 DESIGN_COLUMNS = """model, backbone, library, weights, dataset, device, precision, compile, batch_size, input_size,
 status, reason, mask_ap, mask_ap_low, mask_ap_high, mask_ap50, mask_ap75, mask_ap_small, mask_ap_medium,
