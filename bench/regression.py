@@ -64,12 +64,13 @@ def compare(base: Sequence[Row], head: Sequence[Row], gate: GateConfig, names: t
     """
     thresholds = check_gate(gate)
     pairs, *alone = matched(base, head)
-    label_of = {id(row): label for row, label in zip(head, labels(head), strict=True)}
+    label_of = {id(row): label for side in (base, head) for row, label in zip(side, labels(side), strict=True)}
     parts: list[Finding | Measured] = []
     for one, other in pairs:
         parts += _of_pair(label_of[id(other)], one, other, thresholds, gate)
     for rows, side in zip(alone, ("base", "head"), strict=True):
-        for row, label in zip(rows, labels(rows), strict=True):
+        for row in rows:
+            label = label_of[id(row)]
             parts.append(Finding(label, row.job, STATUS, NOT_COMPARABLE, f"{label}: only in the {side}"))
     tests = [part for part in parts if isinstance(part, Measured) and part.tested and part.change]
     corrected = dict(zip(map(id, tests), holm([part.change.p for part in tests if part.change]), strict=True))

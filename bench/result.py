@@ -20,9 +20,11 @@ from bench.errors import UserError
 
 SCHEMA_VERSION = 1
 
-MEASUREMENT_VERSION = 1
+MEASUREMENT_VERSION = 2
 """Raised when the way of measuring changes, so that figures of before and after are not compared: what a timing
-contains, how memory is read, which images are evaluated. Results from before there was such a number are of version 1.
+contains, how memory is read, which images are evaluated.
+
+1: results from before there was such a number. 2: memory in a process of its own, whose heap does not adapt.
 """
 
 STATUSES = ("ok", "failed", "out_of_memory", "timeout", "crashed", "skipped")

@@ -2,6 +2,7 @@
 
     python -m bench.worker FOLDER FD        measure the job of FOLDER/job.json; progress goes to the file descriptor FD
     python -m bench.worker FOLDER FD train  train its model first, which is a process of its own
+    python -m bench.worker FOLDER FD memory its memory alone, which is a process of its own too
     python -m bench.worker FOLDER FD turns  one round of its speed whenever a line on standard input asks for it
     python -m bench.worker --check          read jobs on standard input, say on standard output what stands against them
 
@@ -79,17 +80,22 @@ class Progress:
                 os.write(self._descriptor, json.dumps(message).encode() + b"\n")
 
 
-def run(job: dict[str, Any], folder: Path, progress: Progress, turns: bool = False) -> None:
-    """Run the passes that are ``due``, writing the result of ``folder`` after each of them; the speed in ``turns``, a
-    round whenever it is asked for, or at once."""
+def run(job: dict[str, Any], folder: Path, progress: Progress, stage: str = "") -> None:
+    """Run the passes that are ``due``, writing the result of ``folder`` after each of them.
+
+    stage: ``turns``: the speed a round at a time, whenever it is asked for; ``memory``: that pass alone, and the result
+        is left open for the others.
+    """
+    due = ["memory"] if stage == "memory" else job["due"]
     config = from_dict(BenchConfig, job["config"])
     path = folder / "result.json"
     result = read_result(path)
     result.started = datetime.now(timezone.utc).isoformat(timespec="seconds")
     device_memory = memory.DeviceMemory()  # before torch makes its CUDA context, so that the context counts
     with _failures_recorded(result):
-        _run_passes(job, config, folder, result, progress, device_memory, turns)
-        result.status, result.reason = "ok", None
+        _run_passes({**job, "due": due}, config, folder, result, progress, device_memory, stage == "turns")
+        if stage != "memory":
+            result.status, result.reason = "ok", None
     write_result(result, path)
 
 
@@ -191,7 +197,6 @@ def _run_passes(
         card = Card.of(device)
         if in_use := device_memory.use_by_others(device):
             result.notes.append(in_use)
-        # Memory first: its peaks must not contain what another pass left behind.
         if "memory" in job["due"]:
             result.memory = memory.measure(model, dataset, config, device, device_memory, progress)
             write_result(result, path)
@@ -258,7 +263,7 @@ def main(arguments: list[str]) -> int:
     if stage == ["train"]:
         train(job, folder, progress)
     else:
-        run(job, folder, progress, turns=stage == ["turns"])
+        run(job, folder, progress, *stage)
     return 0
 
 
