@@ -12,7 +12,8 @@ from typing import Any
 from bench.job import OnProgress, PlannedJob, conclude, kill, open_result, start_worker, write_job
 from bench.result import INTERRUPTED, read_result
 
-OTHER_DIED = "stopped, since the worker that it took turns with had died"
+OTHER_DIED = "stopped before its last round, since the worker that it took turns with had died"
+"""Reason of a result whose own worker was well, and whose figures are its own."""
 
 
 class WorkerDiedError(Exception):
@@ -50,7 +51,7 @@ class TurnWorker:
             died = kind is WorkerDiedError and error is not None and error.args == (self,)
             returncode = self._returncode(5.0 if died else 0.0)
             if returncode is None and self._killed is None:
-                self._killed = "failed", INTERRUPTED if kind is KeyboardInterrupt else OTHER_DIED
+                self._killed = ("ok", OTHER_DIED) if kind is WorkerDiedError else ("failed", INTERRUPTED)
             kill(self._worker)
             self._pipe.close()
             conclude(self.job, returncode, self._killed, time.monotonic() - self._began)
