@@ -111,14 +111,14 @@ def _command(given: Sequence[str]) -> str:
 def _gated(jobs: list[Job], out: Path, console: Console, given: Sequence[str]) -> int:
     """A study with a gate; 3 where it does not let the change through."""
     # Not on top: scipy, which the tests need, would make every --help wait.
-    from bench.gating import run_gated, the_gate
+    from bench.gating import GATE_REPORT, run_gated, the_gate
     from bench.regression import WORSE_EXIT, show
 
     gate = the_gate(jobs)
     assert gate is not None
     gated = run_gated(jobs, gate, out, console, given, _command(given))
     if any(gated.results.glob("jobs/*/result.json")):
-        report(gated.results, out, console)
+        report(gated.results, out, console, out / GATE_REPORT if gated.report else None)
     if gated.report is None:
         return gated.status
     show(gated.report, console)
@@ -133,11 +133,11 @@ def plan_only(out: Path, given: Sequence[str]) -> int:
     return 0
 
 
-def report(results: Path, out: Path, console: Console) -> None:
+def report(results: Path, out: Path, console: Console, gate: Path | None = None) -> None:
     """Write the report of every result under ``results`` into ``out``, and show its table."""
     import reports
 
-    page = reports.build([results], out)
+    page = reports.build([results], out, gate)
     console.print(reports.terminal_table(results))
     console.print(f"report: {page}", markup=False, highlight=False, soft_wrap=True)
 

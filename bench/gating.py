@@ -20,7 +20,7 @@ from bench.sides import check_sides, planned_sides
 from bench.study import INTERRUPTED_EXIT, StudyProgress, run_study
 from bench.verdicts import AMBIGUOUS, GateReport, write_report
 
-REPORT = "gate.json"
+GATE_REPORT = "gate.json"
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def run_gated(
     run = _interleaved if gate.mode == "interleaved" else _against_baseline
     gated = run(jobs, gate, out, console, overrides, command)
     if gated.report is not None:
-        write_report(gated.report, out / REPORT)
+        write_report(gated.report, out / GATE_REPORT)
     return gated
 
 

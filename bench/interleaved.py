@@ -29,7 +29,7 @@ def measure_sides(sides: Sides, gate: GateConfig, rounds: int, console: Console)
         for number, (base, head) in enumerate(pairs, 1):
             name = f"[{number}/{len(pairs)}] {head.config.model.name} {head.config.device}"
             progress.begin(head.config.model.name, name)
-            _measure_pair(base, head, gate, rounds, progress.on_message)
+            measure_pair(base, head, gate, rounds, progress.on_message)
             progress.next_job()
             outcome = ", ".join(f"{side} {_status(job)}" for side, job in (("base", base), ("head", head)))
             console.print(f"{name}: {outcome}", markup=False, highlight=False, soft_wrap=True)
@@ -56,9 +56,10 @@ def _pairs(sides: Sides) -> tuple[list[tuple[PlannedJob, PlannedJob]], list[Plan
     )
 
 
-def _measure_pair(
+def measure_pair(
     base: PlannedJob, head: PlannedJob, gate: GateConfig, rounds: int, on_message: Callable[[dict[str, Any]], None]
 ) -> None:
+    """One job of both sides, up to so many rounds; what becomes of it is in the two results."""
     for job in (base, head):
         job.due = [name for name in passes_due(job, 1) if name != "speed"]
         if job.due or job.skip_reason is not None or not job.result_path.exists():
@@ -85,11 +86,9 @@ def _take_turns(base: PlannedJob, head: PlannedJob, rounds: int, on_message: Cal
     have as many batches as the first.
     """
     with contextlib.suppress(WorkerDiedError), contextlib.ExitStack() as stack:
-        workers = []
-        for job in (base, head):
-            worker = stack.enter_context(TurnWorker(job, on_message))
+        workers = [stack.enter_context(TurnWorker(job, on_message)) for job in (base, head)]
+        for worker in workers:
             worker.wait()
-            workers.append(worker)
         batches = _batches_before(base)
         for number in range(rounds):
             for worker in workers if number % 2 == 0 else reversed(workers):

@@ -13,20 +13,22 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 
-def build(sources: Sequence[Path], out: Path) -> Path:
+def build(sources: Sequence[Path], out: Path, gate: Path | None = None) -> Path:
     """Write ``comparison.{md,csv,tex,html,json}``, ``differences.{csv,json}``, ``models/*.html`` and ``plots/*.png``.
 
     sources: run folders, folders of several runs, or ``result.json`` files. A result that cannot be read is a
         warning on stderr and is left out.
     out: the folder that the files are written into.
+    gate: a ``gate.json``, whose verdicts then stand first.
     Returns the path of ``comparison.html``.
 
     Raises:
-        UserError: a source does not exist, there is no readable result in any, or ``out`` cannot be written.
+        UserError: a source does not exist, there is no readable result in any, ``out`` cannot be written, or ``gate``
+            cannot be read.
     """
     from reports.writing import build as write
 
-    return write(sources, out)
+    return write(sources, out, gate)
 
 
 def terminal_table(sources: Path | Sequence[Path]) -> RenderableType:

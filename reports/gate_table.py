@@ -1,4 +1,4 @@
-"""What a gate found, for a terminal."""
+"""What a gate found, as a table: for a terminal, and line by line for a page."""
 
 from __future__ import annotations
 
@@ -11,23 +11,43 @@ from bench.verdicts import AMBIGUOUS, BETTER, NOT_COMPARABLE, SAME, WORSE, Findi
 STYLES = {SAME: "", BETTER: "green", WORSE: "bold red", AMBIGUOUS: "yellow", NOT_COMPARABLE: "yellow"}
 
 
+HEADS = ("Model", "Metric", "Base", "Head", "Change", "95 % interval", "Threshold", "Verdict")
+
+
 def gate_table(report: GateReport) -> RenderableType:
     """One line a metric with base, head, change and verdict; below it a sentence for whatever is not plainly fine."""
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for title in ("Model", "Metric", "Base", "Head", "Change", "95 % interval", "Threshold", "Verdict"):
+    for title in HEADS:
         table.add_column(title, justify="left" if title in ("Model", "Metric", "Verdict") else "right", overflow="fold")
-    for finding in report.findings:
-        if finding.change is None and finding.verdict == SAME:
-            continue
-        cells = (_number(finding.base), _number(finding.head), change_text(finding), interval_text(finding))
+    for finding, cells in gate_rows(report):
         verdict = Text(finding.verdict, style=STYLES[finding.verdict])
-        table.add_row(Text(finding.model), Text(finding.metric), *cells, finding.threshold, verdict)
+        table.add_row(*(Text(cell) for cell in cells), verdict)
     parts: list[RenderableType] = [Text(f"\n{report.head} against {report.base}", style="bold"), table]
     for finding in report.of(WORSE, AMBIGUOUS, NOT_COMPARABLE):
         parts.append(Text(f"{finding.verdict}: {finding.sentence}", style=STYLES[finding.verdict]))
     parts += [Text(note, style="dim") for note in report.notes]
     parts.append(Text(f"gate: {report.outcome}", style="bold green" if report.passed else "bold red"))
     return Group(*parts)
+
+
+def gate_rows(report: GateReport) -> list[tuple[Finding, list[str]]]:
+    """Each finding with its cells under :data:`HEADS` but for the verdict; that a model runs in both needs no line."""
+    return [
+        (
+            finding,
+            [
+                finding.model,
+                finding.metric,
+                _number(finding.base),
+                _number(finding.head),
+                change_text(finding),
+                interval_text(finding),
+                finding.threshold,
+            ],
+        )
+        for finding in report.findings
+        if finding.change is not None or finding.verdict != SAME
+    ]
 
 
 def change_text(finding: Finding) -> str:

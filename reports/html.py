@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench.verdicts import GateReport
 from reports.checks import published, signed, warnings
 from reports.claims import VERDICTS, claims
 from reports.columns import COLUMNS
@@ -14,6 +15,7 @@ from reports.comparison import Comparison
 from reports.conditions import ROW_COLUMNS, conditions, row_conditions
 from reports.details import job_details
 from reports.differences import METRICS
+from reports.gate_table import HEADS, gate_rows
 from reports.matrix import p_text
 from reports.naming import SEPARATOR, model_name, row_details
 from reports.page import file_uri, render
@@ -41,7 +43,13 @@ class Pictures:
     panels: Sequence[Picture] = ()
 
 
-def write_html(comparison: Comparison, pictures: Pictures, model_pages: Mapping[int, str], path: Path) -> Path:
+def write_html(
+    comparison: Comparison,
+    pictures: Pictures,
+    model_pages: Mapping[int, str],
+    path: Path,
+    gate: GateReport | None = None,
+) -> Path:
     """Write the page to ``path``; ``model_pages`` are links by row, relative to it. Gives ``path``."""
     rows = range(len(comparison.jobs))
     page = render(
@@ -49,6 +57,9 @@ def write_html(comparison: Comparison, pictures: Pictures, model_pages: Mapping[
         subtitle=_subtitle(comparison),
         columns=_columns(comparison),
         rows=[_row(comparison, row, model_pages) for row in rows if _in_table(comparison, row)],
+        gate=gate,
+        gate_heads=HEADS,
+        gate_rows=gate_rows(gate) if gate else [],
         warnings=[(comparison.labels[row], text) for row in rows for text in warnings(comparison.jobs[row])],
         claims=[(claim, VERDICTS[claim.verdict]) for claim in claims(comparison)],
         intervals=any(comparison.interval(row) for row in rows),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.errors import UserError
+from bench.verdicts import read_report
 from reports.comparison import load, write_csv, write_json
 
 PICTURES = (
@@ -15,7 +16,7 @@ PICTURES = (
 """Names of the files in ``plots/`` that a report owns."""
 
 
-def build(sources: Sequence[Path], out: Path) -> Path:
+def build(sources: Sequence[Path], out: Path, gate: Path | None = None) -> Path:
     """See :func:`reports.build`."""
     from reports.accuracy_plots import draw_accuracy_plots
     from reports.html import Pictures, write_html
@@ -27,7 +28,7 @@ def build(sources: Sequence[Path], out: Path) -> Path:
     from reports.plots import draw_plots
     from reports.training import draw_training
 
-    comparison = load(sources, out)
+    comparison, verdicts = load(sources, out), read_report(gate) if gate else None
     plots = out / "plots"
     try:
         plots.mkdir(parents=True, exist_ok=True)
@@ -47,6 +48,6 @@ def build(sources: Sequence[Path], out: Path) -> Path:
             draw_panels(comparison, plots),
         )
         pages = write_model_pages(comparison, pictures.trainings, out)
-        return write_html(comparison, pictures, pages, out / "comparison.html")
+        return write_html(comparison, pictures, pages, out / "comparison.html", verdicts)
     except OSError as error:
         raise UserError(f"{out}: the report cannot be written: {error}") from error
