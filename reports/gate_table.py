@@ -33,21 +33,15 @@ def gate_table(report: GateReport) -> RenderableType:
 def gate_rows(report: GateReport) -> list[tuple[Finding, list[str]]]:
     """Each finding with its cells under :data:`HEADS` but for the verdict; that a model runs in both needs no line."""
     return [
-        (
-            finding,
-            [
-                finding.model,
-                finding.metric,
-                _number(finding.base),
-                _number(finding.head),
-                change_text(finding),
-                interval_text(finding),
-                finding.threshold,
-            ],
-        )
+        (finding, _cells(finding))
         for finding in report.findings
         if finding.change is not None or finding.verdict != SAME
     ]
+
+
+def _cells(finding: Finding) -> list[str]:
+    figures = [_number(finding.base), _number(finding.head), change_text(finding), interval_text(finding)]
+    return [finding.model, finding.metric, *figures, finding.threshold]
 
 
 def change_text(finding: Finding) -> str:

@@ -1,0 +1,181 @@
+"""False alarms and power of the gate, by comparisons of a real model with itself and with a known fault in it.
+
+    python docs/results/gate/measure.py KIND FIRST COUNT OUT
+
+KIND is ``aa`` (no fault), ``slow3``, ``slow5``, ``slow10`` (%, by a busy wait), ``memory0`` or ``memory2`` (%
+of the host's memory), ``ap05`` (labels flipped on some images until mask AP has fallen by half a point). Comparisons
+FIRST to FIRST + COUNT - 1 are made, each with workers of its own, by the default gate, and OUT/KIND/NNN holds their
+results and verdicts; those that are there already are kept. ``table.py`` makes the tables.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+import os
+import random
+import shutil
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[2]
+sys.path[:0] = [str(ROOT), str(HERE)]
+os.environ["PYTHONPATH"] = str(HERE)  # where the workers find changed.py
+
+from bench.gate_config import from_settings  # noqa: E402
+from bench.gate_rows import load_rows  # noqa: E402
+from bench.interleaved import measure_pair  # noqa: E402
+from bench.job import PlannedJob, run_job  # noqa: E402
+from bench.preflight import plan  # noqa: E402
+from bench.regression import compare  # noqa: E402
+from bench.result import read_result  # noqa: E402
+from bench.verdicts import write_report  # noqa: E402
+from run_bench import compose  # noqa: E402
+
+MODEL = ["model=demo_mask_rcnn_torchvision", "model._target_=changed.Changed", "device=cpu", "protocol.threads=1"]
+SPEED = ["study=ci", *MODEL, "protocol=gate", "passes=[speed]", "protocol.min_samples=72", "protocol.precision=1"]
+MEMORY = ["study=none", *MODEL, "passes=[memory]"]
+IMAGES = 500
+SLOWDOWN = {"aa": 0.0, "slow3": 0.03, "slow5": 0.05, "slow10": 0.10}
+MEMORY_SHARE = {"memory0": 0.0, "memory2": 0.02}
+AP_FALL = 0.5
+
+
+def planned(out: Path, *overrides: str) -> PlannedJob:
+    """The one job of a command, ready to run."""
+    [job] = plan(compose(overrides), out, lambda *_: None)
+    return job
+
+
+def placed(job: PlannedJob, folder: Path) -> PlannedJob:
+    """The same job with its results elsewhere."""
+    return dataclasses.replace(copy.deepcopy(job), folder=folder / job.folder.name)
+
+
+def judge(folder: Path) -> None:
+    base, head = (load_rows(folder / side) for side in ("base", "head"))
+    report = compare(base, head, from_settings([]), ("base", "head"))
+    write_report(report, folder / "gate.json")
+    print(
+        folder.name,
+        ", ".join(f"{f.metric} {f.verdict} {f.change:+.4f}" for f in report.findings if f.change is not None),
+    )
+
+
+def comparisons(kind: str, first: int, count: int, out: Path) -> list[Path]:
+    """The folders that are still to be filled; one that was begun is begun anew."""
+    folders = [out / kind / f"{number:03d}" for number in range(first, first + count)]
+    left = [folder for folder in folders if not (folder / "gate.json").exists()]
+    for folder in left:
+        shutil.rmtree(folder, ignore_errors=True)
+    return left
+
+
+def speeds(kind: str, folders: list[Path], out: Path) -> None:
+    gate = from_settings([])
+    assert gate.rounds is not None
+    base = planned(out / "plan" / kind / "base", *SPEED, "+model.options.slowdown=0")
+    head = planned(out / "plan" / kind / "head", *SPEED, f"+model.options.slowdown={SLOWDOWN[kind]}")
+    for folder in folders:
+        sides = placed(base, folder / "base"), placed(head, folder / "head")
+        measure_pair(*sides, gate, gate.rounds, lambda _: None)
+        judge(folder)
+
+
+def memories(kind: str, folders: list[Path], out: Path) -> None:
+    base = planned(out / "plan" / kind / "base", *MEMORY, "+model.options.extra_bytes=0")
+    run_job(due(placed(base, out / "plan" / kind / "once"), "memory"), lambda _: None)
+    once = read_result(out / "plan" / kind / "once" / base.folder.name / "result.json").memory
+    assert once is not None
+    assert once.host_rss_bytes is not None
+    extra = int(MEMORY_SHARE[kind] * once.host_rss_bytes)
+    head = planned(out / "plan" / kind / "head", *MEMORY, f"+model.options.extra_bytes={extra}")
+    for folder in folders:
+        for job, side in ((base, "base"), (head, "head")):
+            run_job(due(placed(job, folder / side), "memory"), lambda _: None)
+        judge(folder)
+
+
+def accuracies(folders: list[Path], out: Path) -> None:
+    shapes = ["study=none", f"dataset.shapes.count={IMAGES}", "device=cpu", "passes=[accuracy]"]
+    model = planned(out / "plan" / "ap", *shapes, *MODEL)
+    if not model.result_path.exists():
+        run_job(due(model, "accuracy"), lambda _: None)
+    predictions = json.loads((model.folder / "predictions.json").read_text())
+    original = out / "plan" / "predictions.json"
+    original.write_text(json.dumps(predictions))
+    replay = [*shapes, "model=replay"]
+    base = planned(out / "plan" / "ap-base", *replay, f"model.options.results={original}")
+    for folder in folders:
+        changed = folder / "flipped.json"
+        folder.mkdir(parents=True)
+        changed.write_text(json.dumps(flipped(predictions, int(folder.name), base)))
+        head = planned(folder / "plan", *replay, f"model.options.results={changed}")
+        for job, side in ((base, "base"), (head, "head")):
+            run_job(due(placed(job, folder / side), "accuracy"), lambda _: None)
+        changed.unlink()
+        judge(folder)
+
+
+def due(job: PlannedJob, name: str) -> PlannedJob:
+    job.due = [name]
+    return job
+
+
+def flipped(predictions: list[dict[str, object]], seed: int, base: PlannedJob) -> list[dict[str, object]]:
+    """The predictions with the labels of some images, drawn at random, moved to the next class, of as many images as
+    bring mask AP down by half a point, by pycocotools."""
+    annotations = Path(str(base.config.dataset.annotations))
+    order = sorted({p["image_id"] for p in predictions})  # type: ignore[type-var]
+    random.Random(seed).shuffle(order)
+    classes = sorted({int(str(p["category_id"])) for p in predictions})
+
+    def with_flipped(count: int) -> list[dict[str, object]]:
+        images = set(order[:count])
+        following = dict(zip(classes, classes[1:] + classes[:1], strict=True))
+        return [
+            {**p, "category_id": following[int(str(p["category_id"]))]} if p["image_id"] in images else p
+            for p in predictions
+        ]
+
+    whole = mask_ap(annotations, predictions)
+    low, high = 0, 64
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if whole - mask_ap(annotations, with_flipped(middle)) < AP_FALL else (low, middle)
+    return with_flipped(high)
+
+
+def mask_ap(annotations: Path, predictions: list[dict[str, object]]) -> float:
+    """In points, by an evaluator that the gate does not use."""
+    import contextlib
+    import io
+
+    from faster_coco_eval import COCO, COCOeval_faster
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO(str(annotations))
+        evaluation = COCOeval_faster(truth, truth.loadRes(copy.deepcopy(predictions)), "segm")
+        evaluation.run()
+    return 100 * float(evaluation.stats[0])
+
+
+def main() -> int:
+    kind, first, count, out = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4]).resolve()
+    left = comparisons(kind, first, count, out)
+    if kind in SLOWDOWN:
+        speeds(kind, left, out)
+    elif kind in MEMORY_SHARE:
+        memories(kind, left, out)
+    elif kind == "ap05":
+        accuracies(left, out)
+    else:
+        print(f"{kind}: must be one of {', '.join([*SLOWDOWN, *MEMORY_SHARE, 'ap05'])}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
