@@ -92,7 +92,7 @@ def _against_baseline(
     def judge() -> GateReport:
         return compare(base, load_rows(out / "jobs"), gate, (baseline, str(out)))
 
-    return _measured_until_known(gate, _rounds(jobs, gate), out, measure, judge)
+    return measured_until_known(gate, _rounds(jobs, gate), out, measure, judge)
 
 
 def _interleaved(
@@ -119,10 +119,10 @@ def _interleaved(
             head = [row for job in sides.head for row in load_rows(job.folder)]
             return compare(base, head, gate, sides.names)
 
-        return _measured_until_known(gate, rounds, out / "head", measure, judge)
+        return measured_until_known(gate, rounds, out / "head", measure, judge)
 
 
-def _measured_until_known(
+def measured_until_known(
     gate: GateConfig, rounds: int, results: Path, measure: Callable[[int], int], judge: Callable[[], GateReport]
 ) -> Gated:
     """Measure and judge; again with twice the rounds, where that is asked for, while a speed is ambiguous."""

@@ -11,7 +11,8 @@ from rich.console import Console
 
 from bench.config import GateConfig
 from bench.gate_rows import Row, matched
-from bench.job import PlannedJob, new_result, passes_due, run_job
+from bench.job import run_job
+from bench.planned import PlannedJob, new_result, passes_due
 from bench.result import UNFINISHED, read_result, write_result
 from bench.sides import Sides
 from bench.study import StudyProgress

@@ -20,7 +20,8 @@ from bench.config import BenchConfig, DatasetConfig, PublishedConfig, ZooConfig
 from bench.download import fetch, sha256_of
 from bench.errors import UserError, absent_library
 from bench.identity import job_name
-from bench.job import ROOT, PlannedJob, worker_environment
+from bench.job import ROOT, worker_environment
+from bench.planned import PlannedJob
 from bench.results_file import read_results
 
 OnDownload = Callable[[str, int, "int | None"], None]

@@ -324,8 +324,11 @@ def write_result(result: Result, path: Path) -> None:
     write_text_atomically(path, json.dumps(dataclasses.asdict(result), indent=1, allow_nan=False) + "\n")
 
 
-def read_result(path: Path) -> Result:
+def read_result(path: Path, *, of_any_version: bool = False) -> Result:
     """Read a ``result.json``.
+
+    of_any_version: leave out keys that this maskbench does not know, as the worker of an older commit must where a
+        newer one has begun the file.
 
     Raises:
         UserError: the file is absent, not JSON, of another schema version, or lacks a field.
@@ -343,7 +346,7 @@ def read_result(path: Path) -> Result:
             f"give a result.json of this version"
         )
     try:
-        return from_dict(Result, data)
+        return from_dict(Result, data, ignore_unknown=of_any_version)
     except (TypeError, ValueError) as error:
         raise UserError(f"{path}: not a result of this schema: {error}") from error
 
@@ -367,7 +370,7 @@ def write_atomically(path: Path, content: bytes | memoryview) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def from_dict(cls: type[T], data: Mapping[str, Any]) -> T:
+def from_dict(cls: type[T], data: Mapping[str, Any], *, ignore_unknown: bool = False) -> T:
     """A dataclass from parsed JSON, dataclasses nested in it, in its lists and in its dicts included.
 
     Raises:
@@ -376,21 +379,23 @@ def from_dict(cls: type[T], data: Mapping[str, Any]) -> T:
     """
     hints = typing.get_type_hints(cls)
     known = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    if unknown := set(data) - known:
+    if (unknown := set(data) - known) and not ignore_unknown:
         raise ValueError(f"unknown key {sorted(unknown)[0]!r}")
-    return cls(**{name: _as_hinted(hints[name], value) for name, value in data.items()})
+    return cls(
+        **{name: _as_hinted(hints[name], value, ignore_unknown) for name, value in data.items() if name in known}
+    )
 
 
-def _as_hinted(hint: Any, value: Any) -> Any:
+def _as_hinted(hint: Any, value: Any, ignore_unknown: bool) -> Any:
     if value is None:
         return None
     if isinstance(hint, types.UnionType):
         hint = next(option for option in typing.get_args(hint) if option is not types.NoneType)
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        return from_dict(hint, value)
+        return from_dict(hint, value, ignore_unknown=ignore_unknown)
     inner = typing.get_args(hint)
     if typing.get_origin(hint) is list and isinstance(value, list):
-        return [_as_hinted(inner[0], item) for item in value]
+        return [_as_hinted(inner[0], item, ignore_unknown) for item in value]
     if typing.get_origin(hint) is dict and isinstance(value, dict):
-        return {key: _as_hinted(inner[1], item) for key, item in value.items()}
+        return {key: _as_hinted(inner[1], item, ignore_unknown) for key, item in value.items()}
     return value

@@ -17,7 +17,8 @@ from typing import Any
 from bench.compose import Job
 from bench.config import BenchConfig, GateConfig
 from bench.errors import UserError
-from bench.job import ROOT, PlannedJob, worker_environment
+from bench.job import ROOT, worker_environment
+from bench.planned import PlannedJob
 from bench.preflight import OnDownload, plan
 from bench.result import from_dict
 

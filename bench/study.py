@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from bench.compose import Job
-from bench.job import PlannedJob, passes_due, run_job, training_left
+from bench.job import run_job
+from bench.planned import PlannedJob, passes_due, training_left
 from bench.preflight import plan
 from bench.result import Result, read_result
 

@@ -9,7 +9,8 @@ import subprocess
 import time
 from typing import Any
 
-from bench.job import OnProgress, PlannedJob, conclude, kill, open_result, start_worker, write_job
+from bench.job import OnProgress, conclude, kill, start_worker
+from bench.planned import PlannedJob, open_result, write_job
 from bench.result import INTERRUPTED, read_result
 
 OTHER_DIED = "stopped before its last round, since the worker that it took turns with had died"

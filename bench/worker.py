@@ -89,7 +89,7 @@ def run(job: dict[str, Any], folder: Path, progress: Progress, stage: str = "") 
     due = ["memory"] if stage == "memory" else job["due"]
     config = from_dict(BenchConfig, job["config"])
     path = folder / "result.json"
-    result = read_result(path)
+    result = read_result(path, of_any_version=True)
     result.started = datetime.now(timezone.utc).isoformat(timespec="seconds")
     device_memory = memory.DeviceMemory()  # before torch makes its CUDA context, so that the context counts
     with _failures_recorded(result):
@@ -103,7 +103,7 @@ def train(job: dict[str, Any], folder: Path, progress: Progress) -> None:
     """Train the job's model and leave the result open for the passes that measure it."""
     config = from_dict(BenchConfig, job["config"])
     path = folder / "result.json"
-    result = read_result(path)
+    result = read_result(path, of_any_version=True)
     result.started = datetime.now(timezone.utc).isoformat(timespec="seconds")
 
     def save(so_far: FinetuneResult) -> None:

@@ -314,3 +314,34 @@ def test_a_broken_promise_is_a_failed_row(run_command: Any, bright_squares: list
     done = run_command("model=custom", target, "passes=[accuracy]", *bright_squares, f"out={tmp_path}")
     assert done.returncode == 1
     assert "Instances.masks is" in (results_in(tmp_path)[0].reason or "")
+
+
+def test_what_was_measured_in_another_way_is_measured_anew(
+    run_command: Any, bright_squares: list[str], tmp_path: Path
+) -> None:
+    arguments = [*BLOBS, *bright_squares, *QUICK, "passes=[memory]", f"out={tmp_path}"]
+    assert run_command(*arguments).returncode == 0
+    [path] = tmp_path.glob("jobs/*/result.json")
+    first = read_result(path)
+    data = json.loads(path.read_text())
+    data["measurement_version"] = first.measurement_version - 1
+    path.write_text(json.dumps(data))
+    assert "measured before" not in run_command(*arguments).stdout
+    again = read_result(path)
+    assert again.measurement_version == first.measurement_version
+    assert again.started != first.started
+    assert "measured before" in run_command(*arguments).stdout
+
+
+def test_memory_is_measured_in_a_process_of_its_own_and_hardly_differs(
+    run_command: Any, bright_squares: list[str], tmp_path: Path
+) -> None:
+    """Three runs of the same: resident memory within half a per cent, where glibc's moving threshold gave three."""
+    peaks = []
+    for n in range(3):
+        out = tmp_path / str(n)
+        assert run_command(*BLOBS, *bright_squares, *QUICK, "passes=[memory]", f"out={out}").returncode == 0
+        [result] = results_in(out)
+        assert result.memory is not None
+        peaks.append(result.memory.host_rss_bytes or 0)
+    assert max(peaks) - min(peaks) < 0.005 * min(peaks), peaks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -84,3 +85,15 @@ def test_what_is_not_ours_is_refused(tmp_path: Path, content: str, words: list[s
 def test_an_absent_file(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="No such file"):
         read_result(tmp_path / "result.json")
+
+
+def test_an_older_worker_goes_on_with_a_file_that_a_newer_one_began(tmp_path: Path) -> None:
+    """Keys that it does not know are left out, at any depth; everyone else is told of them."""
+    path = tmp_path / "result.json"
+    result = Result("failed", {}, memory=MemoryResult(1, 2))
+    data = {**dataclasses.asdict(result), "of_tomorrow": 1}
+    data["memory"]["of_tomorrow"] = 2
+    path.write_text(json.dumps(data))
+    assert read_result(path, of_any_version=True) == result
+    with pytest.raises(UserError, match="unknown key 'of_tomorrow'"):
+        read_result(path)

@@ -19,7 +19,8 @@ import torch
 
 from bench.clock import Clock
 from bench.dataset import load
-from bench.job import PlannedJob, run_job
+from bench.job import run_job
+from bench.planned import PlannedJob
 from bench.predictor import Instances, Predictor
 from bench.result import write_result
 from bench.runner import Runner

@@ -27,7 +27,8 @@ os.environ["PYTHONPATH"] = str(HERE)  # where the workers find changed.py
 from bench.gate_config import from_settings  # noqa: E402
 from bench.gate_rows import load_rows  # noqa: E402
 from bench.interleaved import measure_pair  # noqa: E402
-from bench.job import PlannedJob, run_job  # noqa: E402
+from bench.job import run_job  # noqa: E402
+from bench.planned import PlannedJob  # noqa: E402
 from bench.preflight import plan  # noqa: E402
 from bench.regression import compare  # noqa: E402
 from bench.result import read_result  # noqa: E402
