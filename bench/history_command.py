@@ -12,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Column, Table
 
 from bench.errors import UserError
@@ -20,6 +21,9 @@ from bench.history_runs import SHORT_COMMIT, Run, clock_notes, prunable
 from bench.result import write_text_atomically
 
 CSV_COLUMNS = ("run", "time", "branch", "commit", "machine", "model", "setting", "metric", "value", "low", "high")
+
+SHOWN_RUNS = 200
+"""On the trend page: more dots than this would touch each other."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,7 +62,9 @@ def _parser() -> argparse.ArgumentParser:
     for command in (shown, trend):
         command.add_argument("--branch", help="only the runs of this branch")
     trend.add_argument("--model", help="only the results of this configuration")
-    trend.add_argument("--last", type=_count, default=200, metavar="N", help="the newest N runs; default: 200")
+    trend.add_argument(
+        "--last", type=_count, default=SHOWN_RUNS, metavar="N", help="the newest N; default: %(default)s"
+    )
     trend.add_argument("--out", type=Path, metavar="FILE", help="default: trend.html beside the history")
     what = export.add_mutually_exclusive_group(required=True)
     what.add_argument("--csv", type=Path, metavar="FILE", help="a line for every figure of every result; - is stdout")
@@ -102,8 +108,7 @@ def _table(runs: Sequence[Run]) -> Table:
         models = ", ".join(run.models[:3]) + (f" and {len(run.models) - 3} more" if len(run.models) > 3 else "")
         commit = (run.commit or "")[:SHORT_COMMIT]
         cells = (str(run.id), time, run.branch or "", commit, models, run.gate or "", run.machine)
-        # A branch may be called [red]: text, and no markup.
-        table.add_row(*(cell.replace("[", "\\[") for cell in cells))
+        table.add_row(*map(escape, cells))
     return table
 
 

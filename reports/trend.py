@@ -30,8 +30,6 @@ LEFT, RIGHT, TOP, BOTTOM = 58, 14, 24, 22
 SMALLEST_RANGE = 0.04
 """Of the vertical axis, as a share of the figure: a chart that fills its height with noise would read as an alarm."""
 
-SHOWN_RUNS = 200
-
 
 @dataclass(frozen=True)
 class Trend:
@@ -51,17 +49,17 @@ class Trend:
 
 
 def write_trend(
-    history: History, out: Path, branch: str | None = None, model: str | None = None, last: int = SHOWN_RUNS
+    history: History, out: Path, branch: str | None = None, model: str | None = None, last: int | None = None
 ) -> list[Trend]:
     """Write the page to ``out``: one HTML file that needs nothing else. Gives what was drawn.
 
-    branch, model: only the runs of that branch, the results of that configuration; last: the newest so many runs
+    branch, model: only the runs of that branch, the results of that configuration; last: only the newest so many runs
 
     Raises:
         UserError: there is no history, no run of that branch or no result of that model, or ``out`` cannot be written.
     """
     everything = history.runs()
-    runs = (history.runs(branch) if branch else everything)[-last:]
+    runs = (history.runs(branch) if branch else everything)[-last if last else 0 :]
     all_series = read_series(history, runs, model)
     trends = [
         Trend(series, metric, points, find_steps([point.value for point in points]))
