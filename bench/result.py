@@ -334,21 +334,32 @@ def read_result(path: Path, *, of_any_version: bool = False) -> Result:
         UserError: the file is absent, not JSON, of another schema version, or lacks a field.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        content = path.read_bytes()
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
+    return parse_result(content, str(path))
+
+
+def parse_result(content: bytes, where: str) -> Result:
+    """The result in the bytes of a ``result.json``; ``where`` they are from is for the error.
+
+    Raises:
+        UserError: not JSON, of another schema version, or a field is missing.
+    """
+    try:
+        data = json.loads(content)
     except ValueError as error:
-        raise UserError(f"{path}: not JSON ({error}); delete it and run again") from error
+        raise UserError(f"{where}: not JSON ({error}); delete it and run again") from error
     version = data.get("schema_version") if isinstance(data, dict) else None
     if version != SCHEMA_VERSION:
         raise UserError(
-            f"{path}: schema_version {version!r}, this maskbench reads {SCHEMA_VERSION}; "
+            f"{where}: schema_version {version!r}, this maskbench reads {SCHEMA_VERSION}; "
             f"give a result.json of this version"
         )
     try:
         return from_dict(Result, data, ignore_unknown=of_any_version)
     except (TypeError, ValueError) as error:
-        raise UserError(f"{path}: not a result of this schema: {error}") from error
+        raise UserError(f"{where}: not a result of this schema: {error}") from error
 
 
 def write_text_atomically(path: Path, text: str) -> None:
