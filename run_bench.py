@@ -33,6 +33,7 @@ from bench.config import BenchConfig
 from bench.errors import UserError
 from bench.preflight import plan
 from bench.study import INTERRUPTED_EXIT, output_folder, run_study
+from bench.verdicts import GateReport
 
 ROOT = Path(__file__).resolve().parent
 
@@ -92,9 +93,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         out, config = output_folder(jobs), jobs[0].config
         if config.gate is not None or config.baseline is not None:
             return _gated(jobs, out, console, given)
+        check_history(config.history)
         status = run_study(jobs, out, console, _command(given))
         if any(out.glob("jobs/*/result.json")):
             report(out, out, console)
+            keep(config.history, out, console)
         return status
     except UserError as error:
         print(f"maskbench: {error}", file=sys.stderr)
@@ -114,14 +117,16 @@ def _gated(jobs: list[Job], out: Path, console: Console, given: Sequence[str]) -
     from bench.gating import GATE_REPORT, run_gated, the_gate
     from bench.regression import WORSE_EXIT, show
 
-    gate = the_gate(jobs)
+    gate, history = the_gate(jobs), jobs[0].config.history
     assert gate is not None
+    check_history(history)
     gated = run_gated(jobs, gate, out, console, given, _command(given))
     if any(gated.results.glob("jobs/*/result.json")):
         report(gated.results, out, console, out / GATE_REPORT if gated.report else None)
     if gated.report is None:
         return gated.status
     show(gated.report, console)
+    keep(history, gated.results, console, gated.report)
     return gated.status if gated.report.passed else WORSE_EXIT
 
 
@@ -140,6 +145,28 @@ def report(results: Path, out: Path, console: Console, gate: Path | None = None)
     page = reports.build([results], out, gate)
     console.print(reports.terminal_table(results))
     console.print(f"report: {page}", markup=False, highlight=False, soft_wrap=True)
+
+
+def check_history(history: str | None) -> None:
+    """Raise a UserError, before hours are spent, where ``history=`` names what is no history."""
+    if history is not None:
+        from bench.history import History
+
+        kept = History(Path(history))
+        if kept.path.exists():
+            kept.runs()
+
+
+def keep(history: str | None, results: Path, console: Console, gate: GateReport | None = None) -> None:
+    """Append the results of this run to the history, where there is one."""
+    if history is None:
+        return
+    from bench.history import History
+    from bench.origin import find_origin
+
+    appended = History(Path(history)).append(results, find_origin(), gate)
+    for line in (f"history: {history}, run {appended.run.id}", *appended.notes):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _interrupt(*_: object) -> NoReturn:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from bench.baseline import find_baseline
 from bench.compose import Job
 from bench.config import GateConfig
 from bench.errors import UserError
@@ -80,9 +81,10 @@ def run_gated(
 def _against_baseline(
     jobs: Sequence[Job], gate: GateConfig, out: Path, console: Console, _: Sequence[str], command: str
 ) -> Gated:
-    baseline = jobs[0].config.baseline
-    assert baseline is not None
-    base = load_rows(Path(baseline).expanduser())
+    config = jobs[0].config
+    assert config.baseline is not None
+    # Before anything is measured: what is kept of this run must not be its own baseline.
+    base, name = find_baseline(config.baseline, config.history)
 
     def measure(rounds: int) -> int:
         for job in jobs:
@@ -90,7 +92,7 @@ def _against_baseline(
         return run_study(jobs, out, console, command)
 
     def judge() -> GateReport:
-        return compare(base, load_rows(out / "jobs"), gate, (baseline, str(out)))
+        return compare(base, load_rows(out / "jobs"), gate, (name, str(out)))
 
     return measured_until_known(gate, _rounds(jobs, gate), out, measure, judge)
 

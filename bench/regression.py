@@ -129,10 +129,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Hold the results of one run against those of another. Exit status: 0 nothing is worse, 3 something"
         " is, 2 wrong input.",
     )
-    parser.add_argument("base", type=Path, metavar="BASE", help="the baseline: a folder of results")
+    parser.add_argument("base", metavar="BASE", help="the baseline: a folder of results, or main@latest with --history")
     parser.add_argument("head", type=Path, metavar="HEAD", help="the results to be judged")
     parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="keys of configs/gate/, as on_ambiguous=fail")
     parser.add_argument("--out", type=Path, help="where to write gate.json and what CI reads; default: nowhere")
+    parser.add_argument("--history", metavar="PATH", help="where a baseline that is a name, as last-good, is looked up")
     options = parser.parse_args(arguments)
     try:
         from bench.gate_config import from_settings

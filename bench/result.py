@@ -337,10 +337,10 @@ def read_result(path: Path, *, of_any_version: bool = False) -> Result:
         content = path.read_bytes()
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
-    return parse_result(content, str(path))
+    return parse_result(content, str(path), of_any_version=of_any_version)
 
 
-def parse_result(content: bytes, where: str) -> Result:
+def parse_result(content: bytes, where: str, *, of_any_version: bool = False) -> Result:
     """The result in the bytes of a ``result.json``; ``where`` they are from is for the error.
 
     Raises:
