@@ -19,7 +19,7 @@ def gate_table(report: GateReport) -> RenderableType:
     for finding in report.findings:
         if finding.change is None and finding.verdict == SAME:
             continue
-        cells = (_number(finding.base), _number(finding.head), change_text(finding), interval_text(finding))
+        cells = (number_text(finding.base), number_text(finding.head), change_text(finding), interval_text(finding))
         verdict = Text(finding.verdict, style=STYLES[finding.verdict])
         table.add_row(Text(finding.model), Text(finding.metric), *cells, finding.threshold, verdict)
     parts: list[RenderableType] = [Text(f"\n{report.head} against {report.base}", style="bold"), table]
@@ -45,5 +45,6 @@ def interval_text(finding: Finding) -> str:
     return f"[{scale * finding.low:+.2f}, {scale * finding.high:+.2f}]"
 
 
-def _number(value: float | None) -> str:
+def number_text(value: float | None) -> str:
+    """Four digits of a figure, or the whole of a large one; "" without one."""
     return "" if value is None else f"{value:.4g}" if abs(value) < 1e4 else f"{value:.0f}"
