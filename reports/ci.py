@@ -32,7 +32,7 @@ def write_all(report: GateReport | None, results: Path, out: Path) -> list[Path]
     Raises:
         UserError: no such folder, or ``out`` cannot be written.
     """
-    rows = _rows(results)
+    rows = rows_of([results])
     try:
         out.mkdir(parents=True, exist_ok=True)
         paths = [] if report is None else _of_gate(report, out)
@@ -51,12 +51,16 @@ def _of_gate(report: GateReport, out: Path) -> list[Path]:
     return [out / "junit.xml", out / "summary.md"]
 
 
-def _rows(results: Path) -> list[Row]:
-    """Every result that can be read, by path; a warning on stderr for the others."""
+def rows_of(sources: Sequence[Path]) -> list[Row]:
+    """Every result in the folders that can be read, by path; a warning on stderr for the others.
+
+    Raises:
+        UserError: a folder does not exist.
+    """
     from reports.comparison import find_results
 
     rows = []
-    for path in find_results([results]):
+    for path in find_results(sources):
         try:
             rows.append(Row(path.resolve().parent.name, read_result(path)))
         except UserError as error:
