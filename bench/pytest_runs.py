@@ -67,13 +67,16 @@ class Maskbench:
         columns by name, for whatever else a test may ask.
         """
         __tracebackhide__ = True
-        try:
-            from reports.limits import parse_limits
+        from reports.limits import parse_limits
 
+        refused = None
+        try:
             limits = parse_limits(conditions)
             comparison = self.results(model, *overrides)
         except UserError as error:
-            pytest.fail(f"maskbench: {error}", pytrace=False)
+            refused = f"maskbench: {error}"
+        if refused:  # not within the except: pytest would print that exception too
+            pytest.fail(refused, pytrace=False)
         failures, skipped = [], []
         for row, job in enumerate(comparison.jobs):
             reason = comparison.text(row, "reason") or "no reason given"
