@@ -30,7 +30,7 @@ def job_summary(report: GateReport, limit: int = LIMIT_BYTES) -> str:
     Where it would be longer, the values of what is the same are left out first, then all values, then lines from the
     end; its last line says so.
     """
-    head = [_outcome(report), _table(report), LEGEND, *_sentences(report), "\n".join(_notes(report))]
+    head = [_outcome(report), _table(report), LEGEND, *_sentences(report)]
     changed = [finding for finding in report.findings if finding.verdict != SAME]
     for parts in (
         [*head, _details(report.findings)],
@@ -60,8 +60,10 @@ def append_to_github_summary(report: GateReport) -> Path | None:
 
 def _outcome(report: GateReport) -> str:
     mark = "✅" if report.passed else "❌"
-    compared = f"{escape(report.head)} against {escape(report.base)}"
-    return f"## {mark} {escape(report.outcome)}\n\n{compared}"
+    ambiguous = "fails" if report.on_ambiguous == "fail" else "passes"
+    rules = f"alpha {report.alpha:g} over all tests of the gate", f"what is ambiguous {ambiguous}"
+    conditions = (f"{report.head} against {report.base}", *report.notes, *rules)
+    return f"## {mark} {escape(report.outcome)}\n\n{escape('; '.join(conditions))}."
 
 
 def _table(report: GateReport) -> str:
@@ -78,9 +80,12 @@ def _table(report: GateReport) -> str:
 
 
 def _cell(finding: Finding) -> str:
-    change = escape(f"{change_text(finding)} {interval_text(finding)}")
-    # No break between the mark, the number and its unit: GitHub wraps cells at any space.
-    return f"`{MARKS[finding.verdict]}` {change}".strip().replace(" %", "&nbsp;%").replace("` ", "`&nbsp;", 1)
+    # GitHub wraps a cell at any space, and would tear numbers from their marks and units.
+    change, interval = (escape(text).replace(" ", "&nbsp;") for text in (change_text(finding), interval_text(finding)))
+    if finding.verdict == WORSE and change:
+        change = f"**{change}**"
+    marked = f"`{MARKS[finding.verdict]}`" + (f"&nbsp;{change}" if change else "")
+    return f"{marked}<br>{interval}" if interval else marked
 
 
 def _sentences(report: GateReport) -> list[str]:
@@ -90,12 +95,6 @@ def _sentences(report: GateReport) -> list[str]:
             lines = "\n".join(f"- {escape(finding.sentence)}" for finding in found)
             parts.append(f"### {verdict.capitalize()}\n\n{lines}")
     return parts
-
-
-def _notes(report: GateReport) -> list[str]:
-    ambiguous = "fails" if report.on_ambiguous == "fail" else "passes"
-    rules = f"alpha {report.alpha:g} over all tests of the gate; what is ambiguous {ambiguous}"
-    return [f"- {escape(note)}" for note in (*report.notes, rules)]
 
 
 def _details(findings: Sequence[Finding]) -> str:

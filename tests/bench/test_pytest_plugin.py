@@ -177,6 +177,29 @@ def test_the_plugin_costs_nothing_where_it_is_not_used() -> None:
     assert done.stdout == "[]\n"
 
 
+WITH_A_BENCHMARK = """
+def test_toy(maskbench): maskbench.check("toy", fps_model=">= 20")
+def test_own(benchmark): benchmark.pedantic(sum, args=([1, 2],), rounds=2)
+"""
+
+
+def test_samples_stand_beside_those_of_the_benchmark_fixture(
+    pytester: pytest.Pytester, fake_command: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = fake_command(_result())
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    pytester.makepyfile(WITH_A_BENCHMARK)
+    pytester.makeconftest(
+        f"import pathlib, bench.pytest_runs as runs\nruns.COMMAND = pathlib.Path({str(folder / 'fake.py')!r})\n"
+    )
+    plugins = ["-p", "pytest_benchmark.plugin", "-p", "bench.pytest_plugin"]
+    pytester.runpytest_subprocess(*plugins, "--benchmark-json=speed.json").assert_outcomes(passed=2)
+    written = json.loads((pytester.path / "speed.json").read_text())
+    assert [entry["name"] for entry in written["benchmarks"]] == ["test_own", "toy[model]", "toy[end_to_end]"]
+    assert written["benchmarks"][1]["stats"]["data"] == [0.049, 0.05, 0.051]
+
+
 TESTS = """
 import pytest
 
