@@ -227,7 +227,7 @@ def test_under_xdist_a_model_is_measured_once(
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     plugins = ["-p", "xdist", "-p", "pytest_benchmark.plugin", "-p", "bench.pytest_plugin"]
     options = ["-n", "2", "-rP", "--maskbench-out=out", "--benchmark-json=speed.json"]
-    done = pytester.runpytest_subprocess(*plugins, *options, timeout=120)
+    done = pytester.runpytest_subprocess(*plugins, *options, timeout=300)
     done.assert_outcomes(passed=2, failed=1)
     done.stdout.fnmatch_lines(["*fps_model >= 1e9: * images/s*", "*mask_ap >= 34: not measured", "*result.json"])
     assert len(list(pytester.path.glob("out/*/jobs/*/result.json"))) == 1
