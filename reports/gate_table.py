@@ -40,7 +40,7 @@ def gate_rows(report: GateReport) -> list[tuple[Finding, list[str]]]:
 
 
 def _cells(finding: Finding) -> list[str]:
-    figures = [_number(finding.base), _number(finding.head), change_text(finding), interval_text(finding)]
+    figures = [number_text(finding.base), number_text(finding.head), change_text(finding), interval_text(finding)]
     return [finding.model, finding.metric, *figures, finding.threshold]
 
 
@@ -59,5 +59,6 @@ def interval_text(finding: Finding) -> str:
     return f"[{scale * finding.low:+.2f}, {scale * finding.high:+.2f}]"
 
 
-def _number(value: float | None) -> str:
+def number_text(value: float | None) -> str:
+    """Four digits of a figure, or the whole of a large one; "" without one."""
     return "" if value is None else f"{value:.4g}" if abs(value) < 1e4 else f"{value:.0f}"

@@ -122,7 +122,7 @@ def _differences(comparison: Comparison) -> list[str]:
                 names = [escape(comparison.labels[row]) for row in group.rows]
                 heads = [f"{COLUMNS[metric].title}: row against column", *names[1:]]
                 body = [[name, *row[1:]] for name, row in zip(names, cells, strict=True)][:-1]
-                sections += [escape(group_conditions(comparison, group)), _lines(heads, body)]
+                sections += [escape(group_conditions(comparison, group)), grid_of_markdown(heads, body)]
     return sections
 
 
@@ -146,9 +146,10 @@ def grid(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table of texts, "" without rows."""
     if not rows:
         return ""
-    return _lines(titles, [[escape(cell) for cell in row] for row in rows])
+    return grid_of_markdown(titles, [[escape(cell) for cell in row] for row in rows])
 
 
-def _lines(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def grid_of_markdown(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table whose titles and cells are Markdown already."""
     lines = [f"| {' | '.join(titles)} |", f"|{' --- |' * len(titles)}"]
     return "\n".join(lines + [f"| {' | '.join(row)} |" for row in rows])

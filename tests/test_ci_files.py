@@ -1,0 +1,101 @@
+"""The CI files of docs/ci: valid by the vendors' schemas, and their commands take the options they are given."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from bench.compose import GROUPS, schema_keys
+from bench.config import GateConfig
+from bench.errors import UserError
+from bench.gate_config import from_settings
+
+ROOT = Path(__file__).resolve().parents[1]
+FILES = {"github.yml": "vendor.github-workflows", "gitlab.yml": "vendor.gitlab-ci"}
+DOCUMENTS = [ROOT / "docs" / "ci" / name for name in (*FILES, "README.md")]
+
+
+@pytest.mark.parametrize(("name", "schema"), FILES.items())
+def test_valid_by_the_vendors_schema(name: str, schema: str) -> None:
+    pytest.importorskip("check_jsonschema")
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", schema, str(ROOT / "docs" / "ci" / name)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def _commands(path: Path) -> Iterator[list[str]]:
+    """The arguments of each ``run_bench``, continuation lines of folded scalars joined."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".yml":
+        blocks = list(_strings(yaml.safe_load(text)))
+    else:
+        blocks = [line for line in text.splitlines() if line.startswith("    python run_bench.py")]
+        blocks += re.findall(r"`(python -m run_bench [^`]*)`", text)
+    for block in blocks:
+        for found in re.findall(r"run_bench(?:\.py)? ([^#\n]*)", block):
+            yield shlex.split(found)
+
+
+def _strings(node: object) -> Iterator[str]:
+    if isinstance(node, str):
+        yield node
+    for child in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from _strings(child)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_every_key_exists(path: Path) -> None:
+    known = {*schema_keys(), *GROUPS, *(f"gate.{name}" for name in vars(GateConfig()))}
+    commands = list(_commands(path))
+    assert len(commands) == {"github.yml": 1, "gitlab.yml": 1, "README.md": 3}[path.name]
+    for command in commands:
+        for argument in command:
+            key, _, value = argument.partition("=")
+            assert key in known, argument
+            assert value, argument
+            if key in GROUPS and re.fullmatch(r"\w{2,}", value):
+                assert (ROOT / "configs" / key / f"{value}.yaml").exists(), argument
+
+
+def test_models_of_the_files_exist() -> None:
+    for name in FILES:
+        [models] = re.findall(r"MODELS: (.*)", (ROOT / "docs" / "ci" / name).read_text())
+        for model in models.split(","):
+            assert (ROOT / "configs" / "model" / f"{model}.yaml").exists()
+
+
+def test_settings_of_the_text_exist() -> None:
+    text = (ROOT / "docs" / "ci" / "README.md").read_text(encoding="utf-8")
+    settings = re.findall(r"`gate\.([a-z_.]+=[^`]+)`", text)
+    assert len(settings) == 4
+    try:
+        from_settings(settings)
+    except UserError as error:
+        pytest.fail(str(error))
+
+
+def test_two_jobs_never_share_the_card() -> None:
+    github = yaml.safe_load((ROOT / "docs" / "ci" / "github.yml").read_text())
+    gitlab = yaml.safe_load((ROOT / "docs" / "ci" / "gitlab.yml").read_text())["maskbench"]
+    assert github["concurrency"] == {"group": "maskbench-gpu", "cancel-in-progress": False}
+    assert gitlab["resource_group"] == "maskbench-gpu"
+    assert github["permissions"] == {"contents": "read"}
+    assert github["jobs"]["gate"]["timeout-minutes"] == 120
+    uses = [step["uses"] for step in github["jobs"]["gate"]["steps"] if "uses" in step]
+    assert all(re.fullmatch(r"[\w./-]+@v\d+", action) for action in uses)
+    assert github["jobs"]["gate"]["steps"][0]["with"]["fetch-depth"] == 0
+    assert gitlab["variables"]["GIT_DEPTH"] == "0"
+
+
+def test_the_plugin_is_registered_and_the_command_is_installed() -> None:
+    """In pyproject.toml, as text: Python 3.10 has no reader of it."""
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert '[project.entry-points.pytest11]\nmaskbench = "bench.pytest_plugin"\n' in text
+    assert 'py-modules = ["run_bench"]' in text
