@@ -114,17 +114,24 @@ def _command(given: Sequence[str]) -> str:
 def _gated(jobs: list[Job], out: Path, console: Console, given: Sequence[str]) -> int:
     """A study with a gate; 3 where it does not let the change through."""
     # Not on top: scipy, which the tests need, would make every --help wait.
-    from bench.gating import GATE_REPORT, run_gated, the_gate
+    from bench.gating import GATE_REPORT, NothingComparedError, run_gated, the_gate
     from bench.regression import WORSE_EXIT, show
+    from reports.ci import write_all
 
     gate, history = the_gate(jobs), jobs[0].config.history
     assert gate is not None
     check_history(history)
-    gated = run_gated(jobs, gate, out, console, given, _command(given))
+    try:
+        gated = run_gated(jobs, gate, out, console, given, _command(given))
+    except NothingComparedError as error:
+        # What was measured is measured, whatever it could be held against.
+        report(error.results, out, console)
+        raise
     if any(gated.results.glob("jobs/*/result.json")):
         report(gated.results, out, console, out / GATE_REPORT if gated.report else None)
     if gated.report is None:
         return gated.status
+    write_all(gated.report, gated.results, out)
     show(gated.report, console)
     keep(history, gated.results, console, gated.report)
     return gated.status if gated.report.passed else WORSE_EXIT

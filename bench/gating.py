@@ -34,6 +34,14 @@ class Gated:
     report: GateReport | None
 
 
+class NothingComparedError(UserError):
+    """Of all that was measured nothing could be held against the baseline; it lies in ``results``."""
+
+    def __init__(self, message: str, results: Path) -> None:
+        super().__init__(message)
+        self.results = results
+
+
 def the_gate(jobs: Sequence[Job]) -> GateConfig | None:
     """The gate that a command asks for, found possible; None without one.
 
@@ -132,7 +140,10 @@ def measured_until_known(
         status = measure(rounds)
         if status == INTERRUPTED_EXIT:
             return Gated(status, results, None)
-        report = judge()
+        try:
+            report = judge()
+        except UserError as error:
+            raise NothingComparedError(str(error), results) from error
         unknown = [f for f in report.of(AMBIGUOUS) if f.metric in METRICS and METRICS[f.metric].over_rounds]
         if gate.on_ambiguous != "remeasure" or not unknown or rounds >= gate.max_rounds:
             note = f"{rounds} rounds a side"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from bench import rank_tests
 from bench.latency import rounds_of
-from bench.metrics import Metric
+from bench.metrics import METRICS, Metric
 from bench.rank_tests import LEAST_ROUNDS
 from bench.result import BootstrapResult, Result, SpeedResult
 from bench.statistics import Difference, paired_difference
@@ -199,7 +199,11 @@ def sentence(finding: Finding) -> str:
     if finding.low is not None and finding.high is not None:
         ends = sorted(direction * scale * end for end in (finding.low, finding.high))
         text += f" [{ends[0]:.2f}, {ends[1]:.2f}]"
-    text += f", from {_number(finding.base)} to {_number(finding.head)} {finding.unit}; threshold {finding.threshold}"
+    figures = f"from {_number(finding.base)} to {_number(finding.head)} {finding.unit}"
+    if METRICS[finding.metric].over_rounds:
+        # The change is a median over pairs of rounds, which the medians of the two sides need not show.
+        figures = f"median rounds {_number(finding.base)} and {_number(finding.head)} {finding.unit}"
+    text += f", {figures}; threshold {finding.threshold}"
     if finding.p is not None:
         text += f"; p = {finding.p:.2g} ({finding.test})"
     return text + _HINTS.get(finding.verdict, "")

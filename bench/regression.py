@@ -136,13 +136,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--history", metavar="PATH", help="where a baseline that is a name, as last-good, is looked up")
     options = parser.parse_args(arguments)
     try:
+        from bench.baseline import find_baseline
         from bench.gate_config import from_settings
 
-        gate = from_settings(options.settings)
-        report = compare(load_rows(options.base), load_rows(options.head), gate, (str(options.base), str(options.head)))
+        base, name = find_baseline(options.base, options.history)
+        report = compare(base, load_rows(options.head), from_settings(options.settings), (name, str(options.head)))
         show(report, Console(width=None if sys.stdout.isatty() else 120))
         if options.out:
+            from reports.ci import write_all
+
             write_report(report, options.out / "gate.json")
+            write_all(report, options.head, options.out)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -56,7 +56,7 @@ def test_ten_percent_slower_is_worse_and_says_by_how_much() -> None:
     assert (finding.base, finding.head) == (pytest.approx(10.0, abs=0.01), pytest.approx(9.09, abs=0.01))
     assert finding.sentence.startswith("solov2_r50_mmdet: fps_model fell by 9.")
     assert (
-        "from 9.998 to 9.089 images/s; threshold -2%; p = 1.5e-06 (Mann-Whitney over 12 and 12 rounds"
+        "median rounds 9.998 and 9.089 images/s; threshold -2%; p = 1.5e-06 (Mann-Whitney over 12 and 12 rounds"
         in finding.sentence
     )
     assert "Holm over 2 tests)" in finding.sentence
