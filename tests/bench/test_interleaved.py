@@ -7,9 +7,11 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
+from bench.history import History
 from bench.latency import rounds_of
 from bench.result import Result, read_result
 from bench.turns import OTHER_DIED
@@ -82,6 +84,15 @@ def test_a_commit_with_a_sleep_in_it_fails_and_one_without_passes(repository: Pa
     good, bad = tmp_path / "good", tmp_path / "bad"
     done = run("gate=interleaved", "gate.base_ref=main", f"out={good}")
     assert done.returncode == 0, done.stdout + done.stderr
+    first = side(good, "head")
+    # The same command with more rounds measures the difference only, in a pair of processes of its own.
+    assert run("gate=interleaved", "gate.base_ref=main", f"out={good}", "gate.rounds=8").returncode == 0
+    second = side(good, "head")
+    assert first.speed is not None
+    assert second.speed is not None
+    assert (len(first.speed.rounds), len(second.speed.rounds)) == (6, 8)
+    assert second.speed.model.latency_ms[: len(first.speed.model.latency_ms)] == first.speed.model.latency_ms
+    assert first.interleaved == second.interleaved
     write_model(repository, 0.030)
     done = run("gate=interleaved", "gate.base_ref=main", f"out={bad}")
     assert done.returncode == 3, done.stdout + done.stderr
@@ -118,31 +129,36 @@ def test_a_worker_that_dies_in_its_turn(repository: Path, run: Run, tmp_path: Pa
     assert base.speed is not None
 
 
-def test_more_rounds_are_added_to_those_that_are_there(repository: Path, run: Run, tmp_path: Path) -> None:
-    """A second command with more rounds measures the difference only, in a process of its own."""
-    out = tmp_path / "out"
-    interpreter = f"gate.base_python={sys.executable}"
-    assert run("gate=interleaved", interpreter, f"out={out}").returncode in (0, 3)
-    first = side(out, "head")
-    assert run("gate=interleaved", interpreter, f"out={out}", "gate.rounds=8").returncode in (0, 3)
-    second = side(out, "head")
-    assert first.speed is not None
-    assert second.speed is not None
-    assert (len(first.speed.rounds), len(second.speed.rounds)) == (6, 8)
-    assert second.speed.model.latency_ms[: len(first.speed.model.latency_ms)] == first.speed.model.latency_ms
-    assert first.interleaved == second.interleaved
-
-
-def test_against_a_run_of_before(repository: Path, run: Run, tmp_path: Path) -> None:
-    base, head = tmp_path / "base", tmp_path / "head"
-    done = run(f"out={base}", study="study=none")
+def test_against_a_run_of_the_history(repository: Path, run: Run, tmp_path: Path) -> None:
+    """The baseline by its name; both runs are kept, the second with the gate's word, and CI has its files."""
+    base, head, history = tmp_path / "base", tmp_path / "head", f"history={tmp_path / 'history'}"
+    done = run(f"out={base}", history, study="study=none")
     assert done.returncode == 0, done.stdout + done.stderr
     write_model(repository, 0.030)
-    done = run(f"baseline={base}", f"out={head}")
+    done = run("baseline=main@latest", f"out={head}", history)
     assert done.returncode == 3, done.stdout + done.stderr
-    [finding] = read_report(head / "gate.json").of("worse")
+    report = read_report(head / "gate.json")
+    [finding] = report.of("worse")
     assert finding.test.startswith("Mann-Whitney over 6 and 6 rounds")
-    assert json.loads((head / "gate.json").read_text())["base"] == str(base)
+    commit = git(repository, "rev-parse", "HEAD")
+    assert report.base == f"main@latest (run 1, commit {commit[:10]})"
+    runs = History(tmp_path / "history").runs()
+    assert [(kept.commit, kept.branch, kept.gate) for kept in runs] == [
+        (commit, "main", None),
+        (commit, "main", "failed"),
+    ]
+    failure = ElementTree.parse(head / "junit.xml").find(".//testcase[@classname='custom'][@name='fps_model']/failure")
+    assert failure is not None
+    assert "custom: fps_model fell by" in failure.get("message", "")
+    assert "custom fps\\_model" in (head / "summary.md").read_text()
+    assert json.loads((head / "bigger_is_better.json").read_text())
+    # Nothing passed yet, and what is no history is found before anything runs.
+    done = run("baseline=last-good", f"out={tmp_path / 'third'}", history)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    (tmp_path / "notes.txt").write_text("not a history")
+    done = run(f"out={tmp_path / 'third'}", f"history={tmp_path / 'notes.txt'}", study="study=none")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert not list((tmp_path / "third").rglob("result.json"))
 
 
 @pytest.mark.parametrize(
