@@ -34,24 +34,19 @@ class Aspect:
     none_says: bool = False
 
 
-def _setting(*keys: str) -> Value:
-    def value(result: Result) -> Any:
-        found: Any = result.config
-        for key in keys:
-            found = found.get(key) if isinstance(found, dict) else None
-        return found
+def _within(tree: Any, keys: Sequence[str]) -> Any:
+    """A value of nested JSON, None where there is none."""
+    for key in keys:
+        tree = tree.get(key) if isinstance(tree, dict) else None
+    return tree
 
-    return value
+
+def _setting(*keys: str) -> Value:
+    return lambda result: _within(result.config, keys)
 
 
 def _machine(*keys: str) -> Value:
-    def value(result: Result) -> Any:
-        found: Any = result.machine
-        for key in keys:
-            found = found.get(key) if isinstance(found, dict) else None
-        return found
-
-    return value
+    return lambda result: _within(result.machine, keys)
 
 
 def _dataset(result: Result) -> Any:

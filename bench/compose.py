@@ -30,6 +30,7 @@ from bench.config import (
     WEIGHTS_DTYPES,
     BenchConfig,
     FinetuneConfig,
+    GateConfig,
 )
 from bench.errors import UserError, nearest
 from bench.metrics import METRICS
@@ -175,12 +176,16 @@ def as_user_error(error: Exception, configs: Path) -> UserError | None:
                 return UserError(
                     f"{key}: {key.split('.')[1]} are free-form; a new one is given with a plus: +{key}=..."
                 )
+            if key.startswith("gate.models"):
+                return UserError(f"{key}: is free-form; a threshold of one model is +gate.models.NAME.METRIC=-5%")
             if key.startswith("gate.thresholds."):
                 return UserError(f"{key}: no such metric; {nearest(key.rpartition('.')[2], METRICS)}")
             return UserError(f"{key}: no such key; {nearest(key, [*schema_keys(), *GROUPS])}")
         return UserError(text)
     if isinstance(error, OmegaConfBaseException):
         return _schema_error(error)
+    if isinstance(error, AssertionError) and "Unexpected type for root: NoneType" in text:
+        return UserError("a key of finetune or gate needs that group; give finetune=default, or gate=default")
     if isinstance(error, ValueError) and "Config group override" in text:
         return UserError(f"a group ({', '.join(GROUPS)}) cannot be null; leave it out for its default")
     return None
@@ -188,7 +193,7 @@ def as_user_error(error: Exception, configs: Path) -> UserError | None:
 
 def schema_keys() -> Iterator[str]:
     """Every dotted key of the schema: ``device``, ``protocol.min_images``, ..."""
-    yield from _keys_of(BenchConfig(), "")
+    yield from _keys_of(BenchConfig(finetune=FinetuneConfig(), gate=GateConfig()), "")
 
 
 def _keys_of(node: object, prefix: str) -> Iterator[str]:

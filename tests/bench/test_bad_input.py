@@ -183,3 +183,22 @@ def test_results_files(
     path = tmp_path / "results.json"
     path.write_text(json.dumps([good, {**good, **change}]))
     refused(run_command("model=replay", f"model.options.results={path}", *bright_squares), "results.json", *words)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["study=ci", "gate.on_ambigous=fail"], "gate.on_ambigous: no such key; did you mean gate.on_ambiguous?"),
+        (["study=ci", "gate.models={solo: {fps_model: -5%}}"], "+gate.models.NAME.METRIC=-5%"),
+        (
+            ["finetune=demo", "finetune.iteratons=3"],
+            "finetune.iteratons: no such key; did you mean finetune.iterations",
+        ),
+    ],
+)
+def test_keys_of_groups_that_may_be_absent(arguments: list[str], words: str) -> None:
+    from run_bench import compose
+
+    with pytest.raises(UserError) as caught:
+        compose(arguments)
+    assert words in str(caught.value)
