@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import torch
 
+from bench.errors import UserError
+
 TOY = ["model=custom", "model._target_=toy_models.Blobs"]
 DEMO = "model=demo_mask_rcnn_torchvision"
 
@@ -189,6 +191,8 @@ def test_results_files(
     ("arguments", "words"),
     [
         (["study=ci", "gate.on_ambigous=fail"], "gate.on_ambigous: no such key; did you mean gate.on_ambiguous?"),
+        (["gate.rounds=12"], "a key of finetune or gate needs that group; give finetune=default, or gate=default"),
+        (["finetune.iterations=3"], "give finetune=default"),
         (["study=ci", "gate.models={solo: {fps_model: -5%}}"], "+gate.models.NAME.METRIC=-5%"),
         (
             ["finetune=demo", "finetune.iteratons=3"],
