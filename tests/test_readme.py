@@ -30,7 +30,7 @@ class Model(torch.nn.Module):
 
 def test_your_own_model(bright_squares: list[str], environment: dict[str, str], tmp_path: Path) -> None:
     """The class and the command of the README, word for word, on data whose classes are cat and dog."""
-    [code] = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    [code] = re.findall(r"```python\n(# my_package.py\n.*?)```", README, re.DOTALL)
     assert code.count("\n") < 30
     (tmp_path / "my_package.py").write_text(code)
     torch.jit.script(Model()).save(str(tmp_path / "model.pt"))
