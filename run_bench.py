@@ -76,7 +76,7 @@ def _implied(overrides: Sequence[str]) -> list[str]:
     names a baseline wants a gate."""
     named = {override.partition("=")[0] for override in overrides}
     added = ["study=none"] if "model" in named and "study" not in named else []
-    return added + (["gate=default"] if "baseline" in named and not named & {"gate", "study"} else [])
+    return added + (["gate=default"] if "baseline" in named and "gate" not in named else [])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

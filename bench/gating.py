@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -113,9 +114,9 @@ def _interleaved(
         job.config.protocol.rounds = rounds
     given = [o for o in overrides if o.partition("=")[0] not in ("out", "gate", "baseline", "history")]
     given = [o for o in given if not o.lstrip("+~").startswith("gate.")] + [f"protocol.rounds={rounds}"]
-    with StudyProgress(console, 1) as progress:
-        sides_of = planned_sides(jobs, gate, out, given, progress.on_download, command)
-    with sides_of as sides:
+    with contextlib.ExitStack() as stack:
+        with StudyProgress(console, 1) as progress:
+            sides = stack.enter_context(planned_sides(jobs, gate, out, given, progress.on_download, command))
 
         def measure(rounds: int) -> int:
             try:

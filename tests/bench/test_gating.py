@@ -79,3 +79,11 @@ def test_rounds_of_the_protocol_count_where_the_gate_has_none() -> None:
         the_gate(jobs)
     jobs[0].config.passes = ["accuracy"]
     assert the_gate(jobs) is gate
+
+
+@pytest.mark.parametrize("study", [[], ["study=variants", "dataset=coco"], ["study=ci", "model=solo_r50_mmdet"]])
+def test_a_baseline_implies_a_gate_whatever_the_study(study: list[str]) -> None:
+    from run_bench import compose
+
+    jobs = compose([*study, "baseline=main@latest"])
+    assert {job.config.gate is not None and job.config.gate.thresholds["fps_model"] for job in jobs} == {"-2%"}
