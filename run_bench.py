@@ -33,7 +33,7 @@ from bench.config import BenchConfig
 from bench.errors import UserError
 from bench.preflight import plan
 from bench.study import INTERRUPTED_EXIT, output_folder, run_study
-from bench.verdicts import GateReport
+from bench.verdicts import GATE_FILE, GateReport
 
 ROOT = Path(__file__).resolve().parent
 
@@ -114,7 +114,7 @@ def _command(given: Sequence[str]) -> str:
 def _gated(jobs: list[Job], out: Path, console: Console, given: Sequence[str]) -> int:
     """A study with a gate; 3 where it does not let the change through."""
     # Not on top: scipy, which the tests need, would make every --help wait.
-    from bench.gating import GATE_REPORT, NothingComparedError, run_gated, the_gate
+    from bench.gating import NothingComparedError, run_gated, the_gate
     from bench.regression import WORSE_EXIT, show
     from reports.ci import write_all
 
@@ -128,7 +128,7 @@ def _gated(jobs: list[Job], out: Path, console: Console, given: Sequence[str]) -
         report(error.results, out, console)
         raise
     if any(gated.results.glob("jobs/*/result.json")):
-        report(gated.results, out, console, out / GATE_REPORT if gated.report else None)
+        report(gated.results, out, console, out / GATE_FILE if gated.report else None)
     if gated.report is None:
         return gated.status
     write_all(gated.report, gated.results, out)

@@ -20,9 +20,7 @@ from bench.rank_tests import LEAST_ROUNDS
 from bench.regression import check_gate, compare
 from bench.sides import check_sides, planned_sides
 from bench.study import INTERRUPTED_EXIT, StudyProgress, run_study
-from bench.verdicts import AMBIGUOUS, GateReport, write_report
-
-GATE_REPORT = "gate.json"
+from bench.verdicts import AMBIGUOUS, GATE_FILE, GateReport, write_report
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,7 @@ def run_gated(
     run = _interleaved if gate.mode == "interleaved" else _against_baseline
     gated = run(jobs, gate, out, console, overrides, command)
     if gated.report is not None:
-        write_report(gated.report, out / GATE_REPORT)
+        write_report(gated.report, out / GATE_FILE)
     return gated
 
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from statistics import median
 
 from bench import rank_tests
 from bench.latency import rounds_of
 from bench.metrics import METRICS, Metric
 from bench.rank_tests import LEAST_ROUNDS
-from bench.result import BootstrapResult, Result, SpeedResult
+from bench.result import Result, SpeedResult
 from bench.statistics import Difference, paired_difference
 from bench.thresholds import Threshold
-from bench.verdicts import AMBIGUOUS, BETTER, NOT_COMPARABLE, SAME, WORSE, Finding
+from bench.verdicts import AMBIGUOUS, BETTER, NOT_COMPARABLE, SAME, WORSE, Finding, number_text
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def measure(model: str, job: str, base: Result, head: Result, threshold: Thresho
         return replace(measured, why_not=obstacle)
     if metric.over_rounds:
         return _over_rounds(measured, base, head)
-    if metric.replicates is not None:
+    if metric.resampled:
         return _over_images(measured, base, head)
     return _exactly(measured)
 
@@ -62,7 +62,7 @@ def judge(measured: Measured, p: float | None, alpha: float, tests: int) -> Find
     threshold, change = measured.threshold, measured.change
     if change is None:
         return _finding(measured, NOT_COMPARABLE, None, 0)
-    harm, _, most = _harm(threshold.metric, change)
+    harm, most = _harm(threshold.metric, change)
     known = p is None or p < alpha
     if harm > threshold.size and known:
         verdict = WORSE
@@ -99,7 +99,7 @@ def _over_rounds(measured: Measured, base: Result, head: Result) -> Measured:
         if in_turns
         else f"Mann-Whitney over {counts[0]} and {counts[1]} rounds"
     )
-    middles = [_median(side) for side in values]
+    middles = [median(side) for side in values]
     return replace(measured, base=middles[0], head=middles[1], change=change, tested=True, test=test)
 
 
@@ -117,7 +117,7 @@ def _round_values(metric: Metric, base: SpeedResult, head: SpeedResult) -> tuple
 
 
 def _over_images(measured: Measured, base: Result, head: Result) -> Measured:
-    """AP: the paired replicates of both sides; as it is where a side has none on the same draws."""
+    """AP: the paired replicates of both sides."""
     replicates = [_replicates(measured.threshold.metric, result) for result in (base, head)]
     if replicates[0] is None or replicates[1] is None or replicates[0][1] != replicates[1][1]:
         return replace(measured, why_not="no bootstrap replicates on the same draws of images")
@@ -134,8 +134,8 @@ def _over_images(measured: Measured, base: Result, head: Result) -> Measured:
 
 def _replicates(metric: Metric, result: Result) -> tuple[list[float], tuple[str, int, int]] | None:
     """Replicates, and what two results must share for theirs to be pairs."""
-    bootstrap: BootstrapResult | None = result.accuracy.bootstrap if result.accuracy else None
-    values = metric.replicates(bootstrap) if bootstrap and metric.replicates else None
+    bootstrap = result.accuracy.bootstrap if result.accuracy else None
+    values: list[float] | None = getattr(bootstrap, metric.name, None)
     if not values or bootstrap is None:
         return None
     return values, (bootstrap.images_sha256, bootstrap.seed, len(values))
@@ -153,11 +153,9 @@ def _exactly(measured: Measured) -> Measured:
     return replace(measured, change=Difference(difference, difference, difference, 0.0), test="as read")
 
 
-def _harm(metric: Metric, change: Difference) -> tuple[float, float, float]:
-    """How much worse, at least and at most so; negative is better."""
-    if metric.better == "low":
-        return change.difference, change.low, change.high
-    return -change.difference, -change.high, -change.low
+def _harm(metric: Metric, change: Difference) -> tuple[float, float]:
+    """How much worse, and at most so; negative is better."""
+    return (change.difference, change.high) if metric.better == "low" else (-change.difference, -change.low)
 
 
 def _finding(measured: Measured, verdict: str, p: float | None, tests: int) -> Finding:
@@ -193,16 +191,16 @@ def sentence(finding: Finding) -> str:
     scale, unit = (100, "%") if finding.relative else (1, finding.unit)
     head = f"{finding.model}: {finding.metric}"
     if finding.change == 0:
-        return f"{head} is unchanged, {_number(finding.head)} {finding.unit}"
+        return f"{head} is unchanged, {number_text(finding.head)} {finding.unit}"
     direction = -1 if finding.change < 0 else 1
     text = f"{head} {'fell' if direction < 0 else 'rose'} by {scale * abs(finding.change):.2f} {unit}"
     if finding.low is not None and finding.high is not None:
         ends = sorted(direction * scale * end for end in (finding.low, finding.high))
         text += f" [{ends[0]:.2f}, {ends[1]:.2f}]"
-    figures = f"from {_number(finding.base)} to {_number(finding.head)} {finding.unit}"
+    figures = f"from {number_text(finding.base)} to {number_text(finding.head)} {finding.unit}"
     if METRICS[finding.metric].over_rounds:
         # The change is a median over pairs of rounds, which the medians of the two sides need not show.
-        figures = f"median rounds {_number(finding.base)} and {_number(finding.head)} {finding.unit}"
+        figures = f"median rounds {number_text(finding.base)} and {number_text(finding.head)} {finding.unit}"
     text += f", {figures}; threshold {finding.threshold}"
     if finding.p is not None:
         text += f"; p = {finding.p:.2g} ({finding.test})"
@@ -210,13 +208,3 @@ def sentence(finding: Finding) -> str:
 
 
 _HINTS = {AMBIGUOUS: "; a change beyond the threshold is neither shown nor ruled out"}
-
-
-def _number(value: float | None) -> str:
-    return "nothing" if value is None else f"{value:.4g}" if abs(value) < 1e4 else f"{value:.0f}"
-
-
-def _median(values: Sequence[float]) -> float:
-    ordered = sorted(values)
-    middle = len(ordered) // 2
-    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2

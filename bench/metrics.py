@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bench.latency import images_per_second, percentile
-from bench.result import AccuracyResult, BootstrapResult, Result
+from bench.result import Result
 
 MB = 1e6
 """Bytes in one megabyte, in every table."""
@@ -26,7 +26,7 @@ class Metric:
     figure: of a whole result, None where it was not measured
     timing, summary: of a speed: the field of ``SpeedResult`` with its samples, and what the batches of one round come
         to (batch size, milliseconds)
-    replicates: of an AP: its bootstrap replicates, fractions
+    resampled: of an AP: whether the bootstrap has replicates of it, under its name
     part: of the result that it comes from
     """
 
@@ -38,7 +38,7 @@ class Metric:
     figure: Figure
     timing: str = ""
     summary: Callable[[int, Sequence[float]], float | None] | None = None
-    replicates: Callable[[BootstrapResult], list[float] | None] | None = None
+    resampled: bool = False
 
     @property
     def over_rounds(self) -> bool:
@@ -85,17 +85,13 @@ def _energy(result: Result) -> float | None:
     return energy.energy_joules / energy.images if energy and energy.images else None
 
 
-def _accuracy(name: str, figures: str, replicates: str | None = None) -> Metric:
+def _accuracy(name: str, figures: str = "figures", *, resampled: bool = False) -> Metric:
     def figure(result: Result) -> float | None:
-        accuracy: AccuracyResult | None = result.accuracy
+        accuracy = result.accuracy
         value = (getattr(accuracy, figures) or {}).get(name) if accuracy else None
         return None if value is None else 100 * value
 
-    def of_bootstrap(bootstrap: BootstrapResult) -> list[float] | None:
-        values: list[float] | None = getattr(bootstrap, name)
-        return values
-
-    return Metric(name, "points", "high", "0.2", "accuracy", figure, replicates=of_bootstrap if replicates else None)
+    return Metric(name, "points", "high", "0.2", "accuracy", figure, resampled=resampled)
 
 
 METRICS: dict[str, Metric] = {
@@ -121,13 +117,13 @@ METRICS: dict[str, Metric] = {
         _memory("host_rss_mb", "host_rss_bytes"),
         Metric("parameters_m", "M", "low", "1%", "model", _parameters),
         Metric("energy_j_per_image", "J/image", "low", "5%", "energy", _energy),
-        _accuracy("mask_ap", "figures", "mask_ap"),
-        _accuracy("mask_ap50", "figures"),
-        _accuracy("mask_ap75", "figures"),
-        _accuracy("mask_ap_small", "figures"),
-        _accuracy("mask_ap_medium", "figures"),
-        _accuracy("mask_ap_large", "figures"),
-        _accuracy("boundary_ap", "boundary_figures", "boundary_ap"),
+        _accuracy("mask_ap", resampled=True),
+        _accuracy("mask_ap50"),
+        _accuracy("mask_ap75"),
+        _accuracy("mask_ap_small"),
+        _accuracy("mask_ap_medium"),
+        _accuracy("mask_ap_large"),
+        _accuracy("boundary_ap", "boundary_figures", resampled=True),
     )
 }
 """By name, in the order of every table of a gate. ``network_ms`` is ``latency_ms_p50_network`` by the name it has in

@@ -26,7 +26,7 @@ from bench.judgement import Measured, judge, measure
 from bench.rank_tests import LEAST_ROUNDS
 from bench.statistics import holm
 from bench.thresholds import Thresholds, parse_all
-from bench.verdicts import AMBIGUOUS, BETTER, NOT_COMPARABLE, SAME, WORSE, Finding, GateReport, write_report
+from bench.verdicts import AMBIGUOUS, BETTER, GATE_FILE, NOT_COMPARABLE, SAME, WORSE, Finding, GateReport, write_report
 
 STATUS = "status"
 """The metric that needs no threshold: what ran in the base must run in the head."""
@@ -145,7 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.out:
             from reports.ci import write_all
 
-            write_report(report, options.out / "gate.json")
+            write_report(report, options.out / GATE_FILE)
             write_all(report, options.head, options.out)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

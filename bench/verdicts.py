@@ -16,6 +16,8 @@ from bench.result import from_dict, write_text_atomically
 
 SCHEMA_VERSION = 1
 
+GATE_FILE = "gate.json"
+
 SAME, BETTER, WORSE, AMBIGUOUS, NOT_COMPARABLE = VERDICTS = ("same", "better", "worse", "ambiguous", "not comparable")
 
 
@@ -78,6 +80,11 @@ class GateReport:
     def of(self, *verdicts: str) -> list[Finding]:
         """The findings with one of these verdicts."""
         return [finding for finding in self.findings if finding.verdict in verdicts]
+
+
+def number_text(value: float | None) -> str:
+    """A figure with four significant digits, whole from 10,000 on; "" where there is none."""
+    return "" if value is None else f"{value:.4g}" if abs(value) < 1e4 else f"{value:.0f}"
 
 
 def write_report(report: GateReport, path: Path) -> None:

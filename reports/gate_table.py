@@ -6,7 +6,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from bench.verdicts import AMBIGUOUS, BETTER, NOT_COMPARABLE, SAME, WORSE, Finding, GateReport
+from bench.verdicts import AMBIGUOUS, BETTER, NOT_COMPARABLE, SAME, WORSE, Finding, GateReport, number_text
 
 STYLES = {SAME: "", BETTER: "green", WORSE: "bold red", AMBIGUOUS: "yellow", NOT_COMPARABLE: "yellow"}
 
@@ -57,8 +57,3 @@ def interval_text(finding: Finding) -> str:
         return ""
     scale = 100 if finding.relative else 1
     return f"[{scale * finding.low:+.2f}, {scale * finding.high:+.2f}]"
-
-
-def number_text(value: float | None) -> str:
-    """Four digits of a figure, or the whole of a large one; "" without one."""
-    return "" if value is None else f"{value:.4g}" if abs(value) < 1e4 else f"{value:.0f}"

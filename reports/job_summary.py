@@ -6,8 +6,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.verdicts import AMBIGUOUS, BETTER, NOT_COMPARABLE, SAME, WORSE, Finding, GateReport
-from reports.gate_table import change_text, interval_text, number_text
+from bench.verdicts import AMBIGUOUS, BETTER, NOT_COMPARABLE, SAME, WORSE, Finding, GateReport, number_text
+from reports.gate_table import change_text, interval_text
 from reports.markdown import escape, grid, grid_of_markdown
 
 LIMIT_BYTES = 1 << 20

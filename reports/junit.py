@@ -11,8 +11,8 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 from bench.result import write_atomically
-from bench.verdicts import AMBIGUOUS, NOT_COMPARABLE, WORSE, Finding, GateReport
-from reports.gate_table import change_text, interval_text, number_text
+from bench.verdicts import AMBIGUOUS, NOT_COMPARABLE, WORSE, Finding, GateReport, number_text
+from reports.gate_table import change_text, interval_text
 
 _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What no XML 1.0 document may hold, not even escaped (https://www.w3.org/TR/xml/#charsets)."""
