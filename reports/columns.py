@@ -9,13 +9,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from bench.latency import images_per_second, percentile
-from bench.result import Result, Timing
+from bench.metrics import METRICS
+from bench.result import Result
 from reports.timing import fps_interval
 
-MB = 1e6
-"""Bytes in one megabyte, in every table of the report."""
-
+INTERVALS = {"mask_ap": ("mask_ap_low", "mask_ap_high"), "fps_model": ("fps_model_low", "fps_model_high")}
+"""The columns that hold the ends of a column's 95 % interval."""
 
 CARD_SIZES_GB = (4, 8, 12, 16, 24, 40, 80)
 """Memory of the cards that people have, in what their makers call GB: 2^30 bytes."""
@@ -96,16 +95,10 @@ def _interval(index: int) -> Callable[[Job], float | None]:
     return _accuracy(lambda a: _points(a.confidence_interval[index]) if a.confidence_interval else None)
 
 
-def _timing(name: str, summary: Callable[[Timing, int], float | None]) -> Callable[[Job], float | None]:
-    def value(job: Job) -> float | None:
-        speed = job.result.speed
-        return None if speed is None else summary(getattr(speed, name), speed.batch_size)
-
-    return value
-
-
-def _fps(boundary: str) -> Callable[[Job], float | None]:
-    return _timing(boundary, lambda timing, batch_size: images_per_second(batch_size, timing.latency_ms))
+def _metric(name: str) -> Callable[[Job], float | None]:
+    """What the gate reads of a result under the same name; not for AP, which here is empty for random weights."""
+    figure = METRICS[name].figure
+    return lambda job: figure(job.result)
 
 
 def _fps_end(index: int) -> Callable[[Job], float | None]:
@@ -116,18 +109,9 @@ def _fps_end(index: int) -> Callable[[Job], float | None]:
     return value
 
 
-def _latency(timing: str, q: float) -> Callable[[Job], float | None]:
-    return _timing(timing, lambda t, _: percentile(t.latency_ms, q))
-
-
-def _part(part: str, name: str, scale: float = 1.0) -> Callable[[Job], float | None]:
-    """A number of ``model`` or ``memory`` divided by ``scale``, None where it or the whole part is absent."""
-
-    def value(job: Job) -> float | None:
-        number = getattr(getattr(job.result, part), name, None)
-        return None if number is None else number / scale
-
-    return value
+def _gflops(job: Job) -> float | None:
+    flops = job.result.model.flops_mean if job.result.model else None
+    return None if flops is None else flops / 1e9
 
 
 def _fits_in(job: Job) -> int | None:
@@ -136,11 +120,6 @@ def _fits_in(job: Job) -> int | None:
     if needed is None:
         return None
     return next((size for size in CARD_SIZES_GB if needed <= 0.95 * size * 2**30), None)
-
-
-def _energy(job: Job) -> float | None:
-    energy = job.result.energy
-    return energy.energy_joules / energy.images if energy and energy.images else None
 
 
 def _detections(job: Job) -> float | None:
@@ -228,7 +207,7 @@ COLUMNS: dict[str, Column] = {
         "FPS model",
         "images over summed time at the model boundary: host-to-device copy, normalise, pad, network, "
         "NMS, full-size masks on the device",
-        _fps("model"),
+        _metric("fps_model"),
         "images/s",
         "high",
         2,
@@ -247,32 +226,32 @@ COLUMNS: dict[str, Column] = {
     "fps_end_to_end": Column(
         "FPS end-to-end",
         "images over summed time from the image file to masks as RLE on the host: decode, resize, model, RLE",
-        _fps("end_to_end"),
+        _metric("fps_end_to_end"),
         "images/s",
         "high",
         2,
     ),
-    "latency_ms_p50": Column("p50", f"median {_LATENCY}", _latency("model", 50), "ms", "low", 1),
-    "latency_ms_p95": Column("p95", f"95th percentile of the {_LATENCY}", _latency("model", 95), "ms", "low", 1),
-    "latency_ms_p99": Column("p99", f"99th percentile of the {_LATENCY}", _latency("model", 99), "ms", "low", 1),
+    "latency_ms_p50": Column("p50", f"median {_LATENCY}", _metric("latency_ms_p50"), "ms", "low", 1),
+    "latency_ms_p95": Column("p95", f"95th percentile of the {_LATENCY}", _metric("latency_ms_p95"), "ms", "low", 1),
+    "latency_ms_p99": Column("p99", f"99th percentile of the {_LATENCY}", _metric("latency_ms_p99"), "ms", "low", 1),
     "preprocess_ms": Column(
-        "Preprocess", f"resize and collate on the host, {_STAGE}", _latency("preprocess", 50), "ms", "low", 1
+        "Preprocess", f"resize and collate on the host, {_STAGE}", _metric("preprocess_ms"), "ms", "low", 1
     ),
     "network_ms": Column(
         "Network",
         f"host-to-device copy, normalise, pad, network, NMS, {_STAGE}",
-        _latency("network", 50),
+        _metric("network_ms"),
         "ms",
         "low",
         1,
     ),
     "postprocess_ms": Column(
-        "Postprocess", f"full-size masks on the device, {_STAGE}", _latency("postprocess", 50), "ms", "low", 1
+        "Postprocess", f"full-size masks on the device, {_STAGE}", _metric("postprocess_ms"), "ms", "low", 1
     ),
     "peak_allocated_mb": Column(
         "Peak allocated",
         "most device memory that tensors held at once (MB = 10^6 bytes)",
-        _part("memory", "peak_allocated_bytes", MB),
+        _metric("peak_allocated_mb"),
         "MB",
         "low",
         0,
@@ -280,7 +259,7 @@ COLUMNS: dict[str, Column] = {
     "peak_reserved_mb": Column(
         "Peak reserved",
         "most device memory that torch's allocator held (MB = 10^6 bytes)",
-        _part("memory", "peak_reserved_bytes", MB),
+        _metric("peak_reserved_mb"),
         "MB",
         "low",
         0,
@@ -288,7 +267,7 @@ COLUMNS: dict[str, Column] = {
     "process_device_mb": Column(
         "Device, process",
         "device memory of the whole process, context included (MB = 10^6 bytes)",
-        _part("memory", "process_device_bytes", MB),
+        _metric("process_device_mb"),
         "MB",
         "low",
         0,
@@ -305,23 +284,23 @@ COLUMNS: dict[str, Column] = {
     "host_rss_mb": Column(
         "Host RSS",
         "peak resident memory of the process on the host (MB = 10^6 bytes)",
-        _part("memory", "host_rss_bytes", MB),
+        _metric("host_rss_mb"),
         "MB",
         "low",
         0,
     ),
-    "parameters_m": Column(
-        "Parameters", "parameters of the network, millions", _part("model", "parameters", 1e6), "M", "low", 2
-    ),
+    "parameters_m": Column("Parameters", "parameters of the network, millions", _metric("parameters_m"), "M", "low", 2),
     "gflops": Column(
         "GFLOPs",
         "floating-point operations for one image, mean over real images, 10^9; a multiply-add counts as two",
-        _part("model", "flops_mean", 1e9),
+        _gflops,
         "",
         "low",
         1,
     ),
-    "energy_j_per_image": Column("Energy", "energy of the device for one image", _energy, "J/image", "low", 2),
+    "energy_j_per_image": Column(
+        "Energy", "energy of the device for one image", _metric("energy_j_per_image"), "J/image", "low", 2
+    ),
     "detections_per_image": Column(
         "Detections",
         "mean instances an image while the model boundary was timed; more instances take longer",

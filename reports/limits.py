@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.errors import UserError, nearest
-from reports.columns import COLUMNS
+from reports.columns import COLUMNS, INTERVALS
 from reports.comparison import Comparison
 
 _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
@@ -20,9 +20,6 @@ _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     ">": operator.gt,
     "<": operator.lt,
 }
-
-_ENDS = {"mask_ap": ("mask_ap_low", "mask_ap_high"), "fps_model": ("fps_model_low", "fps_model_high")}
-"""Columns that hold the 95 % interval of another."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +47,7 @@ class Limit:
         return " ".join(part for part in parts if part)
 
     def _ends(self, comparison: Comparison, row: int) -> str:
-        ends = [comparison.text(row, end) for end in _ENDS.get(self.column, ())]
+        ends = [comparison.text(row, end) for end in INTERVALS.get(self.column, ())]
         return f"[{', '.join(ends)}]" if all(ends) and ends else ""
 
 

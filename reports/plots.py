@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 
-from reports.columns import COLUMNS, MB, dataset_name
+from bench.metrics import MB
+from reports.columns import COLUMNS, dataset_name
 from reports.comparison import Comparison
 from reports.labels import place_labels
 from reports.machine import machine_key

@@ -13,13 +13,10 @@ from typing import Any
 from bench.errors import UserError, nearest
 from bench.history import History
 from bench.history_runs import Run
-from reports.columns import COLUMNS, Job, dataset_files, dataset_name
+from reports.columns import COLUMNS, INTERVALS, Job, dataset_files, dataset_name
 from reports.comparison import comparison_key
 from reports.machine import machine_key
 from reports.naming import row_labels
-
-INTERVALS = {"fps_model": ("fps_model_low", "fps_model_high"), "mask_ap": ("mask_ap_low", "mask_ap_high")}
-"""The columns that hold the ends of a column's 95 % interval."""
 
 FIGURES = tuple(
     name
