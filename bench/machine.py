@@ -6,13 +6,14 @@ import contextlib
 import importlib.metadata
 import os
 import platform
-import subprocess
 from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from bench.commands import git, output
 
 PACKAGES = (
     "torch",
@@ -84,7 +85,7 @@ def _cpu_name() -> str:
             key, _, value = line.partition(":")
             if key.strip() == "model name":
                 return value.strip()
-    brand = _output("sysctl", "-n", "machdep.cpu.brand_string") if platform.system() == "Darwin" else None
+    brand = output("sysctl", "-n", "machdep.cpu.brand_string") if platform.system() == "Darwin" else None
     return brand or platform.processor() or platform.machine()
 
 
@@ -160,21 +161,9 @@ def _maskbench() -> dict[str, Any]:
     commit = changes = None
     # Asked for here, since git would go up to any repository that this package lies in.
     if (root / ".git").exists():
-        git = ("git", "--no-optional-locks", "-C", str(root))
-        commit = _output(*git, "rev-parse", "HEAD")
-        changes = _output(*git, "status", "--porcelain", "--untracked-files=no")
+        commit = git(root, "rev-parse", "HEAD")
+        changes = git(root, "status", "--porcelain", "--untracked-files=no")
     return {"version": version, "git_commit": commit, "git_dirty": None if changes is None else changes != ""}
-
-
-def _output(*command: str) -> str | None:
-    """What the command prints, or None where it is absent or fails."""
-    # In a git hook GIT_DIR and its like name another repository.
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
-    try:
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=20, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()
 
 
 def _gpu(device: torch.device | str | None, notes: list[str]) -> dict[str, Any] | None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from bench.commands import git
 
 COMMIT_VARIABLES = ("GITHUB_SHA", "CI_COMMIT_SHA")
 BRANCH_VARIABLES = ("GITHUB_HEAD_REF", "GITHUB_REF_NAME", "CI_COMMIT_REF_NAME")
@@ -28,21 +29,10 @@ def find_origin(folder: Path = Path(), environment: Mapping[str, str] = os.envir
     A CI system's word comes before git's: it checks out a commit without its branch.
     """
     return Origin(
-        _first(environment, COMMIT_VARIABLES) or _git(folder, "rev-parse", "--verify", "--quiet", "HEAD"),
-        _first(environment, BRANCH_VARIABLES) or _git(folder, "symbolic-ref", "--short", "--quiet", "HEAD"),
+        _first(environment, COMMIT_VARIABLES) or git(folder, "rev-parse", "--verify", "--quiet", "HEAD"),
+        _first(environment, BRANCH_VARIABLES) or git(folder, "symbolic-ref", "--short", "--quiet", "HEAD"),
     )
 
 
 def _first(environment: Mapping[str, str], names: tuple[str, ...]) -> str | None:
     return next((environment[name] for name in names if environment.get(name)), None)
-
-
-def _git(folder: Path, *arguments: str) -> str | None:
-    """What git prints, None where it is not installed or fails."""
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() or None if done.returncode == 0 else None

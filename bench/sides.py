@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
+import functools
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -14,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.commands import git
 from bench.compose import Job
 from bench.config import BenchConfig, GateConfig
 from bench.errors import UserError
@@ -80,14 +83,16 @@ def with_python(jobs: Sequence[Job], python: str | None) -> list[Job]:
 
 def _repository() -> Path:
     """The git repository of the current folder: maskbench's own, or that of the user's package."""
-    top = _git(Path.cwd(), "rev-parse", "--show-toplevel")
+    if shutil.which("git") is None:
+        raise UserError("gate.base_ref: git is not installed")
+    top = git(Path.cwd(), "rev-parse", "--show-toplevel")
     if top is None:
         raise UserError(f"gate.base_ref: {Path.cwd()} is in no git repository; run it inside the one to be judged")
     return Path(top)
 
 
 def _commit(repository: Path, ref: str) -> str:
-    commit = _git(repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
+    commit = git(repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
     if commit is None:
         raise UserError(
             f"gate.base_ref={ref}: no such commit in {repository}; give a branch, tag or commit (a shallow clone has "
@@ -99,14 +104,16 @@ def _commit(repository: Path, ref: str) -> str:
 @contextlib.contextmanager
 def _checked_out(repository: Path, commit: str, tree: Path) -> Iterator[Path]:
     """The commit in a folder of its own, with the same git; gone at the end of the block."""
-    _git(repository, "worktree", "prune")
-    _git(repository, "worktree", "remove", "--force", str(tree))
+    # However long it takes: a large tree takes its time, and a half-removed one would stay.
+    worktree = functools.partial(git, repository, "worktree", timeout_s=None)
+    worktree("prune")
+    worktree("remove", "--force", str(tree))
     try:
-        if _git(repository, "worktree", "add", "--detach", "--force", str(tree), commit) is None:
+        if worktree("add", "--detach", "--force", str(tree), commit) is None:
             raise UserError(f"gate.base_ref: {tree}: git cannot check {commit[:10]} out there; see git worktree")
         yield tree
     finally:
-        _git(repository, "worktree", "remove", "--force", str(tree))
+        worktree("remove", "--force", str(tree))
 
 
 def _plan_there(repository: Path, tree: Path, out: Path, overrides: Sequence[str]) -> list[PlannedJob]:
@@ -156,18 +163,3 @@ def _from_description(description: dict[str, Any], root: Path, cwd: Path) -> Pla
         cwd=str(cwd),
         described=description,
     )
-
-
-def _git(repository: Path, *arguments: str) -> str | None:
-    """What git prints, None where it fails."""
-    # In a git hook GIT_DIR and its like name another repository.
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(repository), *arguments], env=environment, capture_output=True, text=True, check=True
-        )
-    except FileNotFoundError as error:
-        raise UserError("gate.base_ref: git is not installed") from error
-    except subprocess.CalledProcessError:
-        return None
-    return done.stdout.strip()
