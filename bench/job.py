@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import selectors
 import signal
@@ -16,12 +17,13 @@ from typing import Any
 
 import psutil
 
+from bench.config import BenchConfig
 from bench.download import sha256_of
 from bench.planned import PlannedJob, new_result, open_result, training_left, write_job
 from bench.result import INTERRUPTED, UNFINISHED, Result, read_result, write_result
 
 ROOT = Path(__file__).resolve().parent.parent
-_TICK_SECONDS = 0.5
+TICK_SECONDS = 0.5
 
 OnProgress = Callable[[dict[str, Any]], None]
 
@@ -118,21 +120,38 @@ def start_worker(job: PlannedJob, *stage: str, stdin: int = subprocess.DEVNULL) 
     return worker, read_end
 
 
+class Bounds:
+    """What a worker may take: time, from now on, and memory of the host."""
+
+    def __init__(self, config: BenchConfig, stage: str = "") -> None:
+        protocol = config.protocol
+        self._seconds, self._key = protocol.time_limit_s, "protocol.time_limit_s"
+        if stage == "train" and config.finetune is not None:
+            self._seconds, self._key = config.finetune.time_limit_s, "finetune.time_limit_s"
+        self._deadline = time.monotonic() + self._seconds if self._seconds else math.inf
+        self._gb = protocol.memory_limit_gb
+
+    def exceeded(self, worker: subprocess.Popen[bytes]) -> tuple[str, str] | None:
+        """Status and reason of a worker that has taken more, and has to be killed."""
+        if time.monotonic() > self._deadline:
+            return "timeout", f"not done after {self._seconds:g} s ({self._key})"
+        if self._gb and (used := _rss_bytes(worker.pid) / 1e9) > self._gb:
+            return "out_of_memory", (
+                f"used {used:.2f} GB of host memory, the limit is {self._gb:g} GB (protocol.memory_limit_gb)"
+            )
+        return None
+
+
 def _attend(
     worker: subprocess.Popen[bytes], pipe: Any, job: PlannedJob, on_progress: OnProgress, *stage: str
 ) -> tuple[str, str] | None:
     """Wait for the worker's end, asleep but for its messages; gives (status, reason) where we had to kill it."""
-    protocol = job.config.protocol
-    bound, key = protocol.time_limit_s, "protocol.time_limit_s"
-    if stage == ("train",) and job.config.finetune is not None:
-        bound, key = job.config.finetune.time_limit_s, "finetune.time_limit_s"
-    deadline = time.monotonic() + bound if bound else None
-    limit_bytes = protocol.memory_limit_gb * 1e9 if protocol.memory_limit_gb else None
+    bounds = Bounds(job.config, *stage)
     pending = b""
     with selectors.DefaultSelector() as selector:
         selector.register(pipe, selectors.EVENT_READ)
         while worker.poll() is None:
-            if selector.get_map() and selector.select(_TICK_SECONDS):
+            if selector.get_map() and selector.select(TICK_SECONDS):
                 data = pipe.read(65536)
                 if not data:
                     selector.unregister(pipe)
@@ -140,16 +159,10 @@ def _attend(
                 for line in lines:
                     on_progress(json.loads(line))
             elif not selector.get_map():
-                time.sleep(_TICK_SECONDS / 10)
-            if deadline is not None and time.monotonic() > deadline:
+                time.sleep(TICK_SECONDS / 10)
+            if exceeded := bounds.exceeded(worker):
                 kill(worker)
-                return "timeout", f"not done after {bound:g} s ({key})"
-            if limit_bytes is not None and (used := _rss_bytes(worker.pid)) > limit_bytes:
-                kill(worker)
-                return "out_of_memory", (
-                    f"used {used / 1e9:.2f} GB of host memory, the limit is {protocol.memory_limit_gb:g} GB "
-                    f"(protocol.memory_limit_gb)"
-                )
+                return exceeded
     return None
 
 

@@ -9,7 +9,7 @@ import subprocess
 import time
 from typing import Any
 
-from bench.job import OnProgress, conclude, kill, start_worker
+from bench.job import TICK_SECONDS, Bounds, OnProgress, conclude, kill, start_worker
 from bench.planned import PlannedJob, open_result, write_job
 from bench.result import INTERRUPTED, read_result
 
@@ -63,17 +63,15 @@ class TurnWorker:
         Raises:
             WorkerDiedError: it will never be.
         """
-        limit = self.job.config.protocol.time_limit_s
-        deadline = time.monotonic() + limit if limit else None
+        bounds = Bounds(self.job.config)
         with selectors.DefaultSelector() as selector:
             selector.register(self._pipe, selectors.EVENT_READ)
             while True:
-                left = None if deadline is None else deadline - time.monotonic()
-                if left is not None and left <= 0:
-                    self._killed = "timeout", f"not done after {limit:g} s (protocol.time_limit_s)"
-                    raise WorkerDiedError(self)
-                if selector.select(left) and self._read():
+                if selector.select(TICK_SECONDS) and self._read():
                     return
+                if exceeded := bounds.exceeded(self._worker):
+                    self._killed = exceeded
+                    raise WorkerDiedError(self)
 
     def turn(self, batches: int | None) -> int:
         """Measure one round, of so many batches, or of as many as the protocol asks for; gives how many they were.
@@ -110,11 +108,11 @@ class TurnWorker:
     def _finish(self) -> None:
         assert self._worker.stdin is not None
         self._worker.stdin.close()
-        limit = self.job.config.protocol.time_limit_s
-        try:
-            self._worker.wait(timeout=limit)
-        except subprocess.TimeoutExpired:
-            self._killed = "timeout", f"not done after {limit:g} s (protocol.time_limit_s)"
+        bounds = Bounds(self.job.config)
+        while self._returncode(TICK_SECONDS) is None:
+            if exceeded := bounds.exceeded(self._worker):
+                self._killed = exceeded
+                return
 
     def _returncode(self, patience_s: float) -> int | None:
         """Of a worker that has ended by itself; its pipe may close a moment before that."""

@@ -102,7 +102,7 @@ def test_a_commit_with_a_sleep_in_it_fails_and_one_without_passes(repository: Pa
     # About 20 ms against about 30: a third slower, and a little less for what is not asleep.
     assert finding.change is not None
     assert -0.36 < finding.change < -0.25
-    assert finding.test.startswith("Wilcoxon's signed ranks over 6 pairs of rounds")
+    assert finding.test.startswith("bootstrap over 6 pairs of rounds, each batch against itself")
     assert "custom: fps_model fell by" in " ".join(done.stdout.split())
     base, head = side(bad, "base"), side(bad, "head")
     assert base.speed is not None
@@ -127,6 +127,18 @@ def test_a_worker_that_dies_in_its_turn(repository: Path, run: Run, tmp_path: Pa
     assert (head.status, head.reason and "exit status 7" in head.reason) == ("crashed", True)
     assert (base.status, base.reason) == ("ok", OTHER_DIED)
     assert base.speed is not None
+
+
+def test_a_worker_that_takes_too_much_memory_in_its_turn(repository: Path, run: Run, tmp_path: Path) -> None:
+    write_model(
+        repository, 0.020, "time.sleep(getattr(self, 'held', None) is not None); self.held = bytearray(3 * 10**9)"
+    )
+    done = run("gate=interleaved", "gate.base_ref=main", "protocol.memory_limit_gb=2", f"out={tmp_path / 'out'}")
+    assert done.returncode == 3, done.stdout + done.stderr
+    head, base = side(tmp_path / "out", "head"), side(tmp_path / "out", "base")
+    assert head.status == "out_of_memory"
+    assert "the limit is 2 GB (protocol.memory_limit_gb)" in (head.reason or "")
+    assert (base.status, base.reason) == ("ok", OTHER_DIED)
 
 
 def test_against_a_run_of_the_history(repository: Path, run: Run, tmp_path: Path) -> None:
