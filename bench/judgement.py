@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from statistics import median
 
 from bench import rank_tests
+from bench.batch_test import paired_batches
 from bench.latency import rounds_of
 from bench.metrics import METRICS, Metric
 from bench.rank_tests import LEAST_ROUNDS
@@ -77,9 +78,13 @@ def judge(measured: Measured, p: float | None, alpha: float, tests: int) -> Find
 
 def _over_rounds(measured: Measured, base: Result, head: Result) -> Measured:
     """Speed: the rounds of both sides, each over the same batches."""
+    metric, relative = measured.threshold.metric, measured.threshold.relative
     assert base.speed is not None
     assert head.speed is not None
-    values = _round_values(measured.threshold.metric, base.speed, head.speed)
+    rounds = _same_batches(metric, base.speed, head.speed)
+    values = [
+        _values(metric, speed.batch_size, side) for speed, side in zip((base.speed, head.speed), rounds, strict=True)
+    ]
     counts = [len(side) for side in values]
     if min(counts) < LEAST_ROUNDS:
         least, which = min(zip(counts, ("base", "head"), strict=True))
@@ -87,33 +92,39 @@ def _over_rounds(measured: Measured, base: Result, head: Result) -> Measured:
             measured,
             why_not=f"the {which} was timed in {least} rounds, the test over rounds needs {LEAST_ROUNDS} (gate.rounds)",
         )
+    middles = [median(side) for side in values]
     in_turns = base.interleaved is not None and base.interleaved == head.interleaved and counts[0] == counts[1]
-    compare = rank_tests.paired if in_turns else rank_tests.unpaired
-    relative = measured.threshold.relative
-    sides = [[math.log(value) for value in side] if relative else side for side in values]
-    change = compare(sides[0], sides[1])
+    if in_turns and metric.of_every_batch and relative:
+        slower = paired_batches(rounds[0], rounds[1])
+        change = Difference(-slower.difference, -slower.high, -slower.low, slower.p)
+        test = f"bootstrap over {counts[0]} pairs of rounds, each batch against itself"
+    else:
+        compare = rank_tests.paired if in_turns else rank_tests.unpaired
+        sides = [[math.log(value) for value in side] if relative else side for side in values]
+        change = compare(sides[0], sides[1])
+        test = (
+            f"Wilcoxon's signed ranks over {counts[0]} pairs of rounds"
+            if in_turns
+            else f"Mann-Whitney over {counts[0]} and {counts[1]} rounds"
+        )
     if relative:
         change = Difference(math.expm1(change.difference), math.expm1(change.low), math.expm1(change.high), change.p)
-    test = (
-        f"Wilcoxon's signed ranks over {counts[0]} pairs of rounds"
-        if in_turns
-        else f"Mann-Whitney over {counts[0]} and {counts[1]} rounds"
-    )
-    middles = [median(side) for side in values]
     return replace(measured, base=middles[0], head=middles[1], change=change, tested=True, test=test)
 
 
-def _round_values(metric: Metric, base: SpeedResult, head: SpeedResult) -> tuple[list[float], list[float]]:
-    """What each round comes to, over the batches that every round of both sides has: rounds begin with the same images,
-    so that no round is faster for having had others."""
+def _same_batches(metric: Metric, base: SpeedResult, head: SpeedResult) -> list[list[list[float]]]:
+    """The rounds of both sides, as far as every round of both goes: rounds begin with the same images, so that no round
+    is faster for having had others."""
+    sides = [rounds_of(speed, getattr(speed, metric.timing)) for speed in (base, head)]
+    common = min((len(part) for side in sides for part in side), default=0)
+    return [[part[:common] for part in side] for side in sides]
+
+
+def _values(metric: Metric, batch_size: int, rounds: list[list[float]]) -> list[float]:
+    """What each round comes to."""
     assert metric.summary is not None
-    rounds = [rounds_of(speed, getattr(speed, metric.timing)) for speed in (base, head)]
-    common = min((len(part) for side in rounds for part in side), default=0)
-    values: list[list[float]] = []
-    for speed, side in zip((base, head), rounds, strict=True):
-        summaries = (metric.summary(speed.batch_size, part[:common]) for part in side)
-        values.append([value for value in summaries if value is not None])
-    return values[0], values[1]
+    summaries = (metric.summary(batch_size, part) for part in rounds)
+    return [value for value in summaries if value is not None]
 
 
 def _over_images(measured: Measured, base: Result, head: Result) -> Measured:
@@ -199,7 +210,7 @@ def sentence(finding: Finding) -> str:
         text += f" [{ends[0]:.2f}, {ends[1]:.2f}]"
     figures = f"from {number_text(finding.base)} to {number_text(finding.head)} {finding.unit}"
     if METRICS[finding.metric].over_rounds:
-        # The change is a median over pairs of rounds, which the medians of the two sides need not show.
+        # Batches or rounds were held against each other, which the medians of the two sides need not show.
         figures = f"median rounds {number_text(finding.base)} and {number_text(finding.head)} {finding.unit}"
     text += f", {figures}; threshold {finding.threshold}"
     if finding.p is not None:

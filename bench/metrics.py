@@ -26,6 +26,8 @@ class Metric:
     figure: of a whole result, None where it was not measured
     timing, summary: of a speed: the field of ``SpeedResult`` with its samples, and what the batches of one round come
         to (batch size, milliseconds)
+    of_every_batch: of a speed: whether a batch says something of it by itself, so that two sides that timed the same
+        ones in turns can be compared batch by batch
     resampled: of an AP: whether the bootstrap has replicates of it, under its name
     part: of the result that it comes from
     """
@@ -38,6 +40,7 @@ class Metric:
     figure: Figure
     timing: str = ""
     summary: Callable[[int, Sequence[float]], float | None] | None = None
+    of_every_batch: bool = False
     resampled: bool = False
 
     @property
@@ -47,7 +50,7 @@ class Metric:
 
 
 def _fps(boundary: str) -> Metric:
-    return _speed(f"fps_{boundary}", "images/s", "high", boundary, images_per_second)
+    return _speed(f"fps_{boundary}", "images/s", "high", boundary, images_per_second, of_every_batch=True)
 
 
 def _latency(name: str, timing: str, q: float) -> Metric:
@@ -60,12 +63,14 @@ def _speed(
     better: Literal["high", "low"],
     timing: str,
     summary: Callable[[int, Sequence[float]], float | None],
+    *,
+    of_every_batch: bool = False,
 ) -> Metric:
     def figure(result: Result) -> float | None:
         speed = result.speed
         return None if speed is None else summary(speed.batch_size, getattr(speed, timing).latency_ms)
 
-    return Metric(name, unit, better, "3%", "speed", figure, timing, summary)
+    return Metric(name, unit, better, "3%", "speed", figure, timing, summary, of_every_batch)
 
 
 def _memory(name: str, field: str) -> Metric:

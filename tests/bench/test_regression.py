@@ -94,7 +94,7 @@ def test_pairs_see_through_a_drift_that_rounds_alone_do_not() -> None:
     finding = of(held(result(base, interleaved="t"), result(head, interleaved="t")), "fps_model")
     assert finding.verdict == "worse"
     assert finding.p == pytest.approx(2 * 2 / 2**12)
-    assert finding.test.startswith("Wilcoxon's signed ranks over 12 pairs of rounds")
+    assert finding.test.startswith("bootstrap over 12 pairs of rounds, each batch against itself")
 
 
 def test_rounds_are_held_against_each_other_on_the_same_images() -> None:

@@ -18,7 +18,7 @@ SLOWER = Finding(
     high=-0.046,
     p=0.0015,
     threshold="-2%",
-    test="Wilcoxon's signed ranks over 12 pairs of rounds, Holm over 4 tests",
+    test="bootstrap over 12 pairs of rounds, each batch against itself, Holm over 4 tests",
 )
 UNCLEAR = Finding(
     model="mask_rcnn_r50_torchvision",

@@ -40,7 +40,7 @@ EXPECTED = """\
         <property name="interval" value="[-5.90, -4.60]" />
         <property name="p" value="0.0015" />
         <property name="threshold" value="-2%" />
-        <property name="test" value="Wilcoxon's signed ranks over 12 pairs of rounds, Holm over 4 tests" />
+        <property name="test" value="bootstrap over 12 pairs of rounds, each batch against itself, Holm over 4 tests" />
       </properties>
       <failure type="worse" message="{worse}">{worse}</failure>
     </testcase>

@@ -74,6 +74,7 @@ def test_pytest_benchmark_compares_two_files(tmp_path: Path) -> None:
     assert len(lines) == 5  # a header, two boundaries, before and after
 
 
+@pytest.mark.usefixtures("outside_xdist")
 def test_pytest_compares_a_run_with_the_file(tmp_path: Path) -> None:
     """``--benchmark-compare-fail`` holds a live benchmark against the stored one of the same full name."""
     before, _ = _two_files(tmp_path)
