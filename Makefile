@@ -8,8 +8,14 @@ VENV ?= .venv
 bench: setup
 	@$(VENV)/bin/python run_bench.py $(ARGS)
 
+# What measures time has the machine to itself; the rest runs in two processes.
 test: setup
+ifdef ARGS
 	@$(VENV)/bin/python -m pytest $(ARGS)
+else
+	@OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist worksteal --ignore tests/benchmarks
+	@$(VENV)/bin/python -m pytest tests/benchmarks
+endif
 
 lint: setup
 	@$(VENV)/bin/ruff check .

@@ -31,6 +31,13 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(TOYS), "MASKBENCH_CACHE": str(cache), "COLUMNS": "140"}
 
 
+@pytest.fixture
+def outside_xdist(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pytest started by this test is no worker of the pytest that runs it: pytest-benchmark would time nothing."""
+    for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_TESTRUNUID"):
+        monkeypatch.delenv(name, raising=False)
+
+
 @pytest.fixture(scope="session")
 def run_command(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Command:
     """Calls ``run_bench.py`` (or another module) in an empty folder, as a user would."""

@@ -183,6 +183,7 @@ def test_own(benchmark): benchmark.pedantic(sum, args=([1, 2],), rounds=2)
 """
 
 
+@pytest.mark.usefixtures("outside_xdist")
 def test_samples_stand_beside_those_of_the_benchmark_fixture(
     pytester: pytest.Pytester, fake_command: Fake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
