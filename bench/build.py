@@ -15,7 +15,7 @@ from bench.dataset import CocoDataset, load, match_labels, training_split
 from bench.errors import UserError, absent_library
 from bench.numerics import refuse_unsupported
 from bench.predictor import Predictor, ReplayPredictor, Settings
-from bench.result import from_dict
+from bench.stored import from_dict
 from bench.weights import load_checkpoint
 
 

@@ -26,7 +26,8 @@ from bench.errors import UserError
 from bench.history_file import CONTENTS, FILE_NAME, RESULTS, RUNS, HistoryFile
 from bench.history_runs import FAILED, PASSED, Run, clock_notes, find_run, of_branch
 from bench.origin import Origin
-from bench.result import Result, parse_result, write_atomically
+from bench.result import Result, parse_result
+from bench.stored import write_atomically
 from bench.verdicts import GateReport
 
 

@@ -18,7 +18,7 @@ from rich.table import Column, Table
 from bench.errors import UserError
 from bench.history import History
 from bench.history_runs import SHORT_COMMIT, Run, clock_notes, prunable
-from bench.result import write_text_atomically
+from bench.stored import write_text_atomically
 
 CSV_COLUMNS = ("run", "time", "branch", "commit", "machine", "model", "setting", "metric", "value", "low", "high")
 

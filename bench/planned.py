@@ -10,7 +10,8 @@ from typing import Any
 
 from bench.config import BenchConfig
 from bench.errors import UserError
-from bench.result import MEASUREMENT_VERSION, UNFINISHED, Result, read_result, write_result, write_text_atomically
+from bench.result import MEASUREMENT_VERSION, UNFINISHED, Result, read_result, write_result
+from bench.stored import write_text_atomically
 
 _KEPT = ("finetune", "compiled", "speed", "memory", "energy", "accuracy", "interleaved")
 """What a result keeps when another worker goes on with its job."""

@@ -21,7 +21,7 @@ import pytest
 from filelock import FileLock
 
 from bench.errors import UserError
-from bench.result import write_text_atomically
+from bench.stored import write_text_atomically
 
 if TYPE_CHECKING:
     from reports.comparison import Comparison

@@ -23,7 +23,7 @@ from bench.errors import UserError
 from bench.job import ROOT, worker_environment
 from bench.planned import PlannedJob
 from bench.preflight import OnDownload, plan
-from bench.result import from_dict
+from bench.stored import from_dict
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,10 @@ Written by :mod:`bench.regression`, read by what reports it (JUnit, a job's summ
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from bench.errors import UserError
-from bench.result import from_dict, write_text_atomically
+from bench import stored
 
 SCHEMA_VERSION = 1
 
@@ -89,7 +85,7 @@ def number_text(value: float | None) -> str:
 
 def write_report(report: GateReport, path: Path) -> None:
     """Write atomically."""
-    write_text_atomically(path, json.dumps(dataclasses.asdict(report), indent=1, allow_nan=False) + "\n")
+    stored.write(report, path)
 
 
 def read_report(path: Path) -> GateReport:
@@ -98,16 +94,4 @@ def read_report(path: Path) -> GateReport:
     Raises:
         UserError: the file is absent, not JSON, of another schema version, or lacks a field.
     """
-    try:
-        data: Any = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except ValueError as error:
-        raise UserError(f"{path}: not JSON ({error})") from error
-    version = data.get("schema_version") if isinstance(data, dict) else None
-    if version != SCHEMA_VERSION:
-        raise UserError(f"{path}: schema_version {version!r}, this maskbench reads {SCHEMA_VERSION}")
-    try:
-        return from_dict(GateReport, data)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"{path}: not a gate.json of this schema: {error}") from error
+    return stored.parse(GateReport, stored.read(path), str(path), SCHEMA_VERSION)

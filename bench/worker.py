@@ -36,9 +36,10 @@ from bench.dataset import CocoDataset, load, match_labels, training_split
 from bench.errors import UserError, absent_library
 from bench.finetune import Training
 from bench.predictor import Predictor, ReplayPredictor
-from bench.result import FINETUNED, INTERRUPTED, FinetuneResult, ModelInfo, Result, from_dict, read_result, write_result
+from bench.result import FINETUNED, INTERRUPTED, FinetuneResult, ModelInfo, Result, read_result, write_result
 from bench.runner import Runner
 from bench.starting_point import start_from
+from bench.stored import from_dict
 
 _PROGRESS_INTERVAL_SECONDS = 0.2
 

@@ -10,8 +10,9 @@ from typing import Any
 
 from bench.gate_rows import Row, labels
 from bench.metrics import METRICS
-from bench.result import Result, write_text_atomically
+from bench.result import Result
 from bench.statistics import median_interval
+from bench.stored import write_text_atomically
 from reports.machine import machine_text, maskbench_text, versions_text
 from reports.timing import fps_interval
 

@@ -10,7 +10,7 @@ import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
-from bench.result import write_atomically
+from bench.stored import write_atomically
 from bench.verdicts import AMBIGUOUS, NOT_COMPARABLE, WORSE, Finding, GateReport, number_text
 from reports.gate_table import change_text, interval_text
 

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from bench.gate_rows import Row, labels
-from bench.result import Timing, write_text_atomically
+from bench.result import Timing
+from bench.stored import write_text_atomically
 
 FORMAT_VERSION = "5.3.1"
 """The pytest-benchmark whose format this is."""

@@ -16,9 +16,9 @@ from bench.build import build_predictor
 from bench.config import BenchConfig
 from bench.dataset import CocoDataset, load, match_labels, paths
 from bench.predictor import Instances
-from bench.result import from_dict
 from bench.runner import Runner
 from bench.shapes import CLASSES
+from bench.stored import from_dict
 
 pytest.importorskip("detectron2", reason="detectron2 is not installed: docs/install.md says how")
 

@@ -1,0 +1,107 @@
+"""Dataclasses as JSON files with a schema version: written whole or not at all, refused in one clear line. Imports no
+torch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from bench.errors import UserError
+
+T = TypeVar("T")
+
+
+def write(value: Any, path: Path) -> None:
+    """Write a dataclass atomically: a reader sees the old file or the new one, never a part."""
+    write_text_atomically(path, json.dumps(dataclasses.asdict(value), indent=1, allow_nan=False) + "\n")
+
+
+def read(path: Path) -> bytes:
+    """The bytes of a file.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def parse(cls: type[T], content: bytes, where: str, version: int, *, ignore_unknown: bool = False) -> T:
+    """The dataclass in the bytes of a file whose ``schema_version`` must be ``version``. Errors say ``where`` it is.
+
+    Raises:
+        UserError: not JSON, of another schema version, or a field is missing.
+    """
+    try:
+        data = json.loads(content)
+    except ValueError as error:
+        raise UserError(f"{where}: not JSON ({error}); delete it and run again") from error
+    found = data.get("schema_version") if isinstance(data, dict) else None
+    if found != version:
+        raise UserError(
+            f"{where}: schema_version {found!r}, this maskbench reads {version}; "
+            f"give a {Path(where).name} of this version"
+        )
+    try:
+        return from_dict(cls, data, ignore_unknown=ignore_unknown)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{where}: not a {cls.__name__} of this schema: {error}") from error
+
+
+def write_text_atomically(path: Path, text: str) -> None:
+    """Write UTF-8 text to ``path`` as :func:`write_atomically` writes bytes."""
+    write_atomically(path, text.encode())
+
+
+def write_atomically(path: Path, content: bytes | memoryview) -> None:
+    """Write to ``path`` through a temporary file beside it, flushed to the disk; what was there stays until then."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def from_dict(cls: type[T], data: Mapping[str, Any], *, ignore_unknown: bool = False) -> T:
+    """A dataclass from parsed JSON, dataclasses nested in it, in its lists and in its dicts included.
+
+    Raises:
+        ValueError: a key that the dataclass lacks.
+        TypeError: a field without default is missing.
+    """
+    hints = typing.get_type_hints(cls)
+    known = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    if (unknown := set(data) - known) and not ignore_unknown:
+        raise ValueError(f"unknown key {sorted(unknown)[0]!r}")
+    return cls(
+        **{name: _as_hinted(hints[name], value, ignore_unknown) for name, value in data.items() if name in known}
+    )
+
+
+def _as_hinted(hint: Any, value: Any, ignore_unknown: bool) -> Any:
+    if value is None:
+        return None
+    if isinstance(hint, types.UnionType):
+        hint = next(option for option in typing.get_args(hint) if option is not types.NoneType)
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return from_dict(hint, value, ignore_unknown=ignore_unknown)
+    inner = typing.get_args(hint)
+    if typing.get_origin(hint) is list and isinstance(value, list):
+        return [_as_hinted(inner[0], item, ignore_unknown) for item in value]
+    if typing.get_origin(hint) is dict and isinstance(value, dict):
+        return {key: _as_hinted(inner[1], item, ignore_unknown) for key, item in value.items()}
+    return value
