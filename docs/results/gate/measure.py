@@ -79,7 +79,7 @@ def comparisons(kind: str, first: int, count: int, out: Path) -> list[Path]:
 
 
 def speeds(kind: str, folders: list[Path], out: Path) -> None:
-    gate = compose([*SPEED, "gate=interleaved"])[0].gate
+    gate = compose([*SPEED, "gate=interleaved"])[0].config.gate
     assert gate is not None
     assert gate.rounds is not None
     base = planned(out / "plan" / kind / "base", *SPEED, "+model.options.slowdown=0")
