@@ -27,7 +27,7 @@ from bench.history_file import CONTENTS, FILE_NAME, RESULTS, RUNS, HistoryFile
 from bench.history_runs import FAILED, PASSED, Run, clock_notes, find_run, of_branch
 from bench.origin import Origin
 from bench.result import Result, parse_result
-from bench.stored import write_atomically
+from bench.stored import read_file, write_atomically
 from bench.verdicts import GateReport
 
 
@@ -163,10 +163,7 @@ def _files(results: Path | Sequence[Path]) -> list[Path]:
 
 
 def _read(path: Path) -> StoredResult:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
+    content = read_file(path)
     parse_result(content, str(path))
     return StoredResult(path.resolve().parent.name, content, hashlib.sha256(content).hexdigest())
 

@@ -325,7 +325,7 @@ def read_result(path: Path, *, of_any_version: bool = False) -> Result:
     Raises:
         UserError: the file is absent, not JSON, of another schema version, or lacks a field.
     """
-    return parse_result(stored.read(path), str(path), of_any_version=of_any_version)
+    return parse_result(stored.read_file(path), str(path), of_any_version=of_any_version)
 
 
 def parse_result(content: bytes, where: str, *, of_any_version: bool = False) -> Result:
@@ -334,4 +334,4 @@ def parse_result(content: bytes, where: str, *, of_any_version: bool = False) ->
     Raises:
         UserError: not JSON, of another schema version, or a field is missing.
     """
-    return stored.parse(Result, content, where, SCHEMA_VERSION, ignore_unknown=of_any_version)
+    return stored.parse(Result, "result.json", content, where, SCHEMA_VERSION, ignore_unknown=of_any_version)

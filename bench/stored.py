@@ -23,7 +23,7 @@ def write(value: Any, path: Path) -> None:
     write_text_atomically(path, json.dumps(dataclasses.asdict(value), indent=1, allow_nan=False) + "\n")
 
 
-def read(path: Path) -> bytes:
+def read_file(path: Path) -> bytes:
     """The bytes of a file.
 
     Raises:
@@ -35,8 +35,10 @@ def read(path: Path) -> bytes:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
-def parse(cls: type[T], content: bytes, where: str, version: int, *, ignore_unknown: bool = False) -> T:
-    """The dataclass in the bytes of a file whose ``schema_version`` must be ``version``. Errors say ``where`` it is.
+def parse(cls: type[T], name: str, content: bytes, where: str, version: int, *, ignore_unknown: bool = False) -> T:
+    """The dataclass in the bytes of a file whose ``schema_version`` must be ``version``.
+
+    name: what such files are called, as ``result.json``; where: these bytes are from; both for the errors
 
     Raises:
         UserError: not JSON, of another schema version, or a field is missing.
@@ -48,13 +50,12 @@ def parse(cls: type[T], content: bytes, where: str, version: int, *, ignore_unkn
     found = data.get("schema_version") if isinstance(data, dict) else None
     if found != version:
         raise UserError(
-            f"{where}: schema_version {found!r}, this maskbench reads {version}; "
-            f"give a {Path(where).name} of this version"
+            f"{where}: schema_version {found!r}, this maskbench reads {version}; give a {name} of this version"
         )
     try:
         return from_dict(cls, data, ignore_unknown=ignore_unknown)
     except (TypeError, ValueError) as error:
-        raise UserError(f"{where}: not a {cls.__name__} of this schema: {error}") from error
+        raise UserError(f"{where}: not a {name} of this schema: {error}") from error
 
 
 def write_text_atomically(path: Path, text: str) -> None:

@@ -94,4 +94,4 @@ def read_report(path: Path) -> GateReport:
     Raises:
         UserError: the file is absent, not JSON, of another schema version, or lacks a field.
     """
-    return stored.parse(GateReport, stored.read(path), str(path), SCHEMA_VERSION)
+    return stored.parse(GateReport, GATE_FILE, stored.read_file(path), str(path), SCHEMA_VERSION)

@@ -11,7 +11,17 @@ from typing import Any
 import pytest
 
 from bench.errors import UserError
-from bench.result import MemoryResult, ModelInfo, Result, SpeedResult, SpeedRound, Timing, read_result, write_result
+from bench.result import (
+    MemoryResult,
+    ModelInfo,
+    Result,
+    SpeedResult,
+    SpeedRound,
+    Timing,
+    parse_result,
+    read_result,
+    write_result,
+)
 
 
 def full() -> Result:
@@ -80,6 +90,14 @@ def test_what_is_not_ours_is_refused(tmp_path: Path, content: str, words: list[s
         read_result(path)
     for word in [str(path), *words]:
         assert word in str(caught.value)
+
+
+def test_what_is_not_ours_in_a_history_is_named_as_what_it_would_have_to_be() -> None:
+    with pytest.raises(UserError) as caught:
+        parse_result(b'{"schema_version": 9}', "history, job-a")
+    assert str(caught.value) == (
+        "history, job-a: schema_version 9, this maskbench reads 1; give a result.json of this version"
+    )
 
 
 def test_an_absent_file(tmp_path: Path) -> None:

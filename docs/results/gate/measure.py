@@ -4,7 +4,7 @@
 
 KIND is ``aa`` (no fault), ``slow3``, ``slow5``, ``slow10`` (%, by a busy wait), ``memory0`` or ``memory2`` (%
 of the host's memory), ``ap05`` (labels flipped on some images until mask AP has fallen by half a point). Comparisons
-FIRST to FIRST + COUNT - 1 are made, each with workers of its own, by the default gate, and OUT/KIND/NNN holds their
+FIRST to FIRST + COUNT - 1 are made, each with workers of its own, by the gate's defaults, and OUT/KIND/NNN holds their
 results and verdicts; those that are there already are kept. ``table.py`` makes the tables.
 """
 
