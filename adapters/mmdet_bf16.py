@@ -10,19 +10,22 @@ from typing import Any
 
 import torch
 from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
+from mmdet.models.dense_heads.maskformer_head import MaskFormerHead
 from mmdet.models.roi_heads.bbox_heads import BBoxHead
 from mmdet.models.roi_heads.roi_extractors.base_roi_extractor import BaseRoIExtractor
 
 
 def keep_compiled_ops_in_float32(network: torch.nn.Module) -> None:
-    """Under bf16 autocast, and only there: mmcv's ops and the RoI extractors take and compute float32, and the heads
-    whose boxes go through NMS give float32."""
+    """Under bf16 autocast, and only there: mmcv's ops and the RoI extractors take and compute float32, the heads whose
+    boxes go through NMS give float32, and MaskFormer's and Mask2Former's matching and losses compute it."""
     for module in network.modules():
         # The extractors themselves too: they round the boxes' coordinates to the features' type.
         if type(module).__module__.startswith("mmcv.ops") or isinstance(module, BaseRoIExtractor):
             module.forward = _in_float32(module.forward)
         elif isinstance(module, (BaseDenseHead, BBoxHead)):
             module.register_forward_hook(lambda _module, _inputs, output: _float32(output))
+        if isinstance(module, MaskFormerHead):
+            module.loss_by_feat = _in_float32(module.loss_by_feat)
 
 
 def _in_float32(forward: Callable[..., Any]) -> Callable[..., Any]:

@@ -146,6 +146,32 @@ def test_trains_under_bfloat16_autocast(name: str, scenes: tuple[list[Image], li
     assert all(p.grad.isfinite().all() for p in predictor.module.parameters())
 
 
+def test_mask2former_matches_in_float32_under_autocast(
+    scenes: tuple[list[Image], list[Target]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The Hungarian algorithm gets the costs that a float32 run computes from the same predictions; in bfloat16, with
+    its 8 bits, queries of equal cost would be matched by chance."""
+    predictor = build("demo_mask2former")
+    assigner = predictor.module.panoptic_head.assigner
+    seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def assign(pred_instances: Any, gt_instances: Any, img_meta: Any) -> Any:
+        costs = [cost(pred_instances, gt_instances, img_meta) for cost in assigner.match_costs]
+        with torch.autocast("cpu", enabled=False):
+            float32 = [cost(pred_instances, gt_instances, img_meta) for cost in assigner.match_costs]
+        seen.append((sum(costs), sum(float32)))  # type: ignore[arg-type]
+        return original(pred_instances, gt_instances, img_meta)
+
+    original = assigner.assign
+    monkeypatch.setattr(assigner, "assign", assign)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        step(predictor, *scenes, seed=0)
+    assert len(seen) == 2 * 4  # images, and predictions of the three layers and before them
+    for costs, float32 in seen:
+        assert costs.dtype == torch.float32
+        assert torch.equal(costs, float32)
+
+
 def test_nothing_stays_frozen_that_the_config_freezes_for_pretrained_weights() -> None:
     predictor = build("point_rend_r50", classes=None)
     backbone = predictor.config.model.backbone
