@@ -318,3 +318,12 @@ COLUMNS: dict[str, Column] = {
     "result": Column("Result", "path of the row's result.json, relative to the report", lambda job: job.shown),
 }
 """Every column in its order. Text columns have no ``decimals``."""
+
+
+def decimals_of(column: str, value: float) -> int:
+    """How many decimals a figure is printed with: the column's, and two digits at least, so that a quick model does
+    not read as 0.0 ms, up to four decimals."""
+    decimals = COLUMNS[column].decimals or 0
+    while 0 < abs(value) < 10 ** (1 - decimals) and decimals < 4:
+        decimals += 1
+    return decimals

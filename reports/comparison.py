@@ -14,7 +14,7 @@ import pandas as pd
 
 from bench.errors import UserError
 from bench.result import read_result
-from reports.columns import COLUMNS, Job, dataset_files, dataset_name
+from reports.columns import COLUMNS, Job, dataset_files, dataset_name, decimals_of
 from reports.differences import ALPHA, Group, compare
 from reports.machine import machine_key
 from reports.naming import model_name, row_labels
@@ -59,10 +59,7 @@ class Comparison:
             return ""
         if decimals is None:
             return Path(value).name if column == "weights" else str(value)
-        # Two digits at least, so that a quick model does not read as 0.0 ms.
-        while isinstance(value, float) and 0 < abs(value) < 10 ** (1 - decimals) and decimals < 4:
-            decimals += 1
-        return f"{value:.{decimals}f}"
+        return f"{value:.{decimals_of(column, value) if isinstance(value, float) else decimals}f}"
 
     def interval(self, row: int) -> str:
         """The 95 % interval of mask AP as ``[58.9, 63.4]``, "" without one."""

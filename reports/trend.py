@@ -14,7 +14,7 @@ from bench.change_points import ALPHA, MIN_POINTS, MIN_SEGMENT, SMALLEST_SHARE, 
 from bench.errors import UserError
 from bench.history import History
 from bench.history_runs import Run, clock_notes
-from reports.columns import COLUMNS
+from reports.columns import COLUMNS, decimals_of
 from reports.page import render
 from reports.series import Point, Series, read_series
 
@@ -100,11 +100,8 @@ def write_trend(
 
 
 def number_text(metric: str, value: float) -> str:
-    """With the decimals of the column, and two digits at least."""
-    decimals = COLUMNS[metric].decimals or 0
-    while 0 < abs(value) < 10 ** (1 - decimals) and decimals < 4:
-        decimals += 1
-    return f"{value:,.{decimals}f}"
+    """As the table of a comparison prints it, with the thousands set apart."""
+    return f"{value:,.{decimals_of(metric, value)}f}"
 
 
 def share_text(step: Step) -> str:
