@@ -104,16 +104,16 @@ def memories(kind: str, folders: list[Path], out: Path) -> None:
         judge(folder)
 
 
-def accuracies(folders: list[Path], out: Path) -> None:
+def accuracies(folders: list[Path], plans: Path) -> None:
     shapes = ["study=none", f"dataset.shapes.count={IMAGES}", "device=cpu", "passes=[accuracy]"]
-    model = planned(out / "plan" / "ap", *shapes, *MODEL)
+    model = planned(plans / "ap", *shapes, *MODEL)
     if not model.result_path.exists():
         run_job(due(model, "accuracy"), lambda _: None)
     predictions = json.loads((model.folder / "predictions.json").read_text())
-    original = out / "plan" / "predictions.json"
+    original = plans / "predictions.json"
     original.write_text(json.dumps(predictions))
     replay = [*shapes, "model=replay"]
-    base = planned(out / "plan" / "ap-base", *replay, f"model.options.results={original}")
+    base = planned(plans / "ap-base", *replay, f"model.options.results={original}")
     if not base.result_path.exists():
         run_job(due(base, "accuracy"), lambda _: None)
     for folder in folders:
@@ -183,7 +183,7 @@ def main() -> int:
     elif kind in MEMORY_SHARE:
         memories(kind, left, out)
     elif kind == "ap05":
-        accuracies(left, out)
+        accuracies(left, out / "plan" / f"from{first:03d}")  # of its own: two processes may begin at once
     else:
         print(f"{kind}: must be one of {', '.join([*SLOWDOWN, *MEMORY_SHARE, 'ap05'])}", file=sys.stderr)
         return 2
