@@ -183,7 +183,7 @@ def test_nothing_stays_frozen_that_the_config_freezes_for_pretrained_weights() -
 
 
 def test_training_edges_are_the_test_resize() -> None:
-    assert build("demo_solov2").training_edges() == (288, 384)
+    assert build("demo_solov2").training_edges() == (384, 512)
     rtmdet = [{"type": "LoadImageFromFile"}, {"type": "Resize", "scale": (640, 640)}, {"type": "Pad", "size": (9, 9)}]
     assert training_edges(rtmdet) == (640, 640)
     with pytest.raises(UserError, match=r"options\.scale"):
