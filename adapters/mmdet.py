@@ -14,7 +14,7 @@ from mmengine.logging import MMLogger
 from mmengine.model.utils import revert_sync_batchnorm
 from mmengine.registry import init_default_scope
 
-from adapters.mmdet_bf16 import keep_compiled_ops_in_float32
+from adapters.mmdet_bf16 import keep_float32_under_bf16
 from adapters.mmdet_config import ready_config
 from adapters.mmdet_stages import MakeMasks, forward_without_masks
 from adapters.mmdet_training import (
@@ -60,7 +60,7 @@ class MmdetPredictor(Predictor):
         else:
             load_weights(self.module, settings.checkpoint)
         leave_nothing_frozen(self.module)
-        keep_compiled_ops_in_float32(self.module.to(settings.device).eval())
+        keep_float32_under_bf16(self.module.to(settings.device).eval())
         if "RTMDetIns" in type(getattr(self.module, "bbox_head", None)).__name__:
             self.mask_functions = ("mmdet.models.dense_heads.rtmdet_ins_head:RTMDetInsHead._bbox_mask_post_process",)
 

@@ -1,6 +1,7 @@
-"""mmdetection under bf16 autocast: mmcv's compiled ops know float32 and float16 only.
+"""mmdetection under bf16 autocast: what needs float32 there, and why.
 
-They run in float32, as Mask2Former's authors run its deformable attention. For fp16 mmdet provides itself.
+mmcv's compiled ops know float32 and float16 only, and boxes and matching costs lose too much in 8 bits. They run in
+float32, as Mask2Former's authors run its deformable attention and its matching. For fp16 mmdet provides itself.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from mmdet.models.roi_heads.bbox_heads import BBoxHead
 from mmdet.models.roi_heads.roi_extractors.base_roi_extractor import BaseRoIExtractor
 
 
-def keep_compiled_ops_in_float32(network: torch.nn.Module) -> None:
+def keep_float32_under_bf16(network: torch.nn.Module) -> None:
     """Under bf16 autocast, and only there: mmcv's ops and the RoI extractors take and compute float32, the heads whose
     boxes go through NMS give float32, and MaskFormer's and Mask2Former's matching and losses compute it."""
     for module in network.modules():
@@ -28,13 +29,13 @@ def keep_compiled_ops_in_float32(network: torch.nn.Module) -> None:
             module.loss_by_feat = _in_float32(module.loss_by_feat)
 
 
-def _in_float32(forward: Callable[..., Any]) -> Callable[..., Any]:
+def _in_float32(call: Callable[..., Any]) -> Callable[..., Any]:
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         for device in ("cuda", "cpu"):
             if torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.bfloat16:
                 with torch.autocast(device, enabled=False):
-                    return forward(*_float32(args), **_float32(kwargs))
-        return forward(*args, **kwargs)
+                    return call(*_float32(args), **_float32(kwargs))
+        return call(*args, **kwargs)
 
     return wrapped
 

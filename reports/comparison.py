@@ -59,7 +59,9 @@ class Comparison:
             return ""
         if decimals is None:
             return Path(value).name if column == "weights" else str(value)
-        return f"{value:.{decimals_of(column, value) if isinstance(value, float) else decimals}f}"
+        if isinstance(value, float):
+            decimals = decimals_of(column, value)
+        return f"{value:.{decimals}f}"
 
     def interval(self, row: int) -> str:
         """The 95 % interval of mask AP as ``[58.9, 63.4]``, "" without one."""

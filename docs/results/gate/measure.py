@@ -109,9 +109,8 @@ def accuracies(folders: list[Path], plans: Path) -> None:
     model = planned(plans / "ap", *shapes, *MODEL)
     if not model.result_path.exists():
         run_job(due(model, "accuracy"), lambda _: None)
-    predictions = json.loads((model.folder / "predictions.json").read_text())
-    original = plans / "predictions.json"
-    original.write_text(json.dumps(predictions))
+    original = model.folder / "predictions.json"
+    predictions = json.loads(original.read_text())
     replay = [*shapes, "model=replay"]
     base = planned(plans / "ap-base", *replay, f"model.options.results={original}")
     if not base.result_path.exists():
