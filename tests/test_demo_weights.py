@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,34 @@ def test_a_file_is_small_half_precision_and_says_how_it_was_made(path: Path) -> 
     assert f"| {checkpoint.metadata['seed']} " in row
     assert f"| {float(checkpoint.metadata['training_seconds']) / 60:.0f} " in row
     assert json.loads(checkpoint.metadata["machine"])["cpu"]["name"] in readme
+
+
+def earlier_files() -> list[list[str]]:
+    """Cells of the second table of weights/README.md: name, command, seed, minutes, machine, commit."""
+    table = (ROOT / "weights" / "README.md").read_text().split("| begun as |")[1]
+    return [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("| demo_")]
+
+
+def test_a_file_that_went_on_from_itself_has_its_beginning_in_the_second_table() -> None:
+    went_on = {p.stem for p in WEIGHTS if f" model.weights=weights/{p.name} " in load_checkpoint(p).metadata["command"]}
+    assert went_on == {row[0] for row in earlier_files()}
+
+
+@pytest.mark.parametrize("row", earlier_files(), ids=lambda row: f"{row[0]}-{row[-1]}")
+def test_an_earlier_file_is_in_the_history_as_the_second_table_says(row: list[str], tmp_path: Path) -> None:
+    name, command, seed, minutes, machine, commit = row
+    shown = subprocess.run(
+        ["git", "-C", str(ROOT), "show", f"{commit}:weights/{name}.safetensors"], capture_output=True, check=False
+    )
+    if shown.returncode:
+        pytest.skip(f"commit {commit} is not in this clone: {shown.stderr.decode().strip()}")
+    path = tmp_path / f"{name}.safetensors"
+    path.write_bytes(shown.stdout)
+    metadata = load_checkpoint(path).metadata
+    assert command == f"`{metadata['command']}`"
+    assert seed == metadata["seed"]
+    assert minutes == f"{float(metadata['training_seconds']) / 60:.0f}"
+    assert machine == json.loads(metadata["machine"])["cpu"]["name"]
 
 
 @pytest.mark.parametrize("name", EXPECTING)

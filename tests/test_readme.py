@@ -8,10 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 
 from bench.result import read_result
 from reports.columns import COLUMNS
+from run_bench import compose
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -57,6 +59,18 @@ def test_your_own_model(bright_squares: list[str], environment: dict[str, str], 
     # The left half of the 60 x 80 image and the 30 x 40 rectangle share 30 x 35 of 60 x 40 + 30 x 5 pixels: IoU 0.41.
     assert result.accuracy.figures["mask_ap"] == 0.0
     assert result.accuracy.detections == 4
+
+
+def test_the_demo_table_shows_the_weights_that_are_here() -> None:
+    """Its mask AP is that of the configurations, to which tests hold the weights themselves; skipped rows have none."""
+    lines = re.findall(r"^\| .* \| (?:ok|skipped) \|.*$", README, re.MULTILINE)
+    rows = [line.strip("| ").split(" | ") for line in lines]
+    shown = {(row[0], row[2]): row[4].split(" ")[0] for row in rows if row[3] == "ok"}
+    study = compose(["study=demo", "device=cpu"])
+    models = {(job.config.model.family, job.config.model.library): job.config.model for job in study}
+    assert {(row[0], row[2]) for row in rows} == set(models)
+    for key, mask_ap in shown.items():
+        assert float(mask_ap) == pytest.approx(models[key].expected["shapes"].mask_ap, abs=0.2), key
 
 
 def test_every_column_is_defined() -> None:
