@@ -193,7 +193,7 @@ def test_demo_is_small(name: str) -> None:
     batch = predictor.preprocess([np.zeros((200, 240, 3), np.uint8)])
     # 200x240 grows 1.44-fold to lie within (384, 288), 1.92-fold within SOLOv2's (512, 384), 2.4-fold within SOLO's
     # (640, 480), padded to multiples of 32.
-    larger = {"demo_solov2_mmdet": ((384, 461), (384, 480)), "demo_solo_mmdet": ((480, 576), (480, 576))}
+    larger = {"demo_solov2": ((384, 461), (384, 480)), "demo_solo": ((480, 576), (480, 576))}
     inside, padded = larger.get(name, ((288, 346), (288, 352)))
     assert tuple(batch["inputs"][0].shape) == (3, *inside)
     assert predictor.input_size(batch) == padded
