@@ -6,6 +6,7 @@ import importlib.util
 import json
 import re
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,19 @@ def composed(name: str) -> BenchConfig:
     return compose([f"model={name}", "study=demo", "device=cpu", "detections=thresholded"])[0].config
 
 
+def table(number: int) -> list[list[str]]:
+    """The rows of a table of weights/README.md: name, command, seed, minutes, machine; of table 1 also the commit."""
+    lines = (ROOT / "weights" / "README.md").read_text().split("| begun as |")[number].splitlines()
+    return [line.strip("| ").split(" | ") for line in lines if line.startswith("| demo_")]
+
+
+def cells_of(metadata: Mapping[str, str]) -> list[str]:
+    """Command, seed, minutes and machine as the tables have them."""
+    minutes = float(metadata["training_seconds"]) / 60
+    cpu = json.loads(metadata["machine"])["cpu"]["name"]
+    return [f"`{metadata['command']}`", metadata["seed"], f"{minutes:.0f}", cpu]
+
+
 def test_every_file_belongs_to_a_model_that_says_what_it_reaches() -> None:
     assert {path.stem for path in WEIGHTS} <= set(EXPECTING)
     assert WEIGHTS
@@ -50,28 +64,17 @@ def test_a_file_is_small_half_precision_and_says_how_it_was_made(path: Path) -> 
     if other := start[1]:
         assert f"finetune.start=partial model.weights=weights/{other} " in command
         assert (ROOT / "weights" / other).exists()
-    readme = (ROOT / "weights" / "README.md").read_text()
-    row = next(line for line in readme.splitlines() if line.startswith(f"| {path.stem} "))
-    assert f"`{command}`" in row
-    assert f"| {checkpoint.metadata['seed']} " in row
-    assert f"| {float(checkpoint.metadata['training_seconds']) / 60:.0f} " in row
-    assert json.loads(checkpoint.metadata["machine"])["cpu"]["name"] in readme
-
-
-def earlier_files() -> list[list[str]]:
-    """Cells of the second table of weights/README.md: name, command, seed, minutes, machine, commit."""
-    table = (ROOT / "weights" / "README.md").read_text().split("| begun as |")[1]
-    return [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("| demo_")]
+    assert [path.stem, *cells_of(checkpoint.metadata)] in table(0)
 
 
 def test_a_file_that_went_on_from_itself_has_its_beginning_in_the_second_table() -> None:
     went_on = {p.stem for p in WEIGHTS if f" model.weights=weights/{p.name} " in load_checkpoint(p).metadata["command"]}
-    assert went_on == {row[0] for row in earlier_files()}
+    assert went_on == {row[0] for row in table(1)}
 
 
-@pytest.mark.parametrize("row", earlier_files(), ids=lambda row: f"{row[0]}-{row[-1]}")
+@pytest.mark.parametrize("row", table(1), ids=lambda row: f"{row[0]}-{row[-1]}")
 def test_an_earlier_file_is_in_the_history_as_the_second_table_says(row: list[str], tmp_path: Path) -> None:
-    name, command, seed, minutes, machine, commit = row
+    name, *cells, commit = row
     shown = subprocess.run(
         ["git", "-C", str(ROOT), "show", f"{commit}:weights/{name}.safetensors"], capture_output=True, check=False
     )
@@ -79,11 +82,7 @@ def test_an_earlier_file_is_in_the_history_as_the_second_table_says(row: list[st
         pytest.skip(f"commit {commit} is not in this clone: {shown.stderr.decode().strip()}")
     path = tmp_path / f"{name}.safetensors"
     path.write_bytes(shown.stdout)
-    metadata = load_checkpoint(path).metadata
-    assert command == f"`{metadata['command']}`"
-    assert seed == metadata["seed"]
-    assert minutes == f"{float(metadata['training_seconds']) / 60:.0f}"
-    assert machine == json.loads(metadata["machine"])["cpu"]["name"]
+    assert cells == cells_of(load_checkpoint(path).metadata)
 
 
 @pytest.mark.parametrize("name", EXPECTING)
