@@ -25,6 +25,7 @@ from typing import NoReturn
 import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
+from hydra.plugins.sweeper import Sweeper
 from omegaconf import DictConfig
 from rich.console import Console
 
@@ -34,6 +35,12 @@ from bench.errors import UserError
 from bench.preflight import plan
 from bench.study import INTERRUPTED_EXIT, output_folder, run_study
 from bench.verdicts import GATE_FILE, GateReport
+
+# Two things that Hydra does over and over, which were half of the command's time to answer. It copies its store of
+# configurations 80 times for one --help, though whatever is loaded from the store is copied again; and it composes each
+# job of a sweep once to see that it can and once to run it, where composing is all that we have it do.
+ConfigStore.__deepcopy__ = lambda self, memo: self  # type: ignore[attr-defined]
+Sweeper.validate_batch_is_legal = lambda self, batch: None  # type: ignore[method-assign]
 
 ROOT = Path(__file__).resolve().parent
 

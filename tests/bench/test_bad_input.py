@@ -70,7 +70,7 @@ def test_a_mistyped_key_and_help_answer_within_a_second(run_command: Any) -> Non
 
     # A slow core needs half a second for what the command cannot do without, and gets more time accordingly.
     imports = [sys.executable, "-c", "import hydra, numpy, rich.console"]
-    limit = max(1.0, 3.5 * seconds(lambda: subprocess.run(imports, check=True)))
+    limit = max(1.0, 2.5 * seconds(lambda: subprocess.run(imports, check=True)))
     assert seconds(lambda: run_command("--help")) < limit
     assert seconds(lambda: run_command("protocol.min_sample=3")) < limit
 
