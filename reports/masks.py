@@ -140,11 +140,20 @@ def draw(image: np.ndarray, masks: Sequence[Drawn], colours: Mapping[int, RGB]) 
     width = max(1, round(max(image.shape[:2]) / 300))
     for drawn in sorted(masks, key=lambda drawn: -int(drawn.mask.sum())):
         colour = 255 * np.asarray(colours.get(drawn.category_id, (1.0, 1.0, 1.0)), dtype=np.float32)
-        canvas[drawn.mask] = 0.5 * canvas[drawn.mask] + 0.5 * colour
-        inner = _eroded(drawn.mask, width)
-        canvas[drawn.mask & ~inner] = colour
-        canvas[inner & ~_eroded(inner, max(1, width // 2))] = 255
+        box = _box(drawn.mask)
+        mask, part = drawn.mask[box], canvas[box]
+        part[mask] = 0.5 * part[mask] + 0.5 * colour
+        inner = _eroded(mask, width)
+        part[mask & ~inner] = colour
+        part[inner & ~_eroded(inner, max(1, width // 2))] = 255
     return canvas.round().astype(np.uint8)
+
+
+def _box(mask: np.ndarray) -> tuple[slice, slice]:
+    """The rows and columns that the mask lies in."""
+    sides = [np.flatnonzero(mask.any(axis)) for axis in (1, 0)]
+    rows, columns = (slice(side[0], side[-1] + 1) if len(side) else slice(0) for side in sides)
+    return rows, columns
 
 
 def _eroded(mask: np.ndarray, steps: int) -> np.ndarray:

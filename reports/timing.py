@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import t
+from scipy.special import stdtrit
 
 from bench.latency import images_per_second, rounds_of
 from bench.result import SpeedResult
@@ -39,7 +39,7 @@ def fps_interval(speed: SpeedResult) -> tuple[float, float] | None:
 def _reach(values: Sequence[float]) -> float:
     """Half of Student's interval of the mean."""
     n = len(values)
-    return float(t.ppf((1 + CONFIDENCE) / 2, n - 1) * np.std(values, ddof=1) / math.sqrt(n))
+    return float(stdtrit(n - 1, (1 + CONFIDENCE) / 2) * np.std(values, ddof=1) / math.sqrt(n))
 
 
 def spread_between_rounds(speed: SpeedResult) -> float | None:
