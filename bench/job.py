@@ -46,37 +46,62 @@ def run_job(job: PlannedJob, on_progress: OnProgress) -> Result:
     open_result(job)
     began = time.monotonic()
     if training_left(job):
-        trained = _run_worker(job, on_progress, began, "train")
+        with _Worker(job, "train") as worker:
+            trained = worker.run(on_progress, began)
         if training_left(job) or trained.reason != UNFINISHED:
             return trained
     if job.config.finetune is not None:
         _measure_what_was_trained(job)
-    if "memory" in job.due:
-        first = _run_worker(job, on_progress, began, "memory")
-        if first.reason != UNFINISHED:
-            return first
+    with contextlib.ExitStack() as workers:
+        memory = "memory" in job.due
         job.due = [name for name in job.due if name != "memory"]
-    if not job.due:
-        return _finish(job, "ok", None, time.monotonic() - began)
-    return _run_worker(job, on_progress, began)
+        if memory:
+            first = workers.enter_context(_Worker(job, "memory"))
+        # Imports while the other measures, which times nothing; touches neither the model nor the card before its turn.
+        second = workers.enter_context(_Worker(job, "waiting")) if job.due else None
+        if memory:
+            measured = first.run(on_progress, began)
+            if measured.reason != UNFINISHED:
+                return measured
+        if second is not None:
+            return second.run(on_progress, began)
+    return _finish(job, "ok", None, time.monotonic() - began)
 
 
-def _run_worker(job: PlannedJob, on_progress: OnProgress, began: float, *stage: str) -> Result:
-    """One worker process for the passes, or for the stage before them; gives the result as it is then on disk."""
-    write_job(job)
-    worker, messages = start_worker(job, *stage)
-    try:
-        with os.fdopen(messages, "rb", buffering=0) as pipe:
-            killed = _attend(worker, pipe, job, on_progress, *stage)
-    except KeyboardInterrupt:
-        _stop_gently(worker)
-        conclude(job, worker.returncode, ("failed", INTERRUPTED), time.monotonic() - began)
-        raise
-    finally:
-        kill(worker)
-    if stage and killed is None and worker.returncode == 0 and not training_left(job):
-        return read_result(job.result_path)
-    return conclude(job, worker.returncode, killed, time.monotonic() - began)
+class _Worker:
+    """A worker process for the passes, or for a stage of them: started at once, gone at the end of the ``with``."""
+
+    def __init__(self, job: PlannedJob, stage: str) -> None:
+        self._job, self._stage = job, stage
+        write_job(job)
+        self._process, messages = start_worker(job, stage, stdin=subprocess.PIPE)
+        self._pipe = os.fdopen(messages, "rb", buffering=0)
+
+    def __enter__(self) -> _Worker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        kill(self._process)
+        self._pipe.close()
+
+    def run(self, on_progress: OnProgress, began: float) -> Result:
+        """Let a worker that waits begin, attend it to its end, and give the result as it is then on disk."""
+        job, process, seconds = self._job, self._process, lambda: time.monotonic() - began
+        assert process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # one that has died already: its exit status will tell
+            process.stdin.write(b"go\n")
+            process.stdin.close()
+        try:
+            killed = _attend(process, self._pipe, job, on_progress, self._stage)
+        except KeyboardInterrupt:
+            _stop_gently(process)
+            conclude(job, process.returncode, ("failed", INTERRUPTED), seconds())
+            raise
+        kill(process)
+        more_to_come = self._stage in ("train", "memory") and not training_left(job)
+        if more_to_come and killed is None and process.returncode == 0:
+            return read_result(job.result_path)
+        return conclude(job, process.returncode, killed, seconds())
 
 
 def _measure_what_was_trained(job: PlannedJob) -> None:
@@ -101,17 +126,17 @@ def worker_environment(root: str | None = None, cwd: str | None = None) -> dict[
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path)), "PYTHONUNBUFFERED": "1"}
 
 
-def start_worker(job: PlannedJob, *stage: str, stdin: int = subprocess.DEVNULL) -> tuple[subprocess.Popen[bytes], int]:
-    """The worker process, which has read ``job.json`` to find its job, and the end of a pipe with its messages."""
+def start_worker(job: PlannedJob, stage: str, stdin: int) -> tuple[subprocess.Popen[bytes], int]:
+    """The worker process, which reads ``job.json`` to find its job, and the end of a pipe with its messages."""
     read_end, write_end = os.pipe()
-    command = [job.config.model.python or sys.executable, "-m", "bench.worker", str(job.folder), str(write_end), *stage]
+    command = [job.config.model.python or sys.executable, "-m", "bench.worker", str(job.folder), str(write_end), stage]
     with open(job.folder / "worker.log", "ab") as log:
         worker = subprocess.Popen(
             command,
             stdin=stdin,
             stdout=log,
             stderr=log,
-            env=worker_environment(job.root, job.cwd) | (_STEADY_HEAP if stage == ("memory",) else {}),
+            env=worker_environment(job.root, job.cwd) | (_STEADY_HEAP if stage == "memory" else {}),
             cwd=job.cwd,
             pass_fds=(write_end,),
             start_new_session=True,  # so that Ctrl-C reaches us alone, and a kill reaches its children too
@@ -143,10 +168,10 @@ class Bounds:
 
 
 def _attend(
-    worker: subprocess.Popen[bytes], pipe: Any, job: PlannedJob, on_progress: OnProgress, *stage: str
+    worker: subprocess.Popen[bytes], pipe: Any, job: PlannedJob, on_progress: OnProgress, stage: str
 ) -> tuple[str, str] | None:
     """Wait for the worker's end, asleep but for its messages; gives (status, reason) where we had to kill it."""
-    bounds = Bounds(job.config, *stage)
+    bounds = Bounds(job.config, stage)
     pending = b""
     with selectors.DefaultSelector() as selector:
         selector.register(pipe, selectors.EVENT_READ)

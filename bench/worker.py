@@ -1,10 +1,14 @@
 """The child's side of a job: build dataset and predictor, run the passes, write the Result.
 
-    python -m bench.worker FOLDER FD        measure the job of FOLDER/job.json; progress goes to the file descriptor FD
-    python -m bench.worker FOLDER FD train  train its model first, which is a process of its own
-    python -m bench.worker FOLDER FD memory its memory alone, which is a process of its own too
-    python -m bench.worker FOLDER FD turns  one round of its speed whenever a line on standard input asks for it
+    python -m bench.worker FOLDER FD STAGE  a stage of the job of FOLDER/job.json; progress goes to the descriptor FD
     python -m bench.worker --check          read jobs on standard input, say on standard output what stands against them
+
+Each stage of a job has a process of its own, which imports what the model needs before it does anything else:
+
+    train    trains the model
+    memory   measures its memory alone
+    waiting  measures the other passes, once a line on standard input tells it to
+    turns    measures one round of its speed whenever a line on standard input tells it to
 
 Runs in whatever environment the model's ``python`` names: imports torch, numpy and PIL, the adapter's library, and
 an evaluator where accuracy is measured.
@@ -14,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import json
 import os
 import signal
@@ -29,7 +34,7 @@ from typing import Any
 import torch
 
 from bench import accuracy, compiling, energy, flops, machine, memory, numerics, speed
-from bench.build import build_predictor, check
+from bench.build import build_predictor, check, import_library
 from bench.card import Card
 from bench.config import BenchConfig
 from bench.dataset import CocoDataset, load, match_labels, training_split
@@ -81,12 +86,9 @@ class Progress:
                 os.write(self._descriptor, json.dumps(message).encode() + b"\n")
 
 
-def run(job: dict[str, Any], folder: Path, progress: Progress, stage: str = "") -> None:
-    """Run the passes that are ``due``, writing the result of ``folder`` after each of them.
-
-    stage: ``turns``: the speed a round at a time, whenever it is asked for; ``memory``: that pass alone, and the result
-        is left open for the others.
-    """
+def run(job: dict[str, Any], folder: Path, progress: Progress, stage: str) -> None:
+    """Run the passes that are ``due``, writing the result of ``folder`` after each of them; of the stage ``memory``
+    that pass alone, and the result is left open for the others."""
     due = ["memory"] if stage == "memory" else job["due"]
     config = from_dict(BenchConfig, job["config"])
     path = folder / "result.json"
@@ -260,13 +262,18 @@ def main(arguments: list[str]) -> int:
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
     folder = Path(arguments[0])
     job = json.loads((folder / "job.json").read_text(encoding="utf-8"))
-    progress, stage = Progress(int(arguments[1])), arguments[2:]
-    if stage == ["train"]:
+    progress, stage = Progress(int(arguments[1])), arguments[2]
+    import_library(job["config"]["model"]["_target_"])
+    if stage == "waiting" and not sys.stdin.readline():
+        return 1  # who started us is gone
+    if stage == "train":
         train(job, folder, progress)
     else:
-        run(job, folder, progress, *stage)
+        run(job, folder, progress, stage)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    status = main(sys.argv[1:])
+    gc.freeze()  # else Python looks through all of a library for garbage as it ends, which takes 2 s
+    sys.exit(status)

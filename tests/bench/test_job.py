@@ -63,6 +63,23 @@ def test_a_whole_job(run_command: Any, bright_squares: list[str], tmp_path: Path
         assert (tmp_path / f"comparison.{name}").stat().st_size > 0
 
 
+def test_the_second_worker_imports_while_the_first_measures_and_begins_after_it(
+    run_command: Any, bright_squares: list[str], tmp_path: Path
+) -> None:
+    told = tmp_path / "told"
+    model = ["model=custom", "model._target_=tells_when.TellsWhen", f"+model.options.told={told}"]
+    command = [*model, "+model.options.delay_ms=700", "passes=[memory,accuracy]", *bright_squares]
+    done = run_command(*command, f"out={tmp_path / 'out'}")
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in told.read_text().splitlines()]
+    # It is built to be checked, then in each process, which sees four images.
+    assert [line["what"] for line in lines] == ["built", *2 * ["built", *4 * ["run"]]]
+    memory, accuracy = lines[1:6], lines[6:]
+    assert [len({line["process"] for line in part}) for part in (memory, accuracy)] == [1, 1]
+    assert memory[0]["process"] != accuracy[0]["process"]
+    assert accuracy[0]["imported"] < memory[-1]["at"] < accuracy[0]["at"]
+
+
 def test_a_file_counts_by_its_content_and_not_by_its_path() -> None:
     def name(contents: dict[str, str], **changes: Any) -> str:
         config = BenchConfig(model=ModelConfig(name="m", weights="a/w.safetensors"), dataset=DatasetConfig(name="d"))
@@ -280,7 +297,7 @@ def test_a_worker_killed_from_outside_leaves_the_other_rows_ok(
         for path in out.glob("jobs/*/job.json"):
             if json.loads(path.read_text())["config"]["model"]["options"]["delay_ms"] == 500:
                 # Its memory pass is a process of its own, which ends by itself: this is the one of the other passes.
-                pattern = f"bench.worker {path.parent} [0-9]+$"
+                pattern = f"bench.worker {path.parent} [0-9]+ waiting$"
                 found = subprocess.run(["pgrep", "-f", pattern], capture_output=True, text=True, check=False)
                 return int(found.stdout.split()[0]) if found.stdout else None
         return None
