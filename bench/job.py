@@ -87,19 +87,28 @@ class _Worker:
     def run(self, on_progress: OnProgress, began: float) -> Result:
         """Let a worker that waits begin, attend it to its end, and give the result as it is then on disk."""
         job, process, seconds = self._job, self._process, lambda: time.monotonic() - began
+        complete = False
+
+        def on_message(message: dict[str, Any]) -> None:
+            nonlocal complete
+            if "complete" in message:
+                complete = True
+            else:
+                on_progress(message)
+
         assert process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # one that has died already: its exit status will tell
             process.stdin.write(b"go\n")
             process.stdin.close()
         try:
-            killed = _attend(process, self._pipe, job, on_progress, self._stage)
+            killed = _attend(process, self._pipe, job, on_message, self._stage)
         except KeyboardInterrupt:
             _stop_gently(process)
             conclude(job, process.returncode, ("failed", INTERRUPTED), seconds())
             raise
         kill(process)
-        more_to_come = self._stage in ("train", "memory") and not training_left(job)
-        if more_to_come and killed is None and process.returncode == 0:
+        # One that ends without a word has not done what it should, whatever its exit status.
+        if complete and killed is None and process.returncode == 0 and not training_left(job):
             return read_result(job.result_path)
         return conclude(job, process.returncode, killed, seconds())
 
@@ -175,20 +184,22 @@ def _attend(
     pending = b""
     with selectors.DefaultSelector() as selector:
         selector.register(pipe, selectors.EVENT_READ)
-        while worker.poll() is None:
-            if selector.get_map() and selector.select(TICK_SECONDS):
+        while True:
+            alive = worker.poll() is None
+            if selector.get_map() and selector.select(TICK_SECONDS if alive else 0):
                 data = pipe.read(65536)
                 if not data:
                     selector.unregister(pipe)
                 *lines, pending = (pending + data).split(b"\n")
                 for line in lines:
                     on_progress(json.loads(line))
+            elif not alive:
+                return None
             elif not selector.get_map():
                 time.sleep(TICK_SECONDS / 10)
             if exceeded := bounds.exceeded(worker):
                 kill(worker)
                 return exceeded
-    return None
 
 
 def conclude(job: PlannedJob, returncode: int | None, killed: tuple[str, str] | None, seconds: float) -> Result:

@@ -270,6 +270,8 @@ def main(arguments: list[str]) -> int:
         train(job, folder, progress)
     else:
         run(job, folder, progress, stage)
+    if stage in ("train", "memory"):  # others go on from there
+        progress.say({"complete": stage})
     return 0
 
 

@@ -17,7 +17,7 @@ LIBRARIES = ("torchvision", "mmdet", "transformers", "detectron2")
 @pytest.fixture(scope="module")
 def study(run_command: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
     out = tmp_path_factory.mktemp("study") / "out"
-    small = ["protocol=quick", "protocol.max_seconds=2", "dataset.shapes.count=4"]
+    small = ["protocol=quick", "protocol.warmup_batches=1", "protocol.max_seconds=0.5", "dataset.shapes.count=4"]
     return run_command("device=cpu", *small, f"out={out}", timeout=580), out
 
 
