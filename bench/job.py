@@ -53,19 +53,26 @@ def run_job(job: PlannedJob, on_progress: OnProgress) -> Result:
     if job.config.finetune is not None:
         _measure_what_was_trained(job)
     with contextlib.ExitStack() as workers:
-        memory = "memory" in job.due
-        job.due = [name for name in job.due if name != "memory"]
-        if memory:
+        waiting = None
+        if "memory" in job.due:
+            job.due = [name for name in job.due if name != "memory"]
             first = workers.enter_context(_Worker(job, "memory"))
-        # Imports while the other measures, which times nothing; touches neither the model nor the card before its turn.
-        second = workers.enter_context(_Worker(job, "waiting")) if job.due else None
-        if memory:
+            if job.due and _is_of_this_version(job):
+                # Imports while the other measures, which times nothing; touches no model and no card before its turn.
+                waiting = workers.enter_context(_Worker(job, "waiting"))
             measured = first.run(on_progress, began)
             if measured.reason != UNFINISHED:
                 return measured
-        if second is not None:
-            return second.run(on_progress, began)
-    return _finish(job, "ok", None, time.monotonic() - began)
+        if not job.due:
+            return _finish(job, "ok", None, time.monotonic() - began)
+        second = waiting or workers.enter_context(_Worker(job, "waiting"))
+        return second.run(on_progress, began)
+
+
+def _is_of_this_version(job: PlannedJob) -> bool:
+    """Whether the job's worker is this maskbench's: that of a base checked out beside it may be older, and know neither
+    to wait nor to say that its stage is complete."""
+    return job.root is None
 
 
 class _Worker:
@@ -108,6 +115,7 @@ class _Worker:
             raise
         kill(process)
         # One that ends without a word has not done what it should, whatever its exit status.
+        complete = complete or (self._stage in ("train", "memory") and not _is_of_this_version(job))
         if complete and killed is None and process.returncode == 0 and not training_left(job):
             return read_result(job.result_path)
         return conclude(job, process.returncode, killed, seconds())
