@@ -10,6 +10,9 @@ from bench.errors import UserError
 TENSOR_CORES = (8, 0)
 """Compute capability of the first cards with TF32 and bfloat16 in their tensor cores (Ampere)."""
 
+INSTRUCTIONS = {"bf16": ("avx512_bf16", "amx_bf16", "avx10_1"), "fp16": ("avx512_fp16", "amx_fp16", "avx10_1")}
+"""Sets of x86 instructions, by torch's names for them, one of which a processor needs to compute in this precision."""
+
 
 def apply(config: BenchConfig) -> None:
     """Set the switches of a job: TF32 for matrices and convolutions with ``precision=tf32`` and with no other, cuDNN's
@@ -36,3 +39,17 @@ def refuse_unsupported(precision: str, device: torch.device) -> None:
             f"precision={precision}: {torch.cuda.get_device_name(device)} lacks it (compute capability "
             f"{capability[0]}.{capability[1]}, must be 8.0 or more); give fp32 or fp16"
         )
+
+
+def emulated(precision: str, device: torch.device) -> str | None:
+    """A sentence where the processor has no instructions for this precision, so that torch emulates them, which takes
+    many times as long as fp32; None where it has, or where torch cannot tell."""
+    if device.type != "cpu" or precision not in INSTRUCTIONS or not hasattr(torch.cpu, "get_capabilities"):
+        return None
+    there = torch.cpu.get_capabilities()
+    if there.get("architecture") != "x86_64" or any(there.get(name) for name in INSTRUCTIONS[precision]):
+        return None
+    return (
+        f"precision={precision}: this processor has no instructions for it ({' or '.join(INSTRUCTIONS[precision])}), "
+        f"and torch emulates them: its speed says nothing of a processor that has them"
+    )

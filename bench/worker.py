@@ -192,14 +192,16 @@ def _run_passes(
     if isinstance(predictor, ReplayPredictor):
         model = predictor
         if set(config.passes) - {"accuracy"}:
-            result.notes.append("a replayed results file has no speed and no memory: only its accuracy is measured")
+            _note(result, "a replayed results file has no speed and no memory: only its accuracy is measured")
     else:
         model = Runner(predictor, device, config.precision)
         module = predictor.module
         result.model.parameters = sum(p.numel() for p in module.parameters()) if module is not None else None
         card = Card.of(device)
         if in_use := device_memory.use_by_others(device):
-            result.notes.append(in_use)
+            _note(result, in_use)
+        if emulated := numerics.emulated(config.precision, device):
+            _note(result, emulated)
         if "memory" in job["due"]:
             result.memory = memory.measure(model, dataset, config, device, device_memory, progress)
             write_result(result, path)
@@ -216,11 +218,17 @@ def _run_passes(
         if "energy" in job["due"]:
             result.energy = energy.measure(model, dataset, config, device, card, progress)
             if result.energy is None and device.type == "cuda":
-                result.notes.append("energy: the card has no counter that NVML may read")
+                _note(result, "energy: the card has no counter that NVML may read")
             write_result(result, path)
     if "accuracy" in job["due"]:
         result.accuracy = accuracy.measure(model, dataset, labels, config, folder, progress)
         write_result(result, path)
+
+
+def _note(result: Result, text: str) -> None:
+    """Say it once, however many of the job's workers find it."""
+    if text not in result.notes:
+        result.notes.append(text)
 
 
 def _turns(progress: Progress) -> Iterator[speed.Turn]:
@@ -237,7 +245,7 @@ def _count_flops(predictor: Predictor, dataset: CocoDataset, result: Result, mod
         model.flops_mean, model.flops_std = flops.count(predictor, dataset)
     except Exception as error:
         traceback.print_exc()
-        result.notes.append(f"floating-point operations could not be counted: {' '.join(str(error).split())[:200]}")
+        _note(result, f"floating-point operations could not be counted: {' '.join(str(error).split())[:200]}")
 
 
 def _classify(error: Exception) -> tuple[str, str]:

@@ -10,7 +10,7 @@ import torch
 from bench.build import check
 from bench.config import BenchConfig, ProtocolConfig
 from bench.errors import UserError
-from bench.numerics import apply, refuse_unsupported
+from bench.numerics import apply, emulated, refuse_unsupported
 
 CUDA = torch.device("cuda:0")
 
@@ -61,3 +61,26 @@ def test_tf32_is_allowed_where_it_is_asked_for_and_nowhere_else(precision: str, 
     assert (torch.get_float32_matmul_precision() == "high") is tf32
     assert torch.backends.cudnn.allow_tf32 is tf32
     assert torch.backends.cudnn.benchmark is tf32
+
+
+@pytest.mark.parametrize(
+    ("precision", "capabilities", "said"),
+    [
+        ("bf16", {"architecture": "x86_64", "avx2": True, "avx512_bf16": False, "amx_bf16": False}, True),
+        ("bf16", {"architecture": "x86_64", "avx512_bf16": True, "amx_bf16": False}, False),
+        ("bf16", {"architecture": "x86_64", "amx_bf16": True}, False),
+        ("fp16", {"architecture": "x86_64", "avx512_bf16": True, "avx512_fp16": False}, True),
+        ("fp16", {"architecture": "x86_64", "avx512_fp16": True}, False),
+        ("fp32", {"architecture": "x86_64"}, False),
+        ("bf16", {"architecture": "aarch64"}, False),
+        ("bf16", {}, False),
+    ],
+)
+def test_a_processor_without_instructions_for_it_is_told_of(
+    monkeypatch: pytest.MonkeyPatch, precision: str, capabilities: dict[str, object], said: bool
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    sentence = emulated(precision, torch.device("cpu"))
+    assert (sentence is not None) == said
+    assert sentence is None or sentence.startswith(f"precision={precision}: this processor has no instructions for it")
+    assert emulated(precision, CUDA) is None

@@ -34,7 +34,7 @@ BOUND = WITHIN if DEVICE.type == "cuda" else 0.05
 """What is aimed at, and what fails: processors differ in what the libraries' own Python costs beside the network."""
 Agree = Callable[[Sequence[Callable[[], float]], Sequence[Callable[[], float]]], None]
 PAIRS = 40
-SECONDS = 60.0
+SECONDS = 30.0
 
 
 class ProcessorClock(Clock):
