@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from bench.flops import count, count_image
 from bench.predictor import Settings
 
 CPU = torch.device("cpu")
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class Network(Blobs):
@@ -66,6 +69,32 @@ def test_fast_paths_are_as_before(dataset: CocoDataset) -> None:
     assert torch.backends.mha.get_fastpath_enabled()
     count_image(Network(Settings(CPU)), dataset.images[0])
     assert torch.backends.mha.get_fastpath_enabled()
+
+
+WITHOUT_COMPILER = """
+import sys
+from pathlib import Path
+
+import torch
+from bench.dataset import ImageRecord
+from bench.flops import count_image
+
+
+class Product:
+    preprocess = staticmethod(lambda images: torch.zeros(len(images), 5))
+    forward = staticmethod(lambda batch: batch @ torch.zeros(5, 7))
+    postprocess = staticmethod(lambda raw: [])
+
+
+print(count_image(Product(), ImageRecord(0, Path(sys.argv[1]), 20, 30)), "torch._dynamo" in sys.modules)
+"""
+
+
+def test_the_compiler_is_not_imported_for_it(dataset: CocoDataset) -> None:
+    """It takes 2 s, of every job."""
+    code = [sys.executable, "-c", WITHOUT_COMPILER, str(dataset.images[0].path)]
+    done = subprocess.run(code, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(2 * 5 * 7), "False"]
 
 
 def test_a_model_outside_of_torch_has_no_count(dataset: CocoDataset) -> None:
