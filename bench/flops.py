@@ -38,7 +38,7 @@ def count_image(predictor: Predictor, record: ImageRecord) -> int:
     # The fused kernels have no formula; the plain ones compute the same from what has.
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), _eager(), _spared_the_compiler():
+        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), _uncompiled():
             batch = predictor.preprocess(read_images([record]))
             with FlopCounterMode(display=False) as counter:
                 predictor.postprocess(predictor.forward(batch))
@@ -47,16 +47,24 @@ def count_image(predictor: Predictor, record: ImageRecord) -> int:
     return counter.get_total_flops()
 
 
+def _uncompiled() -> contextlib.AbstractContextManager[object]:
+    """What is compiled runs uncompiled: the counter sees into no compiled kernel."""
+    if "torch._dynamo" not in sys.modules:
+        return _without_the_compiler()
+    set_stance = getattr(torch.compiler, "set_stance", None)  # from torch 2.6 on
+    return set_stance("force_eager") if set_stance else contextlib.nullcontext()
+
+
 @contextlib.contextmanager
-def _spared_the_compiler() -> Iterator[None]:
-    """Lets the counter work without ``torch._dynamo``, which torch imports, for 2 s, only to keep what the counter does
-    from being compiled. Where something is compiled it is there already, and all stays as it is."""
+def _without_the_compiler() -> Iterator[None]:
+    """Nothing is compiled: the counter works without ``torch._dynamo``, which torch would import, for 2 s, only to keep
+    what the counter does from being compiled."""
     from torch.utils import flop_counter
 
     mode: Any = getattr(flop_counter, "_FlopCounterMode", None)
     wrapped = getattr(mode, "__torch_dispatch__", None)
     plain = getattr(wrapped, "__wrapped__", None)
-    if plain is None or "torch._dynamo" in sys.modules:
+    if plain is None:
         yield
         return
     mode.__torch_dispatch__ = plain
@@ -64,14 +72,6 @@ def _spared_the_compiler() -> Iterator[None]:
         yield
     finally:
         mode.__torch_dispatch__ = wrapped
-
-
-def _eager() -> contextlib.AbstractContextManager[object]:
-    """What is compiled runs uncompiled: the counter sees into no compiled kernel."""
-    if "torch._dynamo" not in sys.modules:  # then nothing is
-        return contextlib.nullcontext()
-    set_stance = getattr(torch.compiler, "set_stance", None)  # from torch 2.6 on
-    return set_stance("force_eager") if set_stance else contextlib.nullcontext()
 
 
 def _spread(records: Sequence[ImageRecord], number: int) -> list[ImageRecord]:

@@ -79,7 +79,7 @@ class _Worker:
     """A worker process for the passes, or for a stage of them: started at once, gone at the end of the ``with``."""
 
     def __init__(self, job: PlannedJob, stage: str) -> None:
-        self._job, self._stage = job, stage
+        self._job, self._stage, self._complete = job, stage, False
         write_job(job)
         self._process, messages = start_worker(job, stage, stdin=subprocess.PIPE)
         self._pipe = os.fdopen(messages, "rb", buffering=0)
@@ -94,31 +94,47 @@ class _Worker:
     def run(self, on_progress: OnProgress, began: float) -> Result:
         """Let a worker that waits begin, attend it to its end, and give the result as it is then on disk."""
         job, process, seconds = self._job, self._process, lambda: time.monotonic() - began
-        complete = False
-
-        def on_message(message: dict[str, Any]) -> None:
-            nonlocal complete
-            if "complete" in message:
-                complete = True
-            else:
-                on_progress(message)
-
         assert process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # one that has died already: its exit status will tell
             process.stdin.write(b"go\n")
             process.stdin.close()
         try:
-            killed = _attend(process, self._pipe, job, on_message, self._stage)
+            killed = self._attend(on_progress)
         except KeyboardInterrupt:
             _stop_gently(process)
             conclude(job, process.returncode, ("failed", INTERRUPTED), seconds())
             raise
         kill(process)
         # One that ends without a word has not done what it should, whatever its exit status.
-        complete = complete or (self._stage in ("train", "memory") and not _is_of_this_version(job))
+        complete = self._complete or (self._stage in ("train", "memory") and not _is_of_this_version(job))
         if complete and killed is None and process.returncode == 0 and not training_left(job):
             return read_result(job.result_path)
         return conclude(job, process.returncode, killed, seconds())
+
+    def _attend(self, on_progress: OnProgress) -> tuple[str, str] | None:
+        """Wait for the worker's end, asleep but for its messages; gives (status, reason) where we had to kill it."""
+        bounds, pending = Bounds(self._job.config, self._stage), b""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._pipe, selectors.EVENT_READ)
+            while True:
+                alive = self._process.poll() is None
+                if selector.get_map() and selector.select(TICK_SECONDS if alive else 0):
+                    data = self._pipe.read(65536)
+                    if not data:
+                        selector.unregister(self._pipe)
+                    *lines, pending = (pending + data).split(b"\n")
+                    for message in map(json.loads, lines):
+                        if "complete" in message:
+                            self._complete = True
+                        else:
+                            on_progress(message)
+                elif not alive:
+                    return None
+                elif not selector.get_map():
+                    time.sleep(TICK_SECONDS / 10)
+                if exceeded := bounds.exceeded(self._process):
+                    kill(self._process)
+                    return exceeded
 
 
 def _measure_what_was_trained(job: PlannedJob) -> None:
@@ -182,32 +198,6 @@ class Bounds:
                 f"used {used:.2f} GB of host memory, the limit is {self._gb:g} GB (protocol.memory_limit_gb)"
             )
         return None
-
-
-def _attend(
-    worker: subprocess.Popen[bytes], pipe: Any, job: PlannedJob, on_progress: OnProgress, stage: str
-) -> tuple[str, str] | None:
-    """Wait for the worker's end, asleep but for its messages; gives (status, reason) where we had to kill it."""
-    bounds = Bounds(job.config, stage)
-    pending = b""
-    with selectors.DefaultSelector() as selector:
-        selector.register(pipe, selectors.EVENT_READ)
-        while True:
-            alive = worker.poll() is None
-            if selector.get_map() and selector.select(TICK_SECONDS if alive else 0):
-                data = pipe.read(65536)
-                if not data:
-                    selector.unregister(pipe)
-                *lines, pending = (pending + data).split(b"\n")
-                for line in lines:
-                    on_progress(json.loads(line))
-            elif not alive:
-                return None
-            elif not selector.get_map():
-                time.sleep(TICK_SECONDS / 10)
-            if exceeded := bounds.exceeded(worker):
-                kill(worker)
-                return exceeded
 
 
 def conclude(job: PlannedJob, returncode: int | None, killed: tuple[str, str] | None, seconds: float) -> Result:

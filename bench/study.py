@@ -77,7 +77,7 @@ def _run_or_reuse(job: PlannedJob, round_number: int, number: str, progress: Stu
     result = run_job(job, progress.on_message)
     progress.next_job()
     outcome = result.status + (f": {result.reason}" if result.reason else "")
-    took = f" ({time.monotonic() - began:.0f} s)" if result.status != "skipped" else ""
+    took = f" ({time.monotonic() - began:.0f} s)" if result.seconds is not None else ""
     console.print(f"{head}: {outcome}{took}", markup=False, highlight=False, soft_wrap=True)
     return result
 
