@@ -29,12 +29,12 @@ from hydra.plugins.sweeper import Sweeper
 from omegaconf import DictConfig
 from rich.console import Console
 
-from bench.compose import Job, as_user_error, to_config
-from bench.config import BenchConfig
 from bench.errors import UserError
-from bench.preflight import plan
-from bench.study import INTERRUPTED_EXIT, output_folder, run_study
-from bench.verdicts import GATE_FILE, GateReport
+from bench.jobs.plan import plan
+from bench.jobs.study import INTERRUPTED_EXIT, output_folder, run_study
+from bench.jobs.validate import Job, as_user_error, to_config
+from bench.schema.config import BenchConfig
+from bench.schema.gate_report import GATE_FILE, GateReport
 
 # Two things that Hydra does over and over, which were half of the command's time to answer. It copies its store of
 # configurations 80 times for one --help, though whatever is loaded from the store is copied again; and it composes each
@@ -121,9 +121,9 @@ def _command(given: Sequence[str]) -> str:
 def _gated(jobs: list[Job], out: Path, console: Console, given: Sequence[str]) -> int:
     """A study with a gate; 3 where it does not let the change through."""
     # Not on top: scipy, which the tests need, would make every --help wait.
-    from bench.gating import NothingComparedError, run_gated, the_gate
-    from bench.regression import WORSE_EXIT, show
-    from reports.ci import write_all
+    from bench.gate.compare import WORSE_EXIT, show
+    from bench.gate.run import NothingComparedError, run_gated, the_gate
+    from reports.ci.files import write_all
 
     gate, history = the_gate(jobs), jobs[0].config.history
     assert gate is not None
@@ -164,7 +164,7 @@ def report(results: Path, out: Path, console: Console, gate: Path | None = None)
 def check_history(history: str | None) -> None:
     """Raise a UserError, before hours are spent, where ``history=`` names what is no history."""
     if history is not None:
-        from bench.history import History
+        from bench.history.store import History
 
         kept = History(Path(history))
         if kept.path.exists():
@@ -175,8 +175,8 @@ def keep(history: str | None, results: Path, console: Console, gate: GateReport 
     """Append the results of this run to the history, where there is one."""
     if history is None:
         return
-    from bench.history import History
-    from bench.origin import find_origin
+    from bench.history.origin import find_origin
+    from bench.history.store import History
 
     appended = History(Path(history)).append(results, find_origin(), gate)
     for line in (f"history: {history}, run {appended.run.id}", *appended.notes):

@@ -13,7 +13,7 @@ from bench.errors import UserError
 class ReplayPredictor(predictor.ReplayPredictor):
     """Serves a COCO results file image by image.
 
-    The file was checked against the dataset before (``bench.results_file.read_results``); here it is only grouped.
+    The file was checked against the dataset before (``bench.data.results_file.read_results``); here it is only grouped.
     Segmentations are served as the file has them, which may be polygons or an uncompressed RLE.
 
     Raises:

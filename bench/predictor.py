@@ -61,7 +61,7 @@ class Instances:
 
 @dataclass
 class Checkpoint:
-    """Trained weights, already read from disk (``bench.weights.load_checkpoint``).
+    """Trained weights, already read from disk (``bench.weights.load.load_checkpoint``).
 
     state_dict: parameter name -> CPU tensor, as the library spells the names
     classes:    the class names stored beside the weights, or None

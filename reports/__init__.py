@@ -33,6 +33,6 @@ def build(sources: Sequence[Path], out: Path, gate: Path | None = None) -> Path:
 
 def terminal_table(sources: Path | Sequence[Path]) -> RenderableType:
     """The comparison for a terminal of 120 columns, as something ``rich`` prints; the sources as in :func:`build`."""
-    from reports.terminal import terminal_table as render
+    from reports.text.terminal import terminal_table as render
 
     return render([sources] if isinstance(sources, Path) else sources)

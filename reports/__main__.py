@@ -39,13 +39,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     only = options.sources[0] if len(options.sources) == 1 and options.sources[0].is_dir() else Path("comparison")
     try:
         if options.where or options.best:
-            from reports.selection import answer_from
+            from reports.table.selection import answer_from
 
             text, any_left = answer_from(options.sources, options.where, options.best)
             print(text)
             return 0 if any_left else 1
         if options.again:
-            from reports import again
+            from reports.table import again
 
             text, held = again.answer_from(options.sources, options.again)
             print(text)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.errors import UserError
-from bench.verdicts import read_report
-from reports.comparison import load, write_csv, write_json
+from bench.schema.gate_report import read_report
+from reports.table.comparison import load, write_csv, write_json
 
 PICTURES = (
     *("pareto*.png", "latency.png", "throughput.png", "stages.png", "memory.png", "panel_*.png"),
@@ -18,15 +18,15 @@ PICTURES = (
 
 def build(sources: Sequence[Path], out: Path, gate: Path | None = None) -> Path:
     """See :func:`reports.build`."""
-    from reports.accuracy_plots import draw_accuracy_plots
-    from reports.html import Pictures, write_html
-    from reports.latex import write_latex
-    from reports.markdown import write_markdown
-    from reports.matrix import write_differences
-    from reports.model_pages import write_model_pages
-    from reports.panels import draw_panels
-    from reports.plots import draw_plots
-    from reports.training import draw_training
+    from reports.page.html import Pictures, write_html
+    from reports.page.model_pages import write_model_pages
+    from reports.plots.accuracy import draw_accuracy_plots
+    from reports.plots.panels import draw_panels
+    from reports.plots.plots import draw_plots
+    from reports.plots.training import draw_training
+    from reports.table.matrix import write_differences
+    from reports.text.latex import write_latex
+    from reports.text.markdown import write_markdown
 
     comparison, verdicts = load(sources, out), read_report(gate) if gate else None
     plots = out / "plots"

@@ -15,12 +15,13 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 TOYS = ROOT / "tests" / "toys"
+CASES = ROOT / "tests" / "cases"
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    sys.path.insert(0, str(TOYS))
+    sys.path[:0] = [str(TOYS), str(CASES)]
     config.addinivalue_line("markers", "gpu: needs a CUDA device")
 
 

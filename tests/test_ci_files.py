@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bench.compose import GROUPS, schema_keys
-from bench.config import GateConfig
 from bench.errors import UserError
-from bench.gate_config import from_settings
+from bench.gate.settings_file import from_settings
+from bench.jobs.validate import GROUPS, schema_keys
+from bench.schema.config import GateConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = {"github.yml": "vendor.github-workflows", "gitlab.yml": "vendor.gitlab-ci"}
@@ -97,5 +97,5 @@ def test_two_jobs_never_share_the_card() -> None:
 def test_the_plugin_is_registered_and_the_command_is_installed() -> None:
     """In pyproject.toml, as text: Python 3.10 has no reader of it."""
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    assert '[project.entry-points.pytest11]\nmaskbench = "bench.pytest_plugin"\n' in text
+    assert '[project.entry-points.pytest11]\nmaskbench = "bench.cli.pytest_plugin"\n' in text
     assert 'py-modules = ["run_bench"]' in text

@@ -117,7 +117,7 @@ def test_every_requirement_is_pinned() -> None:
 
 @pytest.mark.skipif(importlib.util.find_spec("mmdet") is None, reason="mmdet is not installed")
 def test_a_zoo_fills_in_what_it_publishes() -> None:
-    from bench.preflight import _fill_from_zoo
+    from bench.jobs.plan import _fill_from_zoo
     from run_bench import compose
 
     [job] = compose(["model=mmdet_zoo", "model.config=mask-rcnn_r50_fpn_1x_coco"])

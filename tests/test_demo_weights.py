@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench import accuracy
-from bench.build import build_predictor
-from bench.config import BenchConfig
-from bench.dataset import load, match_labels
-from bench.runner import Runner
-from bench.weights import load_checkpoint
+from bench.data.dataset import load, match_labels
+from bench.jobs.load_model import build_predictor
+from bench.passes import accuracy
+from bench.passes.runner import Runner
+from bench.schema.config import BenchConfig
+from bench.weights.load import load_checkpoint
 from run_bench import compose
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -11,12 +11,12 @@ import torch
 from PIL import Image
 from toy_models import Blobs
 
-from bench.config import BenchConfig
-from bench.dataset import CocoDataset, ImageRecord
-from bench.memory import DeviceMemory, measure
+from bench.data.dataset import CocoDataset, ImageRecord
+from bench.passes.memory import DeviceMemory, measure
+from bench.passes.runner import Runner
 from bench.predictor import Settings
-from bench.result import MemoryResult, read_result
-from bench.runner import Runner
+from bench.schema.config import BenchConfig
+from bench.schema.result import MemoryResult, read_result
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 

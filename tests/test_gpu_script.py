@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from bench.compose import Job
+from bench.jobs.validate import Job
 from run_bench import compose
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.result import read_result
-from reports.columns import COLUMNS
+from bench.schema.result import read_result
+from reports.table.columns import COLUMNS
 from run_bench import compose
 
 ROOT = Path(__file__).resolve().parents[1]

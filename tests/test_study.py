@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bench.result import read_result
+from bench.schema.result import read_result
 
 LIBRARIES = ("torchvision", "mmdet", "transformers", "detectron2")
 

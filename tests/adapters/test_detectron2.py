@@ -23,8 +23,8 @@ from detectron2.engine import DefaultPredictor
 from detectron2.projects.point_rend import add_pointrend_config
 from same_instances import assert_same_instances
 
-from adapters.detectron2 import Detectron2Predictor
-from adapters.detectron2_zoo import MASK_AP, config_file, zoo_entry
+from adapters.detectron2.predictor import Detectron2Predictor
+from adapters.detectron2.zoo import MASK_AP, config_file, zoo_entry
 
 ROOT = Path(__file__).resolve().parents[2]
 DEMOS = ("demo_mask_rcnn_detectron2", "demo_point_rend_detectron2")

@@ -11,14 +11,14 @@ import pytest
 import torch
 import yaml
 
-from bench import accuracy
-from bench.build import build_predictor
-from bench.config import BenchConfig
-from bench.dataset import CocoDataset, load, match_labels, paths
+from bench.data.dataset import CocoDataset, load, match_labels, paths
+from bench.data.shapes.generate import CLASSES
+from bench.jobs.load_model import build_predictor
+from bench.passes import accuracy
+from bench.passes.runner import Runner
 from bench.predictor import Instances
-from bench.runner import Runner
-from bench.shapes import CLASSES
-from bench.stored import from_dict
+from bench.schema.config import BenchConfig
+from bench.schema.json_file import from_dict
 
 pytest.importorskip("detectron2", reason="detectron2 is not installed: docs/install.md says how")
 

@@ -11,9 +11,9 @@ import pytest
 import torch
 import yaml
 
-from bench.config import ShapesConfig
+from bench.data.shapes.generate import CLASSES, ensure
 from bench.predictor import Settings, Target
-from bench.shapes import CLASSES, ensure
+from bench.schema.config import ShapesConfig
 
 pytest.importorskip("detectron2", reason="detectron2 is not installed: docs/install.md says how")
 
@@ -23,8 +23,8 @@ from detectron2.utils.events import EventStorage
 from PIL import Image
 from pycocotools.coco import COCO
 
-from adapters.detectron2 import Detectron2Predictor
-from adapters.detectron2_training import named_losses
+from adapters.detectron2.predictor import Detectron2Predictor
+from adapters.detectron2.training import named_losses
 
 ROOT = Path(__file__).resolve().parents[2]
 DEMOS = ("demo_mask_rcnn_detectron2", "demo_point_rend_detectron2")

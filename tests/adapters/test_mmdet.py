@@ -23,8 +23,8 @@ from mmdet.utils import get_test_pipeline_cfg
 from mmengine.config import Config
 from same_instances import assert_same_instances
 
-from adapters.mmdet import MmdetPredictor
-from adapters.mmdet_zoo import config_path, configs_folder, zoo_entry
+from adapters.mmdet.predictor import MmdetPredictor
+from adapters.mmdet.zoo import config_path, configs_folder, zoo_entry
 from bench.errors import UserError
 from bench.predictor import Checkpoint, Instances, Settings, predict
 
@@ -267,7 +267,7 @@ def test_zoo_entry() -> None:
 
 def test_zoo_lookup_imports_neither_mmdet_nor_torch() -> None:
     code = (
-        "import sys; from adapters.mmdet_zoo import zoo_entry; zoo_entry('solo_r50_fpn_3x_coco');"
+        "import sys; from adapters.mmdet.zoo import zoo_entry; zoo_entry('solo_r50_fpn_3x_coco');"
         "print(sorted({'torch', 'mmdet', 'mmcv', 'mmengine'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -18,8 +18,8 @@ from mmcv.transforms import Compose
 from mmdet.registry import MODELS
 from pycocotools import mask as coco_mask
 
-from adapters.mmdet import MmdetPredictor
-from adapters.mmdet_training import named_losses, refuse_stuff, training_edges
+from adapters.mmdet.predictor import MmdetPredictor
+from adapters.mmdet.training import named_losses, refuse_stuff, training_edges
 from bench.errors import UserError
 from bench.predictor import Settings, Target
 

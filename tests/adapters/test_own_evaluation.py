@@ -25,13 +25,13 @@ from pycocotools import mask as mask_api
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from bench.accuracy import mask_ap_of
-from bench.build import build_predictor
-from bench.config import DatasetConfig, ShapesConfig
-from bench.dataset import CocoDataset, load, match_labels
+from bench.data.dataset import CocoDataset, load, match_labels
+from bench.jobs.load_model import build_predictor
+from bench.passes.accuracy import mask_ap_of
+from bench.passes.runner import Runner
 from bench.predictor import Predictor
-from bench.result import COCO_FIGURES
-from bench.runner import Runner
+from bench.schema.config import DatasetConfig, ShapesConfig
+from bench.schema.result import COCO_FIGURES
 
 ROOT = Path(__file__).resolve().parents[2]
 WEIGHTS = ROOT / "weights"
@@ -124,7 +124,7 @@ def mmdet_evaluates(name: str, class_counts: Mapping[str, Any], dataset: CocoDat
     from mmdet.utils import register_all_modules
     from mmengine.config import Config
 
-    from adapters.mmdet_zoo import config_path
+    from adapters.mmdet.zoo import config_path
 
     register_all_modules()
     demo = model_config(name)

@@ -11,10 +11,11 @@ import torch
 from pycocotools import mask as mask_api
 
 from adapters.replay import ReplayPredictor
-from bench import dataset, predictor
-from bench.config import DatasetConfig, ShapesConfig
+from bench import predictor
+from bench.data import dataset
+from bench.data.results_file import normalised, read_results
 from bench.errors import UserError
-from bench.results_file import normalised, read_results
+from bench.schema.config import DatasetConfig, ShapesConfig
 
 SETTINGS = predictor.Settings(device=torch.device("cpu"), classes=("circle", "square"))
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from bench.build import build_predictor
-from bench.dataset import Category, CocoDataset
+from bench.data.dataset import Category, CocoDataset
 from bench.errors import UserError
+from bench.jobs.load_model import build_predictor
 from bench.predictor import Predictor
 from run_bench import compose
 
@@ -42,7 +42,7 @@ def test_the_same_input_in_every_library(model: str) -> None:
 def test_mmdet_pipelines_with_one_size() -> None:
     """RTMDet pads to a fixed size, which follows; YOLACT stretches, so only a square is alike for all images."""
     pytest.importorskip("mmdet", reason="mmdet is not installed")
-    from adapters.mmdet_config import ready_config
+    from adapters.mmdet.config import ready_config
     from bench.predictor import Settings
 
     def pipeline(config: str, scale: tuple[int, int]) -> dict[str, dict[str, object]]:

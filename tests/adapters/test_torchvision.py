@@ -25,7 +25,7 @@ from torchvision.models.detection import (
     maskrcnn_resnet50_fpn_v2,
 )
 
-from adapters.torchvision import TorchvisionPredictor
+from adapters.torchvision.predictor import TorchvisionPredictor
 
 ROOT = Path(__file__).resolve().parents[2]
 CLASSES = tuple(f"class {label}" for label in range(80))

@@ -17,13 +17,13 @@ pytest.importorskip("torchvision", reason="torchvision is not installed")
 from torchvision.models.detection.roi_heads import maskrcnn_inference, maskrcnn_loss
 from torchvision.ops import MultiScaleRoIAlign
 
-from adapters.torchvision import TorchvisionPredictor
-from adapters.torchvision_heads import (
+from adapters.torchvision.heads import (
     ClassAgnosticPredictor,
     MultiScaleRoIPool,
     SoftmaxPredictor,
     multinomial_mask_loss,
 )
+from adapters.torchvision.predictor import TorchvisionPredictor
 
 CPU = torch.device("cpu")
 CLASSES = ("square", "bar")

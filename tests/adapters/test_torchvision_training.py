@@ -16,7 +16,7 @@ pytest.importorskip("torchvision", reason="torchvision is not installed")
 
 from torchvision.models.detection import MaskRCNN_ResNet50_FPN_Weights, maskrcnn_resnet50_fpn
 
-from adapters.torchvision import TorchvisionPredictor
+from adapters.torchvision.predictor import TorchvisionPredictor
 
 ROOT = Path(__file__).resolve().parents[2]
 CLASSES = ("square", "bar", "corner")

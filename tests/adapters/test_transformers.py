@@ -21,7 +21,7 @@ pytest.importorskip("transformers", reason="transformers is not installed")
 from same_instances import assert_same_instances
 from transformers import Mask2FormerImageProcessor
 
-from adapters.transformers import Mask2FormerPredictor
+from adapters.transformers.predictor import Mask2FormerPredictor
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / ".." / "shared" / "data" / "coco_val_cc"

@@ -14,7 +14,7 @@ from bench.predictor import Settings, Target, predict
 
 pytest.importorskip("transformers", reason="transformers is not installed")
 
-from adapters.transformers import Mask2FormerPredictor
+from adapters.transformers.predictor import Mask2FormerPredictor
 
 ROOT = Path(__file__).resolve().parents[2]
 CLASSES = ("square", "bar", "corner")

@@ -18,12 +18,12 @@ import numpy as np
 import pytest
 import torch
 
-from bench.build import build_predictor
-from bench.clock import Clock, MaskFunctionTimer
-from bench.config import BenchConfig
-from bench.dataset import load, read_images
+from bench.data.dataset import load, read_images
+from bench.device.clock import Clock, MaskFunctionTimer
+from bench.jobs.load_model import build_predictor
+from bench.passes.runner import Runner
 from bench.predictor import Predictor
-from bench.runner import Runner
+from bench.schema.config import BenchConfig
 from run_bench import compose
 
 T = TypeVar("T")

@@ -25,12 +25,12 @@ from library_evaluation import (
     torchvision_reference_evaluate,
 )
 
-from bench.accuracy import measure
-from bench.build import build_predictor
-from bench.config import BenchConfig
-from bench.dataset import CocoDataset, load, match_labels, read_images
+from bench.data.dataset import CocoDataset, load, match_labels, read_images
+from bench.jobs.load_model import build_predictor
+from bench.passes.accuracy import measure
+from bench.passes.runner import Runner
 from bench.predictor import Predictor
-from bench.runner import Runner
+from bench.schema.config import BenchConfig
 from run_bench import compose
 
 ROOT = Path(__file__).resolve().parents[2]

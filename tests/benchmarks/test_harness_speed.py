@@ -1,6 +1,6 @@
 """What the harness itself costs: a worker's way to its first image, a sample of the timed loop, a report.
 
-The command's own start, ``run_bench.py --help``, is held in tests/bench/test_bad_input.py.
+The command's own start, ``run_bench.py --help``, is held in tests/jobs/test_bad_input.py.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ import numpy as np
 import pytest
 import torch
 
-from bench.clock import Clock
-from bench.dataset import load
-from bench.job import run_job
-from bench.planned import PlannedJob
+from bench.data.dataset import load
+from bench.device.clock import Clock
+from bench.jobs.job import PlannedJob
+from bench.jobs.launcher import run_job
+from bench.passes.runner import Runner
 from bench.predictor import Instances, Predictor
-from bench.result import write_result
-from bench.runner import Runner
+from bench.schema.result import write_result
 from run_bench import compose
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "reports"))
@@ -51,7 +51,7 @@ class NoOperation(Predictor):
 
 BY_HAND = """
 import time, torch
-from adapters.torchvision_build import build
+from adapters.torchvision.build import build
 build("demo", None, num_classes=7, min_size=288, max_size=384).to("cpu").eval()
 print(time.process_time())
 """

@@ -12,7 +12,7 @@ import pytest
 import torch
 from pycocotools import mask as coco_mask
 
-from bench.rle import masks_to_rle
+from bench.evaluation.rle import masks_to_rle
 
 
 def wavy_ellipses(height: int, width: int) -> torch.Tensor:

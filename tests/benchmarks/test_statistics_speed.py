@@ -7,9 +7,9 @@ import time
 import numpy as np
 import pytest
 
-from bench.average_precision import rankings
-from bench.matching import AREA_RANGES, IOU_THRESHOLDS, Matches, packed
-from bench.statistics import draws, resampled_ap
+from bench.evaluation.average_precision import rankings
+from bench.evaluation.bootstrap import draws, resampled_ap
+from bench.evaluation.matching import AREA_RANGES, IOU_THRESHOLDS, Matches, packed
 
 IMAGES, CATEGORIES, OBJECTS, DETECTIONS = 5000, 80, 36_700, 180_000
 REPLICATES = 40

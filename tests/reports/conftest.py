@@ -1,4 +1,4 @@
-"""Runs made of literal numbers, written as ``result.json`` files by ``bench.result`` itself."""
+"""Runs made of literal numbers, written as ``result.json`` files by ``bench.schema.result`` itself."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from literal_results import build_result
 from PIL import Image
 
-from bench.result import Result, write_result
+from bench.schema.result import Result, write_result
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.verdicts import Finding, GateReport
+from bench.schema.gate_report import Finding, GateReport
 
 SLOWER = Finding(
     model="solov2_r50_mmdet",

@@ -1,4 +1,4 @@
-"""Results made of literal numbers, in the dataclasses of ``bench.result``."""
+"""Results made of literal numbers, in the dataclasses of ``bench.schema.result``."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from bench.config import BenchConfig
-from bench.result import (
+from bench.schema.config import BenchConfig
+from bench.schema.result import (
     BOUNDARY_FIGURES,
     COCO_FIGURES,
     TIDE_ERRORS,

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from adapters.torchvision import TorchvisionPredictor
+from adapters.torchvision.predictor import TorchvisionPredictor
 from bench.predictor import Settings
 
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from adapters.torchvision import TorchvisionPredictor
+from adapters.torchvision.predictor import TorchvisionPredictor
 from bench.predictor import Settings
 
 T = TypeVar("T")

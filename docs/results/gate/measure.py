@@ -24,15 +24,15 @@ ROOT = HERE.parents[2]
 sys.path[:0] = [str(ROOT), str(HERE)]
 os.environ["PYTHONPATH"] = str(HERE)  # where the workers find changed.py
 
-from bench.gate_config import from_settings  # noqa: E402
-from bench.gate_rows import load_rows  # noqa: E402
-from bench.interleaved import measure_pair  # noqa: E402
-from bench.job import run_job  # noqa: E402
-from bench.planned import PlannedJob  # noqa: E402
-from bench.preflight import plan  # noqa: E402
-from bench.regression import compare  # noqa: E402
-from bench.result import read_result  # noqa: E402
-from bench.verdicts import write_report  # noqa: E402
+from bench.gate.compare import compare  # noqa: E402
+from bench.gate.interleaved import measure_pair  # noqa: E402
+from bench.gate.rows import load_rows  # noqa: E402
+from bench.gate.settings_file import from_settings  # noqa: E402
+from bench.jobs.job import PlannedJob  # noqa: E402
+from bench.jobs.launcher import run_job  # noqa: E402
+from bench.jobs.plan import plan  # noqa: E402
+from bench.schema.gate_report import write_report  # noqa: E402
+from bench.schema.result import read_result  # noqa: E402
 from run_bench import compose  # noqa: E402
 
 MODEL = ["model=demo_mask_rcnn_torchvision", "model._target_=changed.Changed", "device=cpu", "protocol.threads=1"]

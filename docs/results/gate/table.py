@@ -26,8 +26,8 @@ from scipy.stats import binomtest
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[2]))
 
-from bench.gate_rows import load_rows  # noqa: E402
-from bench.verdicts import AMBIGUOUS, WORSE, read_report  # noqa: E402
+from bench.gate.rows import load_rows  # noqa: E402
+from bench.schema.gate_report import AMBIGUOUS, WORSE, read_report  # noqa: E402
 
 SPEEDS = ("aa", "slow3", "slow5", "slow10")
 KINDS = {
@@ -47,7 +47,7 @@ BATCH_MEAN = "batch_mean_ms"
 class Line:
     """Of ``comparisons.csv``: one metric of one comparison.
 
-    unit: of ``change``, "" where that is a share of the base; low, high, p: as in ``bench.verdicts.Finding``
+    unit: of ``change``, "" where that is a share of the base; low, high, p: as in ``bench.schema.gate_report.Finding``
     """
 
     run: str

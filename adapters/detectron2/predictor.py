@@ -1,0 +1,159 @@
+"""detectron2's R-CNN models with masks (Mask R-CNN, Cascade, PointRend), from its zoo or a config of one's own."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from detectron2.data import MetadataCatalog
+from detectron2.data import transforms as T  # noqa: N812
+from detectron2.modeling import GeneralizedRCNN, detector_postprocess
+from detectron2.structures import ImageList
+from detectron2.structures import Instances as Detectron2Instances
+
+from adapters.detectron2.build import Built, build_lazy, build_yacs, with_edges
+from adapters.detectron2.training import backbone_prefix, calm_residuals, losses
+from adapters.detectron2.zoo import config_file
+from bench.errors import UserError
+from bench.predictor import Instances, Predictor, Settings, Target, load_weights
+
+RENAMED = (
+    ("roi_heads.mask_point_head.", "roi_heads.mask_head.point_head."),
+    ("roi_heads.mask_coarse_head.", "roi_heads.mask_head.coarse_head."),
+    (".coarse_head.coarse_mask_fc", ".coarse_head.fc"),
+)
+"""PointRend's parameters were renamed twice since its published weights were trained; old name, new name."""
+
+
+class Detectron2Predictor(Predictor):
+    """A ``GeneralizedRCNN`` with a mask head, in the stages of ``detectron2.engine.DefaultPredictor``.
+
+    ``settings.config`` names a config of detectron2's model zoo, as
+    ``COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml``, or a file of the same form. ``cfg`` is merged over it,
+    nested as in detectron2's own YAML files (for a lazy ``.py`` config: as its Python tree). PointRend's keys are
+    always known, so a base config and ``cfg`` suffice for it. ``min_size`` and ``max_size`` stand in place of the
+    config's ``INPUT.MIN_SIZE_TEST`` and ``INPUT.MAX_SIZE_TEST``, whichever form it has.
+
+    Under fp16 and bf16 detectron2 rounds the boxes that it pools features from to that type (``ROIAlign.forward``):
+    several pixels for bf16 at 1333 pixels. This is left as the library has it.
+
+    Raises:
+        UserError: unknown config or key, a model without instance masks, classes that do not fit.
+    """
+
+    module: GeneralizedRCNN
+
+    def __init__(
+        self,
+        settings: Settings,
+        cfg: Mapping[str, Any] | None = None,
+        min_size: int | None = None,
+        max_size: int | None = None,
+    ) -> None:
+        if settings.config is None:
+            raise UserError("model.config is not given; name one of detectron2's model zoo, or a file of that form")
+        path = config_file(settings.config)
+        built = (build_lazy if path.endswith(".py") else build_yacs)(path, settings, cfg or {})
+        # Subclasses (PanopticFPN) give another output.
+        if type(built.module) is not GeneralizedRCNN or not getattr(built.module.roi_heads, "mask_on", False):
+            raise UserError(
+                f"model.config={settings.config}: not an R-CNN with instance masks; choose a mask_rcnn config"
+            )
+        self.module = built.module.eval()
+        self.backbone_prefix = backbone_prefix(self.module)
+        self.resize = with_edges(built.resize, min_size, max_size)
+        self.flip_channels = built.input_format == "BGR"
+        self.classes = settings.classes or _dataset_classes(built, settings.config)
+        if settings.checkpoint is None:
+            calm_residuals(self.module)
+        else:
+            current = _current_names(settings.checkpoint.state_dict)
+            load_weights(self.module, dataclasses.replace(settings.checkpoint, state_dict=current))
+
+    @classmethod
+    def options_for_input_size(cls, shorter: int, longer: int) -> dict[str, int]:
+        return {"min_size": shorter, "max_size": longer}
+
+    def preprocess(self, images: Sequence[np.ndarray]) -> list[dict[str, Any]]:
+        """Shortest edge to the test size (PIL bilinear, on uint8); uint8 (3, H, W) in the model's channel order,
+        as ``detectron2.data.DatasetMapper`` hands it to the model."""
+        batch = []
+        for image in images:
+            height, width = image.shape[:2]
+            resized = self.resize.get_transform(image).apply_image(image)
+            batch.append({"image": self._tensor(resized), "height": height, "width": width})
+        return batch
+
+    def forward(self, batch: list[dict[str, Any]]) -> list[tuple[Detectron2Instances, int, int]]:
+        """``GeneralizedRCNN.inference`` without its postprocess: boxes at the network's size, masks by RoI."""
+        found = self.module.inference(batch, do_postprocess=False)
+        return [(f, item["height"], item["width"]) for f, item in zip(found, batch, strict=True)]
+
+    def postprocess(self, raw: list[tuple[Detectron2Instances, int, int]]) -> list[Instances]:
+        """``detector_postprocess``: boxes to the original size, empty ones dropped, masks pasted at 0.5.
+        ``fast_rcnn_inference`` has already ordered by falling score and kept ``max_detections``."""
+        results = []
+        for found, height, width in raw:
+            # detector_postprocess scales the boxes in place; a copy lets the stage be timed again on the same raw.
+            copy = Detectron2Instances(found.image_size, **found.get_fields())
+            copy.pred_boxes = found.pred_boxes.clone()
+            # Under autocast the masks are half-precision, and pasting would round its sampling grid to theirs.
+            copy.pred_masks = found.pred_masks.float()
+            full = detector_postprocess(copy, height, width)
+            results.append(
+                Instances(
+                    # Without instances the library gives an empty uint8 tensor.
+                    masks=full.pred_masks.to(torch.bool),
+                    boxes=full.pred_boxes.tensor.float(),
+                    scores=full.scores.float(),
+                    labels=full.pred_classes,
+                )
+            )
+        return results
+
+    def input_size(self, batch: list[dict[str, Any]]) -> tuple[int, int]:
+        backbone = self.module.backbone
+        images = [torch.empty(item["image"].shape, device="meta") for item in batch]
+        padded = ImageList.from_tensors(
+            images, backbone.size_divisibility, padding_constraints=backbone.padding_constraints
+        )
+        return padded.tensor.shape[-2], padded.tensor.shape[-1]
+
+    def training_edges(self) -> tuple[int, int]:
+        if not isinstance(self.resize, T.ResizeShortestEdge):
+            raise UserError(f"model.config: resizes by {type(self.resize).__name__}; training needs ResizeShortestEdge")
+        return max(self.resize.short_edge_length), self.resize.max_size
+
+    def training_step(self, images: Sequence[np.ndarray], targets: Sequence[Target]) -> dict[str, torch.Tensor]:
+        return losses(self.module, [self._tensor(image) for image in images], targets)
+
+    def _tensor(self, image: np.ndarray) -> torch.Tensor:
+        """RGB (H, W, 3) to (3, H, W) in the model's channel order."""
+        if self.flip_channels:
+            image = image[:, :, ::-1]
+        return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+
+
+def _dataset_classes(built: Built, config: str) -> tuple[str, ...]:
+    """The names that detectron2 registers for the config's own dataset (COCO's 80 for most of the zoo)."""
+    known = MetadataCatalog.get(built.dataset).get("thing_classes", None) if built.dataset else None
+    count = built.module.roi_heads.num_classes
+    if known is None or len(known) != count:
+        raise UserError(f"model.config={config}: its {count} classes have no names; list them in model.classes")
+    return tuple(known)
+
+
+def _current_names(state_dict: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Parameters of an older detectron2 under today's names (as ``DetectionCheckpointer`` and PointRend convert
+    them), less the anchors and pixel statistics, which are no longer stored but come from the config."""
+    current = {}
+    for name, tensor in state_dict.items():
+        if "anchor_generator.cell_anchors" in name or name in ("pixel_mean", "pixel_std"):
+            continue
+        for old, new in RENAMED:
+            name = name.replace(old, new)
+        current[name] = tensor
+    return current

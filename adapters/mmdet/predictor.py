@@ -1,0 +1,104 @@
+"""Any instance-segmentation config of mmdetection 3.x, the original or the maintained fork (same import name)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from mmcv.transforms import Compose
+from mmdet.registry import MODELS
+from mmengine.logging import MMLogger
+from mmengine.model.utils import revert_sync_batchnorm
+from mmengine.registry import init_default_scope
+
+from adapters.mmdet.bf16 import keep_float32_under_bf16
+from adapters.mmdet.config import ready_config
+from adapters.mmdet.stages import MakeMasks, forward_without_masks
+from adapters.mmdet.training import (
+    leave_nothing_frozen,
+    named_losses,
+    refuse_stuff,
+    training_batch,
+    training_edges,
+    training_pipeline,
+)
+from bench.predictor import Instances, Predictor, Settings, Target, load_weights
+
+Batch = dict[str, list[Any]]
+
+
+class MmdetPredictor(Predictor):
+    """Options: ``cfg_options`` are changes to the config, nested or dotted as in ``Config.merge_from_dict``; ``scale``
+    is the test pipeline's (width, height), within which an image is resized.
+
+    ``forward`` gives a call that makes the masks and returns mmdet's ``InstanceData``, one per image.
+
+    Raises:
+        UserError: the config is unknown or not for instance segmentation, or the checkpoint does not fit.
+    """
+
+    module: Any
+
+    def __init__(
+        self, settings: Settings, scale: Sequence[int] | None = None, cfg_options: Mapping[str, Any] | None = None
+    ) -> None:
+        init_default_scope("mmdet")
+        ready = ready_config(settings, scale, cfg_options or {})
+        self.config, self.classes, self.max_candidates = ready.config, ready.classes, ready.max_candidates
+        self.score_threshold = settings.score_threshold or 0.0
+        self.max_detections = settings.max_detections
+        self.steps = ready.pipeline
+        self.pipeline, self.training_pipeline = Compose(self.steps), training_pipeline(self.steps)
+
+        self.module = revert_sync_batchnorm(MODELS.build(self.config.model))
+        if settings.checkpoint is None:
+            MMLogger.get_current_instance().setLevel("WARNING")  # it prints a paragraph for every parameter
+            self.module.init_weights()
+        else:
+            load_weights(self.module, settings.checkpoint)
+        leave_nothing_frozen(self.module)
+        keep_float32_under_bf16(self.module.to(settings.device).eval())
+        if "RTMDetIns" in type(getattr(self.module, "bbox_head", None)).__name__:
+            self.mask_functions = ("mmdet.models.dense_heads.rtmdet_ins_head:RTMDetInsHead._bbox_mask_post_process",)
+
+    @classmethod
+    def options_for_input_size(cls, shorter: int, longer: int) -> dict[str, tuple[int, int]]:
+        return {"scale": (longer, shorter)}  # mmcv's imrescale holds the longer edge to the larger of the two
+
+    def preprocess(self, images: Sequence[np.ndarray]) -> Batch:
+        # The pipelines expect BGR, as mmcv reads files.
+        packed = [self.pipeline({"img": np.ascontiguousarray(image[..., ::-1]), "img_id": 0}) for image in images]
+        return {key: [p[key] for p in packed] for key in ("inputs", "data_samples")}
+
+    def input_size(self, batch: Batch) -> tuple[int, int]:
+        divisor = self.module.data_preprocessor.pad_size_divisor
+        height, width = (max(image.shape[axis] for image in batch["inputs"]) for axis in (1, 2))
+        return math.ceil(height / divisor) * divisor, math.ceil(width / divisor) * divisor
+
+    def forward(self, batch: Batch) -> MakeMasks:
+        data = self.module.data_preprocessor(batch, False)
+        return forward_without_masks(self.module, data["inputs"], data["data_samples"], self.max_candidates)
+
+    def postprocess(self, raw: MakeMasks) -> list[Instances]:
+        return [self._instances(found) for found in raw()]
+
+    def training_edges(self) -> tuple[int, int]:
+        return training_edges(self.steps)
+
+    def training_step(self, images: Sequence[np.ndarray], targets: Sequence[Target]) -> dict[str, torch.Tensor]:
+        refuse_stuff(self.module)
+        data = self.module.data_preprocessor(training_batch(self.training_pipeline, images, targets), True)
+        return named_losses(self.module.loss(data["inputs"], data["data_samples"]))
+
+    def _instances(self, found: Any) -> Instances:
+        masks, boxes, scores, labels = found.masks, found.bboxes, found.scores, found.labels
+        if len(scores) > 1 and bool((scores[1:] > scores[:-1]).any()):
+            order = scores.argsort(descending=True)
+            masks, boxes, scores, labels = masks[order], boxes[order], scores[order], labels[order]
+        count = min(len(scores), self.max_detections)
+        if self.score_threshold > 0:
+            count = min(count, int((scores >= self.score_threshold).sum()))
+        return Instances(masks[:count].bool(), boxes[:count, :4].float(), scores[:count].float(), labels[:count].long())

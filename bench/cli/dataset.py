@@ -1,0 +1,123 @@
+"""``python -m bench.cli.dataset check FILE [--images DIR]``: everything that is wrong with a set, and what is in it."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Column, Table
+
+from bench.data.coco_json import parse_json, read_file
+from bench.data.dataset import CocoDataset, build
+from bench.data.problems import annotation_problems, image_file_problem
+from bench.errors import UserError
+
+SIZE_LIMITS = (32**2, 96**2)
+"""COCO's buckets by area in pixels: small below the first, large from the second on."""
+
+SHOWN_IDS = 8
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command. Exit code 0 when the set can be used, 2 when not."""
+    parser = argparse.ArgumentParser(prog="python -m bench.cli.dataset")
+    commands = parser.add_subparsers(dest="command", required=True)
+    check = commands.add_parser("check", help="list what is wrong with a COCO-format set, and what is in it")
+    check.add_argument("file", type=Path, metavar="FILE", help="COCO annotation file (JSON)")
+    check.add_argument("--images", type=Path, metavar="DIR", help="image folder; without it no image is looked at")
+    options = parser.parse_args(arguments)
+    return check_dataset(options.file, options.images, Console(highlight=False, soft_wrap=True))
+
+
+def check_dataset(file: Path, images: Path | None, console: Console) -> int:
+    """Print problems, notes and a summary of the set; the exit code of the command."""
+    console.print(str(file), style="bold", markup=False)
+    try:
+        content = read_file(file, "FILE")
+        data = parse_json(content, file, "FILE")
+    except UserError as error:
+        return _verdict([str(error)], console)
+    problems = list(annotation_problems(data))
+    if problems:
+        return _verdict(problems, console)
+    dataset = build(file.stem, data, images or Path(), file, hashlib.sha256(content).hexdigest())
+    if images is not None:
+        problems += _image_problems(dataset, images)
+    errors, notes = _health(dataset)
+    _print_summary(dataset, console)
+    if notes:
+        console.print("\nWorth a look (no error):", style="bold")
+        for note in notes:
+            console.print(f"  {note}", markup=False)
+    if images is None:
+        console.print("\nThe image files were not looked at; give --images DIR.")
+    return _verdict(problems + errors, console)
+
+
+def _verdict(problems: list[str], console: Console) -> int:
+    if not problems:
+        console.print("\nNo problem found.", style="bold green")
+        return 0
+    console.print(f"\n{len(problems)} problem{'s' if len(problems) > 1 else ''}:", style="bold red")
+    for problem in problems:
+        console.print(f"  {problem}", markup=False)
+    return 2
+
+
+def _image_problems(dataset: CocoDataset, images: Path) -> list[str]:
+    if not images.is_dir():
+        return [f"{images}: no such folder (--images)"]
+    found = (image_file_problem(image.path, image.height, image.width) for image in dataset.images)
+    return [problem for problem in found if problem]
+
+
+def _health(dataset: CocoDataset) -> tuple[list[str], list[str]]:
+    """Errors and notes of hotcoco's health check."""
+    try:
+        import hotcoco
+    except ModuleNotFoundError:
+        return [], ["hotcoco is not installed here: its health check was left out"]
+    report = hotcoco.COCO(dataset.ground_truth()).healthcheck()
+    return [_health_line(f) for f in report["errors"]], [_health_line(f) for f in report["warnings"]]
+
+
+def _health_line(finding: dict[str, Any]) -> str:
+    ids = sorted(finding["affected_ids"])
+    shown = ", ".join(map(str, ids[:SHOWN_IDS])) + (", ..." if len(ids) > SHOWN_IDS else "")
+    return f"{finding['message']}{f' (ids {shown})' if ids else ''}"
+
+
+def _print_summary(dataset: CocoDataset, console: Console) -> None:
+    instances = [a for a in dataset.annotations if not a["iscrowd"]]
+    crowds = Counter(a["category_id"] for a in dataset.annotations if a["iscrowd"])
+    annotated = {a["image_id"] for a in dataset.annotations}
+    heights, widths = [i.height for i in dataset.images], [i.width for i in dataset.images]
+    console.print(
+        f"{len(dataset.images)} images ({len(dataset.images) - len(annotated)} without annotations), "
+        f"{min(widths)} to {max(widths)} pixels wide and {min(heights)} to {max(heights)} high; "
+        f"{len(instances)} instances, {crowds.total()} crowds, {len(dataset.categories)} categories"
+    )
+    numbers = ("id", "instances", "images", "crowds", "small", "medium", "large")
+    table = Table("category", *(Column(name, justify="right") for name in numbers))
+    sizes = Counter((a["category_id"], bucket(a["area"])) for a in instances)
+    pairs = {(a["category_id"], a["image_id"]) for a in instances}
+    images = Counter(category_id for category_id, _ in pairs)
+    totals = [len(instances), len({a["image_id"] for a in instances}), crowds.total()]
+    for category in dataset.categories:
+        row = [sizes[category.id, size] for size in ("small", "medium", "large")]
+        figures = [sum(row), images[category.id], crowds[category.id], *row]
+        table.add_row(category.name, str(category.id), *map(str, figures))
+    totals += [sum(sizes[c.id, size] for c in dataset.categories) for size in ("small", "medium", "large")]
+    table.add_section()
+    table.add_row("all", "", *map(str, totals))
+    console.print(table)
+
+
+def bucket(area: float) -> str:
+    """COCO's word for an area in pixels."""
+    return "small" if area < SIZE_LIMITS[0] else "medium" if area < SIZE_LIMITS[1] else "large"

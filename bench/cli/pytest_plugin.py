@@ -1,0 +1,110 @@
+"""A pytest plugin: ``def test_speed(maskbench): maskbench.check("solov2_r50_mmdet", fps_model=">= 20")``.
+
+Loaded in every pytest run of whoever has maskbench installed, so it imports next to nothing and does nothing until a
+test asks for the fixture. What is measured, and that it is measured once, is :mod:`bench.cli.pytest_runs`'s.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from bench.cli.pytest_runs import Maskbench
+
+_SESSION = pytest.StashKey["Maskbench"]()
+_RESULTS = pytest.StashKey[list[str]]()
+"""Folders of the results that tests have asked for, those of xdist's workers included."""
+_WRITTEN = pytest.StashKey[bool]()
+"""Whether pytest-benchmark has had them."""
+
+_OPTIONS = {
+    "out": "folder that measurements are kept in (default: pytest's temporary folder)",
+    "device": "device that models are measured on, as cuda:0 (default: the command's own choice)",
+}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("maskbench", "instance-segmentation models, measured")
+    for name, text in _OPTIONS.items():
+        group.addoption(f"--maskbench-{name}", metavar=name.upper(), help=text)
+        parser.addini(f"maskbench_{name}", f"{text}; --maskbench-{name} goes before it")
+
+
+@pytest.fixture(scope="session")
+def maskbench(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Maskbench:
+    """Measures models with the real command and holds the figures against limits; see ``Maskbench.check``."""
+    from bench.cli.pytest_runs import Maskbench
+
+    session = pytestconfig.stash.get(_SESSION, None)
+    if session is None:
+        worker: dict[str, Any] = getattr(pytestconfig, "workerinput", {})
+        base = tmp_path_factory.getbasetemp()
+        # Under xdist every worker has a temporary folder of its own, all of them in one that they share.
+        own = (base.parent if worker else base) / "maskbench"
+        given = _option(pytestconfig, "out")
+        session = Maskbench(
+            root=pytestconfig.rootpath / given if given else own,
+            device=_option(pytestconfig, "device"),
+            session=worker.get("testrunuid"),
+            cwd=pytestconfig.rootpath,
+        )
+        pytestconfig.stash[_SESSION] = session
+    return session
+
+
+def _option(config: pytest.Config, name: str) -> str | None:
+    return config.getoption(f"maskbench_{name}") or config.getini(f"maskbench_{name}") or None
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """xdist: a worker has ended and tells what it has measured."""
+    known = node.config.stash.setdefault(_RESULTS, [])
+    known += getattr(node, "workeroutput", {}).get("maskbench_results", [])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, Any]) -> None:
+    """pytest-benchmark is about to write: the samples of the models go beside its own."""
+    if folders := _folders(config):
+        from reports.ci.files import rows_of
+        from reports.ci.pytest_benchmark import benchmarks
+
+        output_json["benchmarks"] += benchmarks(rows_of(folders))
+        config.stash[_WRITTEN] = True
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """An xdist worker hands on what it has measured. The main process writes ``--benchmark-json`` where
+    pytest-benchmark did not: it writes nothing without a benchmark of its own, so never under xdist."""
+    config = session.config
+    folders = _folders(config)
+    if hasattr(config, "workeroutput"):
+        config.workeroutput["maskbench_results"] = [str(folder) for folder in folders]
+        return
+    path: Path | None = config.getoption("benchmark_json", None)
+    off = config.getoption("benchmark_disable", False) and not config.getoption("benchmark_enable", False)
+    if not folders or path is None or off or config.stash.get(_WRITTEN, False):
+        return
+    from reports.ci.files import rows_of
+    from reports.ci.pytest_benchmark import document
+
+    written = document(rows_of(folders))
+    # The hooks by which pytest-benchmark itself, and a user's conftest, describe machine and commit.
+    written["machine_info"] = config.hook.pytest_benchmark_generate_machine_info(config=config)
+    config.hook.pytest_benchmark_update_machine_info(config=config, machine_info=written["machine_info"])
+    written["commit_info"] = config.hook.pytest_benchmark_generate_commit_info(config=config)
+    config.hook.pytest_benchmark_update_commit_info(config=config, commit_info=written["commit_info"])
+    Path(path).write_text(json.dumps(written, indent=4), encoding="utf-8")
+
+
+def _folders(config: pytest.Config) -> list[Path]:
+    """Results that the tests of this process and of all workers that have ended asked for, each once."""
+    session = config.stash.get(_SESSION, None)
+    own = [str(folder) for folder in session.folders] if session else []
+    return [Path(folder) for folder in dict.fromkeys([*config.stash.get(_RESULTS, []), *own])]

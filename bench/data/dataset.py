@@ -1,0 +1,291 @@
+"""A COCO-format dataset: loaded, checked before anything is measured, and read image by image.
+
+``python -m bench.cli.dataset check FILE [--images DIR]`` lists everything that is wrong with one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import itertools
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.data.coco_json import mask_library, parse_json, read_file, rle_counts, to_rle
+from bench.data.problems import annotation_problems, image_file_problem
+from bench.errors import UserError, nearest
+from bench.schema.config import MISSING, DatasetConfig
+
+
+@dataclass(frozen=True)
+class ImageRecord:
+    """One image: its COCO id, its file, and its size in pixels as stored in the file."""
+
+    id: int
+    path: Path
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
+class Category:
+    """One category of the dataset, by its COCO id."""
+
+    id: int
+    name: str
+
+
+@dataclass
+class CocoDataset:
+    """A checked COCO-format dataset.
+
+    images:        by rising id, after ``dataset.limit``
+    total_images:  before the limit
+    categories:    by rising id
+    annotations:   COCO annotations of ``images``; ``area`` (pixels), ``bbox`` (xywh) and ``iscrowd`` are always there
+    sha256:        of the annotation file
+    all_image_ids: before the limit, so that a results file made on the whole set fits a limited one
+    """
+
+    name: str
+    annotations_path: Path
+    images: tuple[ImageRecord, ...]
+    total_images: int
+    categories: tuple[Category, ...]
+    annotations: list[dict[str, Any]]
+    sha256: str
+    all_image_ids: frozenset[int] = field(default=frozenset(), repr=False)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Category names by rising category id."""
+        return tuple(category.name for category in self.categories)
+
+    def first(self, count: int) -> CocoDataset:
+        """The same set with its first ``count`` images alone."""
+        images = self.images[:count]
+        kept = {image.id for image in images}
+        annotations = [a for a in self.annotations if a["image_id"] in kept]
+        return dataclasses.replace(self, images=images, annotations=annotations)
+
+    def annotations_by_image(self) -> dict[int, list[dict[str, Any]]]:
+        """The annotations of each image that has any, in the order of the file; the same objects, not copies."""
+        grouped: dict[int, list[dict[str, Any]]] = {}
+        for annotation in self.annotations:
+            grouped.setdefault(annotation["image_id"], []).append(annotation)
+        return grouped
+
+    def ground_truth(self) -> dict[str, Any]:
+        """A COCO dict of ``images`` alone, for pycocotools and hotcoco; the evaluators may write into it.
+
+        Annotation ids all rise by one where a set counts from 0: pycocotools takes a match with annotation 0 for no
+        match at all (cocoeval.py stores the matched id and asks whether it is 0), and mask AP comes out too low.
+        """
+        shift = 1 if any(annotation["id"] == 0 for annotation in self.annotations) else 0
+        return {
+            "info": {},
+            "images": [
+                {"id": i.id, "height": i.height, "width": i.width, "file_name": i.path.name} for i in self.images
+            ],
+            "annotations": [{**a, "id": a["id"] + shift} for a in self.annotations],
+            "categories": [{"id": c.id, "name": c.name} for c in self.categories],
+        }
+
+
+def load(config: DatasetConfig) -> CocoDataset:
+    """Load and check the dataset; ``dataset.shapes`` is generated first where it is not there yet.
+
+    The image files are not looked at: that is :func:`check_images`.
+
+    Raises:
+        UserError: a path or a limit that cannot be, or the first problem of the annotation file.
+    """
+    if config.limit is not None and config.limit <= 0:
+        raise UserError(f"dataset.limit={config.limit}: must be 1 or more, or null for all images")
+    images_path, annotations_path = paths(config)
+    content = read_file(annotations_path, "dataset.annotations", config.how_to_get)
+    data = parse_json(content, annotations_path, "dataset.annotations")
+    if problems := list(annotation_problems(data)):
+        more = f" (and {len(problems) - 1} more: python -m bench.cli.dataset check {annotations_path})"
+        raise UserError(f"{annotations_path}: {problems[0]}{more if len(problems) > 1 else ''}")
+    if not images_path.is_dir():
+        hint = f"; {config.how_to_get}" if config.how_to_get else ""
+        raise UserError(f"{images_path}: no such folder (dataset.images){hint}")
+    sha256 = hashlib.sha256(content).hexdigest()
+    return build(config.name, data, images_path, annotations_path, sha256, config.limit)
+
+
+def training_split(config: DatasetConfig) -> DatasetConfig:
+    """``dataset.train`` as a dataset of its own.
+
+    Raises:
+        UserError: there is none.
+    """
+    train = config.train
+    if train is None:
+        raise UserError(
+            f"dataset={config.name}: finetune needs something to learn from; give dataset.train.images=DIR and "
+            f"dataset.train.annotations=FILE"
+        )
+    return dataclasses.replace(
+        config,
+        name=f"{config.name} train",
+        images=train.images,
+        annotations=train.annotations,
+        limit=train.limit,
+        shapes=train.shapes,
+        aliases={},
+        train=None,
+    )
+
+
+def paths(config: DatasetConfig) -> tuple[Path, Path]:
+    """The image folder and the annotation file; shapes are generated first where they are not there yet."""
+    if config.shapes is not None:
+        from bench.data.shapes import generate
+
+        return generate.ensure(config.shapes)
+    missing = [key for key in ("images", "annotations") if getattr(config, key) in (None, "", MISSING)]
+    if missing:
+        group = "dataset.train" if config.name.endswith(" train") else "dataset"
+        keys = " and ".join(f"{group}.{key}=PATH" for key in missing)
+        raise UserError(f"dataset={config.name}: give {keys} (the image folder and the COCO annotation file)")
+    return Path(str(config.images)).expanduser(), Path(str(config.annotations)).expanduser()
+
+
+def build(
+    name: str, data: dict[str, Any], images: Path, annotations: Path, sha256: str, limit: int | None = None
+) -> CocoDataset:
+    """The dataset of parsed and checked COCO data; ``images`` is the folder, ``annotations`` the file it came from."""
+    entries = sorted(data["images"], key=lambda entry: entry["id"])
+    records = {
+        entry["id"]: ImageRecord(entry["id"], images / entry["file_name"], entry["height"], entry["width"])
+        for entry in entries[:limit]
+    }
+    return CocoDataset(
+        name=name,
+        annotations_path=annotations,
+        images=tuple(records.values()),
+        total_images=len(entries),
+        categories=tuple(sorted((Category(c["id"], c["name"]) for c in data["categories"]), key=lambda c: c.id)),
+        annotations=[_completed(a, records[a["image_id"]]) for a in data["annotations"] if a["image_id"] in records],
+        sha256=sha256,
+        all_image_ids=frozenset(entry["id"] for entry in entries),
+    )
+
+
+def _completed(annotation: dict[str, Any], image: ImageRecord) -> dict[str, Any]:
+    """The annotation with ``iscrowd``, ``area`` and ``bbox``; the last two from the mask where the file has none."""
+    completed = {**annotation, "iscrowd": int(annotation.get("iscrowd", 0))}
+    if "area" not in annotation or "bbox" not in annotation:
+        rle = to_rle(annotation["segmentation"], image.height, image.width)
+        completed.setdefault("area", int(rle_counts(rle["counts"])[1::2].sum()))
+        completed.setdefault("bbox", [float(v) for v in mask_library().toBbox(rle)])
+    return completed
+
+
+def check_images(dataset: CocoDataset) -> None:
+    """Every image file is there, is an image, has the size that the annotation file says, and is not truncated.
+
+    Quick: a JPEG is not decoded, its header and its end are read.
+
+    Raises:
+        UserError: names the first file that is wrong.
+    """
+    for record in dataset.images:
+        if problem := image_file_problem(record.path, record.height, record.width):
+            raise UserError(f"{problem} (image id {record.id} of {dataset.annotations_path})")
+
+
+def digest(dataset: CocoDataset) -> str:
+    """Tells sets of different content apart, wherever they lie: SHA-256 of the annotation file and of every image
+    file's name and size in bytes. Reading the images themselves would take minutes for COCO."""
+    found = hashlib.sha256(dataset.sha256.encode())
+    for record in dataset.images:
+        found.update(f"{record.id} {record.path.name} {record.path.stat().st_size}\n".encode())
+    return found.hexdigest()
+
+
+def read_image(record: ImageRecord) -> np.ndarray:
+    """The image as uint8 RGB (H, W, 3), C-contiguous; grayscale, palette, RGBA and CMYK are converted.
+
+    An EXIF orientation is not applied: COCO's annotations are in the order of the stored pixels, and so
+    are its height and width.
+
+    Raises:
+        UserError: the file is absent, not an image, truncated, or not of the record's size.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(record.path) as image:
+            if image.mode.startswith("I;16"):
+                # Pillow clips 16 bits at 255 instead of scaling them.
+                gray = (np.asarray(image) >> 8).astype(np.uint8)
+                pixels = np.stack([gray] * 3, axis=-1)
+            else:
+                pixels = np.array(image.convert("RGB"))
+    except FileNotFoundError as error:
+        raise UserError(f"{record.path}: no such image file") from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise UserError(f"{record.path}: cannot be decoded, truncated or not an image ({error})") from error
+    if pixels.shape[:2] != (record.height, record.width):
+        raise UserError(
+            f"{record.path}: has {pixels.shape[0]} x {pixels.shape[1]} pixels (height x width), "
+            f"the annotation file says {record.height} x {record.width}"
+        )
+    return np.ascontiguousarray(pixels)
+
+
+def read_images(records: Sequence[ImageRecord]) -> list[np.ndarray]:
+    """The images of a batch, as :func:`read_image` gives them."""
+    return [read_image(record) for record in records]
+
+
+def batches(records: Sequence[ImageRecord], size: int) -> Iterator[list[ImageRecord]]:
+    """Batches of consecutive images from the first on, round and round without end."""
+    endless = itertools.cycle(records)
+    while True:
+        yield list(itertools.islice(endless, size))
+
+
+def match_labels(dataset: CocoDataset, classes: Sequence[str], aliases: Mapping[str, str]) -> list[int | None]:
+    """The dataset's category id for every label of a model, met by name; None for a class that the dataset lacks.
+
+    Args:
+        classes: the model's class names by label
+        aliases: category name of the dataset -> class name of the model
+
+    Raises:
+        UserError: a category that no class stands for, or an alias that names nothing.
+    """
+    names = dataset.class_names
+    for name, target in aliases.items():
+        if name not in names:
+            raise UserError(f"dataset.aliases: {name!r} is no category of {dataset.name}; {nearest(name, names)}")
+        if target not in classes:
+            raise UserError(f"dataset.aliases.{name}: {target!r} is no class of the model; {nearest(target, classes)}")
+    wanted: dict[str, int] = {}
+    for category in dataset.categories:
+        class_name = aliases.get(category.name, category.name)
+        if class_name in wanted:
+            raise UserError(f"dataset.aliases: two categories of {dataset.name} stand for the class {class_name!r}")
+        wanted[class_name] = category.id
+    if absent := [name for name in names if aliases.get(name, name) not in classes]:
+        shown = ", ".join(absent[:10]) + (f" and {len(absent) - 10} more" if len(absent) > 10 else "")
+        raise UserError(
+            f"dataset {dataset.name}: {len(absent)} of {len(names)} categories match no class of the model: {shown}; "
+            f"give other weights or dataset.aliases={{category: class}}; {absent[0]!r}: {nearest(absent[0], classes)}"
+        )
+    return [wanted.get(name) for name in classes]
+
+
+if __name__ == "__main__":
+    from bench.cli.dataset import main
+
+    sys.exit(main())

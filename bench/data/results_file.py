@@ -1,0 +1,69 @@
+"""A COCO results file: checked against the dataset it was made on, and brought to one form."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from bench.data.coco_json import is_integer, is_number, parse_json, read_file, segmentation_problem, to_rle
+from bench.data.dataset import CocoDataset
+from bench.errors import UserError
+
+KEYS = ("image_id", "category_id", "segmentation", "score")
+
+
+def read_results(path: Path, dataset: CocoDataset) -> dict[int, list[dict[str, Any]]]:
+    """The results of every image of the dataset, by falling score; an image without results has an empty list.
+
+    Nothing is cut off: COCO's limit is 100 results of an image and category, and it is the evaluator's. Results of
+    images that ``dataset.limit`` leaves out are left out. Segmentations come as compressed RLE, ``counts`` a str;
+    polygons and uncompressed RLE are converted. Other keys are dropped, ``bbox`` above all: with it, the
+    evaluators take the area of a result from its box.
+
+    Raises:
+        UserError: names the file, the entry and the key of the first problem.
+    """
+    path, key = path.expanduser(), "model.options.results"
+    data = parse_json(read_file(path, key), path, key)
+    if not isinstance(data, list):
+        raise UserError(f"{path}: must be a COCO results array [{{{', '.join(KEYS)}}}, ...] ({key})")
+    sizes = {image.id: (image.height, image.width) for image in dataset.images}
+    known = dataset.all_image_ids | sizes.keys()
+    categories = {category.id for category in dataset.categories}
+    results: dict[int, list[dict[str, Any]]] = {image.id: [] for image in dataset.images}
+    for index, entry in enumerate(data):
+        if problem := _entry_problem(entry, known, categories):
+            raise UserError(f"{path}: entry {index}{problem} (checked against {dataset.annotations_path})")
+        image_id = entry["image_id"]
+        if image_id in sizes:
+            if problem := segmentation_problem(entry["segmentation"], *sizes[image_id]):
+                raise UserError(f"{path}: entry {index}: {problem} (image {image_id})")
+            results[image_id].append(normalised(entry, *sizes[image_id]))
+    for entries in results.values():
+        entries.sort(key=lambda entry: -entry["score"])
+    return results
+
+
+def normalised(entry: Mapping[str, Any], height: int, width: int) -> dict[str, Any]:
+    """A checked result with COCO's four keys alone, its segmentation as compressed RLE."""
+    return {
+        "image_id": entry["image_id"],
+        "category_id": entry["category_id"],
+        "segmentation": to_rle(entry["segmentation"], height, width),
+        "score": float(entry["score"]),
+    }
+
+
+def _entry_problem(entry: Any, images: Collection[int], categories: Collection[int]) -> str | None:
+    if not isinstance(entry, dict):
+        return f" is {entry!r:.40}, must be an object with {', '.join(KEYS)}"
+    if missing := [key for key in KEYS if key not in entry]:
+        return f": {missing[0]} is missing, every result has {', '.join(KEYS)}"
+    if not is_integer(entry["image_id"]) or entry["image_id"] not in images:
+        return f": image_id {entry['image_id']!r} is no image of the dataset"
+    if not is_integer(entry["category_id"]) or entry["category_id"] not in categories:
+        return f": category_id {entry['category_id']!r} is no category of the dataset"
+    if not is_number(entry["score"]):
+        return f": score is {entry['score']!r}, must be a finite number"
+    return None

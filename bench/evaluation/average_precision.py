@@ -1,0 +1,158 @@
+"""COCO's average precision and recall from matches, for one data set or for many resampled ones at once.
+
+A resampled data set is a weight for every image: how many times it was drawn. Precision and recall are then sums of
+weights, and the AP is exactly the one that COCO computes on a data set that holds every image that many times.
+(Detections of one image and category with equal scores are repeated one by one, not in turn: among equal scores COCO's
+order is the file's.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bench.evaluation.matching import MAX_DETECTIONS, Matches, unpacked
+from bench.schema.result import BOUNDARY_FIGURES, COCO_FIGURES
+
+RECALLS = np.linspace(0.0, 1.0, 101)
+"""COCO's recall points, as pycocotools makes them."""
+
+_BLOCK = 1 << 17
+"""Weights handled at once; the arrays of a block stay in the second-level cache."""
+
+# Recall points reached at 100 * true positives / positives = x: entry 2x for a whole x, 2 floor(x) + 1 between two.
+# A few of COCO's points lie a rounding error above the fraction they stand for, which therefore does not reach them.
+_ON_POINT = np.arange(1, 102) - (np.arange(101) / 100 < RECALLS)
+_REACHED = np.stack([_ON_POINT, np.arange(1, 102)], axis=1).reshape(-1).astype(np.float64)
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The detections of one category by falling score, in one area range.
+
+    image:     int (D,), index of the image
+    positive:  bool (D, T), true positive at each IoU threshold
+    ignored:   bool (D, T), counts neither as true nor as false
+    positives: float64 (I,), objects to be found in each image
+    """
+
+    image: np.ndarray
+    positive: np.ndarray
+    ignored: np.ndarray
+    positives: np.ndarray
+
+
+def rankings(matches: Matches, area: int = 0, max_detections: int = MAX_DETECTIONS[-1]) -> list[Ranking]:
+    """One ranking for each category, by rising category id; equal scores stay in the order of the images."""
+    order = np.lexsort((-matches.score, matches.category))
+    order = order[matches.rank[order] < max_detections]
+    ends = np.searchsorted(matches.category[order], np.arange(matches.categories + 1))
+    wanted = ~matches.object_ignored[:, area]
+    found = []
+    for k in range(matches.categories):
+        chosen = order[ends[k] : ends[k + 1]]
+        objects = matches.object_image[wanted & (matches.object_category == k)]
+        ignored = unpacked(matches.ignored[chosen, area])
+        positive = unpacked(matches.matched[chosen, area]) & ~ignored
+        positives = np.bincount(objects, minlength=matches.images).astype(np.float64)
+        found.append(Ranking(matches.image[chosen], positive, ignored, positives))
+    return found
+
+
+def average_precision(ranking: Ranking, weights: np.ndarray) -> np.ndarray:
+    """AP of one category at each IoU threshold in R resampled sets.
+
+    weights: float64 (I, R), how many times each set holds each image.
+    Gives float64 (T, R), NaN where a set holds no object of the category.
+    """
+    thresholds = ranking.positive.shape[1]
+    result = np.full((thresholds, weights.shape[1]), np.nan)
+    totals = ranking.positives @ weights
+    defined = np.flatnonzero(totals)
+    at_once = max(1, _BLOCK // max(1, len(ranking.image)))
+    for first in range(0, len(defined), at_once):
+        which = defined[first : first + at_once]
+        result[:, which] = _block(ranking, weights[:, which], totals[which])
+    return result
+
+
+def _block(ranking: Ranking, weights: np.ndarray, totals: np.ndarray) -> np.ndarray:
+    """The same for a block of sets that all hold objects of the category.
+
+    Only true positives are looked at: recall rises nowhere else, and the highest precision from a place on is
+    always met at one of them.
+    """
+    drawn = weights[ranking.image]
+    seen = np.cumsum(drawn, axis=0)
+    result = np.zeros((ranking.positive.shape[1], len(totals)))
+    for t in range(len(result)):
+        places = np.flatnonzero(ranking.positive[:, t])
+        if not len(places):
+            continue
+        true = np.cumsum(drawn[places], axis=0)
+        counted = seen[places] - _ignored_before(ranking.ignored[:, t], places, drawn)
+        precision = true / (counted + np.spacing(1))
+        envelope = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
+        hundredths = true * 100 / totals
+        reached = _REACHED[(np.floor(hundredths) + np.ceil(hundredths)).astype(np.intp)]
+        reached[true == 0] = 0
+        reached[1:] -= reached[:-1].copy()
+        result[t] = np.einsum("dr,dr->r", envelope, reached) / len(RECALLS)
+    return result
+
+
+def _ignored_before(ignored: np.ndarray, places: np.ndarray, drawn: np.ndarray) -> np.ndarray | float:
+    """Weight of the ignored detections that stand before each of ``places``."""
+    which = np.flatnonzero(ignored)
+    if not len(which):
+        return 0.0
+    sums = np.zeros((len(which) + 1, drawn.shape[1]))
+    np.cumsum(drawn[which], axis=0, out=sums[1:])
+    return sums[np.searchsorted(which, places)]
+
+
+def mean_precision(matches: Matches, area: int = 0) -> np.ndarray:
+    """AP of each category at each IoU threshold, float64 (categories, T), NaN without objects."""
+    once = np.ones((matches.images, 1))
+    return np.stack([average_precision(ranking, once)[:, 0] for ranking in rankings(matches, area)])
+
+
+def mean_recall(matches: Matches, area: int, max_detections: int) -> np.ndarray:
+    """Recall of each category at each IoU threshold, float64 (categories, T), NaN without objects."""
+    recall = []
+    for ranking in rankings(matches, area, max_detections):
+        total = ranking.positives.sum()
+        recall.append(ranking.positive.sum(axis=0) / total if total else np.full(ranking.positive.shape[1], np.nan))
+    return np.stack(recall)
+
+
+def coco_figures(matches: Matches) -> dict[str, float | None]:
+    """The twelve of :data:`COCO_FIGURES`, fractions, None where COCO defines none."""
+    values = _precisions(matches)
+    values += [_mean(mean_recall(matches, 0, limit)) for limit in MAX_DETECTIONS]
+    values += [_mean(mean_recall(matches, area, MAX_DETECTIONS[-1])) for area in (1, 2, 3)]
+    return dict(zip(COCO_FIGURES, values, strict=True))
+
+
+def boundary_figures(matches: Matches) -> dict[str, float | None]:
+    """The six of :data:`BOUNDARY_FIGURES` from the matches of boundaries."""
+    return dict(zip(BOUNDARY_FIGURES, _precisions(matches), strict=True))
+
+
+def per_class(matches: Matches, names: Sequence[str]) -> dict[str, float | None]:
+    """AP of each category by its name, names by rising category id."""
+    return {name: _mean(row) for name, row in zip(names, mean_precision(matches), strict=True)}
+
+
+def _precisions(matches: Matches) -> list[float | None]:
+    """AP, AP50, AP75, and AP of small, medium and large."""
+    whole = mean_precision(matches)
+    sizes = [_mean(mean_precision(matches, area)) for area in (1, 2, 3)]
+    return [_mean(whole), _mean(whole[:, 0]), _mean(whole[:, 5]), *sizes]
+
+
+def _mean(values: np.ndarray) -> float | None:
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if defined.size else None

@@ -1,0 +1,174 @@
+"""Comparing results with a baseline: every metric of every model is same, better, worse, ambiguous or not comparable.
+
+    python -m bench.cli.gate BASE HEAD [thresholds.fps_model=-3% on_ambiguous=fail ...] [--out DIR]
+
+BASE and HEAD are folders of results. Exit status: 0 nothing is worse, 3 something is, 2 wrong input.
+
+Worse is what lies beyond its threshold AND is statistically different: over rounds for speed, over images for AP, after
+Holm's correction over all tests of the gate. Figures that are read once are compared as they are. Ambiguous is what is
+not shown to be worse, but not known well enough either to rule it out. Imports no torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from bench.errors import UserError
+from bench.evaluation.bootstrap import holm
+from bench.gate.comparable import check_allowed, obstacles
+from bench.gate.decide import Measured, judge, measure
+from bench.gate.rank_tests import LEAST_ROUNDS
+from bench.gate.rows import Row, labels, load_rows, matched
+from bench.gate.thresholds import Thresholds, parse_all
+from bench.schema.config import GATE_MODES, ON_AMBIGUOUS, GateConfig
+from bench.schema.gate_report import (
+    AMBIGUOUS,
+    BETTER,
+    GATE_FILE,
+    NOT_COMPARABLE,
+    SAME,
+    WORSE,
+    Finding,
+    GateReport,
+    write_report,
+)
+
+STATUS = "status"
+"""The metric that needs no threshold: what ran in the base must run in the head."""
+
+WORSE_EXIT = 3
+
+
+def check_gate(gate: GateConfig) -> Thresholds:
+    """The thresholds of a gate, everything in it found possible.
+
+    Raises:
+        UserError: the first value that is not.
+    """
+    for key, value, known in (("mode", gate.mode, GATE_MODES), ("on_ambiguous", gate.on_ambiguous, ON_AMBIGUOUS)):
+        if value not in known:
+            raise UserError(f"gate.{key}={value}: unknown, must be {' or '.join(known)}")
+    if not 0 < gate.alpha < 1:
+        raise UserError(f"gate.alpha={gate.alpha:g}: is a probability, must be between 0 and 1")
+    if gate.rounds is not None and gate.rounds < LEAST_ROUNDS:
+        raise UserError(f"gate.rounds={gate.rounds}: the test over rounds needs {LEAST_ROUNDS} or more a side")
+    if gate.processes < 1:
+        raise UserError(f"gate.processes={gate.processes}: must be 1 or more")
+    check_allowed(gate.allow)
+    thresholds = parse_all(gate.thresholds, gate.models)
+    if not any(thresholds.common.values()) and not any(any(t.values()) for t in thresholds.by_model.values()):
+        raise UserError("gate.thresholds: every metric is none, so nothing could be worse; give one, as fps_model: -2%")
+    return thresholds
+
+
+def compare(base: Sequence[Row], head: Sequence[Row], gate: GateConfig, names: tuple[str, str]) -> GateReport:
+    """Hold every row of ``head`` against its like in ``base``; ``names`` are what a person calls the two.
+
+    Raises:
+        UserError: a gate that cannot be, or nothing at all that could be compared.
+    """
+    thresholds = check_gate(gate)
+    pairs, *alone = matched(base, head)
+    label_of = {id(row): label for side in (base, head) for row, label in zip(side, labels(side), strict=True)}
+    parts: list[Finding | Measured] = []
+    for one, other in pairs:
+        parts += _of_pair(label_of[id(other)], one, other, thresholds, gate)
+    for rows, side in zip(alone, ("base", "head"), strict=True):
+        for row in rows:
+            label = label_of[id(row)]
+            parts.append(Finding(label, row.job, STATUS, NOT_COMPARABLE, f"{label}: only in the {side}"))
+    tests = [part for part in parts if isinstance(part, Measured) and part.tested and part.change]
+    corrected = dict(zip(map(id, tests), holm([part.change.p for part in tests if part.change]), strict=True))
+    findings = [
+        part if isinstance(part, Finding) else judge(part, corrected.get(id(part)), gate.alpha, len(tests))
+        for part in parts
+    ]
+    return _concluded(findings, gate, names)
+
+
+def _of_pair(label: str, base: Row, head: Row, thresholds: Thresholds, gate: GateConfig) -> list[Finding | Measured]:
+    """The status of a pair, and where both ran, its metrics."""
+    before, now = base.result, head.result
+    reason = f": {now.reason}" if now.reason else ""
+    if before.status != "ok" and now.status != "ok":
+        return [Finding(label, head.job, STATUS, NOT_COMPARABLE, f"{label}: {now.status} in both{reason}")]
+    if now.status == "skipped":
+        return [Finding(label, head.job, STATUS, NOT_COMPARABLE, f"{label}: skipped in the head{reason}")]
+    if now.status != "ok":
+        return [Finding(label, head.job, STATUS, WORSE, f"{label}: ran in the base, {now.status} in the head{reason}")]
+    if before.status != "ok":
+        return [Finding(label, head.job, STATUS, BETTER, f"{label}: {before.status} in the base, runs in the head")]
+    found: list[Finding | Measured] = [Finding(label, head.job, STATUS, SAME, f"{label}: runs in both")]
+    why_not = obstacles(before, now, gate.allow)
+    for threshold in thresholds.of(head.model):
+        part = measure(label, head.job, before, now, threshold, why_not.get(threshold.metric.part, ""))
+        if part is not None:
+            found.append(part)
+    return found
+
+
+def _concluded(findings: list[Finding], gate: GateConfig, names: tuple[str, str]) -> GateReport:
+    worse = [finding for finding in findings if finding.verdict == WORSE]
+    ambiguous = [finding for finding in findings if finding.verdict == AMBIGUOUS]
+    compared = [f for f in findings if f.metric != STATUS and f.verdict != NOT_COMPARABLE]
+    if not compared and not worse:
+        first = next((f.sentence for f in findings if f.verdict == NOT_COMPARABLE), "both measured nothing in common")
+        raise UserError(f"nothing could be compared, so the gate cannot say anything: {first}")
+    of = f"{len(compared)} comparison{'s' if len(compared) != 1 else ''}"
+    if worse:
+        outcome = f"{len(worse)} of {of} worse: {', '.join(f'{f.model} {f.metric}' for f in worse[:5])}"
+        outcome += f" and {len(worse) - 5} more" if len(worse) > 5 else ""
+    elif ambiguous:
+        outcome = f"nothing of {of} is shown to be worse; {len(ambiguous)} ambiguous"
+    else:
+        outcome = f"nothing of {of} is worse"
+    passed = not worse and not (ambiguous and gate.on_ambiguous == "fail")
+    on_ambiguous = "fail" if gate.on_ambiguous == "fail" else "pass"
+    return GateReport(names[0], names[1], passed, outcome, findings, on_ambiguous, gate.alpha)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; gives the exit status: 0, 3 where the gate does not let the change through, 2 for wrong input."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.cli.gate",
+        description="Hold the results of one run against those of another. Exit status: 0 nothing is worse, 3 something"
+        " is, 2 wrong input.",
+    )
+    parser.add_argument("base", metavar="BASE", help="the baseline: a folder of results, or main@latest with --history")
+    parser.add_argument("head", type=Path, metavar="HEAD", help="the results to be judged")
+    parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="keys of configs/gate/, as on_ambiguous=fail")
+    parser.add_argument("--out", type=Path, help="where to write gate.json and what CI reads; default: nowhere")
+    parser.add_argument("--history", metavar="PATH", help="where a baseline that is a name, as last-good, is looked up")
+    options = parser.parse_args(arguments)
+    try:
+        from bench.gate.settings_file import from_settings
+        from bench.history.baseline import find_baseline
+
+        base, name = find_baseline(options.base, options.history)
+        report = compare(base, load_rows(options.head), from_settings(options.settings), (name, str(options.head)))
+        show(report, Console(width=None if sys.stdout.isatty() else 120))
+        if options.out:
+            from reports.ci.files import write_all
+
+            write_report(report, options.out / GATE_FILE)
+            write_all(report, options.head, options.out)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0 if report.passed else WORSE_EXIT
+
+
+def show(report: GateReport, console: Console) -> None:
+    """The findings and the outcome on the terminal."""
+    from reports.text.gate_table import gate_table
+
+    console.print(gate_table(report))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,221 @@
+"""One metric of two results: what is known of the difference, and the verdict on it. Imports no torch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from statistics import median
+
+from bench.evaluation.bootstrap import Difference, paired_difference
+from bench.gate import rank_tests
+from bench.gate.batch_ratio import paired_batches
+from bench.gate.rank_tests import LEAST_ROUNDS
+from bench.gate.thresholds import Threshold
+from bench.schema.gate_report import AMBIGUOUS, BETTER, NOT_COMPARABLE, SAME, WORSE, Finding, number_text
+from bench.schema.latency import rounds_of
+from bench.schema.metrics import METRICS, Metric
+from bench.schema.result import Result, SpeedResult
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One metric of one model on both sides, before the correction over all tests of the gate.
+
+    base, head: the figures, None where a side lacks it
+    change: head minus base, with its interval and p where a test is possible; a share of base where the threshold is,
+        else in the metric's unit
+    test: what decides, in words
+    why_not: why it cannot be compared, "" where it can
+    """
+
+    model: str
+    job: str
+    threshold: Threshold
+    base: float | None
+    head: float | None
+    change: Difference | None = None
+    tested: bool = False
+    test: str = ""
+    why_not: str = ""
+
+
+def measure(model: str, job: str, base: Result, head: Result, threshold: Threshold, obstacle: str) -> Measured | None:
+    """What both sides say of a metric; None where neither measured it. ``obstacle`` is why they cannot be compared."""
+    metric = threshold.metric
+    figures = metric.figure(base), metric.figure(head)
+    measured = Measured(model, job, threshold, *figures)
+    if figures == (None, None):
+        return None
+    if None in figures:
+        lacking, other = ("base", "head") if figures[0] is None else ("head", "base")
+        return replace(measured, why_not=f"only in the {other}, the {lacking} has none")
+    if obstacle:
+        return replace(measured, why_not=obstacle)
+    if metric.over_rounds:
+        return _over_rounds(measured, base, head)
+    if metric.resampled:
+        return _over_images(measured, base, head)
+    return _exactly(measured)
+
+
+def judge(measured: Measured, p: float | None, alpha: float, tests: int) -> Finding:
+    """The verdict; ``p`` is corrected over the ``tests`` of the gate, None where nothing was tested."""
+    threshold, change = measured.threshold, measured.change
+    if change is None:
+        return _finding(measured, NOT_COMPARABLE, None, 0)
+    harm, most = _harm(threshold.metric, change)
+    known = p is None or p < alpha
+    if harm > threshold.size and known:
+        verdict = WORSE
+    elif most > threshold.size:
+        verdict = AMBIGUOUS
+    elif -harm > threshold.size and known:
+        verdict = BETTER
+    else:
+        verdict = SAME
+    return _finding(measured, verdict, p, tests)
+
+
+def _over_rounds(measured: Measured, base: Result, head: Result) -> Measured:
+    """Speed: the rounds of both sides, each over the same batches."""
+    metric, relative = measured.threshold.metric, measured.threshold.relative
+    assert base.speed is not None
+    assert head.speed is not None
+    rounds = _same_batches(metric, base.speed, head.speed)
+    values = [
+        _values(metric, speed.batch_size, side) for speed, side in zip((base.speed, head.speed), rounds, strict=True)
+    ]
+    counts = [len(side) for side in values]
+    if min(counts) < LEAST_ROUNDS:
+        least, which = min(zip(counts, ("base", "head"), strict=True))
+        return replace(
+            measured,
+            why_not=f"the {which} was timed in {least} rounds, the test over rounds needs {LEAST_ROUNDS} (gate.rounds)",
+        )
+    middles = [median(side) for side in values]
+    in_turns = base.interleaved is not None and base.interleaved == head.interleaved and counts[0] == counts[1]
+    if in_turns and metric.of_every_batch and relative:
+        slower = paired_batches(rounds[0], rounds[1])
+        change = Difference(-slower.difference, -slower.high, -slower.low, slower.p)
+        test = f"bootstrap over {counts[0]} pairs of rounds, each batch against itself"
+    else:
+        compare = rank_tests.paired if in_turns else rank_tests.unpaired
+        sides = [[math.log(value) for value in side] if relative else side for side in values]
+        change = compare(sides[0], sides[1])
+        test = (
+            f"Wilcoxon's signed ranks over {counts[0]} pairs of rounds"
+            if in_turns
+            else f"Mann-Whitney over {counts[0]} and {counts[1]} rounds"
+        )
+    if relative:
+        change = Difference(math.expm1(change.difference), math.expm1(change.low), math.expm1(change.high), change.p)
+    return replace(measured, base=middles[0], head=middles[1], change=change, tested=True, test=test)
+
+
+def _same_batches(metric: Metric, base: SpeedResult, head: SpeedResult) -> list[list[list[float]]]:
+    """The rounds of both sides, as far as every round of both goes: rounds begin with the same images, so that no round
+    is faster for having had others."""
+    sides = [rounds_of(speed, getattr(speed, metric.timing)) for speed in (base, head)]
+    common = min((len(part) for side in sides for part in side), default=0)
+    return [[part[:common] for part in side] for side in sides]
+
+
+def _values(metric: Metric, batch_size: int, rounds: list[list[float]]) -> list[float]:
+    """What each round comes to."""
+    assert metric.summary is not None
+    summaries = (metric.summary(batch_size, part) for part in rounds)
+    return [value for value in summaries if value is not None]
+
+
+def _over_images(measured: Measured, base: Result, head: Result) -> Measured:
+    """AP: the paired replicates of both sides."""
+    replicates = [_replicates(measured.threshold.metric, result) for result in (base, head)]
+    if replicates[0] is None or replicates[1] is None or replicates[0][1] != replicates[1][1]:
+        return replace(measured, why_not="no bootstrap replicates on the same draws of images")
+    assert measured.base is not None
+    assert measured.head is not None
+    difference = (measured.head - measured.base) / 100
+    change = paired_difference(replicates[1][0], replicates[0][0], difference)
+    scale = 100 / measured.base if measured.threshold.relative and measured.base else 100
+    scaled = Difference(scale * change.difference, scale * change.low, scale * change.high, change.p)
+    return replace(
+        measured, change=scaled, tested=True, test=f"paired bootstrap over images, {len(replicates[0][0])} replicates"
+    )
+
+
+def _replicates(metric: Metric, result: Result) -> tuple[list[float], tuple[str, int, int]] | None:
+    """Replicates, and what two results must share for theirs to be pairs."""
+    bootstrap = result.accuracy.bootstrap if result.accuracy else None
+    values: list[float] | None = getattr(bootstrap, metric.name, None)
+    if not values or bootstrap is None:
+        return None
+    return values, (bootstrap.images_sha256, bootstrap.seed, len(values))
+
+
+def _exactly(measured: Measured) -> Measured:
+    """A figure that is read once: the two as they are."""
+    assert measured.base is not None
+    assert measured.head is not None
+    difference = measured.head - measured.base
+    if measured.threshold.relative:
+        if not measured.base:
+            return replace(measured, why_not="the base is 0, of which there is no share; give a threshold without %")
+        difference /= measured.base
+    return replace(measured, change=Difference(difference, difference, difference, 0.0), test="as read")
+
+
+def _harm(metric: Metric, change: Difference) -> tuple[float, float]:
+    """How much worse, and at most so; negative is better."""
+    return (change.difference, change.high) if metric.better == "low" else (-change.difference, -change.low)
+
+
+def _finding(measured: Measured, verdict: str, p: float | None, tests: int) -> Finding:
+    change, threshold = measured.change, measured.threshold
+    test = measured.test + (f", Holm over {tests} tests" if p is not None and tests > 1 else "")
+    finding = Finding(
+        model=measured.model,
+        job=measured.job,
+        metric=threshold.metric.name,
+        verdict=verdict,
+        sentence="",
+        unit=threshold.metric.unit,
+        base=measured.base,
+        head=measured.head,
+        relative=threshold.relative,
+        change=change.difference if change else None,
+        low=change.low if change and measured.tested else None,
+        high=change.high if change and measured.tested else None,
+        p=p,
+        threshold=threshold.text,
+        test=test,
+    )
+    return replace(finding, sentence=_not_comparable(measured) if measured.why_not else sentence(finding))
+
+
+def _not_comparable(measured: Measured) -> str:
+    return f"{measured.model}: {measured.threshold.metric.name} is not comparable: {measured.why_not}"
+
+
+def sentence(finding: Finding) -> str:
+    """Model, metric, size, interval, threshold and test, for a person."""
+    assert finding.change is not None
+    scale, unit = (100, "%") if finding.relative else (1, finding.unit)
+    head = f"{finding.model}: {finding.metric}"
+    if finding.change == 0:
+        return f"{head} is unchanged, {number_text(finding.head)} {finding.unit}"
+    direction = -1 if finding.change < 0 else 1
+    text = f"{head} {'fell' if direction < 0 else 'rose'} by {scale * abs(finding.change):.2f} {unit}"
+    if finding.low is not None and finding.high is not None:
+        ends = sorted(direction * scale * end for end in (finding.low, finding.high))
+        text += f" [{ends[0]:.2f}, {ends[1]:.2f}]"
+    figures = f"from {number_text(finding.base)} to {number_text(finding.head)} {finding.unit}"
+    if METRICS[finding.metric].over_rounds:
+        # Batches or rounds were held against each other, which the medians of the two sides need not show.
+        figures = f"median rounds {number_text(finding.base)} and {number_text(finding.head)} {finding.unit}"
+    text += f", {figures}; threshold {finding.threshold}"
+    if finding.p is not None:
+        text += f"; p = {finding.p:.2g} ({finding.test})"
+    return text + _HINTS.get(finding.verdict, "")
+
+
+_HINTS = {AMBIGUOUS: "; a change beyond the threshold is neither shown nor ruled out"}

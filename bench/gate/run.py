@@ -1,0 +1,154 @@
+"""A study held against a baseline: what the command does when there is a gate."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rich.console import Console
+
+from bench.errors import UserError
+from bench.gate.compare import check_gate, compare
+from bench.gate.interleaved import measure_sides
+from bench.gate.rank_tests import LEAST_ROUNDS
+from bench.gate.rows import load_rows
+from bench.gate.sides import check_sides, planned_sides
+from bench.history.baseline import find_baseline
+from bench.jobs.study import INTERRUPTED_EXIT, StudyProgress, run_study
+from bench.jobs.validate import Job
+from bench.schema.config import GateConfig
+from bench.schema.gate_report import AMBIGUOUS, GATE_FILE, GateReport, write_report
+from bench.schema.metrics import METRICS
+
+
+@dataclass(frozen=True)
+class Gated:
+    """How a gated study ended: the exit status of its jobs, the folder of the results that were judged, and the verdict
+    on them, None where it was interrupted before there could be one."""
+
+    status: int
+    results: Path
+    report: GateReport | None
+
+
+class NothingComparedError(UserError):
+    """Of all that was measured nothing could be held against the baseline; it lies in ``results``."""
+
+    def __init__(self, message: str, results: Path) -> None:
+        super().__init__(message)
+        self.results = results
+
+
+def the_gate(jobs: Sequence[Job]) -> GateConfig | None:
+    """The gate that a command asks for, found possible; None without one.
+
+    Raises:
+        UserError: a gate without a baseline or a baseline without a gate, or a value that cannot be.
+    """
+    first = jobs[0].config
+    if any((job.config.gate, job.config.baseline) != (first.gate, first.baseline) for job in jobs):
+        raise UserError("gate and baseline must be the same for all jobs of a sweep; give them no comma")
+    gate = first.gate
+    if gate is None:
+        return None
+    check_gate(gate)
+    if gate.mode == "interleaved":
+        check_sides(gate)
+        if first.baseline is not None:
+            raise UserError("gate=interleaved measures the base itself; leave out baseline=, or give gate=default")
+    elif first.baseline is None:
+        raise UserError("baseline is missing; give baseline=DIR, the folder of a finished run, or gate=interleaved")
+    rounds = gate.rounds or min(job.config.protocol.rounds for job in jobs)
+    if rounds < LEAST_ROUNDS and any("speed" in job.config.passes for job in jobs):
+        raise UserError(
+            f"protocol.rounds={rounds}: the gate tests over rounds and needs {LEAST_ROUNDS} or more; give gate.rounds="
+        )
+    return gate
+
+
+def run_gated(
+    jobs: Sequence[Job], gate: GateConfig, out: Path, console: Console, overrides: Sequence[str], command: str
+) -> Gated:
+    """Measure what the gate asks for, hold it against the baseline and write ``out/gate.json``.
+
+    overrides: what the user typed; command: the same as one line.
+
+    Raises:
+        UserError: something is wrong with the study or the baseline, or nothing could be compared.
+    """
+    run = _interleaved if gate.mode == "interleaved" else _against_baseline
+    gated = run(jobs, gate, out, console, overrides, command)
+    if gated.report is not None:
+        write_report(gated.report, out / GATE_FILE)
+    return gated
+
+
+def _against_baseline(
+    jobs: Sequence[Job], gate: GateConfig, out: Path, console: Console, _: Sequence[str], command: str
+) -> Gated:
+    config = jobs[0].config
+    assert config.baseline is not None
+    # Before anything is measured: what is kept of this run must not be its own baseline.
+    base, name = find_baseline(config.baseline, config.history)
+
+    def measure(rounds: int) -> int:
+        for job in jobs:
+            job.config.protocol.rounds = rounds
+        return run_study(jobs, out, console, command)
+
+    def judge() -> GateReport:
+        return compare(base, load_rows(out / "jobs"), gate, (name, str(out)))
+
+    return measured_until_known(gate, _rounds(jobs, gate), out, measure, judge)
+
+
+def _interleaved(
+    jobs: Sequence[Job], gate: GateConfig, out: Path, console: Console, overrides: Sequence[str], command: str
+) -> Gated:
+    rounds = _rounds(jobs, gate)
+    for job in jobs:
+        job.config.protocol.rounds = rounds
+    given = [o for o in overrides if o.partition("=")[0] not in ("out", "gate", "baseline", "history")]
+    given = [o for o in given if not o.lstrip("+~").startswith("gate.")] + [f"protocol.rounds={rounds}"]
+    with contextlib.ExitStack() as stack:
+        with StudyProgress(console, 1) as progress:
+            sides = stack.enter_context(planned_sides(jobs, gate, out, given, progress.on_download, command))
+
+        def measure(rounds: int) -> int:
+            try:
+                return 0 if measure_sides(sides, gate, rounds, console) else 1
+            except KeyboardInterrupt:
+                console.print("interrupted; what was measured is kept")
+                return INTERRUPTED_EXIT
+
+        def judge() -> GateReport:
+            base = [row for job in sides.base if job.result_path.exists() for row in load_rows(job.folder)]
+            head = [row for job in sides.head for row in load_rows(job.folder)]
+            return compare(base, head, gate, sides.names)
+
+        return measured_until_known(gate, rounds, out / "head", measure, judge)
+
+
+def measured_until_known(
+    gate: GateConfig, rounds: int, results: Path, measure: Callable[[int], int], judge: Callable[[], GateReport]
+) -> Gated:
+    """Measure and judge; again with twice the rounds, where that is asked for, while a speed is ambiguous."""
+    while True:
+        status = measure(rounds)
+        if status == INTERRUPTED_EXIT:
+            return Gated(status, results, None)
+        try:
+            report = judge()
+        except UserError as error:
+            raise NothingComparedError(str(error), results) from error
+        unknown = [f for f in report.of(AMBIGUOUS) if f.metric in METRICS and METRICS[f.metric].over_rounds]
+        if gate.on_ambiguous != "remeasure" or not unknown or rounds >= gate.max_rounds:
+            note = f"{rounds} rounds a side"
+            return Gated(status, results, replace(report, notes=[*report.notes, note]))
+        rounds = min(2 * rounds, gate.max_rounds)
+
+
+def _rounds(jobs: Sequence[Job], gate: GateConfig) -> int:
+    return gate.rounds or min(job.config.protocol.rounds for job in jobs)

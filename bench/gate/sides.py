@@ -1,0 +1,165 @@
+"""The two sides of an interleaved comparison: the same jobs, planned once for the base and once for the head."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import dataclasses
+import functools
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.device.commands import git
+from bench.errors import UserError
+from bench.jobs.job import PlannedJob
+from bench.jobs.launcher import ROOT, worker_environment
+from bench.jobs.plan import OnDownload, plan
+from bench.jobs.validate import Job
+from bench.schema.config import BenchConfig, GateConfig
+from bench.schema.json_file import from_dict
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Jobs of both sides, ready to run, and what a person calls them."""
+
+    base: list[PlannedJob]
+    head: list[PlannedJob]
+    names: tuple[str, str]
+
+
+def check_sides(gate: GateConfig) -> None:
+    """Raise a UserError where it is not said what the base is, or said twice."""
+    pythons = gate.base_python, gate.head_python
+    if gate.base_ref is None and pythons == (None, None):
+        raise UserError(
+            "gate=interleaved: gate.base_ref is missing; give a git commit, or gate.base_python and gate.head_python"
+        )
+    if gate.base_ref is not None and gate.base_python is not None:
+        raise UserError("gate.base_ref and gate.base_python: give one of them; either says what the base is")
+
+
+@contextlib.contextmanager
+def planned_sides(
+    jobs: Sequence[Job], gate: GateConfig, out: Path, overrides: Sequence[str], on_download: OnDownload, command: str
+) -> Iterator[Sides]:
+    """Both sides planned, with results under ``out/base`` and ``out/head``; a checkout of the base lives in the block.
+
+    overrides: what the user typed, which is composed anew by the base's own maskbench and configuration.
+
+    Raises:
+        UserError: as :func:`bench.jobs.plan.plan`; no such commit; a base that this maskbench cannot drive.
+    """
+    out = out.resolve()
+    check_sides(gate)
+    head_name = gate.head_python or "head"
+    if gate.base_ref is None:
+        base = plan(with_python(jobs, gate.base_python), out / "base", on_download, command)
+        head = plan(with_python(jobs, gate.head_python), out / "head", on_download, command)
+        yield Sides(base, head, (gate.base_python or sys.executable, head_name))
+        return
+    head = plan(with_python(jobs, gate.head_python), out / "head", on_download, command)
+    repository = _repository()
+    commit = _commit(repository, gate.base_ref)
+    with _checked_out(repository, commit, out / "base-checkout") as tree:
+        base = _plan_there(repository, tree, out / "base", overrides)
+        yield Sides(base, head, (f"{gate.base_ref} ({commit[:10]})", head_name))
+
+
+def with_python(jobs: Sequence[Job], python: str | None) -> list[Job]:
+    """The jobs with another interpreter, where there is one."""
+    changed = copy.deepcopy(list(jobs))
+    for job in changed:
+        job.config.model.python = python or job.config.model.python
+    return changed
+
+
+def _repository() -> Path:
+    """The git repository of the current folder: maskbench's own, or that of the user's package."""
+    if shutil.which("git") is None:
+        raise UserError("gate.base_ref: git is not installed")
+    top = git(Path.cwd(), "rev-parse", "--show-toplevel")
+    if top is None:
+        raise UserError(f"gate.base_ref: {Path.cwd()} is in no git repository; run it inside the one to be judged")
+    return Path(top)
+
+
+def _commit(repository: Path, ref: str) -> str:
+    commit = git(repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
+    if commit is None:
+        raise UserError(
+            f"gate.base_ref={ref}: no such commit in {repository}; give a branch, tag or commit (a shallow clone has "
+            f"only its last one: fetch more)"
+        )
+    return commit
+
+
+@contextlib.contextmanager
+def _checked_out(repository: Path, commit: str, tree: Path) -> Iterator[Path]:
+    """The commit in a folder of its own, with the same git; gone at the end of the block."""
+    # However long it takes: a large tree takes its time, and a half-removed one would stay.
+    worktree = functools.partial(git, repository, "worktree", timeout_s=None)
+    worktree("prune")
+    worktree("remove", "--force", str(tree))
+    try:
+        if worktree("add", "--detach", "--force", str(tree), commit) is None:
+            raise UserError(f"gate.base_ref: {tree}: git cannot check {commit[:10]} out there; see git worktree")
+        yield tree
+    finally:
+        worktree("remove", "--force", str(tree))
+
+
+def _plan_there(repository: Path, tree: Path, out: Path, overrides: Sequence[str]) -> list[PlannedJob]:
+    """The jobs as the base's own maskbench and configuration make them."""
+    root = tree / ROOT.relative_to(repository) if ROOT.is_relative_to(repository) else ROOT
+    cwd = tree / Path.cwd().relative_to(repository)
+    if not (root / "run_bench.py").exists() or not cwd.is_dir():
+        raise UserError(f"gate.base_ref: that commit has no {root / 'run_bench.py' if cwd.is_dir() else cwd}")
+    given = [_path_kept(override, cwd) for override in overrides]
+    command = [sys.executable, str(root / "run_bench.py"), "--plan", str(out), *given]
+    done = subprocess.run(
+        command, cwd=cwd, env=worker_environment(str(root), str(cwd)), capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or ["no output"])[-1]
+        raise UserError(f"gate.base_ref: the base cannot be planned by its own maskbench: {last}")
+    planned = json.loads(done.stdout.strip().splitlines()[-1])
+    try:
+        return [_from_description(description, root, cwd) for description in planned]
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"gate.base_ref: the base's maskbench describes its jobs in another way ({error}); measure it by itself "
+            f"and give baseline=DIR"
+        ) from error
+
+
+def _path_kept(override: str, cwd: Path) -> str:
+    """A path that exists only in the working tree (data that git ignores) as an absolute one."""
+    key, _, value = override.partition("=")
+    if value and not os.path.isabs(value) and Path(value).exists() and not (cwd / value).exists():
+        return f"{key}={Path(value).resolve()}"
+    return override
+
+
+def _from_description(description: dict[str, Any], root: Path, cwd: Path) -> PlannedJob:
+    known = {field.name for field in dataclasses.fields(BenchConfig)}
+    config = from_dict(BenchConfig, {key: value for key, value in description["config"].items() if key in known})
+    return PlannedJob(
+        config=config,
+        choices=description["choices"],
+        folder=Path(description["folder"]),
+        weights_path=description["weights_path"],
+        weights_sha256=description["weights_sha256"],
+        skip_reason=description["skip_reason"],
+        contents=description["contents"],
+        root=str(root),
+        cwd=str(cwd),
+        described=description,
+    )

@@ -1,0 +1,31 @@
+"""What a gate holds results against: a folder of results, or a run of the history by its name. Imports no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bench.errors import UserError
+from bench.gate.rows import Row, load_rows
+from bench.history.runs import looks_like_name
+from bench.history.store import History
+
+
+def find_baseline(baseline: str, history: str | None) -> tuple[list[Row], str]:
+    """The rows of a baseline and what a person calls it.
+
+    baseline: a folder, or where there is none of that name, ``main@latest``, ``last-good``, ... (:meth:`History.find`)
+    history: the folder or file of the history, for such names
+
+    Raises:
+        UserError: no such folder or run, no result in it, or one that cannot be read.
+    """
+    folder = Path(baseline).expanduser()
+    if folder.exists() or not looks_like_name(baseline):
+        return load_rows(folder), baseline
+    if history is None:
+        raise UserError(f"baseline={baseline}: names a run of a history; give history=, its folder or file")
+    kept = History(Path(history))
+    run = kept.find(baseline)
+    commit = f", commit {run.commit[:10]}" if run.commit else ""
+    rows = [Row(stored.job, stored.parse()) for stored in kept.results(run)]
+    return rows, f"{baseline} (run {run.id}{commit})"

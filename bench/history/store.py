@@ -1,0 +1,235 @@
+"""A history: the results of every run with the commit they are of, in one SQLite file that many jobs may append to.
+
+    history = History(Path("history"))
+    history.append(Path("runs/mine"), find_origin(), gate)
+    baseline = history.checkout(history.find("main@latest"), folder)
+
+The whole ``result.json`` is kept, raw samples included, so that a run of the history can be a baseline like any folder
+of results. Runs are in the order in which they were appended, whatever the clocks of their machines say.
+``python -m bench.cli.history`` is the command (:mod:`bench.cli.history`). Imports no torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import zlib
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from bench.errors import UserError
+from bench.history.file import CONTENTS, FILE_NAME, RESULTS, RUNS, HistoryFile
+from bench.history.origin import Origin
+from bench.history.runs import FAILED, PASSED, Run, clock_notes, find_run, of_branch
+from bench.schema.gate_report import GateReport
+from bench.schema.json_file import read_file, write_atomically
+from bench.schema.result import Result, parse_result
+
+
+@dataclass(frozen=True)
+class Appended:
+    """What :meth:`History.append` did: ``new`` is False where ``run`` held the same results before; ``notes`` are for
+    the user to read."""
+
+    run: Run
+    new: bool
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class StoredResult:
+    """One ``result.json``: the name of its folder, its bytes, and their sha256."""
+
+    job: str
+    content: bytes
+    sha256: str
+
+    def parse(self) -> Result:
+        """The result; UserError where it is of another schema version."""
+        return parse_result(self.content, f"history, {self.job}")
+
+
+class History:
+    """The history at ``path``: a file, or a folder that holds ``history.sqlite``.
+
+    What is not there yet is a file if its name has a suffix, and is made by the first :meth:`append`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path = path.expanduser()
+        folder = path.is_dir() or (not path.exists() and not path.suffix)
+        self.path = path / FILE_NAME if folder else path
+        self._file = HistoryFile(self.path)
+
+    def append(self, results: Path | Sequence[Path], origin: Origin, gate: GateReport | None = None) -> Appended:
+        """Keep the results of one run: all of them, or none if this process is killed.
+
+        results: the folder of a run, or ``result.json`` files, each in a folder with the name of its job
+        Results that are there already, of the same commit, are not appended again; a gate is then noted for that run.
+
+        Raises:
+            UserError: no result is there, one cannot be read, two are of one job, or the history cannot be used.
+        """
+        stored = [_read(path) for path in _files(results)]
+        if doubled := {one.job for one in stored if sum(one.job == other.job for other in stored) > 1}:
+            raise UserError(f"two results of the job {min(doubled)}; append one run at a time")
+        parsed = [one.parse() for one in stored]
+        outcome = None if gate is None else PASSED if gate.passed else FAILED
+        digest = hashlib.sha256("".join(f"{one.job} {one.sha256}\n" for one in stored).encode()).hexdigest()
+        with self._file.writing(create=True) as connection:
+            same = sa.and_(RUNS.c.digest == digest, RUNS.c.commit.is_not_distinct_from(origin.commit))
+            earlier = connection.execute(sa.select(RUNS.c.id).where(same)).scalar()
+            if earlier is None:
+                row = _row(parsed, origin) | {"digest": digest, "gate": outcome}
+                number = _insert(connection, row, stored, parsed)
+            else:
+                number = int(earlier)
+                if outcome is not None:
+                    connection.execute(sa.update(RUNS).where(RUNS.c.id == number).values(gate=outcome))
+            run, before = _last_two(_runs(connection, RUNS.c.id <= number))
+        if earlier is not None:
+            return Appended(run, False, [f"the same results of the same commit are run {number} of it already"])
+        return Appended(run, True, clock_notes(run, before))
+
+    def runs(self, branch: str | None = None) -> list[Run]:
+        """All runs, or those of a branch, in the order of appending.
+
+        Raises:
+            UserError: no such history, or no run of that branch.
+        """
+        with self._file.reading() as connection:
+            runs = _runs(connection)
+        return runs if branch is None else of_branch(runs, branch, str(self.path))
+
+    def find(self, name: str) -> Run:
+        """The newest run that a name stands for.
+
+        ``latest``; ``last-good``, the newest whose gate passed; ``BRANCH@latest``, ``BRANCH@last-good`` and
+        ``BRANCH@COMMIT`` (its first digits) those of a branch; ``@COMMIT`` of any.
+
+        Raises:
+            UserError: there is none; the nearest names that there are.
+        """
+        return find_run(self.runs(), name, str(self.path))
+
+    def results(self, run: Run) -> list[StoredResult]:
+        """The results of a run, by the names of their jobs."""
+        query = (
+            sa.select(RESULTS.c.job, CONTENTS.c.zlib, RESULTS.c.sha256)
+            .join_from(RESULTS, CONTENTS)
+            .where(RESULTS.c.run == run.id)
+            .order_by(RESULTS.c.job)
+        )
+        with self._file.reading() as connection:
+            return [StoredResult(job, zlib.decompress(packed), sha) for job, packed, sha in connection.execute(query)]
+
+    def checkout(self, run: Run, folder: Path) -> Path:
+        """Write every ``jobs/<job>/result.json`` of a run into ``folder``, as the run itself had; gives ``folder``.
+
+        Raises:
+            UserError: there are results in it already.
+        """
+        if next(folder.glob("jobs/*/result.json"), None):
+            raise UserError(f"{folder}: holds results already; give a new folder")
+        for one in self.results(run):
+            if Path(one.job).name != one.job:
+                raise UserError(f"{self.path}: run {run.id} has a job named {one.job!r}, which is no name of a folder")
+            write_atomically(folder / "jobs" / one.job / "result.json", one.content)
+        return folder
+
+    def delete(self, runs: Collection[Run]) -> None:
+        """Remove runs with their results, and give their space back."""
+        with self._file.writing() as connection:
+            # One by one: SQLite bounds the length of a list.
+            for run in runs:
+                connection.execute(sa.delete(RUNS).where(RUNS.c.id == run.id))
+            used = sa.select(RESULTS.c.sha256)
+            connection.execute(sa.delete(CONTENTS).where(CONTENTS.c.sha256.not_in(used)))
+        self._file.vacuum()
+
+
+def _files(results: Path | Sequence[Path]) -> list[Path]:
+    if not isinstance(results, Path):
+        return sorted(results, key=lambda path: path.parent.name)
+    found = sorted(results.glob("jobs/*/result.json"))
+    if not found:
+        raise UserError(f"{results}: no jobs/*/result.json in it; give the out= folder of a run")
+    return found
+
+
+def _read(path: Path) -> StoredResult:
+    content = read_file(path)
+    parse_result(content, str(path))
+    return StoredResult(path.resolve().parent.name, content, hashlib.sha256(content).hexdigest())
+
+
+def _row(results: Sequence[Result], origin: Origin) -> dict[str, Any]:
+    """A run's row, but for its digest and its gate."""
+    machines = [result.machine for result in results if result.machine]
+    own: dict[str, Any] = next((part for machine in machines if (part := machine.get("maskbench"))), {})
+    started = sorted(time for result in results if (time := _utc(result.started)))
+    return {
+        "appended": _text(datetime.now(timezone.utc)),
+        "measured": _text(started[-1]) if started else None,
+        "commit": origin.commit,
+        "branch": origin.branch,
+        "machine": "; ".join(dict.fromkeys(_machine_text(machine) for machine in machines)),
+        "maskbench": own.get("version"),
+    }
+
+
+def _insert(
+    connection: sa.Connection, row: dict[str, Any], stored: Sequence[StoredResult], parsed: Sequence[Result]
+) -> int:
+    connection.execute(sa.insert(RUNS).values(row))
+    number = int(connection.execute(sa.select(sa.func.max(RUNS.c.id))).scalar_one())
+    for one, result in zip(stored, parsed, strict=True):
+        content = {"sha256": one.sha256, "zlib": zlib.compress(one.content)}
+        connection.execute(sa.insert(CONTENTS).prefix_with("OR IGNORE").values(content))
+        model = str((result.config.get("model") or {}).get("name", ""))
+        values = {"run": number, "job": one.job, "model": model, "status": result.status, "sha256": one.sha256}
+        connection.execute(sa.insert(RESULTS).values(values))
+    return number
+
+
+def _runs(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> list[Run]:
+    models: dict[int, list[str]] = {}
+    for number, model in connection.execute(sa.select(RESULTS.c.run, RESULTS.c.model).order_by(RESULTS.c.job)):
+        models.setdefault(number, []).append(model)
+    rows = connection.execute(sa.select(RUNS).where(*conditions).order_by(RUNS.c.id)).mappings()
+    return [
+        Run(**{key: row[key] for key in row if key != "digest"}, models=tuple(dict.fromkeys(models.get(row["id"], ()))))
+        for row in rows
+    ]
+
+
+def _last_two(runs: Sequence[Run]) -> tuple[Run, Run | None]:
+    return runs[-1], runs[-2] if len(runs) > 1 else None
+
+
+def _machine_text(machine: dict[str, Any]) -> str:
+    cpu, gpu = machine.get("cpu") or {}, machine.get("gpu") or {}
+    cores = cpu.get("usable_cores")
+    return ", ".join(str(part) for part in (gpu.get("name"), cpu.get("name"), cores and f"{cores} cores") if part)
+
+
+def _utc(text: str | None) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text).astimezone(timezone.utc) if text else None
+    except ValueError:
+        return None
+
+
+def _text(time: datetime) -> str:
+    return time.isoformat(timespec="seconds")
+
+
+if __name__ == "__main__":
+    from bench.cli.history import main
+
+    sys.exit(main())

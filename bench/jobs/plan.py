@@ -1,0 +1,232 @@
+"""Everything that can be wrong, looked at before any model runs."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.data import dataset as datasets
+from bench.data.results_file import read_results
+from bench.errors import UserError, absent_library
+from bench.jobs.identity import job_name
+from bench.jobs.job import PlannedJob
+from bench.jobs.launcher import ROOT, worker_environment
+from bench.jobs.validate import Job
+from bench.schema.config import BenchConfig, DatasetConfig, PublishedConfig, ZooConfig
+from bench.weights.download import fetch, sha256_of
+
+OnDownload = Callable[[str, int, "int | None"], None]
+
+
+@dataclass
+class CheckedDataset:
+    """A dataset found sound: its configuration, with absolute paths, its content, and the digest of its files."""
+
+    config: DatasetConfig
+    content: datasets.CocoDataset
+    digest: str
+
+
+def plan(jobs: Sequence[Job], out: Path, on_download: OnDownload, command: str = "") -> list[PlannedJob]:
+    """Check a study and give its jobs ready to run; ``command`` is what the user typed.
+
+    Generates the shapes, fetches the weights of the zoos, and asks every interpreter concerned whether it has the
+    device and can build the models that come with weights.
+
+    Raises:
+        UserError: the first thing found wrong.
+    """
+    there_before = out.exists()
+    _check_writable(out)
+    try:
+        planned = _check_jobs(jobs, out, on_download, command)
+        _ask_interpreters(planned)
+    except UserError:
+        if not there_before:  # nothing is measured: leave no empty folder behind
+            with contextlib.suppress(OSError):
+                out.rmdir()
+        raise
+    for ready in planned:
+        ready.folder = out / "jobs" / job_name(ready.config, ready.contents)
+    return planned
+
+
+def _check_jobs(jobs: Sequence[Job], out: Path, on_download: OnDownload, command: str) -> list[PlannedJob]:
+    """What can be checked of the jobs without their libraries; the folders are still to be named."""
+    checked: dict[str, CheckedDataset] = {}
+    planned = []
+    for job in jobs:
+        config = job.config
+        dataset = _check_dataset(config.dataset, checked)
+        config.dataset = dataset.config
+        contents = {"dataset": dataset.digest}
+        if config.model.library == "replay":
+            contents["results"] = sha256_of(_check_replay(config, dataset.content))
+        skip_reason = _fill_from_zoo(config)
+        if config.finetune is not None:
+            contents["train"] = _check_training(config, dataset.content, checked).digest
+        weights = None if skip_reason else _weights_file(config, on_download)
+        if weights:
+            contents["weights"] = sha256_of(weights)
+        planned.append(
+            PlannedJob(
+                config=config,
+                choices=job.choices,
+                folder=out,
+                weights_path=str(weights) if weights else None,
+                weights_sha256=contents.get("weights"),
+                skip_reason=skip_reason,
+                command=command,
+                contents=contents,
+            )
+        )
+    return planned
+
+
+def _check_writable(out: Path) -> None:
+    probe = out / f".writable-{os.getpid()}"
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UserError(f"out={out}: cannot be written ({error.strerror}); give a folder that can") from error
+
+
+def _check_dataset(config: DatasetConfig, checked: dict[str, CheckedDataset]) -> CheckedDataset:
+    """The dataset with its files looked at, which happens once however many jobs use it."""
+    key = repr(config)
+    if key not in checked:
+        loaded = datasets.load(config)
+        datasets.check_images(loaded)
+        images, annotations = datasets.paths(config)
+        resolved = dataclasses.replace(config, images=str(images.resolve()), annotations=str(annotations.resolve()))
+        checked[key] = CheckedDataset(resolved, loaded, datasets.digest(loaded))
+    return checked[key]
+
+
+def _check_training(
+    config: BenchConfig, measured: datasets.CocoDataset, checked: dict[str, CheckedDataset]
+) -> CheckedDataset:
+    """The set to learn from is sound, has something to learn, and knows every category that is measured.
+
+    Settles ``finetune.start`` and the paths of ``dataset.train``. Gives the set to learn from.
+    """
+    assert config.finetune is not None
+    if config.model.library == "replay":
+        raise UserError(f"finetune: {config.model.name} is a replayed results file, which cannot be trained")
+    train = _check_dataset(datasets.training_split(config.dataset), checked)
+    if not any(a["iscrowd"] == 0 for a in train.content.annotations):
+        raise UserError(
+            f"{train.config.annotations}: no annotation to learn from (dataset.train; crowds do not count); give a set "
+            f"with annotations"
+        )
+    datasets.match_labels(measured, train.content.class_names, config.dataset.aliases)
+    assert config.dataset.train is not None
+    config.dataset.train.images, config.dataset.train.annotations = train.config.images, train.config.annotations
+    if config.finetune.start == "auto":
+        config.finetune.start = "published" if config.model.zoo.url else "scratch"
+    start = config.finetune.start
+    if start in ("weights", "partial") and config.model.weights in ("random", "own"):
+        raise UserError(
+            f"finetune.start={start}: model.weights={config.model.weights} is nothing to start from; give "
+            f"model.weights=PATH, or finetune.start=scratch"
+        )
+    return train
+
+
+def _check_replay(config: BenchConfig, dataset: datasets.CocoDataset) -> Path:
+    """The results file, found sound."""
+    path = Path(str(config.model.options.get("results"))).expanduser()
+    read_results(path, dataset)
+    config.model.options["results"] = str(path.resolve())
+    return path
+
+
+def _fill_from_zoo(config: BenchConfig) -> str | None:
+    """Let the library's zoo tell where the weights of ``model.config`` are and what it publishes for them.
+
+    Gives the reason to skip the job where the library is not installed.
+    """
+    model = config.model
+    if model.zoo.lookup is None:
+        return None
+    if not model.config:
+        raise UserError("model.config is missing; give the name of a configuration of the library's zoo")
+    module_name, _, function = model.zoo.lookup.partition(":")
+    try:
+        entry = getattr(importlib.import_module(module_name), function)(model.config)
+    except ModuleNotFoundError as error:
+        if model.python is not None:  # the other environment will know; its row says what it published: nothing
+            return None
+        return absent_library(error)
+    model.family, url, mask_ap, source, model.backbone = entry
+    model.zoo = ZooConfig(url=url, sha256=model.zoo.sha256, lookup=model.zoo.lookup)
+    model.published = PublishedConfig(mask_ap=mask_ap, source=source)
+    return None
+
+
+def _weights_file(config: BenchConfig, on_download: OnDownload) -> Path | None:
+    model, start = config.model, config.finetune.start if config.finetune else None
+    if start == "scratch" or (start is None and model.weights in ("random", "own")):
+        return None
+    if start == "published" or (start is None and model.weights == "zoo"):
+        if not model.zoo.url:
+            key = "finetune.start=published" if start else "model.weights=zoo"
+            raise UserError(f"{key}: {model.name} has no published weights (model.zoo.url); give a path or random")
+        return fetch(model.zoo.url, model.zoo.sha256, progress=lambda n, total: on_download(model.name, n, total))
+    path = Path(model.weights).expanduser()
+    if not path.is_file() and (ROOT / path).is_file():  # the weights that come with maskbench
+        path = ROOT / path
+    if not path.is_file():
+        raise UserError(
+            f"model.weights={model.weights}: no such file; give random, zoo, own or the path of a checkpoint"
+        )
+    return path.resolve()
+
+
+def _ask_interpreters(planned: Sequence[PlannedJob]) -> None:
+    """One process for each interpreter and device: whether the device is there and each model can be built."""
+    groups: dict[tuple[str | None, str], list[PlannedJob]] = {}
+    for job in planned:
+        groups.setdefault((job.config.model.python, job.config.device), []).append(job)
+    for (python, device), jobs in groups.items():
+        answer = _ask(python, {"device": device, "jobs": [job.description() for job in jobs]})
+        if "error" in answer:
+            raise UserError(answer["error"])
+        for job, verdict in zip(jobs, answer["jobs"], strict=True):
+            job.config.device = answer["device"]
+            if "error" in verdict:
+                raise UserError(verdict["error"])
+            job.skip_reason = job.skip_reason or verdict.get("skip")
+
+
+def _ask(python: str | None, request: dict[str, Any]) -> dict[str, Any]:
+    command = [python or sys.executable, "-m", "bench.jobs.worker", "--check"]
+    try:
+        done = subprocess.run(
+            command,
+            input=json.dumps(request),
+            capture_output=True,
+            text=True,
+            env=worker_environment(),
+            check=False,
+        )
+    except OSError as error:
+        raise UserError(f"model.python={python}: cannot be started ({error.strerror}); give an interpreter") from error
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or ["no output"])[-1]
+        if python is not None:
+            raise UserError(f"model.python={python}: the worker does not start there: {last}")
+        raise RuntimeError(f"{' '.join(command)} in {ROOT}:\n{done.stderr}")
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer

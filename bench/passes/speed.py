@@ -1,0 +1,266 @@
+"""The timing pass: raw latencies of the boundaries and the stages, nothing summarised.
+
+``model`` and ``end_to_end`` are timed whole; ``preprocess``, ``network`` and ``postprocess`` in calls of their own,
+with a synchronisation between them, so that splitting never slows the headline.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from statistics import median
+from typing import Any
+
+import torch
+
+from bench.data.dataset import CocoDataset, ImageRecord, batches, read_images
+from bench.device.clock import Clock, MaskFunctionTimer
+from bench.device.gpu import Card, Watch
+from bench.evaluation.bootstrap import median_reach
+from bench.evaluation.rle import masks_to_rle
+from bench.passes.runner import Runner
+from bench.schema.config import BenchConfig, ProtocolConfig
+from bench.schema.result import SpeedResult, SpeedRound, Timing
+
+STILL_FALLING = 0.02
+"""The share by which warm-up batches must take less time than a turn before for the warm-up to go on."""
+
+_TIMINGS = ("model", "end_to_end", "preprocess", "network", "postprocess")
+
+OnProgress = Callable[[str, float, float, int], None]
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One of several rounds in one process: whether it is its first, and of how many batches; None is until there are
+    enough."""
+
+    first: bool
+    batches: int | None = None
+
+
+class _Samples:
+    """Latencies of one boundary or stage as they come."""
+
+    def __init__(self) -> None:
+        self.latency_ms: list[float] = []
+        self.wall_ms: list[float] = []
+        self.total_ms = 0.0  # kept, not summed anew after every sample: a fast model has tens of thousands
+
+    def add(self, latency_ms: float, wall_ms: float | None = None) -> None:
+        self.latency_ms.append(latency_ms)
+        self.total_ms += latency_ms
+        if wall_ms is not None:
+            self.wall_ms.append(wall_ms)
+
+    def timing(self, clock: str) -> Timing:
+        return Timing(self.latency_ms, clock, self.wall_ms or None)
+
+
+def measure(
+    runner: Runner,
+    dataset: CocoDataset,
+    config: BenchConfig,
+    device: torch.device,
+    progress: OnProgress,
+    earlier: SpeedResult | None = None,
+    card: Card | None = None,
+    turn: Turn | None = None,
+) -> SpeedResult:
+    """Time a predictor for one round, on the images of a dataset, which are gone round as often as the protocol needs.
+
+    Every batch is timed three times, one way after the other: end to end, by stages, and at the ``model`` boundary.
+    So a drift of the machine falls on all three alike, and they can be compared. Gives ``earlier``, what the rounds
+    before this one measured, with the samples of this one behind its own. Batches that were timed while ``card`` was
+    held down by power or heat are left out and counted. ``turn`` is given where this process measures several rounds,
+    with others of another process in between.
+
+    Raises:
+        UserError: the clock gave a time that cannot be.
+    """
+    size = config.batch_size
+    timed = _Timed(runner, Clock(device))
+    started = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    warm_up = _warm_up(timed, dataset, config) if turn is None or turn.first else _warm_again(timed, dataset, config)
+    enough, watch = _Enough(config.protocol, turn.batches if turn else None), Watch(card)
+    throttled: list[bool] = []
+    for records in batches(dataset.images, size):
+        timed.end_to_end(records)
+        timed.by_stages(records)
+        timed.whole(records)
+        throttled.append(watch.held_down())
+        fraction = enough.fraction(timed.model)
+        progress("speed", fraction, 1.0, size)
+        if fraction >= 1:
+            break
+    dropped = sum(throttled)
+    # In turns, the other process had its share of the heat, and the batches of both must stay the same images.
+    keep_all = turn is not None or 2 * dropped > len(throttled)
+    readings = watch.readings(0 if keep_all else dropped, keep_all)
+    this = timed.result(size, dataclasses.replace(warm_up, samples=len(throttled), started=started, card=readings))
+    if dropped and not keep_all:
+        this = _without(this, throttled)
+    return this if earlier is None else _joined(earlier, this)
+
+
+class _Enough:
+    """The stopping rule of one round: its share of the samples, the precision and the time that the protocol asks for.
+
+    The interval of the median narrows with the root of the number of samples, so R rounds that each come within the
+    precision times the root of R come within it together. A number of ``batches`` stands in place of all that.
+    """
+
+    def __init__(self, protocol: ProtocolConfig, batches: int | None = None) -> None:
+        rounds = protocol.rounds
+        self._batches = batches
+        self._least = math.ceil(protocol.min_samples / rounds)
+        self._precision = protocol.precision * math.sqrt(rounds)
+        self._max_ms = 1000 * protocol.max_seconds / rounds
+        self._next_look = self._least
+
+    def fraction(self, model: _Samples) -> float:
+        """How much of it is there: 1 is enough."""
+        samples = len(model.latency_ms)
+        if self._batches is not None:
+            return samples / self._batches
+        spent = model.total_ms / self._max_ms
+        if spent >= 1:
+            return 1.0
+        if samples >= self._next_look:
+            # Sorting after every sample would be most of the work for a fast model.
+            self._next_look = samples + max(1, samples // 20)
+            reach = median_reach(model.latency_ms)
+            if reach is not None and reach <= self._precision:
+                return 1.0
+        return max(spent, min(0.9, samples / self._least))
+
+
+def _warm_up(timed: _Timed, dataset: CocoDataset, config: BenchConfig) -> SpeedRound:
+    """The first call, then the same few batches again and again until they take no less time than before.
+
+    The same batches, because only they can be compared with themselves: images differ more than a cold machine does.
+    """
+    protocol, runner = config.protocol, timed.runner
+    chosen = list(itertools.islice(batches(dataset.images, config.batch_size), max(1, protocol.warmup_batches)))
+    first = runner.preprocess(read_images(chosen[0]))
+    _, first_call_ms = timed.clock.time_on_host(functools.partial(runner.model, first))
+    if protocol.warmup_batches == 0:
+        return SpeedRound(0, first_call_ms, [], True)
+    latencies: list[float] = []
+    before, now, stable = math.inf, math.inf, False
+    deadline = time.monotonic() + protocol.max_warmup_seconds
+    while not stable and (not latencies or time.monotonic() < deadline):
+        turn = []
+        for records in chosen:
+            batch = runner.preprocess(read_images(records))
+            turn.append(timed.clock.time_on_host(functools.partial(runner.model, batch))[1])
+        latencies += turn
+        before, now = now, median(turn)
+        stable = now >= before * (1 - STILL_FALLING)
+    return SpeedRound(0, first_call_ms, latencies, stable)
+
+
+def _warm_again(timed: _Timed, dataset: CocoDataset, config: BenchConfig) -> SpeedRound:
+    """One batch untimed: the process was warm before another had its turn."""
+    records = next(iter(batches(dataset.images, config.batch_size)))
+    batch = timed.runner.preprocess(read_images(records))
+    _, latency_ms = timed.clock.time_on_host(functools.partial(timed.runner.model, batch))
+    return SpeedRound(0, latency_ms, [], True)
+
+
+def _without(result: SpeedResult, dropped: Sequence[bool]) -> SpeedResult:
+    """One round without the batches marked."""
+
+    def kept(values: list[Any], an_image: int = 1) -> list[Any]:
+        return [value for place, value in enumerate(values) if not dropped[place // an_image]]
+
+    left: dict[str, Any] = {}
+    for name in _TIMINGS:
+        timing: Timing = getattr(result, name)
+        wall = kept(timing.wall_ms) if timing.wall_ms is not None else None
+        left[name] = Timing(kept(timing.latency_ms), timing.clock, wall)
+    for name in ("detections_per_image", "image_sizes"):
+        left[name] = kept(getattr(result, name), result.batch_size)
+    left["input_sizes"] = kept(result.input_sizes) if result.input_sizes else []
+    left["rounds"] = [dataclasses.replace(result.rounds[0], samples=dropped.count(False))]
+    return dataclasses.replace(result, **left)
+
+
+def _joined(earlier: SpeedResult, later: SpeedResult) -> SpeedResult:
+    """Both, the lists of the second behind those of the first."""
+
+    def timing(name: str) -> Timing:
+        one, other = getattr(earlier, name), getattr(later, name)
+        wall = one.wall_ms + other.wall_ms if one.wall_ms and other.wall_ms else None
+        return Timing(one.latency_ms + other.latency_ms, other.clock, wall)
+
+    joined: dict[str, Any] = {name: timing(name) for name in _TIMINGS}
+    for name in ("rounds", "detections_per_image", "image_sizes", "input_sizes"):
+        joined[name] = getattr(earlier, name) + getattr(later, name)
+    return dataclasses.replace(later, **joined)
+
+
+class _Timed:
+    """The three ways to time a batch, and what they have measured so far."""
+
+    def __init__(self, runner: Runner, clock: Clock) -> None:
+        self.runner = runner
+        self.clock = clock
+        self.service, self.model = _Samples(), _Samples()
+        self.preprocess, self.network, self.postprocess = _Samples(), _Samples(), _Samples()
+        self.detections: list[int] = []
+        self.image_sizes: list[list[int]] = []
+        self.input_sizes: list[list[int]] = []
+
+    def result(self, batch_size: int, this_round: SpeedRound) -> SpeedResult:
+        """What was measured, as one round."""
+        host, clock = "perf_counter", self.clock.name
+        return SpeedResult(
+            batch_size=batch_size,
+            rounds=[this_round],
+            model=self.model.timing(clock),
+            end_to_end=self.service.timing(host),
+            preprocess=self.preprocess.timing(host),
+            network=self.network.timing(clock),
+            postprocess=self.postprocess.timing(clock),
+            detections_per_image=self.detections,
+            image_sizes=self.image_sizes,
+            input_sizes=self.input_sizes,
+        )
+
+    def end_to_end(self, records: Sequence[ImageRecord]) -> None:
+        """What a service does: decode the files, resize, model, masks to RLE on the host."""
+
+        def serve() -> list[list[dict[str, Any]]]:
+            found = self.runner.model(self.runner.preprocess(read_images(records)))
+            return [masks_to_rle(instances.masks) for instances in found]
+
+        self.service.add(self.clock.time_on_host(serve)[1])
+
+    def by_stages(self, records: Sequence[ImageRecord]) -> None:
+        """Each stage, synchronised between them; mask functions inside ``forward`` count as postprocess."""
+        images = read_images(records)
+        with MaskFunctionTimer(self.runner.predictor.mask_functions, self.clock) as inside:
+            batch, preprocess_ms = self.clock.time_on_host(functools.partial(self.runner.preprocess, images))
+            raw, forward_ms, forward_wall_ms = self.clock.time(functools.partial(self.runner.forward, batch))
+            _, mask_ms, mask_wall_ms = self.clock.time(functools.partial(self.runner.postprocess, raw))
+        self.preprocess.add(preprocess_ms)
+        self.network.add(forward_ms - inside.spent_ms, forward_wall_ms)
+        self.postprocess.add(mask_ms + inside.spent_ms, mask_wall_ms)
+
+    def whole(self, records: Sequence[ImageRecord]) -> None:
+        """The headline: ``forward`` and ``postprocess`` with nothing in between."""
+        images = read_images(records)
+        batch = self.runner.preprocess(images)
+        found, latency_ms, wall_ms = self.clock.time(functools.partial(self.runner.model, batch))
+        self.model.add(latency_ms, wall_ms)
+        self.detections += [len(instances) for instances in found]
+        self.image_sizes += [list(image.shape[:2]) for image in images]
+        if padded := self.runner.predictor.input_size(batch):
+            self.input_sizes.append(list(padded))

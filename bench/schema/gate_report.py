@@ -1,0 +1,97 @@
+"""``gate.json``: what a gate found when it held the results of one run against those of a baseline.
+
+Written by :mod:`bench.gate.compare`, read by what reports it (JUnit, a job's summary, the history). Imports no torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench.schema import json_file
+
+SCHEMA_VERSION = 1
+
+GATE_FILE = "gate.json"
+
+SAME, BETTER, WORSE, AMBIGUOUS, NOT_COMPARABLE = VERDICTS = ("same", "better", "worse", "ambiguous", "not comparable")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One metric of one model.
+
+    model: the row's label, unique in the study with its metric; job: the name of its folder in the head's run
+    metric: a name of :data:`bench.schema.metrics.METRICS`, or ``status``; unit: of ``base`` and ``head`` ("" for none)
+    base, head: the figures, None where a side has none
+    change: head minus base, a share of base where ``relative`` and else in ``unit``; low, high: its 95 % interval, None
+        for figures that are compared exactly
+    p: two-sided, corrected by Holm over all tests of the gate; None where nothing was tested
+    threshold: as it was given ("-2%"), "" where the metric is held to none; test: what decided, in words
+    sentence: what a person needs to know, with model, metric, size, interval and threshold
+    """
+
+    model: str
+    job: str
+    metric: str
+    verdict: str
+    sentence: str
+    unit: str = ""
+    base: float | None = None
+    head: float | None = None
+    relative: bool = True
+    change: float | None = None
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
+    threshold: str = ""
+    test: str = ""
+
+    def __post_init__(self) -> None:
+        if self.verdict not in VERDICTS:
+            raise ValueError(f"verdict {self.verdict!r} is none of {', '.join(VERDICTS)}")
+
+
+@dataclass(frozen=True)
+class GateReport:
+    """All findings of a gate, in the order of the head's rows and of the thresholds.
+
+    base, head: what was compared, as a person would name it (a folder, ``main@latest``, a commit)
+    passed: whether the gate lets the change through; outcome: why, in one sentence
+    on_ambiguous: what an ambiguous finding meant, ``pass`` or ``fail``
+    alpha: of the tests, after correction
+    notes: sentences about the comparison as a whole (clocks that disagree, rounds added)
+    """
+
+    base: str
+    head: str
+    passed: bool
+    outcome: str
+    findings: list[Finding]
+    on_ambiguous: str = "pass"
+    alpha: float = 0.05
+    notes: list[str] = field(default_factory=list)
+    schema_version: int = SCHEMA_VERSION
+
+    def of(self, *verdicts: str) -> list[Finding]:
+        """The findings with one of these verdicts."""
+        return [finding for finding in self.findings if finding.verdict in verdicts]
+
+
+def number_text(value: float | None) -> str:
+    """A figure with four significant digits, whole from 10,000 on; "" where there is none."""
+    return "" if value is None else f"{value:.4g}" if abs(value) < 1e4 else f"{value:.0f}"
+
+
+def write_report(report: GateReport, path: Path) -> None:
+    """Write atomically."""
+    json_file.write(report, path)
+
+
+def read_report(path: Path) -> GateReport:
+    """Read a ``gate.json``.
+
+    Raises:
+        UserError: the file is absent, not JSON, of another schema version, or lacks a field.
+    """
+    return json_file.parse(GateReport, GATE_FILE, json_file.read_file(path), str(path), SCHEMA_VERSION)

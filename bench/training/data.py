@@ -1,0 +1,145 @@
+"""Training samples: image and target, flipped and scaled, the same whatever process makes them, in whatever order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.functional import interpolate
+from torch.utils.data import DataLoader, Dataset
+
+from bench.data.coco_json import mask_library, to_rle
+from bench.data.dataset import CocoDataset, ImageRecord, read_image
+from bench.errors import UserError
+from bench.predictor import Target
+from bench.schema.config import FinetuneConfig
+
+Sample = tuple[np.ndarray, Target]
+
+
+class TrainingSet(Dataset[Sample]):
+    """The endless stream of training samples, by position.
+
+    An epoch takes every image once, in an order drawn anew: batches of images that all lie or all stand, at one scale a
+    batch, because what pads the others to the largest is computed like the rest (mmdetection has its
+    ``AspectRatioBatchSampler`` for it). What does not fill a batch is left out of that epoch. All that is random about
+    a sample comes from the seed and its position, so a training that is resumed at a position sees what an
+    uninterrupted one would have. Images without anything to learn in them, crowds set aside, are left out, as
+    detectron2, mmdetection and torchvision's references do.
+
+    dataset: what to train on; the model's labels are its categories in their order
+    edges: shorter and longer edge of the model's test size, in pixels
+
+    Raises:
+        UserError: no image has an annotation to learn from.
+    """
+
+    def __init__(self, dataset: CocoDataset, edges: tuple[int, int], config: FinetuneConfig) -> None:
+        self._edges = edges
+        self._config = config
+        self._labels = {category.id: label for label, category in enumerate(dataset.categories)}
+        self._annotations: dict[int, list[dict[str, Any]]] = {}
+        for annotation in dataset.annotations:
+            if not annotation["iscrowd"] and annotation["area"] > 0:
+                self._annotations.setdefault(annotation["image_id"], []).append(annotation)
+        self.images: list[ImageRecord] = [image for image in dataset.images if image.id in self._annotations]
+        if not self.images:
+            raise UserError(
+                f"{dataset.annotations_path}: no image has an annotation to learn from (dataset.train; crowds do not "
+                f"count); give a set with annotations"
+            )
+        self.batches_an_epoch = max(1, len(self.images) // config.batch_size)
+        self._epoch = -1
+        self._order = np.empty(0, dtype=np.int64)
+
+    def __getitem__(self, position: int) -> Sample:
+        batch, index = divmod(position, self._config.batch_size)
+        epoch, batch_of_epoch = divmod(batch, self.batches_an_epoch)
+        if epoch != self._epoch:
+            self._order, self._epoch = self._draw_order(epoch), epoch
+        record = self.images[self._order[batch_of_epoch * self._config.batch_size + index]]
+        smallest, largest = self._config.scales
+        share = np.random.default_rng([self._config.seed, 1, batch]).uniform(smallest, largest)
+        flip = np.random.default_rng([self._config.seed, 2, position]).random() < self._config.flip
+        image = read_image(record)
+        annotations = self._annotations[record.id]
+        size = training_size(image.shape[:2], self._edges, share)
+        masks = resized_masks(_decode(annotations, record), size)
+        kept = masks.flatten(1).any(1)
+        if not kept.any():  # all of it smaller than a pixel at this scale
+            return self[position + self._config.batch_size]
+        pixels = resized_image(image, size)
+        if flip:
+            pixels, masks = np.ascontiguousarray(pixels[:, ::-1]), masks.flip(2)
+        labels = torch.tensor([self._labels[a["category_id"]] for a in annotations])
+        masks = masks[kept]
+        return pixels, Target(masks=masks, boxes=boxes_of(masks), labels=labels[kept])
+
+    def _draw_order(self, epoch: int) -> np.ndarray:
+        """Indices of images, int64 (``batches_an_epoch`` * batch size,)."""
+        size, rng = self._config.batch_size, np.random.default_rng([self._config.seed, 0, epoch])
+        drawn = rng.permutation(len(self.images))
+        if len(drawn) < size:
+            return np.resize(drawn, size)
+        lying = np.array([self.images[i].height <= self.images[i].width for i in drawn])
+        batches: list[np.ndarray] = []
+        rest: list[np.ndarray] = []
+        for part in (drawn[lying], drawn[~lying]):
+            whole = len(part) // size * size
+            batches += list(part[:whole].reshape(-1, size))
+            rest.append(part[whole:])
+        mixed = np.concatenate(rest)
+        batches += list(mixed[: len(mixed) // size * size].reshape(-1, size))
+        return np.concatenate([batches[i] for i in rng.permutation(len(batches))])
+
+
+def training_size(size: tuple[int, ...], edges: tuple[int, int], share: float) -> tuple[int, int]:
+    """Height and width of an image of ``size`` whose shorter edge becomes ``share`` of the model's test size, its
+    longer one no more than the model's longer edge (detectron2's ``ResizeShortestEdge.get_output_shape``)."""
+    shorter, longer = edges
+    scale = min(share * shorter / min(size), longer / max(size))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def resized_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """uint8 (H, W, 3) to (h, w, 3), bilinear with antialiasing."""
+    pixels = torch.from_numpy(image).permute(2, 0, 1)[None]
+    return interpolate(pixels, size=size, mode="bilinear", antialias=True)[0].permute(1, 2, 0).contiguous().numpy()
+
+
+def resized_masks(masks: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """bool (N, H, W) to (N, h, w): pixels of which at least half is covered."""
+    covered = interpolate(masks[:, None].to(torch.uint8) * 255, size=size, mode="bilinear", antialias=True)
+    return covered[:, 0] > 127
+
+
+def boxes_of(masks: torch.Tensor) -> torch.Tensor:
+    """float32 (N, 4) xyxy around non-empty masks (N, h, w), right and lower edge exclusive."""
+    edges = []
+    for axis in (1, 2):
+        line = masks.any(axis).to(torch.uint8)  # any over rows leaves columns: x, then y
+        edges.append((line.argmax(1), line.shape[1] - line.flip(1).argmax(1)))
+    (left, right), (top, bottom) = edges
+    return torch.stack([left, top, right, bottom], 1).float()
+
+
+def training_batches(
+    samples: TrainingSet, batch_size: int, first: int, last: int, processes: int
+) -> Iterator[tuple[list[np.ndarray], list[Target]]]:
+    """Batches number ``first`` to ``last`` - 1, loaded ahead by ``processes`` processes (0: in this one)."""
+    positions = [range(number * batch_size, (number + 1) * batch_size) for number in range(first, last)]
+    loader = DataLoader(samples, batch_sampler=positions, num_workers=processes, collate_fn=_batch)  # type: ignore[arg-type]
+    yield from loader
+
+
+def _batch(samples: Sequence[Sample]) -> tuple[list[np.ndarray], list[Target]]:
+    return [image for image, _ in samples], [target for _, target in samples]
+
+
+def _decode(annotations: Sequence[dict[str, Any]], record: ImageRecord) -> torch.Tensor:
+    """The masks of one image's annotations, bool (N, H, W)."""
+    library = mask_library()
+    masks = [library.decode(to_rle(a["segmentation"], record.height, record.width)) for a in annotations]
+    return torch.from_numpy(np.ascontiguousarray(np.stack(masks))).bool()

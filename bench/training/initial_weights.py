@@ -1,0 +1,127 @@
+"""What a training starts from: trained weights as far as they fit the classes, or the library's initialisation."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from bench.data.dataset import CocoDataset
+from bench.errors import UserError
+from bench.jobs.load_model import locate, make
+from bench.predictor import Checkpoint, Predictor, Settings
+from bench.schema.config import BenchConfig, ModelConfig
+from bench.weights.load import load_checkpoint
+
+
+@dataclass
+class Start:
+    """predictor: built for the classes of the training set, on its device
+    from_weights: whether trained weights are in it
+    description: what it began from, in words
+    reinitialised: names of its parameters that began anew because they depend on the classes
+    """
+
+    predictor: Predictor
+    from_weights: bool
+    description: str
+    reinitialised: list[str] = field(default_factory=list)
+
+
+def start_from(config: BenchConfig, train: CocoDataset, device: torch.device, weights_path: str | None) -> Start:
+    """Build the model that is to be trained.
+
+    With weights, the network is built twice: as the weights want it, and for the classes of ``train``. What has one
+    shape in both is copied; the rest depends on the classes and starts anew, as does whatever depends on them when
+    there happen to be as many classes of other names. A ``partial`` start copies what has the same name and shape from
+    the checkpoint of whatever model (as ``load_from`` of mmengine does), such as its backbone and neck.
+
+    Raises:
+        UserError: the model cannot be trained, or the checkpoint does not fit its architecture.
+    """
+    assert config.finetune is not None
+    settings = Settings(
+        device=device,
+        classes=train.class_names,
+        score_threshold=config.model.score_threshold,
+        max_detections=config.protocol.max_detections,
+        config=config.model.config,
+    )
+    predictor = _trainable(config, settings)
+    if weights_path is None:
+        return Start(predictor, False, "scratch")
+    checkpoint = load_checkpoint(Path(weights_path), allow_pickle=config.model.allow_pickle)
+    if config.finetune.start == "partial":
+        return _partial(config, settings, predictor, checkpoint)
+    own_classes = checkpoint.classes or (tuple(config.model.classes) if config.model.classes else None)
+    source = _trainable(
+        config,
+        dataclasses.replace(settings, device=torch.device("cpu"), checkpoint=checkpoint, classes=own_classes),
+    )
+    excluded: set[str] = set()
+    if source.classes != predictor.classes and len(source.classes) == len(predictor.classes):
+        excluded = _class_dependent(config, settings, predictor)
+    reinitialised = _copy(_state(source), predictor, excluded)
+    published = config.finetune.start == "published"
+    return Start(predictor, True, "published weights" if published else Path(weights_path).name, reinitialised)
+
+
+def _partial(config: BenchConfig, settings: Settings, predictor: Predictor, checkpoint: Checkpoint) -> Start:
+    excluded = set() if checkpoint.classes == predictor.classes else _class_dependent(config, settings, predictor)
+    anew = _copy(checkpoint.state_dict, predictor, excluded)
+    tensors = len(_learned(_state(predictor)))
+    if len(anew) == tensors:
+        raise UserError(
+            f"{checkpoint.path}: finetune.start=partial: none of its parameters has the name and shape of one of "
+            f"{config.model.name}; give weights of a model with the same backbone"
+        )
+    return Start(predictor, True, f"{tensors - len(anew)} of {tensors} tensors of {Path(checkpoint.path).name}", anew)
+
+
+def refuse_untrainable(model: ModelConfig, cls: type) -> None:
+    """Raise a UserError where a model's class defines no ``training_step``."""
+    if not issubclass(cls, Predictor) or cls.training_step is Predictor.training_step:
+        raise UserError(
+            f"model={model.name}: {model._target_} defines no training_step, so it cannot be trained; "
+            f"leave finetune out"
+        )
+
+
+def _trainable(config: BenchConfig, settings: Settings) -> Predictor:
+    assert config.finetune is not None
+    cls = locate(config.model._target_)
+    refuse_untrainable(config.model, cls)
+    torch.manual_seed(config.finetune.seed)
+    predictor = make(cls, config, settings)
+    assert isinstance(predictor, Predictor)
+    return predictor
+
+
+def _state(predictor: Predictor) -> dict[str, torch.Tensor]:
+    assert predictor.module is not None
+    return predictor.module.state_dict()
+
+
+def _class_dependent(config: BenchConfig, settings: Settings, predictor: Predictor) -> set[str]:
+    """Names of the tensors that have another shape with one class more."""
+    assert settings.classes is not None
+    longer = (*settings.classes, "one more")
+    other = _trainable(config, dataclasses.replace(settings, device=torch.device("cpu"), classes=longer))
+    theirs = _state(other)
+    return {name for name, tensor in _state(predictor).items() if name in theirs and theirs[name].shape != tensor.shape}
+
+
+def _copy(given: Mapping[str, torch.Tensor], target: Predictor, excluded: set[str]) -> list[str]:
+    """Copy what fits; gives the names of parameters that did not. BatchNorm's step counters play no part."""
+    own = _state(target)
+    fitting = {k: v for k, v in given.items() if k in own and own[k].shape == v.shape and k not in excluded}
+    assert target.module is not None
+    target.module.load_state_dict(fitting, strict=False)
+    return [name for name in _learned(own) if name not in fitting]
+
+
+def _learned(names: Iterable[str]) -> list[str]:
+    return [name for name in names if not name.endswith("num_batches_tracked")]

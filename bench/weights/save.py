@@ -1,0 +1,80 @@
+"""Writing checkpoints: an old one is replaced by a whole new one or stays, whatever happens."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+
+from bench.errors import UserError
+from bench.schema.json_file import write_atomically
+
+
+def write_weights(path: Path, state_dict: Mapping[str, torch.Tensor], metadata: Mapping[str, str], dtype: str) -> None:
+    """Write weights as safetensors.
+
+    dtype ``fp16`` stores matrices and kernels so; vectors (biases, normalisation and its statistics) stay float32,
+    where half precision would cost accuracy and save nothing.
+
+    Raises:
+        UserError: a value is not finite or overflows fp16, or the file cannot be written; an older file at ``path``
+            is left as it was.
+    """
+    tensors = {}
+    for name, tensor in state_dict.items():
+        value = tensor.detach().cpu()
+        if value.is_floating_point():
+            if not bool(torch.isfinite(value).all()):
+                raise UserError(f"{path}: not written, parameter {name} holds NaN or infinity")
+            if dtype == "fp16" and value.ndim > 1:
+                value = value.half()
+                if not bool(torch.isfinite(value).all()):
+                    raise UserError(
+                        f"{path}: not written, parameter {name} overflows fp16; give finetune.weights_dtype=fp32"
+                    )
+        tensors[name] = value.clone(memory_format=torch.contiguous_format)  # safetensors refuses shared memory
+    write_bytes(path, safetensors.torch.save(tensors, dict(metadata)))
+
+
+def write_state(path: Path, state: Mapping[str, Any]) -> None:
+    """Write what a training needs to go on; read it back with :func:`read_state`.
+
+    Raises:
+        UserError: the file cannot be written; an older file at ``path`` is left as it was.
+    """
+    buffer = io.BytesIO()
+    torch.save(dict(state), buffer)
+    write_bytes(path, buffer.getbuffer())
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """The state of a training that was stopped; plain containers and tensors only, on the CPU.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise UserError(f"{path}: cannot be read ({error}); delete it and the training begins anew") from error
+    return state
+
+
+def write_bytes(path: Path, content: bytes | memoryview) -> None:
+    """Write atomically, flushed to the disk.
+
+    Raises:
+        UserError: a full or read-only disk.
+    """
+    try:
+        write_atomically(path, content)
+    except OSError as error:
+        kept = f"; the one written before is kept ({path.name})" if path.exists() else ""
+        raise UserError(
+            f"{path}: the checkpoint cannot be written ({error.strerror or error}){kept}; make room, and the same "
+            f"command with the same out= goes on"
+        ) from error

@@ -1,0 +1,89 @@
+"""Every file that CI reads, of a gate and of the results that it judged.
+
+    python -m reports.ci.files RESULTS [--gate gate.json] [--out DIR]
+
+RESULTS is a folder of results. Without a gate only what is drawn from results alone is written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.errors import UserError
+from bench.gate.rows import Row
+from bench.schema.gate_report import GateReport, read_report
+from bench.schema.result import read_result
+from reports.ci.action_benchmark import write_action_benchmark
+from reports.ci.job_summary import append_to_github_summary, job_summary
+from reports.ci.junit import write_junit
+from reports.ci.pytest_benchmark import write_pytest_benchmark
+
+
+def write_all(report: GateReport | None, results: Path, out: Path) -> list[Path]:
+    """Write ``junit.xml``, ``summary.md``, ``bigger_is_better.json``, ``smaller_is_better.json`` and
+    ``pytest_benchmark.json``, and add the summary to ``$GITHUB_STEP_SUMMARY``; gives the paths written in ``out``.
+
+    report: None writes the last three alone
+    results: the folder of the results that were judged, the head's
+
+    Raises:
+        UserError: no such folder, or ``out`` cannot be written.
+    """
+    rows = rows_of([results])
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        paths = [] if report is None else _of_gate(report, out)
+        paths += write_action_benchmark(rows, out)
+        paths.append(out / "pytest_benchmark.json")
+        write_pytest_benchmark(rows, paths[-1])
+    except OSError as error:
+        raise UserError(f"{out}: what CI reads cannot be written: {error}") from error
+    return paths
+
+
+def _of_gate(report: GateReport, out: Path) -> list[Path]:
+    write_junit(report, out / "junit.xml")
+    (out / "summary.md").write_text(job_summary(report), encoding="utf-8")
+    append_to_github_summary(report)
+    return [out / "junit.xml", out / "summary.md"]
+
+
+def rows_of(sources: Sequence[Path]) -> list[Row]:
+    """Every result in the folders that can be read, by path; a warning on stderr for the others.
+
+    Raises:
+        UserError: a folder does not exist.
+    """
+    from reports.table.comparison import find_results
+
+    rows = []
+    for path in find_results(sources):
+        try:
+            rows.append(Row(path.resolve().parent.name, read_result(path)))
+        except UserError as error:
+            print(f"warning: {error}; left out of what CI reads", file=sys.stderr)
+    return rows
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; gives the exit status: 0, 2 for wrong input."""
+    parser = argparse.ArgumentParser(prog="python -m reports.ci.files", description="Write every file that CI reads.")
+    parser.add_argument("results", type=Path, metavar="RESULTS", help="a folder of results")
+    parser.add_argument("--gate", type=Path, metavar="FILE", help="the gate.json of the comparison that judged them")
+    parser.add_argument("--out", type=Path, help="where to write the files; default: RESULTS")
+    options = parser.parse_args(arguments)
+    try:
+        report = read_report(options.gate) if options.gate else None
+        for path in write_all(report, options.results, options.out or options.results):
+            print(path)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,74 @@
+"""What the table has no room for: facts, boundaries of time, checks and configuration of one job."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from bench.schema.latency import images_per_second, percentile
+from bench.schema.result import SpeedResult, Timing
+from reports.table.checks import Check, expected, published
+from reports.table.columns import Job
+from reports.table.comparison import Comparison
+from reports.table.machine import flat_text
+from reports.text.conditions import CLOCKS
+
+
+def job_details(comparison: Comparison, row: int) -> dict[str, Any]:
+    """The values of one entry under "Jobs"."""
+    job = comparison.jobs[row]
+    result, speed, accuracy = job.result, job.result.speed, job.result.accuracy
+    facts = {
+        "Result": job.shown,
+        "Started": result.started,
+        "Seconds": None if result.seconds is None else f"{result.seconds:.1f}",
+        "Weights": job.weights,
+        "SHA-256 of weights": result.model.weights_sha256 if result.model else None,
+        "Published": flat_text(result.published) if result.published.get("mask_ap") is not None else None,
+        "First call": ", ".join(f"{part.first_call_ms:.0f} ms" for part in speed.rounds) if speed else None,
+        "Figures": accuracy.figures_absent if accuracy else None,
+        "Detections": accuracy.detections if accuracy else None,
+        "Evaluation": f"{accuracy.seconds:.1f} s" if accuracy and accuracy.seconds is not None else None,
+    }
+    return {
+        "label": comparison.labels[row],
+        "status": result.status,
+        "reason": comparison.text(row, "reason"),
+        "facts": [(name, value) for name, value in facts.items() if value is not None],
+        "checks": checks(job),
+        "notes": result.notes,
+        "boundaries": _boundaries(speed) if speed else [],
+        "config": json.dumps(result.config, indent=2, ensure_ascii=False),
+        "choices": flat_text(result.choices),
+    }
+
+
+def checks(job: Job) -> list[tuple[str, str, str]]:
+    """Name, words and ``ok``, ``bad`` or "" of what the mask AP ought to be."""
+    lines = []
+    if against_published := published(job):
+        lines.append(("Published AP", against_published.text, "ok" if against_published.holds else "bad"))
+    against_expected = expected(job)
+    if isinstance(against_expected, Check):
+        lines.append(("Expected AP", against_expected.text, "ok" if against_expected.holds else "bad"))
+    elif against_expected:
+        lines.append(("Expected AP", against_expected, ""))
+    return lines
+
+
+def _boundaries(speed: SpeedResult) -> list[tuple[str, ...]]:
+    """Name, FPS, p50, p95, p99, batches and clock of the two boundaries timed whole and of the three stages."""
+    timings: dict[str, Timing] = {
+        "model": speed.model,
+        "end to end": speed.end_to_end,
+        "preprocess (stage)": speed.preprocess,
+        "network (stage)": speed.network,
+        "postprocess (stage)": speed.postprocess,
+    }
+    table = []
+    for name, timing in timings.items():
+        fps = images_per_second(speed.batch_size, timing.latency_ms)
+        percentiles = [percentile(timing.latency_ms, q) for q in (50, 95, 99)]
+        numbers = ["" if value is None else f"{value:.2f}" for value in (fps, *percentiles)]
+        table.append((name, *numbers, str(len(timing.latency_ms)), CLOCKS.get(timing.clock, timing.clock)))
+    return table

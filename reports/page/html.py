@@ -1,0 +1,176 @@
+"""The comparison as one HTML page that needs nothing else: styles, script and pictures are inside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench.schema.gate_report import GateReport
+from reports.page.details import job_details
+from reports.page.render import file_uri, render
+from reports.page.sections import accuracy, matrix, trainings
+from reports.plots.picture import Picture
+from reports.table.checks import published, signed, warnings
+from reports.table.claims import VERDICTS, claims
+from reports.table.columns import COLUMNS
+from reports.table.comparison import Comparison
+from reports.table.differences import METRICS
+from reports.table.matrix import p_text
+from reports.table.naming import SEPARATOR, model_name, row_details
+from reports.text.conditions import ROW_COLUMNS, conditions, row_conditions
+from reports.text.gate_table import HEADS, gate_rows
+
+SHOWN = (
+    *("model", "mask_ap", "boundary_ap", "mask_ap50", "mask_ap75", "published_mask_ap", "fps_model", "fps_end_to_end"),
+    *("latency_ms_p50", "latency_ms_p95", "peak_allocated_mb", "host_rss_mb"),
+    *("parameters_m", "gflops", "energy_j_per_image", "detections_per_image"),
+)
+"""Columns shown at first; the others are a click away."""
+
+TELLING = ("weights", "dataset", "device", "precision", "compile", "batch_size", "input_size")
+"""Columns shown at first where rows differ in them; else the conditions below the table say it once."""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What was drawn: plots of the whole comparison, of its accuracy, trainings by row, panels of masks."""
+
+    plots: Sequence[Picture] = ()
+    accuracy: Sequence[Picture] = ()
+    trainings: Mapping[int, Picture] = field(default_factory=dict)
+    panels: Sequence[Picture] = ()
+
+
+def write_html(
+    comparison: Comparison,
+    pictures: Pictures,
+    model_pages: Mapping[int, str],
+    path: Path,
+    gate: GateReport | None = None,
+) -> Path:
+    """Write the page to ``path``; ``model_pages`` are links by row, relative to it. Gives ``path``."""
+    rows = range(len(comparison.jobs))
+    page = render(
+        "report.html",
+        subtitle=_subtitle(comparison),
+        columns=_columns(comparison),
+        rows=[_row(comparison, row, model_pages) for row in rows if _in_table(comparison, row)],
+        gate=gate,
+        gate_heads=HEADS,
+        gate_rows=gate_rows(gate) if gate else [],
+        warnings=[(comparison.labels[row], text) for row in rows for text in warnings(comparison.jobs[row])],
+        claims=[(claim, VERDICTS[claim.verdict]) for claim in claims(comparison)],
+        intervals=any(comparison.interval(row) for row in rows),
+        published=any(published(job) for job in comparison.jobs),
+        matrices=[
+            matrix(comparison, group, metric)
+            for group in comparison.groups
+            for metric in METRICS
+            if group.pairs[metric]
+        ],
+        problems=[
+            (
+                "Not finished",
+                "These jobs were started and did not end well; what they measured before is kept.",
+                [_problem(comparison, row) for row in comparison.broken()],
+            ),
+            (
+                "Skipped",
+                "These jobs were not started.",
+                [_problem(comparison, row) for row in comparison.rows("skipped")],
+            ),
+        ],
+        conditions=conditions(comparison),
+        row_heads=ROW_COLUMNS,
+        row_conditions=row_conditions(comparison),
+        plots=[(picture, file_uri(picture.path)) for picture in pictures.plots],
+        accuracy=accuracy(comparison, pictures.accuracy, model_pages),
+        trainings=trainings(comparison, pictures.trainings),
+        panels=[(picture, file_uri(picture.path, photograph=True)) for picture in pictures.panels],
+        definitions=list(COLUMNS.values()),
+        jobs=[{**job_details(comparison, row), "page": model_pages.get(row)} for row in rows],
+        best=bool(comparison.best),
+        marks=comparison.marks(),
+    )
+    path.write_text(page, encoding="utf-8")
+    return path
+
+
+def _in_table(comparison: Comparison, row: int) -> bool:
+    return comparison.jobs[row].result.status != "skipped"
+
+
+def _subtitle(comparison: Comparison) -> str:
+    models = len({(model_name(job), job.setting("model", "library")) for job in comparison.jobs})
+    datasets = sorted(set(comparison.frame["dataset"].dropna()))
+    days = sorted({job.result.started[:10] for job in comparison.jobs if job.result.started})
+    count = (
+        f"{models} model{'s' if models != 1 else ''}, {len(comparison.rows('ok'))} of {len(comparison.jobs)} rows ok"
+    )
+    measured = " to ".join(dict.fromkeys((*days[:1], *days[-1:])))
+    return " · ".join(part for part in (count, ", ".join(datasets), f"measured {measured}" if measured else "") if part)
+
+
+def _columns(comparison: Comparison) -> list[dict[str, Any]]:
+    measured = comparison.measured()
+    differing = comparison.differing(TELLING)
+    return [
+        {
+            "name": name,
+            # With a hyphen to break at, a narrow head would stand four lines high.
+            "title": column.title.replace("-", "\u2011"),
+            "unit": column.unit if column.unit not in ("points", "images", "per image", "images/s") else "",
+            "tooltip": _tooltip(name),
+            "numeric": column.decimals is not None,
+            "first": "desc" if column.better == "high" else "asc",
+            "shown": (name in SHOWN or name in differing) and (name != "published_mask_ap" or "mask_ap" in measured),
+        }
+        for name, column in COLUMNS.items()
+        if name in measured
+    ]
+
+
+def _tooltip(name: str) -> str:
+    column = COLUMNS[name]
+    better = {"high": " Higher is better.", "low": " Lower is better.", None: ""}[column.better]
+    return (
+        f"{column.description[0].upper()}{column.description[1:]}{f' [{column.unit}]' if column.unit else ''}.{better}"
+    )
+
+
+def _row(comparison: Comparison, row: int, model_pages: Mapping[int, str]) -> dict[str, Any]:
+    job = comparison.jobs[row]
+    cells = {
+        name: {
+            "text": comparison.text(row, name),
+            "value": "" if comparison.cell(row, name) is None else comparison.cell(row, name),
+            "best": (row, name) in comparison.best,
+            "note": "",
+            "bad": False,
+            "tooltip": "",
+        }
+        for name in COLUMNS
+    }
+    cells["mask_ap"]["note"] = comparison.interval(row)
+    if row in comparison.tied:
+        p = p_text(comparison.tied[row])
+        cells["mask_ap"]["tooltip"] = f"Not distinguishable from the best: corrected {p}"
+    if check := published(job):
+        cells["published_mask_ap"] |= {"note": signed(check.difference), "bad": not check.holds, "tooltip": check.text}
+    second = [str(job.setting("model", key)) for key in ("backbone", "library") if job.setting("model", key)]
+    shown = ("model", "backbone", "library", *comparison.differing(TELLING))
+    second += row_details(comparison.jobs, shown)[row]
+    return {
+        "cells": cells,
+        "second": SEPARATOR.join(second),
+        "label": comparison.labels[row],
+        "status": job.result.status,
+        "page": model_pages.get(row),
+    }
+
+
+def _problem(comparison: Comparison, row: int) -> dict[str, str]:
+    names = ("status", "reason", "result")
+    return {"label": comparison.labels[row], **{name: comparison.text(row, name) for name in names}}

@@ -1,0 +1,188 @@
+"""A page for each model: its figures, its classes, its errors, and the images that it did worst on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.schema.result import AccuracyResult, Calibration, ImageFaults
+from reports.page.details import checks
+from reports.page.render import file_uri, jpeg_uri, render
+from reports.plots.faults import draw_faults, sort_out
+from reports.plots.masks import Drawn, GroundTruth, read_predictions
+from reports.plots.panels import drawn_rows, predictions_path
+from reports.plots.picture import Picture
+from reports.plots.training import training_facts
+from reports.table.accuracy import (
+    COCO_HEADINGS,
+    ERROR_MEANINGS,
+    OTHER_HEADINGS,
+    accuracy_of,
+    error_points,
+    figures_table,
+    per_class_table,
+)
+from reports.table.columns import Job, dataset_files
+from reports.table.comparison import Comparison
+from reports.text.conditions import row_setting
+
+FOLDER = "models"
+GENERATOR = '<meta name="generator" content="maskbench">'
+IMAGES_PER_KIND = 4
+KINDS = {
+    "missed": ("Most missed", "objects that no detection of their class covers"),
+    "false": ("Most false", "detections that no object answers to"),
+    "masks": ("Worst masks", "objects that were found, with the least mean IoU"),
+}
+
+Shown = dict[int, dict[str, Any]]
+"""What is shown of an image, by its id."""
+
+
+def write_model_pages(comparison: Comparison, trainings: Mapping[int, Picture], out: Path) -> dict[int, str]:
+    """Write ``models/*.html`` into ``out``; gives the link of each row's page, relative to ``out``.
+
+    Rows that differ in the clock's setting alone share a page: their masks are the same.
+    """
+    folder = out / FOLDER
+    _remove_old(folder)
+    links: dict[int, str] = {}
+    truths: dict[tuple[str, str], GroundTruth | None] = {}
+    for row, alike in drawn_rows(comparison).items():
+        job, accuracy = comparison.jobs[row], accuracy_of(comparison, row)
+        if accuracy is None:
+            continue
+        place = dataset_files(job)
+        if place not in truths:
+            truths[place] = GroundTruth.read(job)
+        name = _file_name(comparison.labels[row], set(links.values()))
+        page = _page(comparison, row, accuracy, truths[place], trainings.get(row))
+        folder.mkdir(parents=True, exist_ok=True)
+        (out / name).write_text(page, encoding="utf-8")
+        links |= dict.fromkeys(alike, name)
+    return links
+
+
+def _page(
+    comparison: Comparison, row: int, accuracy: AccuracyResult, truth: GroundTruth | None, training: Picture | None
+) -> str:
+    job = comparison.jobs[row]
+    heads, figures = figures_table(comparison, [row], (*COCO_HEADINGS, *OTHER_HEADINGS))
+    errors = error_points(accuracy)
+    kinds, reason = _worst(job, accuracy, truth)
+    finetune = job.result.finetune
+    return render(
+        "model.html",
+        label=comparison.labels[row],
+        headline=_headline(comparison, row),
+        setting=row_setting(job),
+        checks=checks(job),
+        figures=[(head, text) for head, text in zip(heads, figures[0], strict=True) if text],
+        classes=[(name, texts[0]) for name, texts, _ in per_class_table(comparison, [row])],
+        errors=[(name, ERROR_MEANINGS[name], points) for name, points in errors.items()],
+        longest=max([*errors.values(), 0.1]),
+        calibration=accuracy.calibration and _bins(accuracy.calibration),
+        training=training_facts(finetune) if finetune else [],
+        curve=file_uri(training.path) if training else None,
+        kinds=kinds,
+        reason=reason,
+        result=job.shown,
+    )
+
+
+def _headline(comparison: Comparison, row: int) -> list[tuple[str, str, str]]:
+    """Title, value and what stands small beside it."""
+    found = [
+        ("Mask AP", comparison.text(row, "mask_ap"), comparison.interval(row)),
+        ("Boundary AP", comparison.text(row, "boundary_ap"), ""),
+        ("FPS model", comparison.text(row, "fps_model"), "images/s"),
+        ("Parameters", comparison.text(row, "parameters_m"), "M"),
+    ]
+    return [entry for entry in found if entry[1]]
+
+
+def _bins(calibration: Calibration) -> dict[str, Any]:
+    edges = calibration.edges
+    most = max([*calibration.detections, 1])
+    bins = [
+        {
+            **{"left": left, "width": right - left, "share": share, "count": count},
+            "weight": 0.25 + 0.75 * (count / most) ** 0.5,
+        }
+        for left, right, share, count in zip(
+            edges[:-1], edges[1:], calibration.precision, calibration.detections, strict=True
+        )
+        if share is not None
+    ]
+    return {"error": 100 * calibration.expected_error, "bins": bins}
+
+
+def _worst(job: Job, accuracy: AccuracyResult, truth: GroundTruth | None) -> tuple[list[dict[str, Any]], str]:
+    """The images of each kind, or why there are none."""
+    if accuracy.worst_images is None:
+        return [], "Faults by image were not measured."
+    chosen = {kind: _chosen(kind, accuracy.worst_images.get(kind, ())) for kind in KINDS}
+    ids = sorted({faults.image_id for listed in chosen.values() for faults in listed})
+    if not ids:
+        return [], "No image has a fault."
+    if truth is None:
+        return [], "The annotations are no longer where they were, so no image can be shown."
+    predictions = read_predictions(predictions_path(job), ids)
+    if isinstance(predictions, str):
+        return [], f"No image can be shown: {predictions}."
+    shown = _draw(ids, truth, predictions)
+    return [
+        {
+            "title": KINDS[kind][0],
+            "meaning": KINDS[kind][1],
+            "images": [{**shown[faults.image_id], "caption": _caption(faults)} for faults in listed],
+        }
+        for kind, listed in chosen.items()
+        if listed
+    ], ""
+
+
+def _chosen(kind: str, listed: Sequence[ImageFaults]) -> list[ImageFaults]:
+    """The worst that have a fault of the kind and are worth a picture."""
+    bad = [f for f in listed if (f.mean_iou is not None if kind == "masks" else getattr(f, kind) > 0)]
+    return bad[:IMAGES_PER_KIND]
+
+
+def _draw(ids: Sequence[int], truth: GroundTruth, predictions: Mapping[int, Sequence[Drawn]]) -> Shown:
+    shown: Shown = {}
+    for image_id in ids:
+        if image_id not in truth.images:
+            shown[image_id] = {"name": f"image {image_id}", "reason": "no longer in the annotations", "uris": ()}
+            continue
+        name, pixels = truth.file_name(image_id), truth.image(image_id)
+        found = [drawn for drawn in predictions.get(image_id, ()) if drawn.shape == truth.shape(image_id)]
+        if isinstance(pixels, str):
+            shown[image_id] = {"name": name, "reason": " ".join(pixels.split()), "uris": ()}
+            continue
+        faults = sort_out(truth.masks(image_id), truth.crowds(image_id), found)
+        uris = [jpeg_uri(picture, quality=80) for picture in draw_faults(pixels, faults)]
+        shown[image_id] = {"name": name, "reason": "", "uris": uris}
+    return shown
+
+
+def _caption(faults: ImageFaults) -> str:
+    iou = "" if faults.mean_iou is None else f", mean IoU {faults.mean_iou:.2f}"
+    return f"{faults.missed} missed, {faults.false} false{iou}"
+
+
+def _file_name(label: str, taken: set[str]) -> str:
+    stem = "-".join("".join(char if char.isalnum() else " " for char in label.lower()).split())[:100] or "model"
+    name, number = f"{FOLDER}/{stem}.html", 1
+    while name in taken:
+        number += 1
+        name = f"{FOLDER}/{stem}-{number}.html"
+    return name
+
+
+def _remove_old(folder: Path) -> None:
+    """Pages of an earlier report with other rows; a file that is not ours stays."""
+    for page in folder.glob("*.html"):
+        with open(page, encoding="utf-8", errors="replace") as file:
+            if GENERATOR in file.read(1000):
+                page.unlink()

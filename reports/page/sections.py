@@ -1,0 +1,68 @@
+"""The sections of the HTML page below the table: differences, accuracy in detail, trainings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from reports.page.render import file_uri
+from reports.plots.picture import Picture
+from reports.plots.training import training_facts
+from reports.table.accuracy import (
+    COCO_HEADINGS,
+    ERROR_MEANINGS,
+    OTHER_HEADINGS,
+    figures_table,
+    per_class_table,
+    rows_with_figures,
+)
+from reports.table.comparison import Comparison
+from reports.table.differences import Group
+from reports.table.matrix import difference_text, group_conditions, metric_title, p_text
+
+
+def matrix(comparison: Comparison, group: Group, metric: str) -> dict[str, Any]:
+    """Row against column; each pair stands twice, with either sign."""
+    lines = []
+    for first in group.rows:
+        cells = []
+        for second in group.rows:
+            difference = group.difference(metric, first, second) if first != second else None
+            if difference is None:
+                cells.append(("", "", ""))
+                continue
+            sign = ("up" if difference.difference > 0 else "down") if difference.significant else ""
+            # Never broken between a number and its half width.
+            text = difference_text(difference).replace(" ± ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}")
+            cells.append((text, p_text(difference.p_holm), sign))
+        lines.append((comparison.labels[first], comparison.text(first, metric), cells))
+    return {
+        "title": metric_title(metric),
+        "conditions": group_conditions(comparison, group),
+        "pairs": len(group.pairs[metric]),
+        "heads": [comparison.labels[row] for row in group.rows],
+        "lines": lines,
+    }
+
+
+def accuracy(comparison: Comparison, pictures: Sequence[Picture], model_pages: Mapping[int, str]) -> dict[str, Any]:
+    rows = rows_with_figures(comparison)
+    names = [(comparison.labels[row], model_pages.get(row)) for row in rows]
+    tables = [figures_table(comparison, rows, headings) for headings in (COCO_HEADINGS, OTHER_HEADINGS)]
+    return {
+        "tables": [(heads, list(zip(names, figures, strict=True))) for heads, figures in tables if heads],
+        "names": names,
+        "per_class": per_class_table(comparison, rows),
+        "pictures": [(picture, file_uri(picture.path)) for picture in pictures],
+        "errors": ERROR_MEANINGS,
+    }
+
+
+def trainings(comparison: Comparison, pictures: Mapping[int, Picture]) -> list[dict[str, Any]]:
+    sections = []
+    for row, job in enumerate(comparison.jobs):
+        if training := job.result.finetune:
+            picture = pictures.get(row)
+            entry = {"label": comparison.labels[row], "facts": training_facts(training), "picture": picture}
+            sections.append({**entry, "uri": file_uri(picture.path) if picture else None})
+    return sections

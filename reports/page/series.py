@@ -1,0 +1,139 @@
+"""The runs of a history as series: the results that are one and the same measurement, repeated over commits."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench.errors import UserError, nearest
+from bench.history.runs import Run
+from bench.history.store import History
+from reports.table.columns import COLUMNS, INTERVALS, Job, dataset_files, dataset_name
+from reports.table.comparison import comparison_key
+from reports.table.machine import machine_key
+from reports.table.naming import row_labels
+
+FIGURES = tuple(
+    name
+    for name, column in COLUMNS.items()
+    if column.decimals is not None and not any(name in ends for ends in INTERVALS.values())
+)
+"""The columns that are numbers, and not ends of an interval of another."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A result of a series. place: of its run among all that were asked for."""
+
+    place: int
+    run: Run
+    job: Job
+
+
+@dataclass(frozen=True)
+class Point:
+    """A figure of one run with the ends of its interval, None where it has none; in the unit of its column."""
+
+    place: int
+    run: Run
+    value: float
+    low: float | None
+    high: float | None
+
+
+@dataclass
+class Series:
+    """Results that may be compared with each other, in the order of appending.
+
+    label: model, backbone, library and what tells it from another series; setting: dataset, device, precision, batch
+        size and machine, the same for all
+    """
+
+    label: str = ""
+    setting: str = ""
+    measured: list[Measured] = field(default_factory=list)
+
+    def points(self, metric: str) -> list[Point]:
+        """The figures of a column of :data:`FIGURES`, of the results that ended well and have it."""
+        low, high = INTERVALS.get(metric, (None, None))
+        points = []
+        for one in self.measured:
+            value = COLUMNS[metric].value(one.job) if one.job.result.status == "ok" else None
+            if value is not None:
+                ends = [COLUMNS[end].value(one.job) if end else None for end in (low, high)]
+                points.append(Point(one.place, one.run, float(value), *ends))
+        return points
+
+
+def read_series(history: History, runs: Sequence[Run], model: str | None = None) -> list[Series]:
+    """The series of some runs, by their labels; with ``model`` those of the configuration of that name alone.
+
+    What differs in machine, dataset, device, precision or in any other setting that a comparison holds equal is
+    another series. A result that several runs of one commit hold is taken once.
+
+    Raises:
+        UserError: no result is of that model; the nearest that are.
+    """
+    if model is not None and model not in (known := {name for run in runs for name in run.models}):
+        raise UserError(f"{history.path}: no result of the model {model!r}; {nearest(model, known)}")
+    measured = list(_read(history, runs, model))
+    keys = [_key(one.job) for one in measured]
+    # Jobs of one run that differ in something else, such as their weights, are told apart by their own names.
+    times = Counter((one.run.id, key) for one, key in zip(measured, keys, strict=True))
+    unclear = {key for (_, key), count in times.items() if count > 1}
+    series: dict[tuple[Any, ...], Series] = {}
+    for one, key in zip(measured, keys, strict=True):
+        name = (*key, one.job.path.parent.name) if key in unclear else key
+        series.setdefault(name, Series()).measured.append(one)
+    newest = [
+        Job(one.job.path if key[-1] == one.job.path.parent.name else Path("result.json"), one.job.result, "")
+        for key, of_key in series.items()
+        for one in of_key.measured[-1:]
+    ]
+    for one_series, label, job in zip(series.values(), row_labels(newest), newest, strict=True):
+        one_series.label, one_series.setting = label, _setting_text(job)
+    return sorted(series.values(), key=lambda one_series: (one_series.label, one_series.setting))
+
+
+def _read(history: History, runs: Sequence[Run], model: str | None) -> Iterator[Measured]:
+    seen: set[tuple[str, str, str | None]] = set()
+    for place, run in enumerate(runs):
+        if model is not None and model not in run.models:
+            continue
+        for stored in history.results(run):
+            identity = (stored.job, stored.sha256, run.commit)
+            if identity in seen:
+                continue
+            seen.add(identity)
+            try:
+                job = Job(Path(stored.job) / "result.json", stored.parse(), "")
+            except UserError as error:
+                print(f"warning: run {run.id}: {error}; left out", file=sys.stderr)
+                continue
+            if model is None or job.setting("model", "name") == model:
+                yield Measured(place, run, job)
+
+
+def _key(job: Job) -> tuple[Any, ...]:
+    """What two results must share to be one series: the model, and all that makes them comparable but the annotations'
+    folder, which is another one in every checkout."""
+    model = (job.setting("model", "name"), json.dumps(job.setting("model", "options", default={}), sort_keys=True))
+    dataset, annotations, *others = comparison_key(job)
+    return (*model, job.setting("finetune") is not None, dataset, Path(annotations).name, *others)
+
+
+def _setting_text(job: Job) -> str:
+    cpu, cores, _, card = machine_key(job)
+    size = job.setting("input_size")
+    parts = (
+        *(dataset_name(job) or Path(dataset_files(job)[1]).name, job.setting("device"), job.setting("precision")),
+        *(f"batch size {job.setting('batch_size')}", f"input {size}" if size else None),
+        *(part if part != "None" else None for part in (card, cpu)),
+        f"{cores} cores" if cores != "None" else None,
+    )
+    return ", ".join(str(part) for part in parts if part)

@@ -1,0 +1,211 @@
+"""The trend page: each figure of each model over the runs of a history, with the steps that it made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from matplotlib.ticker import MaxNLocator
+
+from bench.errors import UserError
+from bench.history.change_points import ALPHA, MIN_POINTS, MIN_SEGMENT, SMALLEST_SHARE, Step, find_steps
+from bench.history.runs import Run, clock_notes
+from bench.history.store import History
+from reports.page import render
+from reports.page.series import Point, Series, read_series
+from reports.table.columns import COLUMNS, decimals_of
+
+METRICS = (
+    *("fps_model", "latency_ms_p50", "latency_ms_p95", "mask_ap", "peak_allocated_mb", "peak_reserved_mb"),
+    *("host_rss_mb", "energy_j_per_image"),
+)
+
+WIDTH, HEIGHT = 560, 170
+LEFT, RIGHT, TOP, BOTTOM = 58, 14, 24, 22
+"""Of a chart and its margins, in its own pixels."""
+
+SMALLEST_RANGE = 0.04
+"""Of the vertical axis, as a share of the figure: a chart that fills its height with noise would read as an alarm."""
+
+
+@dataclass(frozen=True)
+class Trend:
+    """One figure of one series with its steps; ``place`` of a step's run is that of its first point."""
+
+    series: Series
+    metric: str
+    points: list[Point]
+    steps: list[Step]
+
+    def verdict(self, step: Step) -> str:
+        """``better``, ``worse``, or "" where neither direction is."""
+        better = COLUMNS[self.metric].better
+        if better is None:
+            return ""
+        return "better" if (step.after > step.before) == (better == "high") else "worse"
+
+
+def write_trend(
+    history: History, out: Path, branch: str | None = None, model: str | None = None, last: int | None = None
+) -> list[Trend]:
+    """Write the page to ``out``: one HTML file that needs nothing else. Gives what was drawn.
+
+    branch, model: only the runs of that branch, the results of that configuration; last: only the newest so many runs
+
+    Raises:
+        UserError: there is no history, no run of that branch or no result of that model, or ``out`` cannot be written.
+    """
+    everything = history.runs()
+    runs = (history.runs(branch) if branch else everything)[-last if last else 0 :]
+    all_series = read_series(history, runs, model)
+    trends = [
+        Trend(series, metric, points, find_steps([point.value for point in points]))
+        for series in all_series
+        for metric in METRICS
+        if (points := series.points(metric))
+    ]
+    shown = {run.id for run in runs}
+    page = render(
+        "trend.html",
+        subtitle=_subtitle(runs, branch),
+        charts=[
+            (series, [_chart(trend, runs) for trend in trends if trend.series is series], _broken(series))
+            for series in all_series
+        ],
+        steps=[_step_row(trend, step) for trend in trends for step in trend.steps],
+        notes=[
+            note
+            for before, run in pairwise([None, *everything])
+            if run is not None and run.id in shown
+            for note in clock_notes(run, before)
+        ],
+        runs=[(run, date_text(run)) for run in reversed(runs)],
+        rules={
+            "segment": MIN_SEGMENT,
+            "points": MIN_POINTS,
+            "share": f"{100 * SMALLEST_SHARE:g} %",
+            "alpha": f"{100 * ALPHA:g} %",
+        },
+        size=(WIDTH, HEIGHT),
+    )
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{out}: cannot be written: {error.strerror or error}") from error
+    return trends
+
+
+def number_text(metric: str, value: float) -> str:
+    """As the table of a comparison prints it, with the thousands set apart."""
+    return f"{value:,.{decimals_of(metric, value)}f}"
+
+
+def share_text(step: Step) -> str:
+    """The size of a step, ``+5.1 %``."""
+    return "from 0" if step.share is None else f"{100 * step.share:+.1f} %"
+
+
+def date_text(run: Run) -> str:
+    """When a run was measured, or else appended: ``2026-11-22 13:00 UTC``."""
+    return f"{(run.measured or run.appended)[:16].replace('T', ' ')} UTC"
+
+
+def _subtitle(runs: Sequence[Run], branch: str | None) -> str:
+    count = f"{len(runs)} run{'s' if len(runs) != 1 else ''}"
+    branches = sorted({run.branch for run in runs if run.branch})
+    where = branch or (branches[0] if len(branches) == 1 else f"{len(branches)} branches" if branches else "no branch")
+    days = dict.fromkeys((date_text(runs[0])[:10], date_text(runs[-1])[:10])) if runs else {}
+    return " · ".join((count, where, " to ".join(days)))
+
+
+def _chart(trend: Trend, runs: Sequence[Run]) -> dict[str, Any]:
+    """What the template draws, in the chart's pixels."""
+    column, points = COLUMNS[trend.metric], trend.points
+    low, high, ticks = _range(points)
+
+    def x(place: float) -> float:
+        return round(LEFT + (WIDTH - LEFT - RIGHT) * (place + 0.5) / len(runs), 1)
+
+    def y(value: float) -> float:
+        return round(TOP + (HEIGHT - TOP - BOTTOM) * (high - value) / (high - low), 1)
+
+    return {
+        **{"title": column.title, "description": column.description},
+        "unit": column.unit,
+        "better": {"high": "higher is better", "low": "lower is better", None: ""}[column.better],
+        "latest": number_text(trend.metric, points[-1].value),
+        "ticks": [(y(tick), f"{tick:,.6g}") for tick in ticks],
+        "ends": [(x(place), f"run {runs[place].id}") for place in dict.fromkeys((0, len(runs) - 1))],
+        "levels": [(x(first), x(last), y(level)) for first, last, level in _levels(trend)],
+        "points": [
+            {
+                **{"x": x(point.place), "y": y(point.value), "text": _point_text(trend.metric, point)},
+                "ends": None if point.low is None or point.high is None else (y(point.low), y(point.high)),
+            }
+            for point in points
+        ],
+        "steps": [
+            {
+                "x": x((points[step.index - 1].place + points[step.index].place) / 2),
+                **{"size": share_text(step), "verdict": trend.verdict(step)},
+                "text": f"{share_text(step)} at {points[step.index].run.name}",
+            }
+            for step in trend.steps
+        ],
+    }
+
+
+def _range(points: Sequence[Point]) -> tuple[float, float, list[float]]:
+    """Lower and upper end of the vertical axis, and its ticks."""
+    values = [value for point in points for value in (point.value, point.low, point.high) if value is not None]
+    low, high = min(values), max(values)
+    middle = (low + high) / 2
+    half = max((high - low) / 2 * 1.08, SMALLEST_RANGE / 2 * abs(middle), 1e-9)
+    low, high = middle - half, middle + half
+    ticks = [float(tick) for tick in MaxNLocator(4).tick_values(low, high) if low <= tick <= high]
+    return low, high, ticks
+
+
+def _levels(trend: Trend) -> list[tuple[int, int, float]]:
+    """First place, last place and median of each stretch between steps; none where there is no step."""
+    if not trend.steps:
+        return []
+    bounds = [0, *(step.index for step in trend.steps), len(trend.points)]
+    values = [trend.steps[0].before, *(step.after for step in trend.steps)]
+    return [
+        (trend.points[first].place, trend.points[last - 1].place, value)
+        for (first, last), value in zip(pairwise(bounds), values, strict=True)
+    ]
+
+
+def _point_text(metric: str, point: Point) -> str:
+    unit = COLUMNS[metric].unit
+    text = f"{number_text(metric, point.value)} {unit}".strip()
+    if point.low is not None and point.high is not None:
+        text += f" [{number_text(metric, point.low)}, {number_text(metric, point.high)}]"
+    commit = f"commit {point.run.commit}" if point.run.commit else "no commit"
+    return f"{text}\n{commit}\n{point.run.branch or 'no branch'}, {date_text(point.run)}, run {point.run.id}"
+
+
+def _broken(series: Series) -> list[str]:
+    """The results of a series that did not end well, the newest first."""
+    return [
+        f"run {one.run.id} ({one.run.name}): {one.job.result.status}"
+        for one in reversed(series.measured)
+        if one.job.result.status not in ("ok", "skipped")
+    ]
+
+
+def _step_row(trend: Trend, step: Step) -> dict[str, Any]:
+    run = trend.points[step.index].run
+    before, after = (number_text(trend.metric, value) for value in (step.before, step.after))
+    return {
+        **{"label": trend.series.label, "setting": trend.series.setting, "run": run, "date": date_text(run)},
+        **{"metric": COLUMNS[trend.metric].title, "unit": COLUMNS[trend.metric].unit, "before": before, "after": after},
+        **{"size": share_text(step), "verdict": trend.verdict(step)},
+        "last_before": trend.points[step.index - 1].run,
+    }

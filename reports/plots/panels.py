@@ -1,0 +1,164 @@
+"""Pictures of the masks: a few images of the dataset, each with the ground truth and every model side by side."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image
+
+from reports.plots.masks import Drawn, GroundTruth, draw, read_predictions
+from reports.plots.picture import Picture
+from reports.plots.style import FAINT, figure
+from reports.table.columns import Job, dataset_files, dataset_name
+from reports.table.comparison import Comparison
+
+IMAGES = 3
+MAX_COLUMNS = 5
+MAX_MODELS = 19
+SCORE_THRESHOLD = 0.5
+TOP = 10
+"""Masks drawn of an untrained model, whose scores say nothing."""
+
+
+def draw_panels(comparison: Comparison, folder: Path) -> list[Picture]:
+    """One picture for each of :data:`IMAGES` images of every dataset whose annotations can still be read."""
+    pictures = []
+    names: dict[str, int] = {}
+    for rows in _datasets(comparison).values():
+        first = comparison.jobs[rows[0]]
+        truth = GroundTruth.read(first)
+        if truth is None:
+            continue
+        name = _file_name(dataset_name(first))
+        # Two datasets may bear one name.
+        names[name] = names.get(name, 0) + 1
+        prefix = f"panel_{name}" if names[name] == 1 else f"panel_{name}-{names[name]}"
+        image_ids = truth.choose(IMAGES, first.setting("dataset", "limit"))
+        truth.colour_classes(image_ids)
+        shown = rows[:MAX_MODELS]
+        predictions = {row: read_predictions(predictions_path(comparison.jobs[row]), image_ids) for row in shown}
+        for image_id in image_ids:
+            picture = folder / f"{prefix}_{image_id}.png"
+            cells = [_truth_cell(truth, image_id)]
+            for row in shown:
+                drawn = _model_cell(comparison.jobs[row], truth, image_id, predictions[row])
+                cells.append((comparison.labels[row], *drawn))
+            _draw_panel(picture, truth, image_id, cells)
+            pictures.append(Picture(picture, f"{truth.file_name(image_id)} ({dataset_name(first)})", _caption(rows)))
+    return pictures
+
+
+def drawn_rows(comparison: Comparison) -> dict[int, list[int]]:
+    """Rows to draw, each with all rows of its masks: a setting of the clock alone leaves them alike."""
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for row, job in enumerate(comparison.jobs):
+        if job.result.status != "skipped" and "accuracy" in job.setting("passes", default=["accuracy"]):
+            model = (str(job.setting("model", key)) for key in ("name", "family", "backbone", "library", "options"))
+            setting = (str(job.setting(key)) for key in ("finetune", "overlap", "detections"))
+            groups.setdefault((*dataset_files(job), dataset_name(job), *model, *setting, job.weights), []).append(row)
+    return {rows[0]: rows for rows in groups.values()}
+
+
+def predictions_path(job: Job) -> Path:
+    accuracy = job.result.accuracy
+    return job.path.parent / (accuracy.predictions if accuracy else "predictions.json")
+
+
+def _datasets(comparison: Comparison) -> dict[tuple[str, str], list[int]]:
+    """Rows to draw by their dataset."""
+    groups: dict[tuple[str, str], list[int]] = {}
+    for row in drawn_rows(comparison):
+        groups.setdefault(dataset_files(comparison.jobs[row]), []).append(row)
+    return groups
+
+
+TITLE_CHARACTER_INCHES = 0.0865
+"""Mean width of a title's character at 9.5 points in bold."""
+
+Cell = tuple[str, str, "Sequence[Drawn] | None"]
+"""Title, second line of it, and the masks; None where there is nothing to draw and the second line says why."""
+
+
+def _truth_cell(truth: GroundTruth, image_id: int) -> Cell:
+    masks = truth.masks(image_id)
+    return "Ground truth", f"{len(masks)} instance{'' if len(masks) == 1 else 's'}", masks
+
+
+def _model_cell(
+    job: Job, truth: GroundTruth, image_id: int, predictions: dict[int, list[Drawn]] | str
+) -> tuple[str, Sequence[Drawn] | None]:
+    if isinstance(predictions, str):
+        status = job.result.status
+        return (predictions if status == "ok" else f"{status.replace('_', ' ')}:\n{predictions}"), None
+    found = sorted(predictions.get(image_id, ()), key=lambda drawn: -drawn.score)
+    fitting = [drawn for drawn in found if drawn.shape == truth.shape(image_id)]
+    if len(fitting) < len(found):
+        return "masks of another size than the image", None
+    if not found:
+        return "no detections", found
+    if job.random_weights:
+        return f"random weights, top {min(TOP, len(found))} by score", found[:TOP]
+    confident = [drawn for drawn in found if drawn.score >= SCORE_THRESHOLD]
+    return f"{len(confident)} with score of {SCORE_THRESHOLD} or more", confident
+
+
+def _draw_panel(path: Path, truth: GroundTruth, image_id: int, cells: Sequence[Cell]) -> None:
+    rows = math.ceil(len(cells) / MAX_COLUMNS)
+    columns = math.ceil(len(cells) / rows)
+    picture = truth.image(image_id)
+    height, width = truth.shape(image_id)
+    cell_width = 3.0
+    cell_height = cell_width * min(max(height / width, 0.5), 1.4)
+    drawn_width = min(cell_width, cell_height * width / height)
+    titles = [_broken(title, drawn_width) for title, _, _ in cells]
+    heads = 0.28 + 0.22 * max(title.count("\n") + 1 for title in titles)
+    size = (columns * cell_width, rows * (cell_height + heads) + 0.4)
+    with figure(path, *size, nrows=rows, ncols=columns, squeeze=False) as (fig, grid):
+        seen: set[int] = set()
+        for axes in grid.flat:
+            axes.set_axis_off()
+        for axes, title, (_, note, masks) in zip(grid.flat, titles, cells, strict=False):
+            axes.set_title(title, fontsize=9.5)
+            if masks is None or isinstance(picture, str):
+                reason = picture if isinstance(picture, str) else note
+                axes.imshow(Image.new("RGB", (width, height), "#F1F2F3"))
+                axes.text(0.5, 0.5, reason, transform=axes.transAxes, ha="center", va="center", color=FAINT, wrap=True)
+                continue
+            axes.imshow(draw(picture, masks, truth.colours), interpolation="antialiased")
+            axes.text(0, -0.02, note, transform=axes.transAxes, va="top", fontsize=8, color="#5F6468")
+            seen |= {drawn.category_id for drawn in masks}
+        _legend(fig, truth, seen)
+
+
+def _legend(fig: object, truth: GroundTruth, seen: set[int]) -> None:
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+
+    assert isinstance(fig, Figure)
+    known = [category for category in truth.categories if category in seen][:24]
+    patches = [Patch(color=truth.colours[category], label=truth.categories[category]) for category in known]
+    if patches:
+        fig.legend(handles=patches, loc="outside lower left", ncols=min(len(patches), 8), fontsize=8, handlelength=1.0)
+
+
+def _broken(title: str, inches: float) -> str:
+    """The title in lines that are no wider than the picture below, broken before the library if that is enough."""
+    characters = int(inches / TITLE_CHARACTER_INCHES)
+    if len(title) <= characters:
+        return title
+    return "\n".join(line for part in title.split(" · ") for line in textwrap.wrap(part, characters))
+
+
+def _caption(rows: Sequence[int]) -> str:
+    text = (
+        f"Colours are classes. Of a trained model the masks with a score of {SCORE_THRESHOLD} or more are drawn, of an "
+        f"untrained one its {TOP} highest-scoring, whatever they are."
+    )
+    return text if len(rows) <= MAX_MODELS else f"{text} The first {MAX_MODELS} of {len(rows)} models are shown."
+
+
+def _file_name(text: str) -> str:
+    return "_".join("".join(char if char.isalnum() else " " for char in text).split()) or "dataset"

@@ -1,0 +1,222 @@
+"""The plots of a report, as PNG files. None is drawn for which there is no data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from bench.schema.metrics import MB
+from reports.plots.labels import place_labels
+from reports.plots.picture import WIDTH, Picture
+from reports.plots.style import FAINT, INK, MARKERS, STAGE_COLOURS, figure, log_axis, row_axis, row_colours
+from reports.plots.sweep import latency_throughput
+from reports.table.columns import COLUMNS, dataset_name
+from reports.table.comparison import Comparison
+from reports.table.machine import machine_key
+from reports.table.naming import row_labels
+
+MAX_DOTS = 300
+"""Raw samples drawn for one row; more would only be a darker smear."""
+
+
+def draw_plots(comparison: Comparison, folder: Path) -> list[Picture]:
+    """Every plot for which the comparison has data, written into ``folder``."""
+    pictures = pareto(comparison, folder)
+    for draw in (latency_throughput, latency, stages, memory):
+        if picture := draw(comparison, folder):
+            pictures.append(picture)
+    return pictures
+
+
+def pareto(comparison: Comparison, folder: Path) -> list[Picture]:
+    """Mask AP against FPS, one picture for each dataset, device, batch size and machine that has several rows."""
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for row in comparison.rows("ok"):
+        if comparison.cell(row, "mask_ap") is not None and comparison.cell(row, "fps_model") is not None:
+            job = comparison.jobs[row]
+            names = (dataset_name(job), *(str(job.setting(key)) for key in ("device", "batch_size", "detections")))
+            groups.setdefault((*names, *machine_key(job)), []).append(row)
+    pictures = []
+    comparable = {key: rows for key, rows in groups.items() if len(rows) > 1}
+    for number, (key, rows) in enumerate(comparable.items(), start=1):
+        path = folder / ("pareto.png" if number == 1 else f"pareto-{number}.png")
+        where = f"{key[0]}, {key[1]}, batch size {key[2]}"
+        _draw_pareto(comparison, rows, path)
+        caption = (
+            f"{where}. Up and to the right is better. The line joins the models that no other model beats in both "
+            "mask AP and FPS (model boundary). Upright lines are 95 % confidence intervals of mask AP."
+        )
+        pictures.append(Picture(path, "Mask AP against speed", caption))
+    return pictures
+
+
+def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
+    """Indices of the points that no other point beats in both coordinates (larger is better), by rising x."""
+    front, highest = [], -np.inf
+    for index in sorted(range(len(points)), key=lambda i: points[i], reverse=True):
+        if points[index][1] > highest:
+            front.append(index)
+            highest = points[index][1]
+    return front[::-1]
+
+
+def latency(comparison: Comparison, folder: Path) -> Picture | None:
+    """Raw samples of the model boundary with their quartiles, one line a row."""
+    jobs = [(row, comparison.jobs[row].result.speed) for row in _timed(comparison)]
+    timings = {row: speed.model.latency_ms for row, speed in jobs if speed}
+    if not timings:
+        return None
+    rows, colours = sorted(timings, key=lambda row: float(np.median(timings[row]))), row_colours(comparison)
+    with figure(folder / "latency.png", WIDTH, 1.1 + 0.42 * len(rows)) as (_, axes):
+        for place, row in enumerate(rows):
+            _distribution(axes, place, timings[row], colours[row])
+        row_axis(axes, [comparison.labels[row] for row in rows])
+        _latency_scale(axes, [value for row in rows for value in timings[row]])
+    caption = (
+        "Every dot is one batch at the model boundary (at most 300 a row are drawn). Thick bar: the middle half; thin "
+        "line: p5 to p95; white tick: median, with its value. Fastest on top."
+    )
+    return Picture(folder / "latency.png", "Latency of one batch", caption)
+
+
+def stages(comparison: Comparison, folder: Path) -> Picture | None:
+    """Median time of the three stages, stacked."""
+    rows = [row for row in _timed(comparison) if comparison.cell(row, "network_ms") is not None]
+    if not rows:
+        return None
+    totals = {row: sum(comparison.cell(row, name) or 0.0 for name in STAGE_COLOURS) for row in rows}
+    rows.sort(key=lambda row: totals[row])
+    with figure(folder / "stages.png", WIDTH, 1.35 + 0.36 * len(rows)) as (fig, axes):
+        left = np.zeros(len(rows))
+        for name, colour in STAGE_COLOURS.items():
+            widths = np.array([comparison.cell(row, name) or 0.0 for row in rows])
+            axes.barh(range(len(rows)), widths, left=left, height=0.62, color=colour, label=COLUMNS[name].title)
+            left += widths
+        for place, row in enumerate(rows):
+            parts = " + ".join(_short(comparison.cell(row, name) or 0.0) for name in STAGE_COLOURS)
+            axes.annotate(parts, (left[place], place), (5, 0), textcoords="offset points", va="center", fontsize=8.5)
+        row_axis(axes, [comparison.labels[row] for row in rows])
+        axes.set_xlim(0, left.max() * 1.25)
+        axes.set_xlabel("milliseconds a batch (median)")
+        fig.legend(loc="outside upper left", ncols=3, handlelength=1.0, handleheight=1.0)
+    caption = (
+        "Median of each stage, timed in calls of their own. Preprocess: resize and collate on the host. Network: "
+        "host-to-device copy, normalise, pad, network, NMS. Postprocess: full-size masks on the device."
+    )
+    return Picture(folder / "stages.png", "Where the time goes", caption)
+
+
+def memory(comparison: Comparison, folder: Path) -> Picture | None:
+    """The memory figures that were measured, each on an axis of its own: they do not add up."""
+    rows = [row for row, job in enumerate(comparison.jobs) if job.result.memory]
+    figures: dict[str, list[float | None]] = {
+        "Parameters and buffers": [_module_mb(comparison, row) for row in rows],
+        **{
+            COLUMNS[name].title: [comparison.cell(row, name) for row in rows]
+            for name in ("peak_allocated_mb", "peak_reserved_mb", "process_device_mb", "host_rss_mb")
+        },
+    }
+    figures = {name: values for name, values in figures.items() if any(value is not None for value in values)}
+    if not figures:
+        return None
+    colours = row_colours(comparison)
+    path = folder / "memory.png"
+    size = {"sharey": True, "squeeze": False}
+    with figure(path, WIDTH if len(figures) > 2 else 8.4, 1.1 + 0.36 * len(rows), ncols=len(figures), **size) as (
+        _,
+        grid,
+    ):
+        for axes, (name, values) in zip(grid[0], figures.items(), strict=True):
+            numbers = [value or 0.0 for value in values]
+            axes.barh(range(len(rows)), numbers, height=0.62, color=[colours[row] for row in rows])
+            for place, value in enumerate(values):
+                text = "not measured" if value is None else f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
+                style = {"color": FAINT, "style": "italic"} if value is None else {}
+                at = (value or 0.0, place)
+                axes.annotate(text, at, (4, 0), textcoords="offset points", va="center", fontsize=8.5, **style)
+            row_axis(axes, [comparison.labels[row] for row in rows])
+            axes.set_title(name.replace(" ", "\n", 1), fontsize=9.5)
+            axes.set_xlim(0, max(numbers) * 1.45 or 1.0)
+            axes.set_xticks([])
+            axes.spines["bottom"].set_visible(False)
+    caption = "Megabytes (10^6 bytes). The figures measure different things and must not be added. Less is better."
+    return Picture(path, "Memory", caption)
+
+
+def _timed(comparison: Comparison) -> list[int]:
+    return [row for row, job in enumerate(comparison.jobs) if job.result.speed]
+
+
+def _module_mb(comparison: Comparison, row: int) -> float | None:
+    memory = comparison.jobs[row].result.memory
+    return (memory.parameters_bytes + memory.buffers_bytes) / MB if memory else None
+
+
+def _distribution(axes: Axes, place: int, samples: Sequence[float], colour: tuple[float, float, float]) -> None:
+    values = np.asarray(samples, dtype=float)
+    low, first, median, third, high = np.percentile(values, (5, 25, 50, 75, 95))
+    # Evenly picked and jittered by a fixed seed: the same results draw the same picture.
+    dots = values[np.linspace(0, len(values) - 1, min(len(values), MAX_DOTS)).astype(int)]
+    jitter = np.random.default_rng(0).uniform(0.18, 0.4, len(dots))
+    axes.scatter(dots, place + jitter, s=7, color=colour, alpha=0.45, linewidths=0)
+    axes.plot((low, high), (place, place), color=colour, linewidth=1.4, solid_capstyle="butt")
+    axes.plot((first, third), (place, place), color=colour, linewidth=8, solid_capstyle="butt")
+    axes.plot((median, median), (place - 0.14, place + 0.14), color="white", linewidth=1.8)
+    axes.annotate(
+        _short(float(median)), (median, place), (0, 6), textcoords="offset points", ha="center", fontsize=8.5, color=INK
+    )
+
+
+def _latency_scale(axes: Axes, samples: Sequence[float]) -> None:
+    low, high = min(samples), max(samples)
+    if low > 0 and high / low > 12:
+        log_axis(axes)
+        axes.set_xlabel("milliseconds a batch (logarithmic)")
+        axes.tick_params(axis="x", which="minor", labelsize=8, labelcolor=FAINT)
+    else:
+        axes.set_xlim(0, high * 1.05)
+        axes.set_xlabel("milliseconds a batch")
+
+
+def _short(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 1 else f"{value:.2f}"
+
+
+def _draw_pareto(comparison: Comparison, rows: Sequence[int], path: Path) -> None:
+    points = [(comparison.cell(row, "fps_model"), comparison.cell(row, "mask_ap")) for row in rows]
+    libraries = sorted({comparison.text(row, "library") for row in rows})
+    colours = row_colours(comparison)
+    with figure(path, WIDTH, 5.6) as (_, axes):
+        front = pareto_front(points)
+        axes.plot(*zip(*(points[i] for i in front), strict=True), color="#B0B5BA", linewidth=1.6, zorder=1)
+        for index, row in enumerate(rows):
+            marker = MARKERS[libraries.index(comparison.text(row, "library")) % len(MARKERS)]
+            edge = {"edgecolors": "white", "linewidths": 0.8, "zorder": 3}
+            axes.scatter(*points[index], s=64, marker=marker, color=colours[row], **edge)
+            ends = [comparison.cell(row, key) for key in ("mask_ap_low", "mask_ap_high")]
+            if None not in ends:
+                axes.vlines(points[index][0], *ends, color=colours[row], linewidth=1.2, alpha=0.6, zorder=2)
+        for index, library in enumerate(libraries):
+            axes.scatter([], [], s=50, marker=MARKERS[index % len(MARKERS)], color="#6B7075", label=library)
+        axes.grid(True)
+        axes.margins(0.12, 0.14)
+        axes.set_xlabel("FPS, model boundary (images per second)")
+        axes.set_ylabel("mask AP (points)")
+        fps = [point[0] for point in points]
+        if max(fps) / min(fps) > 12:
+            axes.set_xscale("log")
+            axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.legend(loc="upper left", bbox_to_anchor=(0, 1.09), ncols=len(libraries), handletextpad=0.2)
+        place_labels(axes, points, _pareto_labels(comparison, rows), front)
+
+
+def _pareto_labels(comparison: Comparison, rows: Sequence[int]) -> list[str]:
+    """Names that tell these rows apart, without the library, which the marker tells, where that is enough."""
+    names = row_labels([comparison.jobs[row] for row in rows])
+    libraries = [comparison.text(row, "library") for row in rows]
+    short = [name.replace(f" · {library}", "", 1) for name, library in zip(names, libraries, strict=True)]
+    marked = list(zip(short, libraries, strict=True))
+    return short if len(set(marked)) == len(marked) else names

@@ -1,0 +1,84 @@
+"""How every plot looks: one colour per row in all of them, safe for the colour-blind, and nothing that is not data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+
+from reports.table.comparison import Comparison
+
+Colour = tuple[float, float, float]
+
+FAMILY_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6A51A3", "#7F7F7F", "#A6761D")
+"""Okabe and Ito's palette, its yellow left out because it is too pale for a line on white, and three more."""
+
+MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
+
+STAGE_COLOURS = {"preprocess_ms": "#B8C4CF", "network_ms": "#41627F", "postprocess_ms": "#E0A458"}
+INK, FAINT = "#222222", "#8A8F94"
+
+_RC: Any = {
+    **{"font.family": "sans-serif", "font.sans-serif": ["Liberation Sans", "Arial", "Helvetica", "DejaVu Sans"]},
+    **{"font.size": 10, "axes.titlesize": 11.5, "axes.titleweight": "bold", "axes.titlelocation": "left"},
+    **{"axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": "#9AA0A6", "axes.linewidth": 0.8},
+    **{"axes.labelcolor": INK, "text.color": INK, "xtick.color": "#555555", "ytick.color": INK},
+    **{"axes.grid": False, "grid.color": "#E6E8EA", "grid.linewidth": 0.8, "axes.axisbelow": True},
+    **{"legend.frameon": False, "figure.dpi": 150, "savefig.dpi": 150, "figure.facecolor": "white"},
+    # A model called "a_$x" is a name, not a formula.
+    **{"text.parse_math": False, "svg.fonttype": "none"},
+}
+
+
+@contextmanager
+def figure(path: Path, width: float, height: float, **kwargs: Any) -> Iterator[tuple[Figure, Any]]:
+    """A figure with its axes, saved to ``path`` at the end; sizes in inches."""
+    with plt.rc_context(_RC):
+        fig, axes = plt.subplots(figsize=(width, height), layout="constrained", **kwargs)
+        try:
+            yield fig, axes
+            fig.savefig(path)
+        finally:
+            plt.close(fig)
+
+
+def row_colours(comparison: Comparison) -> list[Colour]:
+    """A hue for each model family, and a shade of it for each of the family's rows; the same in every plot."""
+    families: dict[str, list[int]] = {}
+    for row in range(len(comparison.jobs)):
+        families.setdefault(comparison.text(row, "model"), []).append(row)
+    colours: dict[int, Colour] = {}
+    for hue, name in enumerate(sorted(families)):
+        base = to_rgb(FAMILY_COLOURS[hue % len(FAMILY_COLOURS)])
+        rows = sorted(families[name], key=lambda row: comparison.labels[row])
+        for place, row in enumerate(rows):
+            white = 0.45 * place / max(len(rows) - 1, 3)
+            red, green, blue = (channel + (1.0 - channel) * white for channel in base)
+            colours[row] = (red, green, blue)
+    return [colours[row] for row in range(len(comparison.jobs))]
+
+
+def row_axis(axes: Axes, labels: list[str]) -> None:
+    """The rows' names down the left side, first on top, without ticks."""
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set_ylim(len(labels) - 0.5, -0.5)
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.grid(axis="x")
+
+
+def log_axis(axes: Axes) -> None:
+    """A logarithmic x axis with plain numbers at its ticks, in between at 2 and 5 times a power of ten."""
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.xaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:.0e}"[0] in "25" else "")

@@ -1,0 +1,135 @@
+"""The figures of the accuracy pass beyond the one table: by size, by class, recall, calibration, overlaps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from bench.schema.result import TIDE_ERRORS, AccuracyResult
+from reports.table.checks import signed
+from reports.table.comparison import Comparison
+
+ERROR_MEANINGS = {
+    "classification": "the right place, the wrong class",
+    "localization": "the right class, an IoU of 0.1 to 0.5",
+    "both": "the wrong class and an IoU of 0.1 to 0.5",
+    "duplicate": "an object that a higher-scoring detection has",
+    "background": "nothing is there",
+    "missed": "an object that no detection has",
+}
+"""TIDE's six types of error in words (Bolya et al. 2020, section 2.2)."""
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A column of the table of figures: its text, what it means, and its value in points."""
+
+    title: str
+    meaning: str
+    value: Callable[[AccuracyResult], float | None]
+
+
+def rows_with_figures(comparison: Comparison) -> list[int]:
+    """Rows whose accuracy may be shown: measured, and not of random weights."""
+    return [row for row in range(len(comparison.jobs)) if accuracy_of(comparison, row) is not None]
+
+
+def accuracy_of(comparison: Comparison, row: int) -> AccuracyResult | None:
+    """The accuracy of a row, None where its figures are absent."""
+    job = comparison.jobs[row]
+    accuracy = job.result.accuracy
+    return accuracy if accuracy and accuracy.figures and not job.random_weights else None
+
+
+def figures_table(
+    comparison: Comparison, rows: Sequence[int], headings: Sequence[Heading]
+) -> tuple[list[Heading], list[list[str]]]:
+    """Those of the headings that hold something, and each row's texts in points."""
+    accuracies = [accuracy for row in rows if (accuracy := accuracy_of(comparison, row))]
+    shown = [head for head in headings if any(head.value(accuracy) is not None for accuracy in accuracies)]
+    return shown, [[_text(head, accuracy) for head in shown] for accuracy in accuracies]
+
+
+def per_class_table(comparison: Comparison, rows: Sequence[int]) -> list[tuple[str, list[str], int | None]]:
+    """Class, each row's AP in points ("" where COCO defines none), and which is highest; the hardest class first."""
+    accuracies = [accuracy for row in rows if (accuracy := accuracy_of(comparison, row))]
+    names = list(dict.fromkeys(name for accuracy in accuracies for name in accuracy.per_class or {}))
+    table = []
+    for name in names:
+        values = [(accuracy.per_class or {}).get(name) for accuracy in accuracies]
+        known = [value for value in values if value is not None]
+        mean = sum(known) / len(known) if known else float("inf")
+        best = values.index(max(known)) if len(set(known)) > 1 else None
+        table.append((mean, name, ["" if value is None else f"{100 * value:.1f}" for value in values], best))
+    return [(name, texts, best) for _, name, texts, best in sorted(table, key=lambda line: line[0])]
+
+
+def error_points(accuracy: AccuracyResult) -> dict[str, float]:
+    """AP50 lost to each type of error, points; none where it was not measured."""
+    errors = accuracy.errors or {}
+    return {name: 100 * errors[name] for name in TIDE_ERRORS if errors.get(name) is not None}
+
+
+def _figure(name: str) -> Callable[[AccuracyResult], float | None]:
+    return lambda accuracy: _points((accuracy.figures or {}).get(name))
+
+
+def _boundary(name: str) -> Callable[[AccuracyResult], float | None]:
+    return lambda accuracy: _points((accuracy.boundary_figures or {}).get(name))
+
+
+def _overlap(name: str) -> Callable[[AccuracyResult], float | None]:
+    return lambda accuracy: _points((accuracy.overlap_mask_ap or {}).get(name))
+
+
+def _overlap_difference(accuracy: AccuracyResult) -> float | None:
+    keep, highest = (_overlap(name)(accuracy) for name in ("keep", "highest_score"))
+    return None if keep is None or highest is None else highest - keep
+
+
+def _points(fraction: float | None) -> float | None:
+    return None if fraction is None else 100 * fraction
+
+
+def _text(head: Heading, accuracy: AccuracyResult) -> str:
+    value = head.value(accuracy)
+    if value is None:
+        return ""
+    return signed(value, 2) if head.value is _overlap_difference else f"{value:.1f}"
+
+
+COCO_HEADINGS = (
+    Heading("AP", "mask AP, mean over IoU 0.50:0.95", _figure("mask_ap")),
+    Heading("AP50", "mask AP at IoU 0.50", _figure("mask_ap50")),
+    Heading("AP75", "mask AP at IoU 0.75", _figure("mask_ap75")),
+    Heading("AP small", "mask AP of objects under 32 x 32 pixels", _figure("mask_ap_small")),
+    Heading("AP medium", "mask AP of objects of 32 x 32 to 96 x 96 pixels", _figure("mask_ap_medium")),
+    Heading("AP large", "mask AP of objects over 96 x 96 pixels", _figure("mask_ap_large")),
+    Heading("AR 1", "mask recall with 1 detection an image", _figure("mask_ar_1")),
+    Heading("AR 10", "mask recall with 10 detections an image", _figure("mask_ar_10")),
+    Heading("AR 100", "mask recall with 100 detections an image", _figure("mask_ar_100")),
+    Heading("AR small", "mask recall of objects under 32 x 32 pixels", _figure("mask_ar_small")),
+    Heading("AR medium", "mask recall of objects of 32 x 32 to 96 x 96 pixels", _figure("mask_ar_medium")),
+    Heading("AR large", "mask recall of objects over 96 x 96 pixels", _figure("mask_ar_large")),
+)
+
+OTHER_HEADINGS = (
+    Heading("Boundary AP", "AP by the IoU of boundaries (Cheng et al. 2021)", _boundary("boundary_ap")),
+    Heading("Boundary AP50", "Boundary AP at IoU 0.50", _boundary("boundary_ap50")),
+    Heading("Boundary AP75", "Boundary AP at IoU 0.75", _boundary("boundary_ap75")),
+    Heading("Boundary AP small", "Boundary AP of objects under 32 x 32 pixels", _boundary("boundary_ap_small")),
+    Heading(
+        "Boundary AP medium", "Boundary AP of objects of 32 x 32 to 96 x 96 pixels", _boundary("boundary_ap_medium")
+    ),
+    Heading("Boundary AP large", "Boundary AP of objects over 96 x 96 pixels", _boundary("boundary_ap_large")),
+    Heading("Overlap: keep", "mask AP with masks that may overlap, COCO's own rule", _overlap("keep")),
+    Heading(
+        "Overlap: highest score", "mask AP with each pixel given to its highest-scoring mask", _overlap("highest_score")
+    ),
+    Heading("Overlap: difference", "highest score minus keep", _overlap_difference),
+    Heading(
+        "Calibration error",
+        "expected calibration error at IoU 0.5: how far scores are from the share of true positives",
+        lambda accuracy: _points(accuracy.calibration.expected_error if accuracy.calibration else None),
+    ),
+)

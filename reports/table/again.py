@@ -1,0 +1,116 @@
+"""The same study measured twice: whether what differs stays within the intervals that the reports state."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from reports.table.comparison import Comparison, load
+from reports.text.markdown import escape, grid
+
+WANTED_SHARE = 0.95
+"""Of the rows, what 95 % intervals promise."""
+
+HEADS = ("Row", "FPS, first", "FPS, second", "Difference [%]", "95 % interval [%]", "Inside?")
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """One row measured in both runs.
+
+    first, second: FPS at the model boundary, images/s
+    difference: second minus first, as a share of the first
+    interval: how far from 0 the difference may be expected with 95 % confidence, as a share of the first: the root of
+        the summed squares of half of the two stated intervals, since the two runs are independent; None where a run
+        has no interval
+    """
+
+    label: str
+    first: float
+    second: float
+    difference: float
+    interval: float | None
+
+    @property
+    def inside(self) -> bool:
+        return self.interval is not None and abs(self.difference) <= self.interval
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """Rows in the first run's order; ``left_out`` are (label, why) of those that cannot be compared."""
+
+    rows: list[Repeat]
+    left_out: list[tuple[str, str]]
+
+    @property
+    def share_inside(self) -> float:
+        """Of the rows compared; 0 where there are none."""
+        return sum(row.inside for row in self.rows) / len(self.rows) if self.rows else 0.0
+
+
+def repeats(first: Comparison, second: Comparison) -> Repeats:
+    """The rows of both runs, matched by their jobs' folders, whose names are spelled from all that is measured."""
+    in_second = {job.path.parent.name: row for row, job in enumerate(second.jobs)}
+    rows, left_out = [], []
+    for row, job in enumerate(first.jobs):
+        other = in_second.pop(job.path.parent.name, None)
+        if other is None:
+            left_out.append((first.labels[row], "only in the first run"))
+            continue
+        fps, again = first.cell(row, "fps_model"), second.cell(other, "fps_model")
+        if fps is None or again is None:
+            run, place = (first, row) if fps is None else (second, other)
+            which = "first" if fps is None else "second"
+            reason = run.text(place, "reason")
+            status = run.text(place, "status") + (f", {reason}" if reason else "")
+            left_out.append((first.labels[row], f"not timed in the {which} run: {status}"))
+            continue
+        reaches = [_reach(first, row), _reach(second, other)]
+        known = None if None in reaches else math.hypot(*(reach or 0.0 for reach in reaches)) / fps
+        rows.append(Repeat(first.labels[row], fps, again, (again - fps) / fps, known))
+    left_out += [(second.labels[row], "only in the second run") for row in in_second.values()]
+    return Repeats(rows, left_out)
+
+
+def answer(found: Repeats) -> str:
+    """The table in Markdown, what was left out of it, and the verdict."""
+    lines = [
+        (
+            row.label,
+            f"{row.first:.2f}",
+            f"{row.second:.2f}",
+            f"{100 * row.difference:+.2f}",
+            "none stated" if row.interval is None else f"± {100 * row.interval:.2f}",
+            "yes" if row.inside else "NO",
+        )
+        for row in found.rows
+    ]
+    parts = [grid(HEADS, lines)] if lines else []
+    if found.left_out:
+        parts.append("\n".join(f"- left out: {escape(label)}: {escape(why)}" for label, why in found.left_out))
+    inside, total = sum(row.inside for row in found.rows), len(found.rows)
+    share = f" ({100 * found.share_inside:.0f} %)" if total else ""
+    parts.append(
+        f"{inside} of {total} rows{share} differ by no more than the intervals of the two runs allow; "
+        f"{100 * WANTED_SHARE:.0f} % are wanted."
+    )
+    return "\n\n".join(parts)
+
+
+def answer_from(sources: Sequence[Path], again: Path) -> tuple[str, bool]:
+    """:func:`answer` from result files, and whether enough rows are inside.
+
+    Raises:
+        UserError: a folder does not exist, or no result in it could be read.
+    """
+    found = repeats(load(sources, Path.cwd()), load([again], Path.cwd()))
+    return answer(found), found.share_inside >= WANTED_SHARE
+
+
+def _reach(comparison: Comparison, row: int) -> float | None:
+    """Half of the stated interval of FPS, images/s; the longer half, since it is not symmetric."""
+    low, fps, high = (comparison.cell(row, name) for name in ("fps_model_low", "fps_model", "fps_model_high"))
+    return None if low is None or high is None else max(high - fps, fps - low)

@@ -1,0 +1,225 @@
+"""The one table: result files to a data frame, which rows may be compared, and the best of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bench.errors import UserError
+from bench.schema.result import read_result
+from reports.table.columns import COLUMNS, Job, dataset_files, dataset_name, decimals_of
+from reports.table.differences import ALPHA, Group, compare
+from reports.table.machine import machine_key
+from reports.table.naming import model_name, row_labels
+
+COMPARABLE = (
+    "the best value among rows with the same machine, dataset, device, precision, batch size, input size asked for, "
+    "kind of weights (random or trained), detection and overlap setting"
+)
+INDISTINGUISHABLE = (
+    f"not distinguishable from the best: paired bootstrap over images, Holm-corrected over all pairs, alpha {ALPHA:g}"
+)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """``jobs``, ``labels`` and the rows of ``frame`` are in the same order.
+
+    frame:  one row a job, the columns of :data:`reports.table.columns.COLUMNS`, empty where not measured
+    labels: a short name for each row, different from all others
+    best:   (row, column) of the values to mark: the best among the rows comparable with it, and of mask AP also
+            those that are not distinguishable from the best
+    groups: differences between comparable rows
+    tied:   rows whose mask AP is marked though another's is higher, with the corrected p of that difference
+    """
+
+    jobs: list[Job]
+    frame: pd.DataFrame
+    labels: list[str]
+    best: frozenset[tuple[int, str]]
+    groups: list[Group]
+    tied: dict[int, float]
+
+    def cell(self, row: int, column: str) -> Any:
+        """The value as Python's own type, None where it is empty."""
+        value: Any = self.frame.at[row, column]
+        return None if pd.isna(value) else value.item() if hasattr(value, "item") else value
+
+    def text(self, row: int, column: str) -> str:
+        """The value as a table prints it, "" where it is empty."""
+        value, decimals = self.cell(row, column), COLUMNS[column].decimals
+        if value is None:
+            return ""
+        if decimals is None:
+            return Path(value).name if column == "weights" else str(value)
+        if isinstance(value, float):
+            decimals = decimals_of(column, value)
+        return f"{value:.{decimals}f}"
+
+    def interval(self, row: int) -> str:
+        """The 95 % interval of mask AP as ``[58.9, 63.4]``, "" without one."""
+        low, high = self.text(row, "mask_ap_low"), self.text(row, "mask_ap_high")
+        return f"[{low}, {high}]" if low and high else ""
+
+    def marks(self) -> str:
+        """What a marked value is, for every legend."""
+        return f"{COMPARABLE}; of mask AP also those {INDISTINGUISHABLE}" if self.groups else COMPARABLE
+
+    def measured(self, columns: Iterable[str] = tuple(COLUMNS)) -> list[str]:
+        """Those of ``columns`` that hold a value in any row."""
+        return [name for name in columns if bool(self.frame[name].notna().any())]
+
+    def differing(self, columns: Iterable[str]) -> list[str]:
+        """Those of ``columns`` in which rows differ. A checkpoint of its own for each model is no difference of
+        weights, random against trained is; no input size asked for is one of its own."""
+        kinds = {job.weights if job.weights in ("random", "zoo", "own") else "file" for job in self.jobs}
+        counts = {name: self.frame[name].nunique(dropna=name != "input_size") for name in columns}
+        counts["weights"] = len(kinds)
+        return [name for name in columns if counts[name] > 1]
+
+    def rows(self, *statuses: str) -> list[int]:
+        return [row for row, job in enumerate(self.jobs) if job.result.status in statuses]
+
+    def broken(self) -> list[int]:
+        """Rows that were tried and did not end well; ``skipped`` is not among them."""
+        return [row for row, job in enumerate(self.jobs) if job.result.status not in ("ok", "skipped")]
+
+
+def load(sources: Sequence[Path], out: Path, *, warn: bool = True) -> Comparison:
+    """Read every ``result.json`` under the sources; paths in the table are relative to ``out``.
+
+    A file that cannot be read is left out; ``warn`` says so on stderr.
+
+    Raises:
+        UserError: a source does not exist, or no result among them could be read.
+    """
+    jobs = [job for path in find_results(sources) if (job := _read(path, out, warn)) is not None]
+    if not jobs:
+        places = ", ".join(str(source) for source in sources)
+        raise UserError(f"{places}: no readable result.json in it; give the out= folder of a finished run")
+    jobs.sort(key=_order)
+    records = [_record(job) for job in jobs]
+    frame = pd.DataFrame(records, columns=list(COLUMNS))
+    for name, column in COLUMNS.items():
+        if column.decimals == 0 and not column.unit.startswith("MB"):
+            frame[name] = frame[name].astype("Int64")
+        elif column.decimals is not None:
+            frame[name] = frame[name].astype("float64")
+        else:
+            frame[name] = frame[name].astype("object").where(frame[name].notna(), None)
+    comparable = _comparable_rows(jobs)
+    groups = [group for rows in comparable for group in compare(jobs, rows)]
+    best = best_cells(comparable, frame)
+    tied = _tied(groups, best)
+    return Comparison(jobs, frame, row_labels(jobs), best | {(row, "mask_ap") for row in tied}, groups, tied)
+
+
+def find_results(sources: Sequence[Path]) -> list[Path]:
+    """Every ``result.json`` under the sources, each once, in the order of their paths."""
+    found: dict[Path, Path] = {}
+    for source in sources:
+        if not source.exists():
+            raise UserError(f"{source}: no such file or folder; give the out= folder of a run, or a result.json")
+        for path in sorted(source.rglob("result.json")) if source.is_dir() else [source]:
+            found.setdefault(path.resolve(), path)
+    return list(found.values())
+
+
+def comparison_key(job: Job, but: str | None = None) -> tuple[Any, ...]:
+    """Rows with equal keys were measured alike, so that one may be called better than another; ``but`` is a setting
+    that they may differ in."""
+    keys = ("device", "precision", "compile", "batch_size", "input_size", "detections", "overlap")
+    settings = [key for key in keys if key != but]
+    return (
+        dataset_name(job),
+        dataset_files(job)[1],
+        *(str(job.setting(key, default="")) for key in settings),
+        job.random_weights,
+        machine_key(job),
+    )
+
+
+def best_cells(comparable: Iterable[Sequence[int]], frame: pd.DataFrame) -> frozenset[tuple[int, str]]:
+    """Best values among the rows of each comparable group; none where all of them are equal."""
+    best = set()
+    for rows in comparable:
+        for name, column in COLUMNS.items():
+            values = frame.loc[list(rows), name].dropna() if column.better else None
+            if values is None or values.nunique() < 2:
+                continue
+            target = values.max() if column.better == "high" else values.min()
+            best |= {(int(row), name) for row in values.index[values == target]}
+    return frozenset(best)
+
+
+def _comparable_rows(jobs: Sequence[Job]) -> list[list[int]]:
+    """The ``ok`` rows, those together that were measured alike."""
+    groups: dict[tuple[Any, ...], list[int]] = {}
+    for row, job in enumerate(jobs):
+        if job.result.status == "ok":
+            groups.setdefault(comparison_key(job), []).append(row)
+    return list(groups.values())
+
+
+def _tied(groups: Sequence[Group], best: frozenset[tuple[int, str]]) -> dict[int, float]:
+    """Rows that are not distinguishable from the best of their group; a best one without replicates has none."""
+    tied: dict[int, float] = {}
+    for group in groups:
+        tops = [row for row in group.rows if (row, "mask_ap") in best]
+        for row in group.rows if tops else ():
+            difference = group.difference("mask_ap", tops[0], row)
+            if row not in tops and difference and not difference.significant:
+                tied[row] = difference.p_holm
+    return tied
+
+
+def write_csv(comparison: Comparison, path: Path) -> None:
+    comparison.frame.to_csv(path, index=False)
+
+
+def write_json(comparison: Comparison, path: Path) -> None:
+    """One object a row; empty values are null."""
+    records = [{name: comparison.cell(row, name) for name in COLUMNS} for row in range(len(comparison.jobs))]
+    path.write_text(json.dumps(records, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _read(path: Path, out: Path, warn: bool) -> Job | None:
+    try:
+        job = Job(path, read_result(path), os.path.relpath(path.resolve(), out.resolve()))
+        _order(job)
+        return job
+    except UserError as error:
+        problem = str(error)
+    # The schema checks names, not types: a list where a number belongs shows only when it is used.
+    except (AttributeError, LookupError, TypeError, ValueError, ArithmeticError) as error:
+        problem = f"{path}: a field of the wrong type ({error})"
+    if warn:
+        print(f"warning: {problem}; left out of the report", file=sys.stderr)
+    return None
+
+
+def _record(job: Job) -> dict[str, Any]:
+    record = {name: column.value(job) for name, column in COLUMNS.items()}
+    for name, column in COLUMNS.items():
+        if column.decimals is not None and record[name] is not None:
+            record[name] = float(record[name])
+        elif column.decimals is None and record[name] is not None:
+            # A reason may hold a whole traceback's newlines; a row of a table is one line.
+            record[name] = " ".join(str(record[name]).split()) or None
+    return record
+
+
+def _order(job: Job) -> tuple[Any, ...]:
+    """``ok`` rows first, trained ones before untrained, comparable ones together, the most accurate and then the
+    fastest of them on top."""
+    record = _record(job)
+    status = {"ok": 0, "skipped": 2}.get(job.result.status, 1)
+    best_first = -(record["mask_ap"] or 0.0), -(record["fps_model"] or 0.0)
+    return (status, job.random_weights, comparison_key(job), *best_first, model_name(job), job.shown)

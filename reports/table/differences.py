@@ -1,0 +1,106 @@
+"""Which differences are more than luck: the paired bootstrap over images between every two comparable rows."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from bench.evaluation.bootstrap import holm, paired_difference
+from bench.schema.result import BootstrapResult
+from reports.table.columns import COLUMNS, Job
+
+ALPHA = 0.05
+METRICS = ("mask_ap", "boundary_ap")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Of one metric between two rows, in points, the first minus the second.
+
+    difference: of the two measured figures
+    low, high:  95 % interval of it, from the replicates of both rows on the same draws of images
+    p:          two-sided; p_holm: corrected by Holm over all pairs of the group
+    """
+
+    difference: float
+    low: float
+    high: float
+    p: float
+    p_holm: float
+
+    @property
+    def significant(self) -> bool:
+        return self.p_holm < ALPHA
+
+    @property
+    def half_width(self) -> float:
+        return (self.high - self.low) / 2
+
+    def reversed(self) -> Difference:
+        """The second minus the first."""
+        return Difference(-self.difference, -self.high, -self.low, self.p, self.p_holm)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Comparable rows with replicates on the same draws of the same images, by falling mask AP.
+
+    replicates: how many; pairs: by metric, then by (row, a later row of ``rows``)
+    """
+
+    rows: tuple[int, ...]
+    replicates: int
+    pairs: dict[str, dict[tuple[int, int], Difference]]
+
+    def difference(self, metric: str, first: int, second: int) -> Difference | None:
+        """First minus second; None where a row lacks the metric."""
+        pairs = self.pairs[metric]
+        if (second, first) in pairs:
+            return pairs[second, first].reversed()
+        return pairs.get((first, second))
+
+
+def compare(jobs: Sequence[Job], rows: Sequence[int]) -> list[Group]:
+    """The groups of at least two among comparable ``rows``: rows whose replicates hold the same draws."""
+    draws: dict[tuple[str, int, int], list[int]] = {}
+    for row in rows:
+        if bootstrap := _bootstrap(jobs[row]):
+            key = (bootstrap.images_sha256, bootstrap.seed, len(bootstrap.mask_ap))
+            draws.setdefault(key, []).append(row)
+    return [_group(jobs, together, key[2]) for key, together in draws.items() if len(together) > 1]
+
+
+def between(first: Job, second: Job, metric: str) -> Difference | None:
+    """Of one question asked by itself, hence without correction; None unless both rows hold the same draws."""
+    groups = compare([first, second], [0, 1])
+    return groups[0].difference(metric, 0, 1) if groups else None
+
+
+def _bootstrap(job: Job) -> BootstrapResult | None:
+    measured = job.result.accuracy is not None and not job.random_weights
+    bootstrap = job.result.accuracy.bootstrap if measured and job.result.accuracy else None
+    return bootstrap if bootstrap and bootstrap.mask_ap else None
+
+
+def _group(jobs: Sequence[Job], rows: Sequence[int], replicates: int) -> Group:
+    figure = COLUMNS["mask_ap"].value
+    ordered = tuple(sorted(rows, key=lambda row: -(figure(jobs[row]) or 0.0)))
+    return Group(ordered, replicates, {metric: _differences(jobs, ordered, metric) for metric in METRICS})
+
+
+def _differences(jobs: Sequence[Job], rows: Sequence[int], metric: str) -> dict[tuple[int, int], Difference]:
+    figure: Callable[[Job], float | None] = COLUMNS[metric].value
+    samples = {row: getattr(_bootstrap(jobs[row]), metric) for row in rows}
+    sampled = [row for row in rows if samples[row] and figure(jobs[row]) is not None]
+    pairs = list(itertools.combinations(sampled, 2))
+    measured = [((figure(jobs[first]) or 0.0) - (figure(jobs[second]) or 0.0)) / 100 for first, second in pairs]
+    paired = [
+        paired_difference(samples[first], samples[second], difference)
+        for (first, second), difference in zip(pairs, measured, strict=True)
+    ]
+    corrected = holm([estimate.p for estimate in paired])
+    return {
+        pair: Difference(100 * estimate.difference, 100 * estimate.low, 100 * estimate.high, estimate.p, p_holm)
+        for pair, estimate, p_holm in zip(pairs, paired, corrected, strict=True)
+    }

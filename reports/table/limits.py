@@ -1,0 +1,85 @@
+"""Limits that rows of the comparison must keep: ``fps_model`` ``">= 20"``."""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bench.errors import UserError, nearest
+from reports.table.columns import COLUMNS, INTERVALS
+from reports.table.comparison import Comparison
+
+_OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    "==": operator.eq,
+    "!=": operator.ne,
+    ">": operator.gt,
+    "<": operator.lt,
+}
+
+
+@dataclass(frozen=True)
+class Limit:
+    """``column`` ``text``, such as ``fps_model`` ``>= 20``; ``bound`` is a number but for columns of text."""
+
+    column: str
+    text: str
+    compare: Callable[[Any, Any], bool]
+    bound: float | str
+
+    def broken(self, comparison: Comparison, row: int) -> str | None:
+        """What is wrong, with the value and where it is known its interval; None where the row keeps the limit.
+
+        What was not measured keeps none.
+        """
+        wanted = f"{self.column} {self.text}"
+        value = comparison.cell(row, self.column)
+        if value is None:
+            return f"{wanted}: not measured"
+        if self.compare(value, self.bound):
+            return None
+        unit = COLUMNS[self.column].unit
+        parts = (f"{wanted}: {comparison.text(row, self.column)}", unit, self._ends(comparison, row))
+        return " ".join(part for part in parts if part)
+
+    def _ends(self, comparison: Comparison, row: int) -> str:
+        ends = [comparison.text(row, end) for end in INTERVALS.get(self.column, ())]
+        return f"[{', '.join(ends)}]" if all(ends) and ends else ""
+
+
+def parse_limits(conditions: Mapping[str, object]) -> list[Limit]:
+    """Limits from column names and texts.
+
+    Raises:
+        UserError: no such column, no such operator, or no number where the column holds one.
+    """
+    return [_parse(column, text) for column, text in conditions.items()]
+
+
+def _parse(column: str, text: object) -> Limit:
+    if column not in COLUMNS:
+        raise UserError(f"{column}: no such column; {nearest(column, COLUMNS)}")
+    found = re.fullmatch(r"\s*(>=|<=|==|!=|>|<)\s*([^\s=<>!].*?)\s*", text) if isinstance(text, str) else None
+    example = _example(column)
+    if found is None:
+        raise UserError(f"{column}={text!r}: must be one of {' '.join(_OPERATORS)} and a value, as {example}")
+    sign, bound = found.groups()
+    compare = _OPERATORS[sign]
+    if COLUMNS[column].decimals is None:
+        if sign not in ("==", "!="):
+            raise UserError(f"{column}={text!r}: holds text, which can be == or != only, as {example}")
+        return Limit(column, f"{sign} {bound}", compare, bound.strip("'\""))
+    try:
+        return Limit(column, f"{sign} {bound}", compare, float(bound))
+    except ValueError:
+        raise UserError(f"{column}={text!r}: {bound!r} is no number; give one, as {example}") from None
+
+
+def _example(column: str) -> str:
+    if COLUMNS[column].decimals is None:
+        return f'{column}="== text"'
+    return f'{column}="<= 100"' if COLUMNS[column].better == "low" else f'{column}=">= 20"'

@@ -1,0 +1,110 @@
+"""The ``machine`` part of a result (``bench.device.machine.describe``) in words; what it does not say is left out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from reports.table.columns import Job
+
+Machine = Mapping[str, Any]
+
+
+def machine_key(job: Job) -> tuple[str, ...]:
+    """Jobs with equal keys ran on the same kind of machine: processor, cores to use, threads, card."""
+    machine = job.result.machine or {}
+    cpu, gpu = _part(machine, "cpu"), _part(machine, "gpu")
+    facts = (cpu.get("name"), cpu.get("usable_cores"), machine.get("torch_threads"), gpu.get("name"))
+    return tuple(str(fact) for fact in facts)
+
+
+def machine_text(machine: Machine) -> str:
+    """Processor, memory, card and system; without what changes from one moment to the next."""
+    cpu = _part(machine, "cpu")
+    usable, logical = cpu.get("usable_cores"), cpu.get("logical_cores")
+    return _joined(
+        cpu.get("name"),
+        usable and (f"{usable} cores" if usable == logical or not logical else f"{usable} of {logical} cores"),
+        _given(cpu.get("quota_cores"), "container limit {:g} cores"),
+        _given(machine.get("torch_threads"), "{} torch threads"),
+        _given(_gigabytes(machine.get("host_memory_bytes")), "{} host memory"),
+        _gpu_text(_part(machine, "gpu")),
+        machine.get("os"),
+    )
+
+
+def versions_text(machine: Machine) -> str:
+    """Python and the packages."""
+    return _joined(
+        _given(machine.get("python"), "Python {}"),
+        *(f"{name} {version}" for name, version in _part(machine, "versions").items()),
+    )
+
+
+def maskbench_text(machine: Machine) -> str:
+    """The version and commit of maskbench itself."""
+    own = _part(machine, "maskbench")
+    commit = own.get("git_commit")
+    changed = " with changes" if own.get("git_dirty") else ""
+    return _joined(own.get("version"), commit and f"commit {str(commit)[:10]}{changed}")
+
+
+def numerics_text(machine: Machine) -> str:
+    """The switches of torch that trade digits or repeatability for speed."""
+    names = {
+        "tf32_matmul_allowed": "TF32 in matrix products",
+        "tf32_cudnn_allowed": "TF32 in convolutions",
+        "cudnn_benchmark": "cuDNN benchmark",
+        "cudnn_deterministic": "cuDNN deterministic",
+    }
+    return _joined(
+        *(f"{text} {'on' if machine[key] else 'off'}" for key, text in names.items() if machine.get(key) is not None)
+    )
+
+
+def notes_text(machine: Machine) -> str:
+    return _joined(*machine.get("notes", ()), separator="; ")
+
+
+def flat_text(value: Any, key: str = "") -> str:
+    """Nested JSON on one line; what is null or empty is left out."""
+    name = key.replace("_", " ")
+    if value is None or value == {} or value == [] or value == "":
+        return ""
+    if isinstance(value, dict):
+        return _joined(*(flat_text(item, str(inner)) for inner, item in value.items()))
+    if isinstance(value, list):
+        return f"{name} {'; '.join(flat_text(item) for item in value)}".strip()
+    return f"{name} {value}".strip()
+
+
+def _gpu_text(gpu: Machine) -> str:
+    limit, default = gpu.get("power_limit_watts"), gpu.get("default_power_limit_watts")
+    lowered = limit is not None and default is not None and limit != default
+    return _joined(
+        gpu.get("name"),
+        _gigabytes(gpu.get("memory_bytes")),
+        _given(gpu.get("driver_version"), "driver {}"),
+        _given(gpu.get("max_sm_clock_mhz"), "up to {} MHz"),
+        _given(limit, "power limit {:g} W" + (f" (default {default:g} W)" if lowered else "")),
+        "clocks set by the user" if gpu.get("clocks_set_by_user") else None,
+        "clocks limited by power" if gpu.get("clocks_limited_by_power") else None,
+        "clocks limited by heat" if gpu.get("clocks_limited_by_heat") else None,
+    )
+
+
+def _part(machine: Machine, key: str) -> Machine:
+    part = machine.get(key)
+    return part if isinstance(part, dict) else {}
+
+
+def _gigabytes(size_bytes: float | None) -> str | None:
+    return None if size_bytes is None else f"{size_bytes / 1e9:.1f} GB"
+
+
+def _given(value: Any, text: str) -> str | None:
+    return None if value is None else text.format(value)
+
+
+def _joined(*parts: Any, separator: str = ", ") -> str:
+    return separator.join(str(part) for part in parts if part)

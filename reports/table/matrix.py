@@ -1,0 +1,99 @@
+"""The differences between every two comparable rows as text, CSV and JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from reports.table.columns import COLUMNS
+from reports.table.comparison import Comparison
+from reports.table.differences import ALPHA, METRICS, Difference, Group
+
+MATRIX_MEANING = (
+    "Row against column: the difference in points ± half the width of its 95 % interval, by a paired bootstrap over "
+    f"images, and its p, corrected by Holm over all pairs. In bold: significant at alpha {ALPHA:g}."
+)
+FIELDS = ("difference", "low", "high", "p", "p_holm", "significant")
+PAIR_COLUMNS = (
+    *("better", "worse", "dataset", "device", "precision", "compile", "batch_size", "input_size"),
+    *("images", "replicates"),
+    *(f"{metric}_{field}" for metric in METRICS for field in FIELDS),
+    *("better_result", "worse_result"),
+)
+"""One line a pair; ``better`` is by mask AP, so that its Boundary AP difference may be negative. Points."""
+
+
+def difference_text(difference: Difference) -> str:
+    """``better by 1.2 ± 0.4``."""
+    size, width = abs(difference.difference), difference.half_width
+    decimals = 1 if max(size, width) >= 0.1 or not (size or width) else 2
+    word = "worse" if difference.difference < 0 else "better"
+    return f"{word} by {size:.{decimals}f} ± {width:.{decimals}f}"
+
+
+def p_text(p: float) -> str:
+    """``p < 0.001``, else two digits."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
+
+
+def matrix_texts(group: Group, metric: str) -> list[list[str]]:
+    """Markdown cells above the diagonal, "" elsewhere; no rows at all where no pair has the metric."""
+    if not group.pairs[metric]:
+        return []
+    return [
+        [
+            _markdown(group.difference(metric, first, second)) if place < other else ""
+            for other, second in enumerate(group.rows)
+        ]
+        for place, first in enumerate(group.rows)
+    ]
+
+
+def group_conditions(comparison: Comparison, group: Group) -> str:
+    """What the rows of a group have in common."""
+    names = ("dataset", "device", "precision", "compile", "batch_size", "input_size")
+    dataset, device, precision, mode, batch, size = (comparison.text(group.rows[0], name) for name in names)
+    compiled = "" if mode in ("", "none") else f"compile {mode}, "
+    scaled = f", input {size}" if size else ""
+    return f"{dataset}, {device}, {precision}, {compiled}batch size {batch}{scaled}; {group.replicates} replicates"
+
+
+def pairs(comparison: Comparison) -> list[dict[str, Any]]:
+    """Every pair of every group with the values of :data:`PAIR_COLUMNS`, None where there is none."""
+    records = []
+    for group in comparison.groups:
+        for better, worse in group.pairs["mask_ap"]:
+            record: dict[str, Any] = dict.fromkeys(PAIR_COLUMNS)
+            record |= {"better": comparison.labels[better], "worse": comparison.labels[worse]}
+            for name in ("dataset", "device", "precision", "compile", "batch_size", "input_size", "images"):
+                record[name] = comparison.cell(better, name)
+            record["replicates"] = group.replicates
+            for metric in METRICS:
+                if difference := group.difference(metric, better, worse):
+                    record |= {f"{metric}_{field}": getattr(difference, field) for field in FIELDS}
+            for name, row in (("better_result", better), ("worse_result", worse)):
+                record[name] = comparison.cell(row, "result")
+            records.append(record)
+    return records
+
+
+def write_differences(comparison: Comparison, folder: Path) -> None:
+    """``differences.csv`` and ``differences.json``; without a pair they have no lines."""
+    records = pairs(comparison)
+    pd.DataFrame(records, columns=list(PAIR_COLUMNS)).to_csv(folder / "differences.csv", index=False)
+    text = json.dumps(records, indent=1, ensure_ascii=False)
+    (folder / "differences.json").write_text(text + "\n", encoding="utf-8")
+
+
+def metric_title(metric: str) -> str:
+    return COLUMNS[metric].title
+
+
+def _markdown(difference: Difference | None) -> str:
+    if difference is None:
+        return ""
+    text = f"{difference_text(difference)} ({p_text(difference.p_holm)})".replace("<", r"\<")
+    return f"**{text}**" if difference.significant else text

@@ -1,0 +1,253 @@
+"""The conditions under which the rows were measured: no figure is shown without them beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from bench.evaluation.bootstrap import median_reach
+from reports.table.columns import Job, dataset_name
+from reports.table.comparison import Comparison
+from reports.table.machine import machine_text, maskbench_text, notes_text, numerics_text, versions_text
+from reports.table.timing import rounds_text, warm_up_text
+
+FPS_DEFINITION = (
+    "FPS is images over the summed time of all measured batches; latencies are percentiles of the raw samples, "
+    "linearly interpolated; both at the model boundary (host-to-device copy, normalise, pad, network, NMS, full-size "
+    "masks on the device). End-to-end adds reading and decoding the file, resizing, and masks to RLE on the host."
+)
+CLOCKS = {
+    "perf_counter": "perf_counter of the host, device synchronised on both sides",
+    "cuda_event": "CUDA events on the device",
+}
+DEVICE_SOURCES = {
+    "nvml_process": "NVML, this process",
+    "device_difference": "growth of the whole card's used memory (NVML does not see the process)",
+}
+RSS_SOURCES = {
+    "resettable_peak": "peak since the memory pass began",
+    "process_peak": "peak of the process since its start",
+}
+
+
+HOST_KEEPS_UP = 0.95
+"""Share of wall time that the device's must be for the host not to be called a bottleneck."""
+
+ROW_COLUMNS = (
+    *("Row", "Weights", "Images (h x w)", "Network input (h x w)", "Detections per image", "Batches timed"),
+    *("Median latency known", "Rounds"),
+)
+
+
+def conditions(comparison: Comparison) -> list[tuple[str, str]]:
+    """(what, how) pairs to print under every table; where rows differ, the labels say which."""
+    jobs = [(comparison.labels[row], comparison.jobs[row]) for row in _measured_rows(comparison)]
+    facts: list[tuple[str, Callable[[Job], str | None]]] = [
+        ("Machine", lambda job: machine_text(job.result.machine or {})),
+        ("Machine notes", lambda job: notes_text(job.result.machine or {})),
+        ("Versions", lambda job: versions_text(job.result.machine or {})),
+        ("maskbench", lambda job: maskbench_text(job.result.machine or {})),
+        ("Numerics", lambda job: numerics_text(job.result.machine or {})),
+        ("Dataset", dataset_name),
+        ("Images for AP", _images),
+        ("Evaluator", _evaluator),
+        ("Setting", _setting),
+        ("Weights", lambda job: "random: untrained, so mask AP is empty" if job.random_weights else "trained"),
+        ("Detections", _detection_mode),
+        ("Clock", _clock),
+        ("Compiling", _compiling),
+        ("Warm-up", lambda job: warm_up_text(job.result.speed) if job.result.speed else None),
+        ("Stopping rule", _protocol),
+        ("Card", _card),
+        ("Host", _host),
+        ("Device memory", lambda job: _source(job, "device_source", DEVICE_SOURCES)),
+        ("Host memory", lambda job: _source(job, "host_rss_source", RSS_SOURCES)),
+    ]
+    lines = [(name, text) for name, fact in facts if (text := _shared(jobs, fact))]
+    if notes := _notes(jobs):
+        lines.append(("Notes", notes))
+    return [*lines, ("Definitions", FPS_DEFINITION), ("Marks", f"{comparison.marks()}.")]
+
+
+def row_conditions(comparison: Comparison) -> list[tuple[str, ...]]:
+    """What differs from row to row, in the order of :data:`ROW_COLUMNS`; "" where it was not measured."""
+    table: list[tuple[str, ...]] = []
+    for row in _measured_rows(comparison):
+        speed = comparison.jobs[row].result.speed
+        sizes = (sizes_text(speed.image_sizes), sizes_text(speed.input_sizes)) if speed else ("", "")
+        batches = str(len(speed.model.latency_ms)) if speed else ""
+        detections = _detections(comparison.jobs[row])
+        trust = (_median(comparison.jobs[row]), rounds_text(speed)) if speed else ("", "")
+        table.append((comparison.labels[row], comparison.text(row, "weights"), *sizes, detections, batches, *trust))
+    return table
+
+
+def row_setting(job: Job) -> list[tuple[str, str]]:
+    """(what, how) pairs of one job: where its accuracy was measured."""
+    facts = (
+        ("Dataset", dataset_name(job)),
+        ("Images", _images(job)),
+        ("Evaluator", _evaluator(job)),
+        ("Setting", _setting(job)),
+        ("Weights", job.weights),
+    )
+    return [(name, text) for name, text in facts if text]
+
+
+def sizes_text(sizes: Sequence[Sequence[int]]) -> str:
+    """``480x640``, or the smallest and the largest by area: ``427x640 to 640x640``; height x width."""
+    unique = sorted({(size[0], size[1]) for size in sizes}, key=lambda size: (size[0] * size[1], size))
+    ends = dict.fromkeys((*unique[:1], *unique[-1:]))
+    return " to ".join(f"{height}x{width}" for height, width in ends)
+
+
+def number_range(values: Iterable[int]) -> str:
+    values = sorted(values)
+    return str(values[0]) if values[0] == values[-1] else f"{values[0]} to {values[-1]}"
+
+
+def _measured_rows(comparison: Comparison) -> list[int]:
+    results = [job.result for job in comparison.jobs]
+    return [row for row, result in enumerate(results) if result.speed or result.memory or result.accuracy]
+
+
+def _notes(jobs: Sequence[tuple[str, Job]]) -> str:
+    """What the workers noted, with the labels of their rows: a card that others use, a figure that could not be had."""
+    rows: dict[str, list[str]] = {}
+    for label, job in jobs:
+        for note in job.result.notes:
+            rows.setdefault(note, []).append(label)
+    named = {note: "all rows" if len(labels) == len(jobs) else ", ".join(labels) for note, labels in rows.items()}
+    return "; ".join(f"{note} [{labels}]" for note, labels in named.items())
+
+
+def _shared(jobs: Sequence[tuple[str, Job]], fact: Callable[[Job], str | None]) -> str:
+    """The fact once where all rows share it, else each value with the labels of its rows."""
+    by_text: dict[str, list[str]] = {}
+    for label, job in jobs:
+        if text := fact(job):
+            by_text.setdefault(text, []).append(label)
+    if len(by_text) <= 1:
+        return "".join(by_text)
+    # The commonest value needs no list of names when it stands for most of the rows.
+    common = max(by_text, key=lambda text: len(by_text[text]))
+    rest = [f"{text} [{', '.join(labels)}]" for text, labels in by_text.items() if text != common]
+    named = f"{common} [{'all others' if len(by_text[common]) > 2 else ', '.join(by_text[common])}]"
+    return "; ".join([*rest, named])
+
+
+def _setting(job: Job) -> str:
+    device, precision, batch_size = (job.setting(key, default="?") for key in ("device", "precision", "batch_size"))
+    size = job.setting("input_size")
+    scaled = f", images scaled to fit {size} (shorter and longer edge)" if size else ""
+    return f"device {device}, {precision}, batch size {batch_size}{scaled}"
+
+
+def _images(job: Job) -> str | None:
+    accuracy = job.result.accuracy
+    if accuracy is None:
+        return None
+    if accuracy.images_evaluated == accuracy.images_in_dataset:
+        return f"all {accuracy.images_in_dataset}"
+    return f"first {accuracy.images_evaluated} of {accuracy.images_in_dataset}"
+
+
+def _evaluator(job: Job) -> str | None:
+    accuracy = job.result.accuracy
+    if accuracy is None:
+        return None
+    return f"{accuracy.evaluator} {accuracy.evaluator_version}, overlap: {accuracy.overlap}"
+
+
+def _detection_mode(job: Job) -> str | None:
+    if job.result.speed is None:
+        return None
+    if job.setting("detections") == "saturated":
+        return "saturated: score threshold 0, so that every model has as many instances to make masks of"
+    warning = "; untrained models find few or strange instances, so their mask time is not a trained model's"
+    return "thresholded: the library's own score threshold" + (warning if job.random_weights else "")
+
+
+def _detections(job: Job) -> str:
+    speed = job.result.speed
+    if speed is None or not speed.detections_per_image:
+        return ""
+    counts = speed.detections_per_image
+    return f"{sum(counts) / len(counts):.1f} ({number_range(counts)})"
+
+
+def _clock(job: Job) -> str | None:
+    speed = job.result.speed
+    if speed is None:
+        return None
+    model, whole = (CLOCKS.get(timing.clock, timing.clock) for timing in (speed.model, speed.end_to_end))
+    return model if model == whole else f"{model}; end-to-end: {whole}"
+
+
+def _protocol(job: Job) -> str | None:
+    """The stopping rule in words."""
+    if job.result.speed is None:
+        return None
+    rounds, samples, precision, seconds = (
+        job.setting("protocol", key, default=0) for key in ("rounds", "min_samples", "precision", "max_seconds")
+    )
+    turns = f"{rounds} rounds, the models in turns, each in a process of its own; " if rounds > 1 else "one round; "
+    return (
+        f"{turns}until the 95 % interval of the median latency is within {100 * precision:g} %, "
+        f"at least {samples} batches, at most {seconds:g} s"
+    )
+
+
+def _compiling(job: Job) -> str | None:
+    found = job.result.compiled
+    if found is None:
+        return None
+    return (
+        f"torch.compile, {found.mode}, of {' and '.join(found.parts)}: {found.seconds:.0f} s, {found.graphs} graphs, "
+        f"{found.graph_breaks} graph breaks"
+    )
+
+
+def _card(job: Job) -> str | None:
+    """Clocks and temperature while the row was timed, whether somebody had set the clocks, and what was left out."""
+    readings = [part.card for part in job.result.speed.rounds if part.card] if job.result.speed else []
+    if not readings:
+        return None
+    texts = []
+    for name, unit in (("sm_clock_mhz", " MHz SM clock"), ("temperature_celsius", " degrees C"), ("power_watts", " W")):
+        values = [round(value) for part in readings for value in getattr(part, name) if value is not None]
+        if values:
+            texts.append(number_range(values) + unit)
+    if ((job.result.machine or {}).get("gpu") or {}).get("clocks_set_by_user") is False:
+        texts.append("clocks not locked")
+    if dropped := sum(part.dropped_batches for part in readings):
+        texts.append(f"{dropped} batches left out, timed while the card was held down")
+    if any(part.kept_throttled for part in readings):
+        texts.append("held down most of the time, so no batch was left out")
+    if reasons := sorted({name for part in readings for name in part.held_down}):
+        texts.append(f"held down by {', '.join(reasons)}")
+    return ", ".join(texts)
+
+
+def _host(job: Job) -> str | None:
+    """Whether the host kept the card busy: time between CUDA events against the host's own around the same calls."""
+    timing = job.result.speed.model if job.result.speed else None
+    if timing is None or not timing.wall_ms:
+        return None
+    share = sum(timing.latency_ms) / sum(timing.wall_ms)
+    verdict = "" if share >= HOST_KEEPS_UP else ": the host is a bottleneck, wall time is what a user waits"
+    return f"the device's time is {100 * share:.0f} % of wall time{verdict}"
+
+
+def _median(job: Job) -> str:
+    """``within 0.8 %``, and what was wanted where that was not reached; "" where speed was not measured."""
+    speed = job.result.speed
+    if speed is None:
+        return ""
+    reach, wanted = median_reach(speed.model.latency_ms), float(job.setting("protocol", "precision", default=0.0))
+    text = "too few batches" if reach is None else f"within {100 * reach:.2g} %"
+    return text if reach is not None and reach <= wanted else f"{text} (not {100 * wanted:g} %)"
+
+
+def _source(job: Job, name: str, meanings: dict[str, str]) -> str | None:
+    source = getattr(job.result.memory, name, None)
+    return None if source is None else meanings.get(source, source)

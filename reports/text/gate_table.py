@@ -1,0 +1,59 @@
+"""What a gate found, as a table: for a terminal, and line by line for a page."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from bench.schema.gate_report import AMBIGUOUS, BETTER, NOT_COMPARABLE, SAME, WORSE, Finding, GateReport, number_text
+
+STYLES = {SAME: "", BETTER: "green", WORSE: "bold red", AMBIGUOUS: "yellow", NOT_COMPARABLE: "yellow"}
+
+
+HEADS = ("Model", "Metric", "Base", "Head", "Change", "95 % interval", "Threshold", "Verdict")
+
+
+def gate_table(report: GateReport) -> RenderableType:
+    """One line a metric with base, head, change and verdict; below it a sentence for whatever is not plainly fine."""
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for title in HEADS:
+        table.add_column(title, justify="left" if title in ("Model", "Metric", "Verdict") else "right", overflow="fold")
+    for finding, cells in gate_rows(report):
+        verdict = Text(finding.verdict, style=STYLES[finding.verdict])
+        table.add_row(*(Text(cell) for cell in cells), verdict)
+    parts: list[RenderableType] = [Text(f"\n{report.head} against {report.base}", style="bold"), table]
+    for finding in report.of(WORSE, AMBIGUOUS, NOT_COMPARABLE):
+        parts.append(Text(f"{finding.verdict}: {finding.sentence}", style=STYLES[finding.verdict]))
+    parts += [Text(note, style="dim") for note in report.notes]
+    parts.append(Text(f"gate: {report.outcome}", style="bold green" if report.passed else "bold red"))
+    return Group(*parts)
+
+
+def gate_rows(report: GateReport) -> list[tuple[Finding, list[str]]]:
+    """Each finding with its cells under :data:`HEADS` but for the verdict; that a model runs in both needs no line."""
+    return [
+        (finding, _cells(finding))
+        for finding in report.findings
+        if finding.change is not None or finding.verdict != SAME
+    ]
+
+
+def _cells(finding: Finding) -> list[str]:
+    figures = [number_text(finding.base), number_text(finding.head), change_text(finding), interval_text(finding)]
+    return [finding.model, finding.metric, *figures, finding.threshold]
+
+
+def change_text(finding: Finding) -> str:
+    """The change with its sign, in % or in the metric's unit; "" without one."""
+    if finding.change is None:
+        return ""
+    return f"{100 * finding.change:+.2f} %" if finding.relative else f"{finding.change:+.3g} {finding.unit}"
+
+
+def interval_text(finding: Finding) -> str:
+    """``[-5.9, -4.6]``, in the unit of the change; "" without one."""
+    if finding.low is None or finding.high is None:
+        return ""
+    scale = 100 if finding.relative else 1
+    return f"[{scale * finding.low:+.2f}, {scale * finding.high:+.2f}]"

@@ -1,0 +1,123 @@
+r"""The comparison as a LaTeX table for ``\input``: needs the packages booktabs and graphicx and nothing else."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+
+from reports.table.checks import PUBLISHED_TOLERANCE, published, signed
+from reports.table.columns import COLUMNS
+from reports.table.comparison import INDISTINGUISHABLE, Comparison
+from reports.table.naming import row_details
+from reports.text.conditions import conditions
+
+PAPER_COLUMNS = (
+    *("model", "backbone", "library", "weights", "dataset", "device", "precision", "compile"),
+    *("batch_size", "input_size"),
+    *("mask_ap", "mask_ap50", "mask_ap75", "mask_ap_small", "mask_ap_medium", "mask_ap_large", "boundary_ap"),
+    *("published_mask_ap", "fps_model", "fps_end_to_end", "latency_ms_p50", "latency_ms_p95", "peak_allocated_mb"),
+    *("host_rss_mb", "parameters_m", "gflops", "energy_j_per_image", "detections_per_image", "images"),
+)
+"""What a paper's table shows of the comparison; columns in which no row has a value are left out."""
+
+SETTING_COLUMNS = ("weights", "dataset", "device", "precision", "compile", "batch_size", "input_size", "images")
+
+_HEADS = {
+    **{"mask_ap": "AP", "mask_ap50": "AP$_{50}$", "mask_ap75": "AP$_{75}$", "mask_ap_small": "AP$_S$"},
+    **{"mask_ap_medium": "AP$_M$", "mask_ap_large": "AP$_L$", "boundary_ap": "AP$_\\mathrm{boundary}$"},
+}
+_SPECIAL = {
+    **{"\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_"},
+    **{"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"$<$", ">": r"$>$", "|": r"$|$", '"': "''"},
+    **{"·": r"$\cdot$", "×": r"$\times$", "≥": r"$\geq$", "≤": r"$\leq$", "–": "--", "—": "---", "µ": r"$\mu$"},
+    **{"±": r"$\pm$", "†": r"$^\dagger$", "…": r"\ldots{}", "−": r"$-$"},
+}
+
+
+def escape(text: str) -> str:
+    """Text that LaTeX prints as it is; a character outside Latin that has no plain form becomes a question mark."""
+    return "".join(_SPECIAL[char] if char in _SPECIAL else _plain(char) for char in " ".join(text.split()))
+
+
+def write_latex(comparison: Comparison, path: Path) -> None:
+    """The ``ok`` rows, best in bold; the others follow as comments with their reason."""
+    # What is the same in all rows stands in the caption once.
+    same = set(SETTING_COLUMNS) - set(comparison.differing(SETTING_COLUMNS))
+    columns = [name for name in comparison.measured(PAPER_COLUMNS) if name not in same]
+    alignment = "".join("l" if COLUMNS[name].decimals is None else "r" for name in columns)
+    rows = comparison.rows("ok")
+    texts = [name for name in columns if COLUMNS[name].decimals is None or name == "batch_size"]
+    details = row_details([comparison.jobs[row] for row in rows], texts)
+    body = [_row(comparison, row, columns, details[place]) for place, row in enumerate(rows)]
+    left_out = [
+        f"% not in the table: {_comment(comparison.labels[row])}: {comparison.text(row, 'status')}: "
+        f"{_comment(comparison.text(row, 'reason'))}"
+        for row in (*comparison.broken(), *comparison.rows("skipped"))
+    ]
+    facts = " ".join(rf"\textbf{{{escape(name)}:}} {escape(text)}." for name, text in conditions(comparison))
+    lines = [
+        r"% Needs \usepackage{booktabs} and \usepackage{graphicx}.",
+        *left_out,
+        r"\begin{table}",
+        r"\centering",
+        r"\resizebox{\linewidth}{!}{%",
+        rf"\begin{{tabular}}{{@{{}}{alignment}@{{}}}}",
+        r"\toprule",
+        " & ".join(_head(name) for name in columns) + r" \\",
+        r"\midrule",
+        *body,
+        r"\bottomrule",
+        r"\end{tabular}}",
+        rf"\caption{{Instance segmentation, {escape(_legend(comparison, rows))}. {{\footnotesize {facts}}}}}",
+        r"\label{tab:maskbench}",
+        r"\end{table}",
+    ]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _row(comparison: Comparison, row: int, columns: list[str], details: Sequence[str]) -> str:
+    return " & ".join(_cell(comparison, row, name, details) for name in columns) + r" \\"
+
+
+def _cell(comparison: Comparison, row: int, name: str, details: Sequence[str]) -> str:
+    cell = escape(" · ".join((comparison.text(row, name), *(details if name == "model" else ()))))
+    if (row, name) in comparison.best:
+        cell = rf"\textbf{{{cell}}}"
+    if name == "mask_ap" and (interval := comparison.interval(row)):
+        cell += rf" {{\scriptsize {interval}}}"
+    if name == "published_mask_ap" and (check := published(comparison.jobs[row])):
+        mark = "" if check.holds else r"$^\dagger$"
+        cell += rf" {{\scriptsize ({signed(check.difference)}{mark})}}"
+    return cell
+
+
+def _legend(comparison: Comparison, rows: Sequence[int]) -> str:
+    parts = ["best values in bold"]
+    if comparison.groups:
+        parts.append(f"of mask AP also those {INDISTINGUISHABLE}")
+    if any(comparison.interval(row) for row in rows):
+        parts.append("in brackets the 95 % interval (bootstrap over images)")
+    checks = [check for row in rows if (check := published(comparison.jobs[row]))]
+    if checks:
+        parts.append("beside the published AP measured minus published")
+    if not all(check.holds for check in checks):
+        parts.append(f"\N{DAGGER} where that exceeds {PUBLISHED_TOLERANCE:g} points")
+    return "; ".join(parts)
+
+
+def _head(name: str) -> str:
+    column = COLUMNS[name]
+    unit = f" [{column.unit}]" if column.unit in ("ms", "MB", "J/image", "M") else ""
+    return _HEADS.get(name, escape(column.title)) + unit
+
+
+def _plain(char: str) -> str:
+    if ord(char) < 0x180:
+        return char
+    plain = unicodedata.normalize("NFKD", char).encode("ascii", "ignore").decode()
+    return "".join(_SPECIAL.get(part, part) for part in plain) or "?"
+
+
+def _comment(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,155 @@
+"""The comparison as GitHub Markdown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from reports.table.checks import MARK, PUBLISHED_TOLERANCE, published, signed, warnings
+from reports.table.claims import VERDICTS, claims
+from reports.table.columns import COLUMNS
+from reports.table.comparison import Comparison
+from reports.table.differences import METRICS
+from reports.table.matrix import MATRIX_MEANING, group_conditions, matrix_texts
+from reports.table.naming import row_details
+from reports.text.conditions import ROW_COLUMNS, conditions, row_conditions
+
+TABLE_COLUMNS = tuple(name for name in COLUMNS if name not in ("reason", "result", "mask_ap_low", "mask_ap_high"))
+"""The interval stands in the cell of mask AP."""
+_SPECIAL = re.compile(r"([\\`*_\[\]<>|~#])")
+
+
+def escape(text: str) -> str:
+    """Text that Markdown shows as it is, on one line and inside one table cell."""
+    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
+
+
+def write_markdown(comparison: Comparison, path: Path) -> None:
+    sections = [
+        "# Comparison",
+        table(comparison),
+        _legend(comparison),
+        _checks(comparison),
+        _claims(comparison),
+        *_differences(comparison),
+        problems(comparison, "Not finished", comparison.broken()),
+        problems(comparison, "Skipped", comparison.rows("skipped")),
+        "## Conditions",
+        "\n".join(f"- **{name}:** {escape(text)}" for name, text in conditions(comparison)),
+        grid(ROW_COLUMNS, row_conditions(comparison)),
+        "## Columns",
+        "\n".join(
+            f"- **{COLUMNS[name].title}**{f' [{COLUMNS[name].unit}]' if COLUMNS[name].unit else ''}: "
+            f"{escape(COLUMNS[name].description)}"
+            for name in shown_columns(comparison)
+        ),
+    ]
+    path.write_text("\n\n".join(section for section in sections if section) + "\n", encoding="utf-8")
+
+
+def _claims(comparison: Comparison) -> str:
+    found = claims(comparison)
+    if not found:
+        return ""
+    rows = [(f"{c.text} ({c.source})", c.claimed, c.measured, VERDICTS[c.verdict]) for c in found]
+    return f"## Claims\n\n{grid(('Claim', 'Said', 'Measured here, with its 95 % interval', 'Held?'), rows)}"
+
+
+def shown_columns(comparison: Comparison) -> list[str]:
+    """Columns that hold something; the reasons and paths stand apart."""
+    return comparison.measured(TABLE_COLUMNS)
+
+
+def table(comparison: Comparison) -> str:
+    """Every row but the skipped ones, best values in bold."""
+    columns = shown_columns(comparison)
+    rows = [row for row, job in enumerate(comparison.jobs) if job.result.status != "skipped"]
+    if not rows:
+        return "No row was measured."
+    titles = [
+        f"{COLUMNS[name].title} [{COLUMNS[name].unit}]" if _has_unit(name) else COLUMNS[name].title for name in columns
+    ]
+    lines = [
+        f"| {' | '.join(titles)} |",
+        f"| {' | '.join('---' if COLUMNS[name].decimals is None else '---:' for name in columns)} |",
+    ]
+    details = row_details(comparison.jobs, [name for name in columns if COLUMNS[name].decimals is None])
+    for row in rows:
+        cells = [_cell(comparison, row, name, details[row]) for name in columns]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _cell(comparison: Comparison, row: int, name: str, details: Sequence[str]) -> str:
+    text = comparison.text(row, name)
+    if name == "model":
+        return escape(" · ".join((text, *details)))
+    if name == "mask_ap" and text:
+        text = f"{text} {comparison.interval(row)}".strip()
+    if name == "published_mask_ap" and (check := published(comparison.jobs[row])):
+        text = f"{text} ({signed(check.difference)}){'' if check.holds else f' {MARK}'}"
+    return f"**{escape(text)}**" if (row, name) in comparison.best else escape(text)
+
+
+def _legend(comparison: Comparison) -> str:
+    parts = [f"In bold: {comparison.marks()}."] if comparison.best else []
+    if any(comparison.interval(row) for row in range(len(comparison.jobs))):
+        parts.append("In brackets: the 95 % interval of mask AP, by bootstrap over images.")
+    if any(published(job) for job in comparison.jobs):
+        parts.append(
+            f"Beside the published AP: measured minus published, with {MARK} where they differ by more than "
+            f"{PUBLISHED_TOLERANCE:g} points."
+        )
+    return escape(" ".join(parts))
+
+
+def _checks(comparison: Comparison) -> str:
+    lines = [
+        f"- **{escape(comparison.labels[row])}**: {escape(text)}"
+        for row, job in enumerate(comparison.jobs)
+        for text in warnings(job)
+    ]
+    return "\n".join(["## Not as it should be", "", *lines]) if lines else ""
+
+
+def _differences(comparison: Comparison) -> list[str]:
+    """The matrix of each group and metric; rows and columns by falling mask AP, every pair once."""
+    sections = ["## Differences", escape(MATRIX_MEANING)] if comparison.groups else []
+    for group in comparison.groups:
+        for metric in METRICS:
+            if cells := matrix_texts(group, metric):
+                names = [escape(comparison.labels[row]) for row in group.rows]
+                heads = [f"{COLUMNS[metric].title}: row against column", *names[1:]]
+                body = [[name, *row[1:]] for name, row in zip(names, cells, strict=True)][:-1]
+                sections += [escape(group_conditions(comparison, group)), grid_of_markdown(heads, body)]
+    return sections
+
+
+def problems(comparison: Comparison, title: str, rows: Sequence[int]) -> str:
+    """Rows with their reason, "" when there are none."""
+    if not rows:
+        return ""
+    lines = [
+        f"- **{escape(comparison.labels[row])}**: {escape(comparison.text(row, 'status'))}: "
+        f"{escape(comparison.text(row, 'reason') or 'no reason given')} ({escape(comparison.text(row, 'result'))})"
+        for row in rows
+    ]
+    return "\n".join([f"## {title}", "", *lines])
+
+
+def _has_unit(name: str) -> bool:
+    return COLUMNS[name].unit in ("ms", "MB", "J/image")
+
+
+def grid(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table of texts, "" without rows."""
+    if not rows:
+        return ""
+    return grid_of_markdown(titles, [[escape(cell) for cell in row] for row in rows])
+
+
+def grid_of_markdown(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table whose titles and cells are Markdown already."""
+    lines = [f"| {' | '.join(titles)} |", f"|{' --- |' * len(titles)}"]
+    return "\n".join(lines + [f"| {' | '.join(row)} |" for row in rows])

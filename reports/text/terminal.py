@@ -1,0 +1,92 @@
+"""The comparison for a terminal: the few columns that fit, and below them why a row is missing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from reports.table.checks import warnings
+from reports.table.claims import claims
+from reports.table.columns import COLUMNS
+from reports.table.comparison import INDISTINGUISHABLE, Comparison, load
+from reports.table.naming import model_name, row_details
+
+_COLUMNS = {
+    **{"model": "Model", "library": "Library", "status": "Status", "mask_ap": "Mask\nAP", "boundary_ap": "Bound.\nAP"},
+    **{"fps_model": "FPS\nmodel", "fps_end_to_end": "FPS end\nto end", "latency_ms_p50": "p50\nms"},
+    **{"latency_ms_p95": "p95\nms", "peak_allocated_mb": "Peak\nalloc. MB", "host_rss_mb": "Host\nRSS MB"},
+}
+_TELLING = {
+    **{"precision": "Prec.", "compile": "Compile", "batch_size": "Batch", "input_size": "Input"},
+    **{"device": "Device", "dataset": "Dataset"},
+}
+"""Shown only where rows differ in them."""
+
+WIDTH = 120
+
+
+def terminal_table(sources: Sequence[Path]) -> RenderableType:
+    """A table of at most 120 columns, best values green and starred, then failed and skipped rows with their reason."""
+    # The report that was just built has warned of every file that cannot be read.
+    comparison = load(sources, Path(os.curdir), warn=False)
+    parts: list[RenderableType] = [_table(comparison)]
+    if comparison.best:
+        tied = f"; of mask AP also those {INDISTINGUISHABLE}" if comparison.groups else ""
+        parts.append(Text(f"* best among comparable rows{tied}", style="dim"))
+    if any(comparison.interval(row) for row in range(len(comparison.jobs))):
+        parts.append(Text("± half the width of the 95 % interval of mask AP (bootstrap over images)", style="dim"))
+    for row, job in enumerate(comparison.jobs):
+        parts += [Text(f"! {comparison.labels[row]}: {text}", style="yellow") for text in warnings(job)]
+    for claim in claims(comparison):
+        style = {"held": "green", "refuted": "red"}.get(claim.verdict, "yellow")
+        parts.append(Text(f"\nClaim: {claim.text} ({claim.source})"))
+        parts.append(Text(f"  {claim.outcome}", style=style))
+    for title, rows, style in (
+        ("Not finished", comparison.broken(), "bold red"),
+        ("Skipped", comparison.rows("skipped"), "bold yellow"),
+    ):
+        if rows:
+            parts.append(Text(f"\n{title}", style=style))
+        for row in rows:
+            status = comparison.text(row, "status")
+            line = Text(f"  {comparison.labels[row]}: ")
+            parts.append(line.append(status, style=style).append(f": {comparison.text(row, 'reason') or 'no reason'}"))
+    return Group(*parts)
+
+
+def _table(comparison: Comparison) -> Table:
+    differing = {name: title for name, title in _TELLING.items() if name in comparison.differing(_TELLING)}
+    empty = {name for name in _COLUMNS if COLUMNS[name].decimals is not None} - set(comparison.measured(_COLUMNS))
+    titles = {name: title for name, title in (_COLUMNS | differing).items() if name not in empty}
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0), width=None)
+    for name, title in titles.items():
+        text = COLUMNS[name].decimals is None
+        # Only the model's name may wrap when the terminal is narrow: it has spaces to wrap at.
+        table.add_column(Text(title), justify="left" if text else "right", no_wrap=name != "model", overflow="fold")
+    details = row_details(comparison.jobs, ("model", "backbone", "library", *differing))
+    for row, job in enumerate(comparison.jobs):
+        model = Text(" · ".join((model_name(job), *details[row])))
+        table.add_row(*(model if column == "model" else _cell(comparison, row, column) for column in titles))
+    return table
+
+
+def _cell(comparison: Comparison, row: int, name: str) -> Text:
+    text = comparison.text(row, name)
+    if name == "status":
+        return Text(text, style={"ok": "green", "skipped": "yellow"}.get(text, "red"))
+    if COLUMNS[name].better is None or not text:
+        return Text(text)
+    if name == "mask_ap":
+        text += _half_width(comparison, row)
+    # A space where the star would be keeps the decimal points in one line.
+    return Text(f"{text}*", style="bold green") if (row, name) in comparison.best else Text(f"{text} ")
+
+
+def _half_width(comparison: Comparison, row: int) -> str:
+    low, high = comparison.cell(row, "mask_ap_low"), comparison.cell(row, "mask_ap_high")
+    return "" if low is None or high is None else f" ± {(high - low) / 2:.1f}"

@@ -1,0 +1,224 @@
+"""The description of the machine against the system's own files, and against cards that a stand-in NVML makes up."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import json
+import os
+import platform
+import shutil
+import socket
+import subprocess
+import sys
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy
+import psutil
+import pytest
+import torch
+from fake_nvml import UUID, FakeNvml
+
+from bench.device.machine import PACKAGES, describe, nvml_state
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_processor_memory_and_system() -> None:
+    found = describe("cpu")
+    assert found["cpu"]["logical_cores"] == psutil.cpu_count()
+    assert found["cpu"]["physical_cores"] == psutil.cpu_count(logical=False)
+    assert found["cpu"]["usable_cores"] == len(psutil.Process().cpu_affinity())
+    assert found["host_memory_bytes"] == psutil.virtual_memory().total
+    assert found["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert platform.release() in found["os"]
+    assert found["gpu"] is None
+    assert found["notes"] == []
+
+
+def test_processor_name_is_lscpus() -> None:
+    if shutil.which("lscpu") is None:
+        pytest.skip("lscpu is not installed")
+    lines = subprocess.run(["lscpu"], capture_output=True, text=True, env={**os.environ, "LC_ALL": "C"}).stdout
+    names = [line.partition(":")[2].strip() for line in lines.splitlines() if line.startswith("Model name:")]
+    if platform.machine() != "x86_64":
+        pytest.skip("only x86 spells its model name in /proc/cpuinfo")
+    assert describe("cpu")["cpu"]["name"] in names
+
+
+def test_versions_without_an_import() -> None:
+    versions = describe("cpu")["versions"]
+    assert versions["torch"] == torch.__version__
+    assert versions["numpy"] == numpy.__version__
+    assert versions.get("cuda") == torch.version.cuda
+    installed = {d.metadata["Name"].lower(): d.version for d in importlib.metadata.distributions()}
+    for name in set(PACKAGES) - {"torch"}:
+        assert versions.get(name) == installed.get(name)
+    code = (
+        "import sys; from bench.device.machine import describe; describe('cpu'); "
+        "print([m for m in ('torchvision', 'transformers', 'mmdet', 'mmcv', 'detectron2') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_json_without_the_host_name_and_with_the_time() -> None:
+    found = describe(None)
+    text = json.dumps(found, allow_nan=False)
+    assert json.loads(text) == found
+    assert not any(text == socket.gethostname() or os.path.expanduser("~") in text for text in _strings(found))
+    assert abs(datetime.now(timezone.utc) - datetime.fromisoformat(found["time_utc"])) < timedelta(minutes=1)
+
+
+def _strings(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        return [text for item in value.values() for text in _strings(item)]
+    if isinstance(value, list):
+        return [text for item in value for text in _strings(item)]
+    return [value] if isinstance(value, str) else []
+
+
+def test_switches_of_torch_are_read_as_set() -> None:
+    before, threads = torch.backends.cudnn.benchmark, torch.get_num_threads()
+    try:
+        for flag in (True, False):
+            torch.backends.cudnn.benchmark = flag
+            torch.set_num_threads(1 + flag)
+            found = describe("cpu")
+            assert found["cudnn_benchmark"] is flag
+            assert found["torch_threads"] == 1 + flag
+    finally:
+        torch.backends.cudnn.benchmark = before
+        torch.set_num_threads(threads)
+    assert found["float32_matmul_precision"] == torch.get_float32_matmul_precision()
+    assert found["tf32_matmul_allowed"] is torch.backends.cuda.matmul.allow_tf32
+
+
+def maskbench_of_copy(folder: Path) -> dict[str, Any]:
+    """What a copy of the module says of itself that lies in ``folder``/bench."""
+    (folder / "bench").mkdir(parents=True, exist_ok=True)
+    path = folder / "bench" / "machine.py"
+    if not path.exists():
+        shutil.copy(ROOT / "bench" / "machine.py", path)
+    spec = importlib.util.spec_from_file_location("machine_copy", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.describe("cpu")["maskbench"]
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+def test_commit_and_dirty_flag_of_a_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "checkout"
+    found = maskbench_of_copy(folder)
+    assert (found["git_commit"], found["git_dirty"]) == (None, None)
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+
+    def git(*words: str) -> str:
+        command = ["git", "-c", "user.name=a", "-c", "user.email=a@b.c", "-C", str(folder), *words]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.strip()
+
+    git("init", "-q")
+    git("add", ".")
+    git("commit", "-qm", "first")
+    commit = git("rev-parse", "HEAD")
+    # A git hook runs with the GIT_DIR of the repository that it belongs to.
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "elsewhere"))
+    found = maskbench_of_copy(folder)
+    assert (found["git_commit"], found["git_dirty"]) == (commit, False)
+    (folder / "untracked.txt").write_text("does not count")
+    assert maskbench_of_copy(folder)["git_dirty"] is False
+    with open(folder / "bench" / "machine.py", "a") as file:
+        file.write("# changed\n")
+    found = maskbench_of_copy(folder)
+    assert (found["git_commit"], found["git_dirty"]) == (commit, True)
+    # Installed inside somebody's repository: that one's commit is not ours.
+    found = maskbench_of_copy(folder / "lib")
+    assert (found["git_commit"], found["git_dirty"]) == (None, None)
+
+
+def test_nvml_values_and_units(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeNvml()
+    monkeypatch.setitem(sys.modules, "pynvml", fake)
+    state, notes = nvml_state(UUID)
+    assert state == {
+        "driver_version": "550.54.15",
+        "sm_clock_mhz": 345,
+        "max_sm_clock_mhz": 1980,
+        "memory_clock_mhz": 2619,
+        "max_memory_clock_mhz": 2619,
+        "power_limit_watts": 350.0,
+        "default_power_limit_watts": 700.0,
+        "temperature_celsius": 41,
+        "clocks_set_by_user": False,
+        "clocks_limited_by_power": False,
+        "clocks_limited_by_heat": False,
+    }
+    assert notes == []
+    assert fake.running == 0
+
+
+@pytest.mark.parametrize(
+    ("reasons", "application_clock", "user", "power", "heat"),
+    [
+        (0x1, 1830, False, False, False),
+        (0x2, 1830, True, False, False),
+        (0x0, 1200, True, False, False),
+        (0x4, 1830, False, True, False),
+        (0x80, 1830, False, True, False),
+        (0x20, 1830, False, False, True),
+        (0x46, 1830, True, True, True),
+    ],
+)
+def test_what_holds_the_clocks(
+    monkeypatch: pytest.MonkeyPatch, reasons: int, application_clock: int, user: bool, power: bool, heat: bool
+) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(reasons, application_clock))
+    state, _ = nvml_state(UUID)
+    limits = (state["clocks_set_by_user"], state["clocks_limited_by_power"], state["clocks_limited_by_heat"])
+    assert limits == (user, power, heat)
+
+
+def test_a_refused_reading_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeNvml(refuse=("nvmlDeviceGetPowerManagementLimit", "nvmlDeviceGetDefaultApplicationsClock"))
+    monkeypatch.setitem(sys.modules, "pynvml", fake)
+    state, notes = nvml_state(UUID)
+    assert state["power_limit_watts"] is None
+    assert state["clocks_set_by_user"] is None
+    assert state["max_sm_clock_mhz"] == 1980
+    assert notes == ["NVML: power_limit_watts: Not Supported", "NVML: clocks_set_by_user: Not Supported"]
+    assert fake.running == 0
+
+
+def test_a_card_that_nvml_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeNvml()
+    monkeypatch.setitem(sys.modules, "pynvml", fake)
+    state, notes = nvml_state("another")
+    assert set(state.values()) == {None}
+    assert notes == ["NVML: no card another: Not Found"]
+    assert fake.running == 0
+
+
+def test_nvml_that_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(refuse=("nvmlInit",)))
+    state, notes = nvml_state(UUID)
+    assert set(state.values()) == {None}
+    assert notes == ["NVML: Not Supported; driver, clocks and power limit are unknown"]
+
+
+def test_no_nvml_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    state, notes = nvml_state(UUID)
+    assert set(state.values()) == {None}
+    assert "nvidia-ml-py is not installed" in notes[0]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_real_card() -> None:
+    gpu = describe("cuda:0")["gpu"]
+    assert gpu["name"] == torch.cuda.get_device_name(0)
+    assert gpu["memory_bytes"] == pytest.approx(torch.cuda.mem_get_info(0)[1], rel=0.05)
+    assert gpu["driver_version"]

@@ -1,0 +1,194 @@
+"""Base and head in turns, through the command, in a user's own repository: real commits, real workers."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from bench.gate.turns import OTHER_DIED
+from bench.history.store import History
+from bench.schema.gate_report import read_report
+from bench.schema.latency import rounds_of
+from bench.schema.result import Result, read_result
+
+ROOT = Path(__file__).resolve().parents[2]
+
+MODEL = """
+import os, time
+from toy_models import Blobs
+
+
+class Own(Blobs):
+    def forward(self, batch):
+        time.sleep({delay})
+        {extra}
+        return super().forward(batch)
+"""
+
+OWN = ["model=custom", "model._target_=own_model.Own", "passes=[speed]"]
+QUICK = ["protocol.rounds=6", "protocol.min_samples=12", "protocol.precision=10", "protocol.warmup_batches=1"]
+SHORT = ["gate.rounds=6", "gate.processes=1"]
+SHORT += ["gate.thresholds.fps_end_to_end=none", "gate.thresholds.latency_ms_p95=none"]
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def git(repository: Path, *arguments: str) -> str:
+    who = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+    done = subprocess.run(["git", "-C", str(repository), *who, *arguments], check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+def write_model(repository: Path, delay: float, extra: str = "pass") -> None:
+    (repository / "own_model.py").write_text(MODEL.format(delay=delay, extra=extra))
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A repository whose commit ``main`` sleeps 20 ms in its model."""
+    path = tmp_path / "repository"
+    path.mkdir()
+    git(path, "init", "-q", "-b", "main")
+    write_model(path, 0.020)
+    git(path, "add", "own_model.py")
+    git(path, "commit", "-qm", "a model")
+    return path
+
+
+@pytest.fixture
+def run(repository: Path, environment: dict[str, str], bright_squares: list[str]) -> Run:
+    def call(*arguments: str, study: str = "study=ci") -> subprocess.CompletedProcess[str]:
+        gate = SHORT if study == "study=ci" else []
+        command = [sys.executable, str(ROOT / "run_bench.py"), study, *OWN, *QUICK, *gate, *bright_squares, *arguments]
+        return subprocess.run(
+            command, cwd=repository, env=environment, capture_output=True, text=True, timeout=200, check=False
+        )
+
+    return call
+
+
+def side(out: Path, name: str) -> Result:
+    [path] = (out / name / "jobs").glob("*/result.json")
+    return read_result(path)
+
+
+def test_a_commit_with_a_sleep_in_it_fails_and_one_without_passes(repository: Path, run: Run, tmp_path: Path) -> None:
+    """The same command before and after the model sleeps 10 ms more."""
+    (repository / "README.md").write_text("a change that touches no model")
+    good, bad = tmp_path / "good", tmp_path / "bad"
+    done = run("gate=interleaved", "gate.base_ref=main", f"out={good}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    first = side(good, "head")
+    # The same command with more rounds measures the difference only, in a pair of processes of its own.
+    assert run("gate=interleaved", "gate.base_ref=main", f"out={good}", "gate.rounds=8").returncode == 0
+    second = side(good, "head")
+    assert first.speed is not None
+    assert second.speed is not None
+    assert (len(first.speed.rounds), len(second.speed.rounds)) == (6, 8)
+    assert second.speed.model.latency_ms[: len(first.speed.model.latency_ms)] == first.speed.model.latency_ms
+    assert first.interleaved == second.interleaved
+    write_model(repository, 0.030)
+    done = run("gate=interleaved", "gate.base_ref=main", f"out={bad}")
+    assert done.returncode == 3, done.stdout + done.stderr
+    report = read_report(bad / "gate.json")
+    [finding] = report.of("worse")
+    assert (finding.model, finding.metric) == ("custom", "fps_model")
+    # About 20 ms against about 30: a third slower, and a little less for what is not asleep.
+    assert finding.change is not None
+    assert -0.36 < finding.change < -0.25
+    assert finding.test.startswith("bootstrap over 6 pairs of rounds, each batch against itself")
+    assert "custom: fps_model fell by" in " ".join(done.stdout.split())
+    base, head = side(bad, "base"), side(bad, "head")
+    assert base.speed is not None
+    assert head.speed is not None
+    assert min(base.speed.model.latency_ms) < 30 <= min(head.speed.model.latency_ms)
+    assert base.interleaved == head.interleaved is not None
+    # Every round has as many batches as the first, on both sides.
+    assert len({len(part) for speed in (base.speed, head.speed) for part in rounds_of(speed)}) == 1
+    assert len(head.speed.rounds) == 6
+    assert (bad / "comparison.html").exists()
+    assert git(repository, "worktree", "list").count("\n") == 0
+    assert "base-checkout" not in {path.name for path in bad.iterdir()}
+
+
+def test_a_worker_that_dies_in_its_turn(repository: Path, run: Run, tmp_path: Path) -> None:
+    """The head ends itself after its fifth batch: its row has crashed, which is worse, and the base's is kept."""
+    extra = "self.calls = getattr(self, 'calls', 0) + 1; self.calls > 12 and os._exit(7)"
+    write_model(repository, 0.020, extra)
+    done = run("gate=interleaved", "gate.base_ref=main", f"out={tmp_path / 'out'}")
+    assert done.returncode == 3, done.stdout + done.stderr
+    head, base = side(tmp_path / "out", "head"), side(tmp_path / "out", "base")
+    assert (head.status, head.reason and "exit status 7" in head.reason) == ("crashed", True)
+    assert (base.status, base.reason) == ("ok", OTHER_DIED)
+    assert base.speed is not None
+
+
+def test_a_worker_that_takes_too_much_memory_in_its_turn(repository: Path, run: Run, tmp_path: Path) -> None:
+    write_model(
+        repository, 0.020, "time.sleep(getattr(self, 'held', None) is not None); self.held = bytearray(3 * 10**9)"
+    )
+    done = run("gate=interleaved", "gate.base_ref=main", "protocol.memory_limit_gb=2", f"out={tmp_path / 'out'}")
+    assert done.returncode == 3, done.stdout + done.stderr
+    head, base = side(tmp_path / "out", "head"), side(tmp_path / "out", "base")
+    assert head.status == "out_of_memory"
+    assert "the limit is 2 GB (protocol.memory_limit_gb)" in (head.reason or "")
+    assert (base.status, base.reason) == ("ok", OTHER_DIED)
+
+
+def test_against_a_run_of_the_history(repository: Path, run: Run, tmp_path: Path) -> None:
+    """The baseline by its name; both runs are kept, the second with the gate's word, and CI has its files."""
+    base, head, history = tmp_path / "base", tmp_path / "head", f"history={tmp_path / 'history'}"
+    done = run(f"out={base}", history, study="study=none")
+    assert done.returncode == 0, done.stdout + done.stderr
+    write_model(repository, 0.030)
+    done = run("baseline=main@latest", f"out={head}", history)
+    assert done.returncode == 3, done.stdout + done.stderr
+    report = read_report(head / "gate.json")
+    [finding] = report.of("worse")
+    assert finding.test.startswith("Mann-Whitney over 6 and 6 rounds")
+    commit = git(repository, "rev-parse", "HEAD")
+    assert report.base == f"main@latest (run 1, commit {commit[:10]})"
+    runs = History(tmp_path / "history").runs()
+    assert [(kept.commit, kept.branch, kept.gate) for kept in runs] == [
+        (commit, "main", None),
+        (commit, "main", "failed"),
+    ]
+    failure = ElementTree.parse(head / "junit.xml").find(".//testcase[@classname='custom'][@name='fps_model']/failure")
+    assert failure is not None
+    assert "custom: fps_model fell by" in failure.get("message", "")
+    assert "custom fps\\_model" in (head / "summary.md").read_text()
+    assert json.loads((head / "bigger_is_better.json").read_text())
+    # Nothing passed yet, and what is no history is found before anything runs.
+    done = run("baseline=last-good", f"out={tmp_path / 'third'}", history)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    (tmp_path / "notes.txt").write_text("not a history")
+    done = run(f"out={tmp_path / 'third'}", f"history={tmp_path / 'notes.txt'}", study="study=none")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert not list((tmp_path / "third").rglob("result.json"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["gate=interleaved"], "gate.base_ref is missing"),
+        (["gate=interleaved", "gate.base_ref=nowhere"], "gate.base_ref=nowhere: no such commit in"),
+        (["gate=interleaved", "gate.base_ref=main", "baseline=x"], "leave out baseline="),
+        ([], "baseline is missing; give baseline=DIR"),
+        (["baseline=nowhere"], "nowhere: no such folder"),
+        (["baseline=nowhere", "gate.rounds=3"], "gate.rounds=3: the test over rounds needs 6"),
+        (["baseline=nowhere", "gate.thresholds.fps_modle=-3%"], "gate.thresholds.fps_modle: no such metric; did you"),
+        (["baseline=nowhere", "gate.thresholds.fps_model=3"], "gate.thresholds.fps_model=3: a higher fps_model"),
+    ],
+)
+def test_wrong_input_is_found_before_anything_runs(arguments: list[str], words: str, run: Run, tmp_path: Path) -> None:
+    done = run(*arguments, f"out={tmp_path / 'out'}")
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert words in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not list((tmp_path / "out").rglob("result.json"))

@@ -1,0 +1,254 @@
+"""The timing pass on models whose true times are known."""
+
+from __future__ import annotations
+
+import sys
+import time
+import types
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from toy_models import Blobs
+
+from bench.data.dataset import CocoDataset, ImageRecord
+from bench.device.clock import Clock, MaskFunctionTimer
+from bench.errors import UserError
+from bench.passes.runner import Runner
+from bench.passes.speed import measure
+from bench.predictor import Instances, Settings
+from bench.schema.config import BenchConfig, ProtocolConfig
+from bench.schema.result import read_result
+
+CPU = torch.device("cpu")
+
+
+def nap(milliseconds: float) -> None:
+    time.sleep(milliseconds / 1000)
+
+
+class Naps(Blobs):
+    """Sleeps 5 ms in preprocess, 10 ms in forward, 20 ms in postprocess."""
+
+    def preprocess(self, images: Sequence[np.ndarray]) -> list[torch.Tensor]:
+        nap(5)
+        return super().preprocess(images)
+
+    def forward(self, batch: list[torch.Tensor]) -> list[torch.Tensor]:
+        nap(10)
+        return super().forward(batch)
+
+    def postprocess(self, raw: list[torch.Tensor]) -> list[Instances]:
+        nap(20)
+        return super().postprocess(raw)
+
+
+class PastesInside(Naps):
+    """Makes its masks inside forward, in a function of its "library"."""
+
+    mask_functions = ("test_speed_library:Head.paste",)
+
+    def forward(self, batch: list[torch.Tensor]) -> list[torch.Tensor]:
+        sys.modules["test_speed_library"].Head().paste(7)
+        return super().forward(batch)
+
+
+@pytest.fixture
+def library() -> types.ModuleType:
+    """A module with a class whose method sleeps 30 ms."""
+    module = types.ModuleType("test_speed_library")
+
+    class Head:
+        def paste(self, value: int) -> int:
+            nap(30)
+            return value
+
+        @staticmethod
+        def still(value: int) -> int:
+            nap(15)
+            return value
+
+    module.Head = Head  # type: ignore[attr-defined]
+    sys.modules["test_speed_library"] = module
+    return module
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> CocoDataset:
+    records = []
+    for i, (height, width) in enumerate([(20, 30), (40, 20), (25, 25)]):
+        path = tmp_path / f"{i}.png"
+        Image.fromarray(np.full((height, width, 3), i, np.uint8)).save(path)
+        records.append(ImageRecord(i, path, height, width))
+    return CocoDataset("d", tmp_path / "a.json", tuple(records), 3, (), [], "")
+
+
+def config(batch_size: int = 1) -> BenchConfig:
+    protocol = ProtocolConfig(rounds=1, warmup_batches=1, min_samples=8, precision=1.0, max_seconds=20.0)
+    return BenchConfig(protocol=protocol, batch_size=batch_size)
+
+
+def quiet(*_: object) -> None:
+    """Progress that nobody watches."""
+
+
+def test_boundaries_and_stages_hold_what_they_should(dataset: CocoDataset) -> None:
+    speed = measure(Runner(Naps(Settings(CPU)), CPU, "fp32"), dataset, config(), CPU, quiet)
+    # Sleeps never end early; the median stays within 5 ms of what was slept on any machine that is not swamped.
+    for timing, slept in (
+        (speed.model, 30),
+        (speed.end_to_end, 35),
+        (speed.preprocess, 5),
+        (speed.network, 10),
+        (speed.postprocess, 20),
+    ):
+        assert min(timing.latency_ms) >= slept
+        assert np.median(timing.latency_ms) < slept + 5
+    assert len(speed.model.latency_ms) == 8
+    assert speed.image_sizes[:4] == [[20, 30], [40, 20], [25, 25], [20, 30]]
+    assert speed.input_sizes == speed.image_sizes
+
+
+def test_batches_count_images(dataset: CocoDataset) -> None:
+    speed = measure(Runner(Naps(Settings(CPU)), CPU, "fp32"), dataset, config(batch_size=2), CPU, quiet)
+    assert len(speed.model.latency_ms) == 8
+    assert len(speed.detections_per_image) == 16
+
+
+def test_mask_functions_inside_forward_count_as_postprocess(dataset: CocoDataset, library: types.ModuleType) -> None:
+    original = vars(library.Head)["paste"]
+    speed = measure(Runner(PastesInside(Settings(CPU)), CPU, "fp32"), dataset, config(), CPU, quiet)
+    assert np.median(speed.network.latency_ms) == pytest.approx(10, abs=5)
+    assert np.median(speed.postprocess.latency_ms) == pytest.approx(50, abs=8)
+    assert np.median(speed.model.latency_ms) == pytest.approx(60, abs=8)
+    assert vars(library.Head)["paste"] is original
+
+
+def test_a_static_method_stays_one(library: types.ModuleType) -> None:
+    with MaskFunctionTimer(["test_speed_library:Head.still"], Clock(CPU)) as timer:
+        assert library.Head.still(3) == 3
+        assert library.Head().still(4) == 4
+    assert timer.spent_ms == pytest.approx(30, abs=8)
+    assert isinstance(vars(library.Head)["still"], staticmethod)
+
+
+def test_max_seconds_ends_a_slow_boundary(dataset: CocoDataset) -> None:
+    slow = config()
+    slow.protocol = ProtocolConfig(rounds=1, warmup_batches=0, min_samples=10_000, max_seconds=0.5)
+    began = time.monotonic()
+    speed = measure(Runner(Naps(Settings(CPU)), CPU, "fp32"), dataset, slow, CPU, quiet)
+    assert time.monotonic() - began < 5
+    assert 5 <= len(speed.model.latency_ms) <= 17
+
+
+class WarmsUp(Blobs):
+    """Takes 40 ms for its first four batches, 20 ms for the next three, 4 ms from then on."""
+
+    calls = 0
+
+    def forward(self, batch: list[torch.Tensor]) -> list[torch.Tensor]:
+        self.calls += 1
+        nap(40 if self.calls <= 4 else 20 if self.calls <= 7 else 4)
+        return super().forward(batch)
+
+
+class Irregular(Blobs):
+    """Takes 2 and 12 ms in turns, so that the median is never known to 1 %."""
+
+    calls = 0
+
+    def forward(self, batch: list[torch.Tensor]) -> list[torch.Tensor]:
+        self.calls += 1
+        nap(12 if self.calls % 2 else 2)
+        return super().forward(batch)
+
+
+def test_warm_up_goes_on_until_batches_take_no_less_time(dataset: CocoDataset) -> None:
+    """The first call, then turns of three batches: 40 40 40, 20 20 20, 4 4 4, 4 4 4."""
+    warm = config()
+    warm.protocol.warmup_batches = 3
+    speed = measure(Runner(WarmsUp(Settings(CPU)), CPU, "fp32"), dataset, warm, CPU, quiet)
+    [only] = speed.rounds
+    assert only.first_call_ms >= 40
+    assert len(only.warmup_ms) in (12, 15, 18)  # a turn that a busy machine disturbed is followed by one more
+    assert [ms >= 20 for ms in only.warmup_ms[:9]] == [True] * 6 + [False] * 3
+    assert only.warmup_stable
+    assert min(speed.model.latency_ms) < 20
+
+
+def test_warm_up_ends_with_its_time(dataset: CocoDataset) -> None:
+    warm = config()
+    warm.protocol.warmup_batches, warm.protocol.max_warmup_seconds = 3, 0.1
+    speed = measure(Runner(WarmsUp(Settings(CPU)), CPU, "fp32"), dataset, warm, CPU, quiet)
+    assert len(speed.rounds[0].warmup_ms) == 3
+    assert not speed.rounds[0].warmup_stable
+
+
+def test_timing_ends_when_the_median_is_known(dataset: CocoDataset) -> None:
+    """Sleeps of 30 ms are known to 10 % at once; 2 and 12 ms in turns never are, and end with the time."""
+    until_known = config()
+    until_known.protocol = ProtocolConfig(rounds=1, warmup_batches=1, min_samples=6, precision=0.1, max_seconds=20)
+    regular = measure(Runner(Naps(Settings(CPU)), CPU, "fp32"), dataset, until_known, CPU, quiet)
+    assert 6 <= len(regular.model.latency_ms) <= 60  # of the 600 that there is time for
+    until_known.protocol.max_seconds = 0.5
+    irregular = measure(Runner(Irregular(Settings(CPU)), CPU, "fp32"), dataset, until_known, CPU, quiet)
+    assert sum(irregular.model.latency_ms) >= 500
+
+
+def test_rounds_share_samples_and_stand_one_behind_the_other(dataset: CocoDataset) -> None:
+    twice = config()
+    twice.protocol.rounds, twice.protocol.min_samples = 2, 13
+    runner = Runner(Naps(Settings(CPU)), CPU, "fp32")
+    first = measure(runner, dataset, twice, CPU, quiet)
+    kept = list(first.model.latency_ms)
+    both = measure(runner, dataset, twice, CPU, quiet, first)
+    assert [part.samples for part in both.rounds] == [7, 7]
+    assert len(both.model.latency_ms) == len(both.end_to_end.latency_ms) == 14
+    assert both.model.latency_ms[:7] == kept
+    assert both.image_sizes[7:10] == both.image_sizes[:3]
+
+
+@pytest.mark.parametrize(("end_ns", "took"), [(3_000_000, "-2"), (5_000_000, "0")])
+def test_a_clock_that_goes_backwards_or_stands(monkeypatch: pytest.MonkeyPatch, end_ns: int, took: str) -> None:
+    times = iter([5_000_000, end_ns])
+    monkeypatch.setattr(time, "perf_counter_ns", lambda: next(times))
+    with pytest.raises(UserError, match=f"the clock says that a batch took {took} ms"):
+        Clock(CPU).time(lambda: None)
+
+
+class StandingEvent:
+    """A CUDA event of a device whose clock stands."""
+
+    def __init__(self, enable_timing: bool) -> None:
+        assert enable_timing
+
+    def record(self) -> None:
+        """Takes no time."""
+
+    def elapsed_time(self, end: StandingEvent) -> float:
+        return 0.0
+
+
+def test_a_device_s_clock_that_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "Event", StandingEvent)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
+    with pytest.raises(UserError, match="the clock says that a batch took 0 ms"):
+        Clock(torch.device("cuda:0")).time(lambda: time.sleep(0.001))
+
+
+def test_a_clock_that_is_not_fit_is_a_row_and_the_others_go_on(
+    run_command: Any, bright_squares: list[str], tmp_path: Path
+) -> None:
+    targets = "model._target_=toy_models.BendsTime,toy_models.Blobs"
+    done = run_command("model=custom", targets, *bright_squares, "protocol=quick", "passes=[speed]", f"out={tmp_path}")
+    assert done.returncode == 1, done.stderr
+    results = [read_result(path) for path in tmp_path.glob("jobs/*/result.json")]
+    found = {result.config["model"]["_target_"].rpartition(".")[2]: result for result in results}
+    assert (found["Blobs"].status, found["BendsTime"].status) == ("ok", "failed")
+    reason = "the clock says that a batch took 0 ms: it is not fit for timing on this machine"
+    assert found["BendsTime"].reason == reason
+    assert found["BendsTime"].speed is None

@@ -1,0 +1,197 @@
+"""A model's own page: the matching against pycocotools, the pictures, the links."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import io
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from literal_results import build_result, build_training, with_details
+from PIL import Image
+from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+import reports
+from bench.schema.result import ImageFaults
+from reports.page.model_pages import write_model_pages
+from reports.plots.faults import MAX_SIDE, Faults, draw_faults, sort_out
+from reports.plots.masks import Drawn
+from reports.table.comparison import load
+
+SHAPE = (40, 60)
+
+
+def _mask(left: int, top: int = 10, size: int = 10) -> np.ndarray:
+    mask = np.zeros(SHAPE, dtype=bool)
+    mask[top : top + size, left : left + size] = True
+    return mask
+
+
+def _rle(mask: np.ndarray) -> dict:
+    rle = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
+    return {"size": rle["size"], "counts": rle["counts"].decode()}
+
+
+def _coco_counts(truth: list[Drawn], crowds: list[Drawn], found: list[Drawn]) -> tuple[int, int]:
+    """Objects missed and detections false at IoU 0.5, by pycocotools' own matching of detections of 0.3 or more."""
+    annotations = [
+        {
+            "id": n,
+            "image_id": 1,
+            "category_id": d.category_id,
+            "segmentation": _rle(d.mask),
+            "iscrowd": int(n > len(truth)),
+        }
+        | {"area": float(d.mask.sum()), "bbox": [0, 0, 1, 1]}
+        for n, d in enumerate([*truth, *crowds], start=1)
+    ]
+    image = {"id": 1, "height": SHAPE[0], "width": SHAPE[1]}
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco = COCO()
+        coco.dataset = {"images": [image], "annotations": annotations, "categories": [{"id": 1}, {"id": 2}]}
+        coco.createIndex()
+        results = [
+            {"image_id": 1, "category_id": d.category_id, "segmentation": _rle(d.mask), "score": d.score}
+            for d in found
+            if d.score >= 0.3
+        ]
+        evaluation = COCOeval(coco, coco.loadRes(results), "segm")
+        evaluation.evaluate()
+    missed = false = 0
+    # The first area range of the first categories is "all"; the first IoU is 0.5.
+    for entry in evaluation.evalImgs:
+        if entry is not None and entry["aRng"] == evaluation.params.areaRng[0]:
+            missed += int(((entry["gtMatches"][0] == 0) & (np.asarray(entry["gtIgnore"]) == 0)).sum())
+            false += int(((entry["dtMatches"][0] == 0) & (entry["dtIgnore"][0] == 0)).sum())
+    return missed, false
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_matching_is_that_of_pycocotools(seed):
+    rng = np.random.default_rng(seed)
+
+    def drawn(count: int) -> list[Drawn]:
+        places = rng.integers((0, 0, 4), (50, 30, 12), (count, 3))
+        scores = rng.permutation(count) / count + 0.05
+        return [
+            Drawn(_mask(int(x), int(y), int(size)), int(rng.integers(1, 3)), float(score))
+            for (x, y, size), score in zip(places, scores, strict=True)
+        ]
+
+    truth, crowds = drawn(8), drawn(2)
+    near = [
+        Drawn(np.roll(item.mask, int(rng.integers(-3, 4)), 1), item.category_id, float(score))
+        for item, score in zip([*truth, *truth], rng.permutation(16) / 16 + 0.01, strict=True)
+    ]
+    predictions = [*near, *drawn(6)]
+    faults = sort_out(truth, crowds, predictions)
+    assert (len(faults.missed), len(faults.false)) == _coco_counts(truth, crowds, predictions)
+    assert len(faults.found) == len(faults.true) == len(truth) - len(faults.missed)
+
+
+def test_colours_of_right_and_wrong():
+    image = np.full((*SHAPE, 3), 100, dtype=np.uint8)
+    faults = Faults([Drawn(_mask(5), 1)], [Drawn(_mask(30), 1)], [Drawn(_mask(5), 1)], [Drawn(_mask(45), 2)])
+    truth, predicted = draw_faults(image, faults)
+    # In the middle of a mask its colour is blended half and half with the photograph.
+    assert truth[15, 10].tolist() == predicted[15, 10].tolist() == [93, 141, 166]
+    assert truth[15, 35].tolist() == [178, 160, 69]
+    assert predicted[15, 50].tolist() == [165, 76, 63]
+    assert predicted[15, 35].tolist() == truth[15, 50].tolist() == [100, 100, 100]
+
+
+def test_large_images_are_drawn_smaller():
+    image = np.zeros((300, 2 * MAX_SIDE, 3), dtype=np.uint8)
+    mask = np.ones(image.shape[:2], dtype=bool)
+    truth, predicted = draw_faults(image, Faults([], [Drawn(mask, 1)], [], []))
+    assert truth.shape == predicted.shape == (150, MAX_SIDE, 3)
+    assert truth[75, 200].any()
+    assert not predicted.any()
+
+
+@pytest.fixture
+def run(tmp_path, write_run, tiny_dataset):
+    """Two models on the tiny dataset, the first at two batch sizes; it finds one square of two in image 1."""
+    results = [with_details(build_result("A", mask_ap=0.4, dataset=tiny_dataset)) for _ in range(2)]
+    results.append(build_result("B<br>", mask_ap=0.3, dataset=tiny_dataset))
+    results[1].config["batch_size"] = 8
+    results[0].finetune = results[1].finetune = build_training()
+    for result in results[:2]:
+        result.accuracy.worst_images = {
+            "missed": [ImageFaults(1, 1, 1, 0.75), ImageFaults(3, 0, 0, 1.0)],
+            "false": [ImageFaults(1, 1, 1, 0.75)],
+            "masks": [ImageFaults(1, 1, 1, 0.75), ImageFaults(2, 0, 0, None)],
+        }
+    run = write_run(tmp_path / "run", results)
+    square = np.zeros(SHAPE, dtype=bool)
+    square[10:18, 5:13] = True
+    found = [
+        {"image_id": 1, "category_id": category, "segmentation": _rle(square), "score": 0.9} for category in (1, 2)
+    ]
+    for number in range(3):
+        (run / f"jobs/job{number}/predictions.json").write_text(json.dumps(found))
+    return run
+
+
+def test_a_page_for_each_model_linked_from_the_report(run, tmp_path):
+    page = reports.build([run], tmp_path / "report")
+    names = sorted(path.name for path in (tmp_path / "report/models").iterdir())
+    assert names == ["a-r50-fpn-torchvision-batch-1.html", "b-br-r50-fpn-torchvision.html"]
+    text = page.read_text()
+    # Both batch sizes lead to the one page, from the table, the details and the list of jobs.
+    assert text.count('href="models/a-r50-fpn-torchvision-batch-1.html"') >= 6
+    for name in names:
+        text = (tmp_path / "report/models" / name).read_text()
+        assert not re.search(r'(?:src|href)="(?!data:|#|\.\./comparison\.html)', text)
+        assert "<br>" not in text.split("<h1>")[1].split("</h1>")[0]
+
+
+def _write_pages(run: Path, out: Path) -> None:
+    write_model_pages(load([run], out), {}, out)
+
+
+def test_the_worst_images_and_their_faults(run, tmp_path):
+    _write_pages(run, tmp_path / "report")
+    text = (tmp_path / "report/models/a-r50-fpn-torchvision-batch-1.html").read_text()
+    missed, false, masks = text.split('<div class="pairs">')[1:]
+    assert missed.count("<figure>") == false.count("<figure>") == masks.count("<figure>") == 1
+    assert "1.jpg: 1 missed, 1 false, mean IoU 0.75" in missed
+    truth, predicted = (
+        np.asarray(Image.open(io.BytesIO(base64.b64decode(data))), dtype=int)
+        for data in re.findall(r'src="data:image/jpeg;base64,([^"]+)"', missed)
+    )
+    # JPEG's colours run into one another; yellow has little blue, red little green, blue little red.
+    assert truth[14, 34, 2] + 40 < truth[14, 34, 0]
+    assert predicted[14, 9, 1] + 20 < predicted[14, 9, 0]
+    for words in ("Training", "80 iterations", "classification", "Boundary AP", "Overlap: difference", "-0.70"):
+        assert words in text
+
+
+def test_pages_of_an_earlier_report_go_and_strangers_stay(run, tmp_path):
+    models = tmp_path / "report/models"
+    models.mkdir(parents=True)
+    (models / "old.html").write_text('<!doctype html>\n<meta name="generator" content="maskbench">')
+    (models / "mine.html").write_text("<!doctype html>")
+    _write_pages(run, tmp_path / "report")
+    assert not (models / "old.html").exists()
+    assert (models / "mine.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("remove", "reason"),
+    [
+        ("data/instances.json", "The annotations are no longer where they were"),
+        ("run/jobs/job0/predictions.json", "No image can be shown: no predictions file."),
+        ("data/images/1.jpg", "(image cannot be read: No such file or directory)"),
+    ],
+)
+def test_what_cannot_be_shown_is_said(run, tmp_path, remove, reason):
+    (tmp_path / remove).unlink()
+    _write_pages(run, tmp_path / "report")
+    assert reason in (tmp_path / "report/models/a-r50-fpn-torchvision-batch-1.html").read_text()

@@ -1,0 +1,106 @@
+"""Which row is chosen and why others are not, from literal results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from literal_results import with_replicates
+
+from bench.errors import UserError
+from reports.__main__ import main
+from reports.table.comparison import Comparison, load
+from reports.table.selection import answer, select, split_conditions
+
+
+@pytest.fixture
+def comparison(tmp_path: Path, make_result: Any, write_run: Any) -> Comparison:
+    """FPS 100, 50, 25 and 40; AP 30, 40, 42 and 45, the last without a figure of memory; and one that crashed."""
+    rows = [("A", 10.0, 0.30), ("B", 20.0, 0.40), ("C", 40.0, 0.42)]
+    results = [make_result(family, library="torchvision", model_ms=[ms] * 3, mask_ap=ap) for family, ms, ap in rows]
+    results.append(
+        make_result("D", library="mmdet", model_ms=[25.0] * 3, mask_ap=0.45, memory={"host_rss_bytes": 10**9})
+    )
+    results.append(make_result("E", library="mmdet", status="crashed", reason="killed by SIGKILL"))
+    return load([write_run(tmp_path / "run", results)], tmp_path)
+
+
+def families(comparison: Comparison, rows: list[int]) -> list[str]:
+    return [comparison.text(row, "model") for row in rows]
+
+
+def test_best_of_those_that_are_quick_and_small_enough(comparison: Comparison) -> None:
+    found = select(comparison, "fps_model >= 30 and peak_reserved_mb <= 2000", "mask_ap")
+    assert families(comparison, found.satisfying) == ["B", "A"]
+    why = {comparison.text(row, "model"): text for row, text in found.fallen}
+    assert why == {
+        "C": "fps_model >= 30: 25.00",
+        "D": "peak_reserved_mb <= 2000: not measured",
+        "E": "crashed: killed by SIGKILL",
+    }
+
+
+def test_less_is_better_where_it_is(comparison: Comparison) -> None:
+    found = select(comparison, "library == 'torchvision'", "latency_ms_p50")
+    assert families(comparison, found.satisfying) == ["A", "B", "C"]
+    assert families(comparison, select(comparison, "fps_model > 90 or mask_ap > 44", None).satisfying) == ["D", "A"]
+
+
+def test_what_is_not_distinguishable_is_said(tmp_path: Path, make_result: Any, write_run: Any) -> None:
+    noise = np.random.default_rng(0).normal(0, 0.02, 200)
+    results = [
+        with_replicates(make_result(name, library="mmdet", mask_ap=ap), (ap + sign * noise).tolist())
+        for name, ap, sign in (("A", 0.40, 1), ("B", 0.39, -1), ("C", 0.10, 1))
+    ]
+    comparison = load([write_run(tmp_path / "run", results)], tmp_path)
+    text, _ = answer(comparison, None, "mask_ap")
+    first, then = text.splitlines()[1], text.splitlines()[3:5]
+    assert first.lstrip().startswith("A")
+    assert [line.endswith("(not distinguishable from the best)") for line in then] == [True, False]
+
+
+def test_rows_of_different_datasets_are_not_compared(tmp_path: Path, make_result: Any, write_run: Any) -> None:
+    results = [make_result("A"), make_result("B", dataset={"name": "shapes"})]
+    text, _ = answer(load([write_run(tmp_path / "run", results)], tmp_path), None, "fps_model")
+    assert "! these rows are not of one dataset" in text
+
+
+def test_conditions_are_split_at_the_outer_and() -> None:
+    assert split_conditions("a > 1 and (b < 2 and c == 'x and y' or d > 0) and e") == [
+        "a > 1",
+        "b < 2 and c == 'x and y' or d > 0",
+        "e",
+    ]
+    assert split_conditions(" a > 1 or b < 2 ") == ["a > 1 or b < 2"]
+
+
+@pytest.mark.parametrize(
+    ("where", "best", "words"),
+    [
+        ("fps_modell > 3", None, "fps_modell: no such column; did you mean fps_model"),
+        ("fps_model > 'x'", None, "--where \"fps_model > 'x'\""),
+        ("fps_model >", None, "--where 'fps_model >'"),
+        ("fps_model", None, "is no condition"),
+        (None, "mask_app", "mask_app: no such column; did you mean mask_ap"),
+        (None, "library", "neither more nor less of it is better"),
+    ],
+)
+def test_bad_input(comparison: Comparison, where: str | None, best: str | None, words: str) -> None:
+    with pytest.raises(UserError) as caught:
+        select(comparison, where, best)
+    assert words in str(caught.value)
+
+
+def test_command(comparison: Comparison, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = str(tmp_path / "run")
+    assert main([run, "--where", "fps_model >= 30", "--best", "mask_ap"]) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert out[0] == "best mask_ap with fps_model >= 30:"
+    assert out[1].startswith("  D R50-FPN · mmdet: mask_ap 45.0 points [43.5, 46.5], fps_model 40.00 images/s")
+    assert not (tmp_path / "run" / "comparison.html").exists(), "a question writes no report"
+    assert main([run, "--where", "fps_model >= 3000"]) == 1
+    assert capsys.readouterr().out.startswith("no row with fps_model >= 3000\nfell out:\n")
+    assert main([run, "--best", "speed"]) == 2
+    assert "speed: no such column" in capsys.readouterr().err
