@@ -121,15 +121,17 @@ def _command(given: Sequence[str]) -> str:
 def _gated(jobs: list[Job], out: Path, console: Console, given: Sequence[str]) -> int:
     """A study with a gate; 3 where it does not let the change through."""
     # Not on top: scipy, which the tests need, would make every --help wait.
-    from bench.gate.compare import WORSE_EXIT, show
+    from bench.cli.gate import WORSE_EXIT, show
     from bench.gate.run import NothingComparedError, run_gated, the_gate
+    from bench.history.baseline import find_baseline
     from reports.ci.files import write_all
 
-    gate, history = the_gate(jobs), jobs[0].config.history
+    gate, baseline, history = the_gate(jobs), jobs[0].config.baseline, jobs[0].config.history
     assert gate is not None
     check_history(history)
+    base = None if baseline is None else find_baseline(baseline, history)
     try:
-        gated = run_gated(jobs, gate, out, console, given, _command(given))
+        gated = run_gated(jobs, gate, base, out, console, given, _command(given))
     except NothingComparedError as error:
         # What was measured is measured, whatever it could be held against.
         report(error.results, out, console)

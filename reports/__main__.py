@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(text)
             return 0 if any_left else 1
         if options.again:
-            from reports.table import again
+            from reports.text import again
 
             text, held = again.answer_from(options.sources, options.again)
             print(text)

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from bench.cli.gate import from_settings
 from bench.errors import UserError
-from bench.gate.settings_file import from_settings
 from bench.jobs.validate import GROUPS, schema_keys
 from bench.schema.config import GateConfig
 

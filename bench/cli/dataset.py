@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -121,3 +122,7 @@ def _print_summary(dataset: CocoDataset, console: Console) -> None:
 def bucket(area: float) -> str:
     """COCO's word for an area in pixels."""
     return "small" if area < SIZE_LIMITS[0] else "medium" if area < SIZE_LIMITS[1] else "large"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

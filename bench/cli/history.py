@@ -162,3 +162,7 @@ def _prune(history: History, options: argparse.Namespace, console: Console) -> N
         history.delete(runs)
     verb = "would be removed" if options.dry_run else "removed"
     console.print(f"{len(runs)} run{'s' if len(runs) != 1 else ''} {verb}", markup=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import itertools
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -283,9 +282,3 @@ def match_labels(dataset: CocoDataset, classes: Sequence[str], aliases: Mapping[
             f"give other weights or dataset.aliases={{category: class}}; {absent[0]!r}: {nearest(absent[0], classes)}"
         )
     return [wanted.get(name) for name in classes]
-
-
-if __name__ == "__main__":
-    from bench.cli.dataset import main
-
-    sys.exit(main())

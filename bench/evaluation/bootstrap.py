@@ -1,6 +1,4 @@
-"""Intervals and tests: of the median of latencies; by bootstrap over images, of AP and of the difference of two models.
-
-Imports no torch.
+"""The bootstrap over images: intervals of AP, and tests of the difference of two models. Imports no torch.
 
 Efron & Tibshirani, An Introduction to the Bootstrap (1993): percentile intervals, chapter 13; Holm, A simple
 sequentially rejective multiple test procedure, Scandinavian Journal of Statistics 6 (1979).
@@ -13,23 +11,19 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
 
 from bench.evaluation.average_precision import Ranking, average_precision, rankings
+from bench.evaluation.intervals import CONFIDENCE
 from bench.evaluation.matching import Matches
 from bench.schema.result import BootstrapResult
-
-_EXACT_UP_TO = 1000
-"""Samples for which the ranks of the median's interval come from the binomial distribution itself."""
 
 _WEIGHTS_AT_ONCE = 1 << 19
 """Weights of images held at once, 4 MB: all replicates of 5,000 images would be 40 MB."""
 
 REPLICATES = 1000
-CONFIDENCE = 0.95
 
 
 class Difference(NamedTuple):
@@ -40,42 +34,6 @@ class Difference(NamedTuple):
     low: float
     high: float
     p: float
-
-
-def median_interval(samples: Sequence[float], confidence: float = CONFIDENCE) -> tuple[float, float] | None:
-    """The confidence interval of the median, from the order of the samples alone: no distribution is assumed.
-
-    Its ends are the samples of ranks j and n + 1 - j, where j is the greatest with P(B < j) <= (1 - confidence) / 2 for
-    a binomial B of n tosses (Conover, Practical Nonparametric Statistics, 3rd ed., section 3.2). None where there is no
-    such rank: at 95 %, below six samples.
-    """
-    n = len(samples)
-    rank = _lower_rank(n, (1 - confidence) / 2)
-    if rank < 1:
-        return None
-    ordered = np.sort(np.asarray(samples, dtype=np.float64))
-    return float(ordered[rank - 1]), float(ordered[n - rank])
-
-
-def median_reach(samples: Sequence[float]) -> float | None:
-    """How far :func:`median_interval` reaches, to its farther side, as a share of the median; None without one."""
-    interval = median_interval(samples)
-    if interval is None:
-        return None
-    middle = float(np.median(samples))
-    return max(middle - interval[0], interval[1] - middle) / middle
-
-
-def _lower_rank(n: int, tail: float) -> int:
-    """The greatest j with P(B < j) <= tail for B of n fair tosses, 0 where there is none."""
-    if n > _EXACT_UP_TO:
-        deviations = NormalDist().inv_cdf(1 - tail)
-        return int(n / 2 - deviations * math.sqrt(n) / 2)
-    rank, below, total = 0, 0, 2**n
-    while rank < n and below + math.comb(n, rank) <= tail * total:
-        below += math.comb(n, rank)
-        rank += 1
-    return rank
 
 
 def draws(images: int, replicates: int, seed: int, at_once: int | None = None) -> Iterator[np.ndarray]:

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bench.evaluation.bootstrap import CONFIDENCE, Difference
+from bench.evaluation.bootstrap import Difference
+from bench.evaluation.intervals import CONFIDENCE
 
 REPLICATES = 10_000
 _SEED = 0

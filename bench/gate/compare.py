@@ -1,9 +1,5 @@
 """Comparing results with a baseline: every metric of every model is same, better, worse, ambiguous or not comparable.
 
-    python -m bench.cli.gate BASE HEAD [thresholds.fps_model=-3% on_ambiguous=fail ...] [--out DIR]
-
-BASE and HEAD are folders of results. Exit status: 0 nothing is worse, 3 something is, 2 wrong input.
-
 Worse is what lies beyond its threshold AND is statistically different: over rounds for speed, over images for AP, after
 Holm's correction over all tests of the gate. Figures that are read once are compared as they are. Ambiguous is what is
 not shown to be worse, but not known well enough either to rule it out. Imports no torch.
@@ -11,37 +7,28 @@ not shown to be worse, but not known well enough either to rule it out. Imports 
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Sequence
-from pathlib import Path
-
-from rich.console import Console
 
 from bench.errors import UserError
 from bench.evaluation.bootstrap import holm
 from bench.gate.comparable import check_allowed, obstacles
 from bench.gate.decide import Measured, judge, measure
 from bench.gate.rank_tests import LEAST_ROUNDS
-from bench.gate.rows import Row, labels, load_rows, matched
+from bench.gate.rows import Row, labels, matched
 from bench.gate.thresholds import Thresholds, parse_all
 from bench.schema.config import GATE_MODES, ON_AMBIGUOUS, GateConfig
 from bench.schema.gate_report import (
     AMBIGUOUS,
     BETTER,
-    GATE_FILE,
     NOT_COMPARABLE,
     SAME,
     WORSE,
     Finding,
     GateReport,
-    write_report,
 )
 
 STATUS = "status"
 """The metric that needs no threshold: what ran in the base must run in the head."""
-
-WORSE_EXIT = 3
 
 
 def check_gate(gate: GateConfig) -> Thresholds:
@@ -130,45 +117,3 @@ def _concluded(findings: list[Finding], gate: GateConfig, names: tuple[str, str]
     passed = not worse and not (ambiguous and gate.on_ambiguous == "fail")
     on_ambiguous = "fail" if gate.on_ambiguous == "fail" else "pass"
     return GateReport(names[0], names[1], passed, outcome, findings, on_ambiguous, gate.alpha)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point; gives the exit status: 0, 3 where the gate does not let the change through, 2 for wrong input."""
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.cli.gate",
-        description="Hold the results of one run against those of another. Exit status: 0 nothing is worse, 3 something"
-        " is, 2 wrong input.",
-    )
-    parser.add_argument("base", metavar="BASE", help="the baseline: a folder of results, or main@latest with --history")
-    parser.add_argument("head", type=Path, metavar="HEAD", help="the results to be judged")
-    parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="keys of configs/gate/, as on_ambiguous=fail")
-    parser.add_argument("--out", type=Path, help="where to write gate.json and what CI reads; default: nowhere")
-    parser.add_argument("--history", metavar="PATH", help="where a baseline that is a name, as last-good, is looked up")
-    options = parser.parse_args(arguments)
-    try:
-        from bench.gate.settings_file import from_settings
-        from bench.history.baseline import find_baseline
-
-        base, name = find_baseline(options.base, options.history)
-        report = compare(base, load_rows(options.head), from_settings(options.settings), (name, str(options.head)))
-        show(report, Console(width=None if sys.stdout.isatty() else 120))
-        if options.out:
-            from reports.ci.files import write_all
-
-            write_report(report, options.out / GATE_FILE)
-            write_all(report, options.head, options.out)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0 if report.passed else WORSE_EXIT
-
-
-def show(report: GateReport, console: Console) -> None:
-    """The findings and the outcome on the terminal."""
-    from reports.text.gate_table import gate_table
-
-    console.print(gate_table(report))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

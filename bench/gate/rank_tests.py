@@ -13,7 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 
-from bench.evaluation.bootstrap import CONFIDENCE, Difference
+from bench.evaluation.bootstrap import Difference
+from bench.evaluation.intervals import CONFIDENCE
 
 LEAST_ROUNDS = 6
 """A side: with fewer, not even a complete separation reaches p < 0.002 (asv's ``is_different`` says the same)."""

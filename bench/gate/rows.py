@@ -43,6 +43,14 @@ class Row:
         return str(value).partition(":")[0] if name == "device" else value
 
 
+@dataclass(frozen=True)
+class Baseline:
+    """The rows that a run is held against, and what a person calls them."""
+
+    rows: list[Row]
+    name: str
+
+
 def load_rows(folder: Path) -> list[Row]:
     """Every result under a folder, by the names of their jobs' folders.
 

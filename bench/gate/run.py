@@ -13,9 +13,8 @@ from bench.errors import UserError
 from bench.gate.compare import check_gate, compare
 from bench.gate.interleaved import measure_sides
 from bench.gate.rank_tests import LEAST_ROUNDS
-from bench.gate.rows import load_rows
+from bench.gate.rows import Baseline, load_rows
 from bench.gate.sides import check_sides, planned_sides
-from bench.history.baseline import find_baseline
 from bench.jobs.study import INTERRUPTED_EXIT, StudyProgress, run_study
 from bench.jobs.validate import Job
 from bench.schema.config import GateConfig
@@ -69,37 +68,42 @@ def the_gate(jobs: Sequence[Job]) -> GateConfig | None:
 
 
 def run_gated(
-    jobs: Sequence[Job], gate: GateConfig, out: Path, console: Console, overrides: Sequence[str], command: str
+    jobs: Sequence[Job],
+    gate: GateConfig,
+    base: Baseline | None,
+    out: Path,
+    console: Console,
+    overrides: Sequence[str],
+    command: str,
 ) -> Gated:
     """Measure what the gate asks for, hold it against the baseline and write ``out/gate.json``.
 
-    overrides: what the user typed; command: the same as one line.
+    base: what was measured earlier, read before anything is measured now: what is kept of this run must not be its own
+        baseline. None where the gate measures the base itself
+    overrides: what the user typed; command: the same as one line
 
     Raises:
         UserError: something is wrong with the study or the baseline, or nothing could be compared.
     """
-    run = _interleaved if gate.mode == "interleaved" else _against_baseline
-    gated = run(jobs, gate, out, console, overrides, command)
+    if base is None:
+        gated = _interleaved(jobs, gate, out, console, overrides, command)
+    else:
+        gated = _against_baseline(jobs, gate, base, out, console, command)
     if gated.report is not None:
         write_report(gated.report, out / GATE_FILE)
     return gated
 
 
 def _against_baseline(
-    jobs: Sequence[Job], gate: GateConfig, out: Path, console: Console, _: Sequence[str], command: str
+    jobs: Sequence[Job], gate: GateConfig, base: Baseline, out: Path, console: Console, command: str
 ) -> Gated:
-    config = jobs[0].config
-    assert config.baseline is not None
-    # Before anything is measured: what is kept of this run must not be its own baseline.
-    base, name = find_baseline(config.baseline, config.history)
-
     def measure(rounds: int) -> int:
         for job in jobs:
             job.config.protocol.rounds = rounds
         return run_study(jobs, out, console, command)
 
     def judge() -> GateReport:
-        return compare(base, load_rows(out / "jobs"), gate, (name, str(out)))
+        return compare(base.rows, load_rows(out / "jobs"), gate, (base.name, str(out)))
 
     return measured_until_known(gate, _rounds(jobs, gate), out, measure, judge)
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from bench.errors import UserError
-from bench.gate.rows import Row, load_rows
+from bench.gate.rows import Baseline, Row, load_rows
 from bench.history.runs import looks_like_name
 from bench.history.store import History
 
 
-def find_baseline(baseline: str, history: str | None) -> tuple[list[Row], str]:
-    """The rows of a baseline and what a person calls it.
+def find_baseline(baseline: str, history: str | None) -> Baseline:
+    """The rows that a baseline's name stands for.
 
     baseline: a folder, or where there is none of that name, ``main@latest``, ``last-good``, ... (:meth:`History.find`)
     history: the folder or file of the history, for such names
@@ -21,11 +21,11 @@ def find_baseline(baseline: str, history: str | None) -> tuple[list[Row], str]:
     """
     folder = Path(baseline).expanduser()
     if folder.exists() or not looks_like_name(baseline):
-        return load_rows(folder), baseline
+        return Baseline(load_rows(folder), baseline)
     if history is None:
         raise UserError(f"baseline={baseline}: names a run of a history; give history=, its folder or file")
     kept = History(Path(history))
     run = kept.find(baseline)
     commit = f", commit {run.commit[:10]}" if run.commit else ""
     rows = [Row(stored.job, stored.parse()) for stored in kept.results(run)]
-    return rows, f"{baseline} (run {run.id}{commit})"
+    return Baseline(rows, f"{baseline} (run {run.id}{commit})")

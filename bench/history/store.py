@@ -12,7 +12,6 @@ of results. Runs are in the order in which they were appended, whatever the cloc
 from __future__ import annotations
 
 import hashlib
-import sys
 import zlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -227,9 +226,3 @@ def _utc(text: str | None) -> datetime | None:
 
 def _text(time: datetime) -> str:
     return time.isoformat(timespec="seconds")
-
-
-if __name__ == "__main__":
-    from bench.cli.history import main
-
-    sys.exit(main())

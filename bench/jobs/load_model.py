@@ -7,6 +7,7 @@ import gc
 import importlib
 import importlib.util
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from bench.errors import UserError, absent_library
 from bench.predictor import Predictor, ReplayPredictor, Settings
 from bench.schema.config import BenchConfig, DatasetConfig
 from bench.schema.json_file import from_dict
+from bench.training.initial_weights import start_from
 from bench.weights.load import load_checkpoint
 
 
@@ -63,6 +65,28 @@ def make(cls: Any, config: BenchConfig, settings: Settings) -> Predictor | Repla
     if not isinstance(predictor, (Predictor, ReplayPredictor)):
         raise UserError(f"model._target_={model._target_}: not a bench.predictor.Predictor")
     return predictor
+
+
+def trainable(config: BenchConfig) -> Callable[[Settings], Predictor]:
+    """What builds a job's model for a training, as often as that needs it.
+
+    Raises:
+        UserError: the model's class defines no ``training_step``.
+    """
+    model = config.model
+    cls = locate(model._target_)
+    if not issubclass(cls, Predictor) or cls.training_step is Predictor.training_step:
+        raise UserError(
+            f"model={model.name}: {model._target_} defines no training_step, so it cannot be trained; "
+            f"leave finetune out"
+        )
+
+    def make_trainable(settings: Settings) -> Predictor:
+        predictor = make(cls, config, settings)
+        assert isinstance(predictor, Predictor)
+        return predictor
+
+    return make_trainable
 
 
 def _size_options(cls: Any, config: BenchConfig) -> dict[str, Any]:
@@ -167,14 +191,11 @@ def _load_once(config: DatasetConfig, loaded: dict[str, CocoDataset]) -> CocoDat
 
 def _check_training(config: BenchConfig, weights_path: str | None, loaded: dict[str, CocoDataset]) -> dict[str, str]:
     """From scratch there is nothing that could not fit, so the network is not built."""
-    from bench.training.initial_weights import refuse_untrainable, start_from
-
-    cls = locate(config.model._target_)
-    refuse_untrainable(config.model, cls)
-    _size_options(cls, config)
+    make_model = trainable(config)
+    _size_options(locate(config.model._target_), config)
     if weights_path is not None:
         train = _load_once(training_split(config.dataset), loaded)
-        start_from(config, train, torch.device("cpu"), weights_path)
+        start_from(make_model, config, train, torch.device("cpu"), weights_path)
     return {}
 
 

@@ -37,7 +37,7 @@ from bench.data.dataset import CocoDataset, load, match_labels, training_split
 from bench.device import compiling, machine, numerics
 from bench.device.gpu import Card
 from bench.errors import UserError, absent_library
-from bench.jobs.load_model import build_predictor, check, import_library
+from bench.jobs.load_model import build_predictor, check, import_library, trainable
 from bench.passes import accuracy, energy, flops, memory, speed
 from bench.passes.runner import Runner
 from bench.predictor import Predictor, ReplayPredictor
@@ -145,7 +145,7 @@ def _train(
     device = _prepare(config)
     measured, learned = load(config.dataset), load(training_split(config.dataset))
     progress("load", 0, 1, 0)
-    start = start_from(config, learned, device, job["weights_path"])
+    start = start_from(trainable(config), config, learned, device, job["weights_path"])
     numerics.apply(config)
     result.machine = machine.describe(device)
     Training(start, learned, measured, config, folder, job["command"], progress, save).run()

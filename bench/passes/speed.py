@@ -22,7 +22,7 @@ import torch
 from bench.data.dataset import CocoDataset, ImageRecord, batches, read_images
 from bench.device.clock import Clock, MaskFunctionTimer
 from bench.device.gpu import Card, Watch
-from bench.evaluation.bootstrap import median_reach
+from bench.evaluation.intervals import median_reach
 from bench.evaluation.rle import masks_to_rle
 from bench.passes.runner import Runner
 from bench.schema.config import BenchConfig, ProtocolConfig

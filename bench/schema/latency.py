@@ -1,24 +1,29 @@
-"""What raw latencies come to: FPS, percentiles, and the same round by round. Imports no torch."""
+"""What raw latencies come to: FPS, percentiles, and the same round by round."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
-
-import numpy as np
 
 from bench.schema.result import SpeedResult, Timing
 
 
 def images_per_second(batch_size: int, latency_ms: Sequence[float]) -> float | None:
     """Images over the summed time of all batches, as ``mmdet/utils/benchmark.py`` defines FPS."""
-    total_ms = float(np.sum(latency_ms))
+    total_ms = math.fsum(latency_ms)
     return batch_size * len(latency_ms) * 1e3 / total_ms if total_ms > 0 else None
 
 
 def percentile(latency_ms: Sequence[float], q: float) -> float | None:
-    """Percentile of the raw samples, linearly interpolated between neighbours (numpy's default)."""
-    return float(np.percentile(latency_ms, q)) if len(latency_ms) else None
+    """Percentile of the raw samples, linearly interpolated between neighbours (the default of ``numpy.percentile``)."""
+    if not latency_ms:
+        return None
+    ordered = sorted(latency_ms)
+    place = q / 100 * (len(ordered) - 1)
+    below = math.floor(place)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (place - below) * (ordered[above] - ordered[below])
 
 
 def rounds_of(speed: SpeedResult, timing: Timing | None = None) -> list[list[float]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,10 +11,12 @@ import torch
 
 from bench.data.dataset import CocoDataset
 from bench.errors import UserError
-from bench.jobs.load_model import locate, make
 from bench.predictor import Checkpoint, Predictor, Settings
-from bench.schema.config import BenchConfig, ModelConfig
+from bench.schema.config import BenchConfig
 from bench.weights.load import load_checkpoint
+
+Make = Callable[[Settings], Predictor]
+"""Builds the model that is to be trained, for the device, the classes and the checkpoint of the settings."""
 
 
 @dataclass
@@ -31,8 +33,10 @@ class Start:
     reinitialised: list[str] = field(default_factory=list)
 
 
-def start_from(config: BenchConfig, train: CocoDataset, device: torch.device, weights_path: str | None) -> Start:
-    """Build the model that is to be trained.
+def start_from(
+    make: Make, config: BenchConfig, train: CocoDataset, device: torch.device, weights_path: str | None
+) -> Start:
+    """Build the model that is to be trained; ``make`` is called once for each network that this needs.
 
     With weights, the network is built twice: as the weights want it, and for the classes of ``train``. What has one
     shape in both is copied; the rest depends on the classes and starts anew, as does whatever depends on them when
@@ -40,7 +44,7 @@ def start_from(config: BenchConfig, train: CocoDataset, device: torch.device, we
     the checkpoint of whatever model (as ``load_from`` of mmengine does), such as its backbone and neck.
 
     Raises:
-        UserError: the model cannot be trained, or the checkpoint does not fit its architecture.
+        UserError: the checkpoint does not fit the model's architecture.
     """
     assert config.finetune is not None
     settings = Settings(
@@ -50,27 +54,30 @@ def start_from(config: BenchConfig, train: CocoDataset, device: torch.device, we
         max_detections=config.protocol.max_detections,
         config=config.model.config,
     )
-    predictor = _trainable(config, settings)
+    predictor = _build(make, config, settings)
     if weights_path is None:
         return Start(predictor, False, "scratch")
     checkpoint = load_checkpoint(Path(weights_path), allow_pickle=config.model.allow_pickle)
     if config.finetune.start == "partial":
-        return _partial(config, settings, predictor, checkpoint)
+        return _partial(make, config, settings, predictor, checkpoint)
     own_classes = checkpoint.classes or (tuple(config.model.classes) if config.model.classes else None)
-    source = _trainable(
+    source = _build(
+        make,
         config,
         dataclasses.replace(settings, device=torch.device("cpu"), checkpoint=checkpoint, classes=own_classes),
     )
     excluded: set[str] = set()
     if source.classes != predictor.classes and len(source.classes) == len(predictor.classes):
-        excluded = _class_dependent(config, settings, predictor)
+        excluded = _class_dependent(make, config, settings, predictor)
     reinitialised = _copy(_state(source), predictor, excluded)
     published = config.finetune.start == "published"
     return Start(predictor, True, "published weights" if published else Path(weights_path).name, reinitialised)
 
 
-def _partial(config: BenchConfig, settings: Settings, predictor: Predictor, checkpoint: Checkpoint) -> Start:
-    excluded = set() if checkpoint.classes == predictor.classes else _class_dependent(config, settings, predictor)
+def _partial(
+    make: Make, config: BenchConfig, settings: Settings, predictor: Predictor, checkpoint: Checkpoint
+) -> Start:
+    excluded = set() if checkpoint.classes == predictor.classes else _class_dependent(make, config, settings, predictor)
     anew = _copy(checkpoint.state_dict, predictor, excluded)
     tensors = len(_learned(_state(predictor)))
     if len(anew) == tensors:
@@ -81,23 +88,10 @@ def _partial(config: BenchConfig, settings: Settings, predictor: Predictor, chec
     return Start(predictor, True, f"{tensors - len(anew)} of {tensors} tensors of {Path(checkpoint.path).name}", anew)
 
 
-def refuse_untrainable(model: ModelConfig, cls: type) -> None:
-    """Raise a UserError where a model's class defines no ``training_step``."""
-    if not issubclass(cls, Predictor) or cls.training_step is Predictor.training_step:
-        raise UserError(
-            f"model={model.name}: {model._target_} defines no training_step, so it cannot be trained; "
-            f"leave finetune out"
-        )
-
-
-def _trainable(config: BenchConfig, settings: Settings) -> Predictor:
+def _build(make: Make, config: BenchConfig, settings: Settings) -> Predictor:
     assert config.finetune is not None
-    cls = locate(config.model._target_)
-    refuse_untrainable(config.model, cls)
     torch.manual_seed(config.finetune.seed)
-    predictor = make(cls, config, settings)
-    assert isinstance(predictor, Predictor)
-    return predictor
+    return make(settings)
 
 
 def _state(predictor: Predictor) -> dict[str, torch.Tensor]:
@@ -105,11 +99,11 @@ def _state(predictor: Predictor) -> dict[str, torch.Tensor]:
     return predictor.module.state_dict()
 
 
-def _class_dependent(config: BenchConfig, settings: Settings, predictor: Predictor) -> set[str]:
+def _class_dependent(make: Make, config: BenchConfig, settings: Settings, predictor: Predictor) -> set[str]:
     """Names of the tensors that have another shape with one class more."""
     assert settings.classes is not None
     longer = (*settings.classes, "one more")
-    other = _trainable(config, dataclasses.replace(settings, device=torch.device("cpu"), classes=longer))
+    other = _build(make, config, dataclasses.replace(settings, device=torch.device("cpu"), classes=longer))
     theirs = _state(other)
     return {name for name, tensor in _state(predictor).items() if name in theirs and theirs[name].shape != tensor.shape}
 

@@ -8,13 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.evaluation.bootstrap import median_interval
+from bench.evaluation.intervals import fps_interval, median_interval
 from bench.gate.rows import Row, labels
 from bench.schema.json_file import write_text_atomically
 from bench.schema.metrics import METRICS
 from bench.schema.result import Result
 from reports.table.machine import machine_text, maskbench_text, versions_text
-from reports.table.timing import fps_interval
 
 CHARTED = (
     *("fps_model", "fps_end_to_end"),

@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from bench.evaluation.intervals import fps_interval
 from bench.schema.metrics import METRICS
 from bench.schema.result import Result
-from reports.table.timing import fps_interval
 
 INTERVALS = {"mask_ap": ("mask_ap_low", "mask_ap_high"), "fps_model": ("fps_model_low", "fps_model_high")}
 """The columns that hold the ends of a column's 95 % interval."""

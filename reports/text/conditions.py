@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from bench.evaluation.bootstrap import median_reach
+from bench.evaluation.intervals import median_reach
 from reports.table.columns import Job, dataset_name
 from reports.table.comparison import Comparison
 from reports.table.machine import machine_text, maskbench_text, notes_text, numerics_text, versions_text

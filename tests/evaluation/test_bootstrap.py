@@ -20,10 +20,10 @@ from bench.evaluation.bootstrap import (
     holm,
     images_sha256,
     interval,
-    median_interval,
     paired_difference,
     resampled_ap,
 )
+from bench.evaluation.intervals import median_interval
 
 
 def repeated(case: Case, times: np.ndarray) -> Case:

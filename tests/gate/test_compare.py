@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from gate_cases import MACHINE, QUIET, result, row, speed
 
+from bench.cli.gate import main
 from bench.errors import UserError
-from bench.gate.compare import check_gate, compare, main
+from bench.gate.compare import check_gate, compare
 from bench.gate.rows import Row
 from bench.schema.config import GateConfig
 from bench.schema.gate_report import Finding, GateReport, read_report

@@ -19,11 +19,12 @@ import torch
 from bench.data.dataset import CocoDataset, load, read_image
 from bench.data.shapes import generate as shapes
 from bench.errors import UserError
+from bench.jobs.load_model import trainable
 from bench.jobs.validate import Job
 from bench.predictor import Checkpoint
 from bench.schema.config import DatasetConfig, FinetuneConfig, ShapesConfig
 from bench.training.data import TrainingSet, boxes_of, training_batches, training_size
-from bench.training.initial_weights import start_from
+from bench.training.initial_weights import Start, start_from
 from bench.training.loop import total_iterations
 from bench.training.optimizer import build_optimizer, freeze_batch_norm, learning_rate, peak_rate
 from bench.weights.load import load_checkpoint
@@ -36,6 +37,11 @@ FINETUNE = [
     *("finetune.log_every=1", "finetune.checkpoint_every=5", "finetune.evaluate_every=6", "finetune.batch_size=2"),
     *("finetune.learning_rate=0.05", "passes=[accuracy]"),
 ]
+
+
+def started(config: BenchConfig, train: CocoDataset, device: torch.device, weights: str | None) -> Start:
+    """What a training of this configuration starts from."""
+    return start_from(trainable(config), config, train, device, weights)
 
 
 def train_on(bright_squares: list[str]) -> list[str]:
@@ -345,7 +351,7 @@ def test_class_dependent_layers_start_anew(small_shapes: CocoDataset, tmp_path: 
     """Weights for six classes, learned on three, and on six of other names: the box and mask outputs start anew."""
     config = composed("finetune.seed=1").config
     cpu = torch.device("cpu")
-    trained = start_from(config, small_shapes, cpu, None).predictor
+    trained = started(config, small_shapes, cpu, None).predictor
     path = tmp_path / "six.safetensors"
     write_weights(path, trained.module.state_dict(), {"classes": json.dumps(list(shapes.CLASSES))}, "fp32")
     outputs = {
@@ -360,7 +366,7 @@ def test_class_dependent_layers_start_anew(small_shapes: CocoDataset, tmp_path: 
     renamed = replace(small_shapes, categories=tuple(replace(c, name=f"my {c.name}") for c in small_shapes.categories))
     config.finetune.start, config.finetune.seed = "weights", 2
     for dataset in (three, renamed):
-        start = start_from(config, dataset, cpu, str(path))
+        start = started(config, dataset, cpu, str(path))
         assert set(start.reinitialised) == outputs
         state = start.predictor.module.state_dict()
         for name, tensor in trained.module.state_dict().items():
@@ -368,19 +374,24 @@ def test_class_dependent_layers_start_anew(small_shapes: CocoDataset, tmp_path: 
                 assert torch.equal(state[name], tensor), name
             elif dataset is renamed and name.endswith("weight"):
                 assert not torch.equal(state[name], tensor), name
-    assert start_from(config, small_shapes, cpu, str(path)).reinitialised == []
+    assert started(config, small_shapes, cpu, str(path)).reinitialised == []
 
 
 def test_a_partial_start_takes_what_fits_from_another_model(small_shapes: CocoDataset, tmp_path: Path) -> None:
     """The mask outputs of one mask for all classes have another shape; the box outputs depend on the classes."""
     cpu, path = torch.device("cpu"), tmp_path / "other.safetensors"
-    other = start_from(composed("+model.options.mask_head=class_agnostic").config, small_shapes, cpu, None).predictor
+    other = started(
+        composed("+model.options.mask_head=class_agnostic").config,
+        small_shapes,
+        cpu,
+        None,
+    ).predictor
     weights = other.module.state_dict()
     config = composed("finetune.start=partial", "finetune.seed=2").config
     mask_outputs = {f"roi_heads.mask_predictor.mask_fcn_logits.{kind}" for kind in ("weight", "bias")}
     for classes, fewer in ((list(shapes.CLASSES), 2), ([f"my {name}" for name in shapes.CLASSES], 6)):
         write_weights(path, weights, {"classes": json.dumps(classes)}, "fp32")
-        start = start_from(config, small_shapes, cpu, str(path))
+        start = started(config, small_shapes, cpu, str(path))
         assert len(start.reinitialised) == fewer
         assert mask_outputs <= set(start.reinitialised)
         state = start.predictor.module.state_dict()
@@ -395,7 +406,12 @@ def test_a_checkpoint_of_another_architecture_is_refused(small_shapes: CocoDatas
     path = tmp_path / "other.safetensors"
     write_weights(path, {"w": torch.ones(2, 2)}, {"classes": json.dumps(list(shapes.CLASSES))}, "fp32")
     with pytest.raises(UserError, match="does not fit this model"):
-        start_from(composed().config, small_shapes, torch.device("cpu"), str(path))
+        started(composed().config, small_shapes, torch.device("cpu"), str(path))
     with pytest.raises(UserError, match=r"other\.safetensors: finetune\.start=partial: none of its parameters"):
-        start_from(composed("finetune.start=partial").config, small_shapes, torch.device("cpu"), str(path))
+        started(
+            composed("finetune.start=partial").config,
+            small_shapes,
+            torch.device("cpu"),
+            str(path),
+        )
     assert isinstance(load_checkpoint(path), Checkpoint)

@@ -24,10 +24,10 @@ ROOT = HERE.parents[2]
 sys.path[:0] = [str(ROOT), str(HERE)]
 os.environ["PYTHONPATH"] = str(HERE)  # where the workers find changed.py
 
+from bench.cli.gate import from_settings  # noqa: E402
 from bench.gate.compare import compare  # noqa: E402
 from bench.gate.interleaved import measure_pair  # noqa: E402
 from bench.gate.rows import load_rows  # noqa: E402
-from bench.gate.settings_file import from_settings  # noqa: E402
 from bench.jobs.job import PlannedJob  # noqa: E402
 from bench.jobs.launcher import run_job  # noqa: E402
 from bench.jobs.plan import plan  # noqa: E402

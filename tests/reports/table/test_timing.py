@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bench.evaluation.bootstrap import median_reach
+from bench.evaluation.intervals import fps_interval, median_reach
 from bench.schema.result import CardReadings, SpeedResult, SpeedRound, Timing
 from reports.table.comparison import load
-from reports.table.timing import fps_interval, rounds_text, spread_between_rounds, warm_up_text
+from reports.table.timing import rounds_text, spread_between_rounds, warm_up_text
 from reports.text.conditions import conditions
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from reports.__main__ import main
-from reports.table.again import answer, repeats
 from reports.table.comparison import load
+from reports.text.again import answer, repeats
 
 SPREAD = [9.0, 11.0, 9.0, 11.0]
 """Mean 10 ms, so 100 FPS. Half of Student's interval with 3 degrees of freedom: 3.182446 * sqrt(4/3) / 2 = 1.837386 ms,

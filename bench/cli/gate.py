@@ -1,0 +1,91 @@
+"""``python -m bench.cli.gate BASE HEAD``: hold the results of one run against those of another.
+
+    python -m bench.cli.gate BASE HEAD [thresholds.fps_model=-3% on_ambiguous=fail ...] [--out DIR]
+
+BASE and HEAD are folders of results. Exit status: 0 nothing is worse, 3 something is, 2 wrong input.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
+
+from bench.errors import UserError, nearest
+from bench.gate.compare import compare
+from bench.gate.rows import load_rows
+from bench.history.baseline import find_baseline
+from bench.schema.config import GateConfig
+from bench.schema.gate_report import GATE_FILE, GateReport, write_report
+from bench.schema.metrics import METRICS
+from reports.ci.files import write_all
+from reports.text.gate_table import gate_table
+
+DEFAULT = Path(__file__).resolve().parents[2] / "configs" / "gate" / "default.yaml"
+
+WORSE_EXIT = 3
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; gives the exit status: 0, 3 where the gate does not let the change through, 2 for wrong input."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.cli.gate",
+        description="Hold the results of one run against those of another. Exit status: 0 nothing is worse, 3 something"
+        " is, 2 wrong input.",
+    )
+    parser.add_argument("base", metavar="BASE", help="the baseline: a folder of results, or main@latest with --history")
+    parser.add_argument("head", type=Path, metavar="HEAD", help="the results to be judged")
+    parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="keys of configs/gate/, as on_ambiguous=fail")
+    parser.add_argument("--out", type=Path, help="where to write gate.json and what CI reads; default: nowhere")
+    parser.add_argument("--history", metavar="PATH", help="where a baseline that is a name, as last-good, is looked up")
+    options = parser.parse_args(arguments)
+    try:
+        base = find_baseline(options.base, options.history)
+        head = load_rows(options.head)
+        report = compare(base.rows, head, from_settings(options.settings), (base.name, str(options.head)))
+        show(report, Console(width=None if sys.stdout.isatty() else 120))
+        if options.out:
+            write_report(report, options.out / GATE_FILE)
+            write_all(report, options.head, options.out)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0 if report.passed else WORSE_EXIT
+
+
+def show(report: GateReport, console: Console) -> None:
+    """The findings and the outcome on the terminal."""
+    console.print(gate_table(report))
+
+
+def from_settings(settings: Sequence[str]) -> GateConfig:
+    """The default gate with ``KEY=VALUE`` settings in it, as ``thresholds.fps_model=-3%``.
+
+    Raises:
+        UserError: not of that form, or an unknown key.
+    """
+    for setting in settings:
+        key, equals, _ = setting.partition("=")
+        if not equals:
+            raise UserError(f"{setting}: must be KEY=VALUE, as thresholds.fps_model=-3%")
+        group, _, name = key.partition(".")
+        if group == "thresholds" and name not in METRICS:
+            raise UserError(f"{key}: no such metric; {nearest(name, METRICS)}")
+    schema = OmegaConf.structured(GateConfig)
+    try:
+        merged = OmegaConf.merge(schema, OmegaConf.load(DEFAULT), OmegaConf.from_dotlist(list(settings)))
+        gate = OmegaConf.to_object(merged)
+    except OmegaConfBaseException as error:
+        key = str(error.full_key or "")
+        raise UserError(f"{key}: {str(error).splitlines()[0]}; {nearest(key, schema)}") from error
+    assert isinstance(gate, GateConfig)
+    return gate
+
+
+if __name__ == "__main__":
+    sys.exit(main())

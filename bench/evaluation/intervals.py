@@ -1,0 +1,83 @@
+"""Confidence intervals of what is timed: of the median of latencies, and of FPS. Imports no torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import NormalDist
+
+import numpy as np
+from scipy.special import stdtrit
+
+from bench.schema.latency import rounds_of
+from bench.schema.result import SpeedResult
+
+CONFIDENCE = 0.95
+
+ENOUGH_ROUNDS = 3
+"""Rounds from which on their scatter says something: with two the factor of Student's distribution is 12.7."""
+
+_EXACT_UP_TO = 1000
+"""Samples for which the ranks of the median's interval come from the binomial distribution itself."""
+
+
+def median_interval(samples: Sequence[float], confidence: float = CONFIDENCE) -> tuple[float, float] | None:
+    """The confidence interval of the median, from the order of the samples alone: no distribution is assumed.
+
+    Its ends are the samples of ranks j and n + 1 - j, where j is the greatest with P(B < j) <= (1 - confidence) / 2 for
+    a binomial B of n tosses (Conover, Practical Nonparametric Statistics, 3rd ed., section 3.2). None where there is no
+    such rank: at 95 %, below six samples.
+    """
+    n = len(samples)
+    rank = _lower_rank(n, (1 - confidence) / 2)
+    if rank < 1:
+        return None
+    ordered = np.sort(np.asarray(samples, dtype=np.float64))
+    return float(ordered[rank - 1]), float(ordered[n - rank])
+
+
+def median_reach(samples: Sequence[float]) -> float | None:
+    """How far :func:`median_interval` reaches, to its farther side, as a share of the median; None without one."""
+    interval = median_interval(samples)
+    if interval is None:
+        return None
+    middle = float(np.median(samples))
+    return max(middle - interval[0], interval[1] - middle) / middle
+
+
+def _lower_rank(n: int, tail: float) -> int:
+    """The greatest j with P(B < j) <= tail for B of n fair tosses, 0 where there is none."""
+    if n > _EXACT_UP_TO:
+        deviations = NormalDist().inv_cdf(1 - tail)
+        return int(n / 2 - deviations * math.sqrt(n) / 2)
+    rank, below, total = 0, 0, 2**n
+    while rank < n and below + math.comb(n, rank) <= tail * total:
+        below += math.comb(n, rank)
+        rank += 1
+    return rank
+
+
+def fps_interval(speed: SpeedResult) -> tuple[float, float] | None:
+    """The 95 % confidence interval of FPS at the model boundary: of the two intervals of the mean latency, from the
+    scatter of the batches and (with three rounds or more) from the scatter of the rounds, the wider.
+
+    Batches scatter also because images differ, so what is measured again on the same images scatters less. None with
+    fewer than two batches, and where they scatter so much that the interval would reach 0.
+    """
+    samples = speed.model.latency_ms
+    if len(samples) < 2:
+        return None
+    mean = float(np.mean(samples))
+    reach = _reach(samples)
+    means = [float(np.mean(part)) for part in rounds_of(speed)]
+    if len(means) >= ENOUGH_ROUNDS:
+        reach = max(reach, _reach(means))
+    if reach >= mean:
+        return None
+    return 1e3 * speed.batch_size / (mean + reach), 1e3 * speed.batch_size / (mean - reach)
+
+
+def _reach(values: Sequence[float]) -> float:
+    """Half of Student's interval of the mean."""
+    n = len(values)
+    return float(stdtrit(n - 1, (1 + CONFIDENCE) / 2) * np.std(values, ddof=1) / math.sqrt(n))
