@@ -22,7 +22,7 @@ from bench.errors import UserError
 from bench.jobs.load_model import trainable
 from bench.jobs.validate import Job
 from bench.predictor import Checkpoint
-from bench.schema.config import DatasetConfig, FinetuneConfig, ShapesConfig
+from bench.schema.config import BenchConfig, DatasetConfig, FinetuneConfig, ShapesConfig
 from bench.training.data import TrainingSet, boxes_of, training_batches, training_size
 from bench.training.initial_weights import Start, start_from
 from bench.training.loop import total_iterations
