@@ -1,4 +1,4 @@
-"""What only a card can show; skipped where there is none."""
+"""What only a GPU can show; skipped where there is none."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NEED = 1 << 30
 
 
 class Hungry(Blobs):
-    """Has a tensor of exactly 1 GiB on the card while the model runs."""
+    """Has a tensor of exactly 1 GiB on the GPU while the model runs."""
 
     def forward(self, batch: list[torch.Tensor]) -> list[torch.Tensor]:
         torch.ones(NEED, dtype=torch.uint8, device=self.device)

@@ -1,4 +1,4 @@
-"""The commands that make the tables of a card, printed by the script itself instead of run."""
+"""The commands that make the tables of a GPU, printed by the script itself instead of run."""
 
 from __future__ import annotations
 

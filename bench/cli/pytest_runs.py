@@ -151,7 +151,7 @@ class Maskbench:
             try:
                 status = process.wait()
             except BaseException:
-                # The command takes it as Ctrl-C and stops its worker, which holds the card.
+                # The command takes it as Ctrl-C and stops its worker, which holds the GPU.
                 process.terminate()
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(_STOP_SECONDS)

@@ -46,10 +46,10 @@ _HEAT = 0x20 | 0x40
 
 
 def describe(device: torch.device | str | None) -> dict[str, Any]:
-    """The machine, as JSON: processor, memory, system, versions, and the card where ``device`` is a CUDA one.
+    """The machine, as JSON: processor, memory, system, versions, and the GPU where ``device`` is a CUDA one.
 
     What cannot be told is None, and ``notes`` says why; nothing is imported to learn its version. Clocks are those of
-    this moment, ``max_`` what the card may reach.
+    this moment, ``max_`` what the GPU may reach.
     """
     notes: list[str] = []
     return {
@@ -182,7 +182,7 @@ def _gpu(device: torch.device | str | None, notes: list[str]) -> dict[str, Any] 
 
 
 def nvml_state(uuid: str) -> tuple[dict[str, Any], list[str]]:
-    """What NVML says of the card with this UUID (as torch spells it), and a note for what it does not say.
+    """What NVML says of the GPU with this UUID (as torch spells it), and a note for what it does not say.
 
     ``clocks_set_by_user``: application clocks differ from their default, or the driver says that such a setting holds
     the clocks down. NVML cannot be asked for locked clocks themselves.
@@ -219,19 +219,19 @@ def nvml_state(uuid: str) -> tuple[dict[str, Any], list[str]]:
             except Exception as error:
                 notes.append(f"NVML: {key}: {error}")
     except Exception as error:
-        notes.append(f"NVML: no card {uuid}: {error}")
+        notes.append(f"NVML: no GPU {uuid}: {error}")
     finally:
         nvml.nvmlShutdown()
     return state, notes
 
 
 def nvml_uuid(uuid: str) -> str:
-    """A card's UUID as NVML spells it, from torch's spelling."""
+    """A GPU's UUID as NVML spells it, from torch's spelling."""
     return uuid if uuid.startswith(("GPU-", "MIG-")) else f"GPU-{uuid}"
 
 
 def clocks_event_reasons(nvml: Any, handle: Any) -> int:
-    """What holds the card's clocks now, nvmlClocksEventReasons of nvml.h."""
+    """What holds the GPU's clocks now, nvmlClocksEventReasons of nvml.h."""
     # nvidia-ml-py before 12.535 knows only the older name.
     read = getattr(nvml, "nvmlDeviceGetCurrentClocksEventReasons", None)
     reasons: int = (read or nvml.nvmlDeviceGetCurrentClocksThrottleReasons)(handle)

@@ -8,7 +8,7 @@ from bench.errors import UserError
 from bench.schema.config import BenchConfig
 
 TENSOR_CORES = (8, 0)
-"""Compute capability of the first cards with TF32 and bfloat16 in their tensor cores (Ampere)."""
+"""Compute capability of the first GPUs with TF32 and bfloat16 in their tensor cores (Ampere)."""
 
 INSTRUCTIONS = {"bf16": ("avx512_bf16", "amx_bf16", "avx10_1"), "fp16": ("avx512_fp16", "amx_fp16", "avx10_1")}
 """Sets of x86 instructions, by torch's names for them, one of which a processor needs to compute in this precision."""
@@ -30,7 +30,7 @@ def apply(config: BenchConfig) -> None:
 def refuse_unsupported(precision: str, device: torch.device) -> None:
     """Raise a UserError where the device cannot compute in this precision."""
     if precision == "tf32" and device.type != "cuda":
-        raise UserError(f"precision=tf32: {device} has no TF32, only CUDA cards have; give fp32")
+        raise UserError(f"precision=tf32: {device} has no TF32, only CUDA GPUs have; give fp32")
     if precision not in ("tf32", "bf16") or device.type != "cuda":
         return
     capability = torch.cuda.get_device_capability(device)

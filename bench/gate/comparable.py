@@ -11,7 +11,7 @@ from bench.errors import UserError, nearest
 from bench.schema.result import Result
 
 CLOCKS_APART = 0.05
-"""The share by which the median SM clocks of two measurements may differ: a card at another clock is another card."""
+"""The share by which the median SM clocks of two measurements may differ: a GPU at another clock is another GPU."""
 
 _TIMED = ("speed", "energy")
 _USED = ("speed", "memory", "energy")
@@ -125,7 +125,7 @@ def obstacles(base: Result, head: Result, allowed: Collection[str] = ()) -> dict
 
 
 def _clocks_apart(base: Result, head: Result) -> str | None:
-    """A sentence where the card ran at another clock."""
+    """A sentence where the GPU ran at another clock."""
     of_base, of_head = _median_clock(base), _median_clock(head)
     if of_base is None or of_head is None or abs(of_head - of_base) <= CLOCKS_APART * of_base:
         return None
@@ -134,7 +134,7 @@ def _clocks_apart(base: Result, head: Result) -> str | None:
 
 def _median_clock(result: Result) -> float | None:
     rounds = result.speed.rounds if result.speed else []
-    clocks = [mhz for part in rounds if part.card for mhz in part.card.sm_clock_mhz if mhz is not None]
+    clocks = [mhz for part in rounds if part.gpu for mhz in part.gpu.sm_clock_mhz if mhz is not None]
     return statistics.median(clocks) if clocks else None
 
 

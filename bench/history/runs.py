@@ -28,7 +28,7 @@ class Run:
     id: its place in the order of appending
     appended: when, by the clock of whoever appended it; measured: when its last job started, by the clock of the
         machine that measured; both UTC, ISO 8601
-    machine: processor, cores and card, without a name of the host
+    machine: processor, cores and GPU, without a name of the host
     gate: ``passed``, ``failed``, or None where it was held against nothing
     models: names of the configurations, in the order of their jobs
     """

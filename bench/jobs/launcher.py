@@ -58,7 +58,7 @@ def run_job(job: PlannedJob, on_progress: OnProgress) -> Result:
             job.due = [name for name in job.due if name != "memory"]
             first = workers.enter_context(_Worker(job, "memory"))
             if job.due and _is_of_this_version(job):
-                # Imports while the other measures, which times nothing; touches no model and no card before its turn.
+                # Imports while the other measures, which times nothing; touches no model and no GPU before its turn.
                 waiting = workers.enter_context(_Worker(job, "waiting"))
             measured = first.run(on_progress, began)
             if measured.reason != UNFINISHED:

@@ -172,7 +172,7 @@ def _check_job(job: dict[str, Any], loaded: dict[str, CocoDataset]) -> dict[str,
             _size_options(locate(config.model._target_), config)
             return {}
         dataset = _load_once(config.dataset, loaded)
-        # On the CPU: a check must not leave memory on the card that is to be measured.
+        # On the CPU: a check must not leave memory on the GPU that is to be measured.
         predictor = build_predictor(config, dataset, torch.device("cpu"), job["weights_path"])
         match_labels(dataset, predictor.classes, config.dataset.aliases)
     except ModuleNotFoundError as error:

@@ -35,7 +35,7 @@ import torch
 
 from bench.data.dataset import CocoDataset, load, match_labels, training_split
 from bench.device import compiling, machine, numerics
-from bench.device.gpu import Card
+from bench.device.gpu import Gpu
 from bench.errors import UserError, absent_library
 from bench.jobs.load_model import build_predictor, check, import_library, trainable
 from bench.passes import accuracy, energy, flops, memory, speed
@@ -198,7 +198,7 @@ def _run_passes(
         model = Runner(predictor, device, config.precision)
         module = predictor.module
         result.model.parameters = sum(p.numel() for p in module.parameters()) if module is not None else None
-        card = Card.of(device)
+        gpu = Gpu.of(device)
         if in_use := device_memory.use_by_others(device):
             _note(result, in_use)
         if emulated := numerics.emulated(config.precision, device):
@@ -208,7 +208,7 @@ def _run_passes(
             write_result(result, path)
         if "speed" in job["due"]:
             for turn in _turns(progress) if turns else [None]:
-                result.speed = speed.measure(model, dataset, config, device, progress, result.speed, card, turn)
+                result.speed = speed.measure(model, dataset, config, device, progress, result.speed, gpu, turn)
                 write_result(result, path)
             if config.compile != "none":
                 result.compiled = compiling.outcome(predictor, config.compile)
@@ -217,9 +217,9 @@ def _run_passes(
                 _count_flops(predictor, dataset, result, result.model)
                 write_result(result, path)
         if "energy" in job["due"]:
-            result.energy = energy.measure(model, dataset, config, device, card, progress)
+            result.energy = energy.measure(model, dataset, config, device, gpu, progress)
             if result.energy is None and device.type == "cuda":
-                _note(result, "energy: the card has no counter that NVML may read")
+                _note(result, "energy: the GPU has no counter that NVML may read")
             write_result(result, path)
     if "accuracy" in job["due"]:
         result.accuracy = accuracy.measure(model, dataset, labels, config, folder, progress)
@@ -267,7 +267,7 @@ def main(arguments: list[str]) -> int:
             answer = check(json.load(sys.stdin))
         print(json.dumps(answer))
         return 0
-    if sys.platform == "linux":  # a worker whose parent was killed must not go on holding the card
+    if sys.platform == "linux":  # a worker whose parent was killed must not go on holding the GPU
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
     folder = Path(arguments[0])
     job = json.loads((folder / "job.json").read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""The energy pass: joules that the card takes for an image, by its own counter."""
+"""The energy pass: joules that the GPU takes for an image, by its own counter."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import torch
 
 from bench.data.dataset import CocoDataset, batches, read_images
 from bench.device.clock import Clock
-from bench.device.gpu import Card
+from bench.device.gpu import Gpu
 from bench.passes.runner import Runner
 from bench.schema.config import BenchConfig
 from bench.schema.result import EnergyResult
 
 PREPARED = 8
-"""Batches made ready beforehand and gone round: decoding and resizing would leave the card idle in between."""
+"""Batches made ready beforehand and gone round: decoding and resizing would leave the GPU idle in between."""
 
 
 def measure(
@@ -24,22 +24,22 @@ def measure(
     dataset: CocoDataset,
     config: BenchConfig,
     device: torch.device,
-    card: Card | None,
+    gpu: Gpu | None,
     progress: Callable[[str, float, float, int], None],
 ) -> EnergyResult | None:
     """Run the ``model`` boundary without a pause for ``protocol.energy_seconds`` and read the counter before and after.
 
     The counter is renewed every 20 to 100 milliseconds, which bounds its error to 1 % of 10 seconds. None where the
-    card has no such counter, or there is no card.
+    GPU has no such counter, or there is no GPU.
     """
-    if card is None or card.energy_joules() is None:
+    if gpu is None or gpu.energy_joules() is None:
         return None
     chosen = list(itertools.islice(batches(dataset.images, config.batch_size), PREPARED))
     prepared = [runner.preprocess(read_images(records)) for records in chosen]
     clock = Clock(device)
     runner.model(prepared[0])
     clock.synchronize()
-    before, began = card.energy_joules(), time.perf_counter()
+    before, began = gpu.energy_joules(), time.perf_counter()
     wanted, seconds, images = config.protocol.energy_seconds, 0.0, 0
     for batch in itertools.cycle(prepared):
         runner.model(batch)
@@ -49,7 +49,7 @@ def measure(
         progress("energy", min(seconds, wanted), wanted, config.batch_size)
         if seconds >= wanted:
             break
-    after = card.energy_joules()
+    after = gpu.energy_joules()
     if before is None or after is None or after <= before:
         return None
     return EnergyResult(energy_joules=after - before, images=images, window_seconds=seconds)

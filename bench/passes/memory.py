@@ -23,11 +23,11 @@ _IMAGES = 10
 
 OTHERS_BYTES = 1_000_000_000
 OTHERS_BUSY_PERCENT = 5
-"""From which on a card counts as used by others. Drivers and displays take some hundred megabytes themselves."""
+"""From which on a GPU counts as used by others. Drivers and displays take some hundred megabytes themselves."""
 
 
 class DeviceMemory:
-    """What NVML says of the cards' memory. Made before torch creates its context, so that the context counts.
+    """What NVML says of the GPUs' memory. Made before torch creates its context, so that the context counts.
 
     Everything is None where there is no NVML; nothing raises.
     """
@@ -47,7 +47,7 @@ class DeviceMemory:
                     self._busy_before[uuid] = pynvml.nvmlDeviceGetUtilizationRates(handle).gpu
 
     def use_by_others(self, device: torch.device) -> str | None:
-        """A sentence where others used the card when this was made: its figures of speed and memory are not to be
+        """A sentence where others used the GPU when this was made: its figures of speed and memory are not to be
         trusted then."""
         if device.type != "cuda":
             return None
@@ -56,15 +56,15 @@ class DeviceMemory:
         if used < OTHERS_BYTES and busy < OTHERS_BUSY_PERCENT:
             return None
         return (
-            f"the card was in use before this job began: {used / 1e9:.1f} GB of its memory taken, {busy} % of the time "
+            f"the GPU was in use before this job began: {used / 1e9:.1f} GB of its memory taken, {busy} % of the time "
             f"busy; its speed and memory are not this model's alone"
         )
 
     def of_process(self, device: torch.device) -> tuple[int, str] | tuple[None, None]:
-        """Bytes that this process holds on the card, and how that was read.
+        """Bytes that this process holds on the GPU, and how that was read.
 
         ``nvml_process`` where NVML lists the process; in a container it does not see our pid, so the growth of the
-        whole card since before the context was made stands for it: ``device_difference``.
+        whole GPU since before the context was made stands for it: ``device_difference``.
         """
         try:
             import pynvml
@@ -76,7 +76,7 @@ class DeviceMemory:
                     return process.usedGpuMemory, "nvml_process"
             used = pynvml.nvmlDeviceGetMemoryInfo(handle).used
             return used - self._used_before[uuid], "device_difference"
-        except Exception:  # NVML absent, refusing, or without this card: the figure stays empty
+        except Exception:  # NVML absent, refusing, or without this GPU: the figure stays empty
             return None, None
 
 
@@ -124,7 +124,7 @@ def _bytes(tensor: torch.Tensor) -> int:
 
 
 def _torch_uuid(device: torch.device) -> str:
-    """The card's UUID as NVML spells it."""
+    """The GPU's UUID as NVML spells it."""
     return nvml_uuid(str(torch.cuda.get_device_properties(device).uuid))
 
 

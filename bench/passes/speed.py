@@ -21,7 +21,7 @@ import torch
 
 from bench.data.dataset import CocoDataset, ImageRecord, batches, read_images
 from bench.device.clock import Clock, MaskFunctionTimer
-from bench.device.gpu import Card, Watch
+from bench.device.gpu import Gpu, Watch
 from bench.evaluation.intervals import median_reach
 from bench.evaluation.rle import masks_to_rle
 from bench.passes.runner import Runner
@@ -70,15 +70,15 @@ def measure(
     device: torch.device,
     progress: OnProgress,
     earlier: SpeedResult | None = None,
-    card: Card | None = None,
+    gpu: Gpu | None = None,
     turn: Turn | None = None,
 ) -> SpeedResult:
     """Time a predictor for one round, on the images of a dataset, which are gone round as often as the protocol needs.
 
     Every batch is timed three times, one way after the other: end to end, by stages, and at the ``model`` boundary.
     So a drift of the machine falls on all three alike, and they can be compared. Gives ``earlier``, what the rounds
-    before this one measured, with the samples of this one behind its own. Batches that were timed while ``card`` was
-    held down by power or heat are left out and counted. ``turn`` is given where this process measures several rounds,
+    before this one measured, with the samples of this one behind its own. Batches that were timed while ``gpu`` was
+    throttled by power or heat are left out and counted. ``turn`` is given where this process measures several rounds,
     with others of another process in between.
 
     Raises:
@@ -88,13 +88,13 @@ def measure(
     timed = _Timed(runner, Clock(device))
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
     warm_up = _warm_up(timed, dataset, config) if turn is None or turn.first else _warm_again(timed, dataset, config)
-    enough, watch = _Enough(config.protocol, turn.batches if turn else None), Watch(card)
+    enough, watch = _Enough(config.protocol, turn.batches if turn else None), Watch(gpu)
     throttled: list[bool] = []
     for records in batches(dataset.images, size):
         timed.end_to_end(records)
         timed.by_stages(records)
         timed.whole(records)
-        throttled.append(watch.held_down())
+        throttled.append(watch.throttled())
         fraction = enough.fraction(timed.model)
         progress("speed", fraction, 1.0, size)
         if fraction >= 1:
@@ -103,7 +103,7 @@ def measure(
     # In turns, the other process had its share of the heat, and the batches of both must stay the same images.
     keep_all = turn is not None or 2 * dropped > len(throttled)
     readings = watch.readings(0 if keep_all else dropped, keep_all)
-    this = timed.result(size, dataclasses.replace(warm_up, samples=len(throttled), started=started, card=readings))
+    this = timed.result(size, dataclasses.replace(warm_up, samples=len(throttled), started=started, gpu=readings))
     if dropped and not keep_all:
         this = _without(this, throttled)
     return this if earlier is None else _joined(earlier, this)

@@ -142,7 +142,7 @@ class ProtocolConfig:
         and the 95 % confidence interval of their median reaches no further than this share of it to each side, but no
         longer than ``max_seconds``; the rounds share all three. Each batch is timed end to end and by stages too,
         which takes as long twice more.
-    energy_seconds: how long the card's energy counter is watched
+    energy_seconds: how long the GPU's energy counter is watched
     threads: of torch on the host; null leaves torch's own choice
     cudnn_benchmark: let cuDNN try its algorithms on every new input size and keep the fastest
     channels_last: keep weights, and so activations, in that memory format

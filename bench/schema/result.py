@@ -89,11 +89,11 @@ class CompileResult:
 
 
 @dataclass
-class CardReadings:
-    """The card during one round, reading by reading, at most ten a second; None in a list where it refused one.
+class GpuReadings:
+    """The GPU during one round, reading by reading, at most ten a second; None in a list where it refused one.
 
-    held_down: reason (:data:`bench.device.gpu.HELD_DOWN`) -> in how many readings it held the clocks down
-    dropped_batches: those timed while it was held down, which are left out of the samples
+    throttled: reason (:data:`bench.device.gpu.THROTTLE_REASONS`) -> in how many readings it held the clocks down
+    dropped_batches: those timed while it was throttled, which are left out of the samples
     kept_throttled: all are in nevertheless: more than half would have been left out, or rounds were taken in turns
     """
 
@@ -101,7 +101,7 @@ class CardReadings:
     memory_clock_mhz: list[int | None]
     temperature_celsius: list[int | None]
     power_watts: list[float | None]
-    held_down: dict[str, int]
+    throttled: dict[str, int]
     dropped_batches: int
     kept_throttled: bool
 
@@ -120,7 +120,7 @@ class SpeedRound:
     warmup_ms: list[float]
     warmup_stable: bool
     started: str | None = None
-    card: CardReadings | None = None
+    gpu: GpuReadings | None = None
 
 
 @dataclass
@@ -146,7 +146,7 @@ class SpeedResult:
 @dataclass
 class MemoryResult:
     """The five figures. ``device_source`` says how ``process_device_bytes`` was read: ``nvml_process``, or
-    ``device_difference`` (the whole card's growth) where NVML cannot see the process, as in a container.
+    ``device_difference`` (the whole GPU's growth) where NVML cannot see the process, as in a container.
     ``host_rss_source`` says what ``host_rss_bytes`` is: ``resettable_peak`` or ``process_peak``."""
 
     parameters_bytes: int
@@ -271,7 +271,7 @@ class FinetuneResult:
 
 @dataclass
 class EnergyResult:
-    """The energy pass: joules of the card over a window and the images of the ``model`` boundary inside it."""
+    """The energy pass: joules of the GPU over a window and the images of the ``model`` boundary inside it."""
 
     energy_joules: float
     images: int

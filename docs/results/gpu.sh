@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# The tables of docs/results/<gpu>/, on a machine with a CUDA card, one part a call:
+# The tables of docs/results/<gpu>/, on a machine with a CUDA GPU, one part a call:
 #
 #   docs/results/gpu.sh IMAGES ANNOTATIONS OUT PART
 #
 # IMAGES and ANNOTATIONS are a COCO-format set of photographs (COCO val2017), OUT the folder of all parts. The same part with
 # the same OUT goes on where it was stopped. PYTHON=... names the interpreter; without it, the environment of `make bench`.
 #
-# Each part is meant to take less than 10 minutes on a data-centre card. The arithmetic, estimated and rounded up: a worker
+# Each part is meant to take less than 10 minutes on a data-centre GPU. The arithmetic, estimated and rounded up: a worker
 # takes 14 s until its first timed batch (torch, the library, CUDA context, annotations, at most 2 s of warm-up); each timed
 # batch takes 3.5 times what counts against protocol.max_seconds, since it is also timed end to end and by stages; the memory
 # pass takes 3 s, counting operations 3 s, energy its window and 1 s; the check before the first row takes 30 s.

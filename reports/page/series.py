@@ -128,12 +128,12 @@ def _key(job: Job) -> tuple[Any, ...]:
 
 
 def _setting_text(job: Job) -> str:
-    cpu, cores, _, card = machine_key(job)
+    cpu, cores, _, gpu = machine_key(job)
     size = job.setting("input_size")
     parts = (
         *(dataset_name(job) or Path(dataset_files(job)[1]).name, job.setting("device"), job.setting("precision")),
         *(f"batch size {job.setting('batch_size')}", f"input {size}" if size else None),
-        *(part if part != "None" else None for part in (card, cpu)),
+        *(part if part != "None" else None for part in (gpu, cpu)),
         f"{cores} cores" if cores != "None" else None,
     )
     return ", ".join(str(part) for part in parts if part)

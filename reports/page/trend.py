@@ -14,7 +14,7 @@ from bench.errors import UserError
 from bench.history.change_points import ALPHA, MIN_POINTS, MIN_SEGMENT, SMALLEST_SHARE, Step, find_steps
 from bench.history.runs import Run, clock_notes
 from bench.history.store import History
-from reports.page import render
+from reports.page.render import render
 from reports.page.series import Point, Series, read_series
 from reports.table.columns import COLUMNS, decimals_of
 

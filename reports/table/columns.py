@@ -16,8 +16,8 @@ from bench.schema.result import Result
 INTERVALS = {"mask_ap": ("mask_ap_low", "mask_ap_high"), "fps_model": ("fps_model_low", "fps_model_high")}
 """The columns that hold the ends of a column's 95 % interval."""
 
-CARD_SIZES_GB = (4, 8, 12, 16, 24, 40, 80)
-"""Memory of the cards that people have, in what their makers call GB: 2^30 bytes."""
+GPU_SIZES_GB = (4, 8, 12, 16, 24, 40, 80)
+"""Memory of the GPUs that people have, in what their makers call GB: 2^30 bytes."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def _fits_in(job: Job) -> int | None:
     needed = memory.process_device_bytes if memory else None
     if needed is None:
         return None
-    return next((size for size in CARD_SIZES_GB if needed <= 0.95 * size * 2**30), None)
+    return next((size for size in GPU_SIZES_GB if needed <= 0.95 * size * 2**30), None)
 
 
 def _detections(job: Job) -> float | None:
@@ -274,8 +274,8 @@ COLUMNS: dict[str, Column] = {
     ),
     "fits_in_gb": Column(
         "Fits in",
-        f"smallest card of {', '.join(str(size) for size in CARD_SIZES_GB)} GB that holds the process, context "
-        "included, where 5 % of the card are the driver's",
+        f"smallest GPU of {', '.join(str(size) for size in GPU_SIZES_GB)} GB that holds the process, context "
+        "included, where 5 % of the GPU are the driver's",
         _fits_in,
         "GB",
         "low",

@@ -11,7 +11,7 @@ Machine = Mapping[str, Any]
 
 
 def machine_key(job: Job) -> tuple[str, ...]:
-    """Jobs with equal keys ran on the same kind of machine: processor, cores to use, threads, card."""
+    """Jobs with equal keys ran on the same kind of machine: processor, cores to use, threads, GPU."""
     machine = job.result.machine or {}
     cpu, gpu = _part(machine, "cpu"), _part(machine, "gpu")
     facts = (cpu.get("name"), cpu.get("usable_cores"), machine.get("torch_threads"), gpu.get("name"))
@@ -19,7 +19,7 @@ def machine_key(job: Job) -> tuple[str, ...]:
 
 
 def machine_text(machine: Machine) -> str:
-    """Processor, memory, card and system; without what changes from one moment to the next."""
+    """Processor, memory, GPU and system; without what changes from one moment to the next."""
     cpu = _part(machine, "cpu")
     usable, logical = cpu.get("usable_cores"), cpu.get("logical_cores")
     return _joined(

@@ -21,7 +21,7 @@ CLOCKS = {
 }
 DEVICE_SOURCES = {
     "nvml_process": "NVML, this process",
-    "device_difference": "growth of the whole card's used memory (NVML does not see the process)",
+    "device_difference": "growth of the whole GPU's used memory (NVML does not see the process)",
 }
 RSS_SOURCES = {
     "resettable_peak": "peak since the memory pass began",
@@ -57,7 +57,7 @@ def conditions(comparison: Comparison) -> list[tuple[str, str]]:
         ("Compiling", _compiling),
         ("Warm-up", lambda job: warm_up_text(job.result.speed) if job.result.speed else None),
         ("Stopping rule", _protocol),
-        ("Card", _card),
+        ("GPU", _gpu),
         ("Host", _host),
         ("Device memory", lambda job: _source(job, "device_source", DEVICE_SOURCES)),
         ("Host memory", lambda job: _source(job, "host_rss_source", RSS_SOURCES)),
@@ -111,7 +111,7 @@ def _measured_rows(comparison: Comparison) -> list[int]:
 
 
 def _notes(jobs: Sequence[tuple[str, Job]]) -> str:
-    """What the workers noted, with the labels of their rows: a card that others use, a figure that could not be had."""
+    """What the workers noted, with the labels of their rows: a GPU that others use, a figure that could not be had."""
     rows: dict[str, list[str]] = {}
     for label, job in jobs:
         for note in job.result.notes:
@@ -207,9 +207,9 @@ def _compiling(job: Job) -> str | None:
     )
 
 
-def _card(job: Job) -> str | None:
+def _gpu(job: Job) -> str | None:
     """Clocks and temperature while the row was timed, whether somebody had set the clocks, and what was left out."""
-    readings = [part.card for part in job.result.speed.rounds if part.card] if job.result.speed else []
+    readings = [part.gpu for part in job.result.speed.rounds if part.gpu] if job.result.speed else []
     if not readings:
         return None
     texts = []
@@ -220,16 +220,16 @@ def _card(job: Job) -> str | None:
     if ((job.result.machine or {}).get("gpu") or {}).get("clocks_set_by_user") is False:
         texts.append("clocks not locked")
     if dropped := sum(part.dropped_batches for part in readings):
-        texts.append(f"{dropped} batches left out, timed while the card was held down")
+        texts.append(f"{dropped} batches left out, timed while the GPU was throttled")
     if any(part.kept_throttled for part in readings):
-        texts.append("held down most of the time, so no batch was left out")
-    if reasons := sorted({name for part in readings for name in part.held_down}):
-        texts.append(f"held down by {', '.join(reasons)}")
+        texts.append("throttled most of the time, so no batch was left out")
+    if reasons := sorted({name for part in readings for name in part.throttled}):
+        texts.append(f"throttled by {', '.join(reasons)}")
     return ", ".join(texts)
 
 
 def _host(job: Job) -> str | None:
-    """Whether the host kept the card busy: time between CUDA events against the host's own around the same calls."""
+    """Whether the host kept the GPU busy: time between CUDA events against the host's own around the same calls."""
     timing = job.result.speed.model if job.result.speed else None
     if timing is None or not timing.wall_ms:
         return None

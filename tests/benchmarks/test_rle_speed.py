@@ -1,4 +1,4 @@
-"""Compression of 100 masks beside pycocotools one by one: on one core, and from the memory of a card."""
+"""Compression of 100 masks beside pycocotools one by one: on one core, and from the memory of a GPU."""
 
 from __future__ import annotations
 
@@ -77,8 +77,8 @@ def milliseconds(call: Callable[[], Any]) -> float:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize(("height", "width"), [(480, 640), (800, 1333)])
 def test_on_the_card(height: int, width: int, record_property: Callable[[str, object], None]) -> None:
-    """From masks on the card to RLE on the host, against copying the masks and pycocotools. The floor is one read of
-    the masks at the bandwidth with which the card sums up 1 GiB."""
+    """From masks on the GPU to RLE on the host, against copying the masks and pycocotools. The floor is one read of
+    the masks at the bandwidth with which the GPU sums up 1 GiB."""
     masks = wavy_ellipses(height, width).cuda()
     large = torch.zeros(1 << 28, device="cuda")
     floor_ms = milliseconds(large.sum) * masks.numel() / (large.numel() * large.element_size())

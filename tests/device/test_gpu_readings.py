@@ -1,4 +1,4 @@
-"""Readings of a card, throttled batches and energy, against a stand-in for NVML."""
+"""Readings of a GPU, throttled batches and energy, against a stand-in for NVML."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from PIL import Image
 from toy_models import Blobs
 
 from bench.data.dataset import CocoDataset, ImageRecord
-from bench.device.gpu import INTERVAL_SECONDS, Card
+from bench.device.gpu import INTERVAL_SECONDS, Gpu
 from bench.passes import energy, speed
 from bench.passes.runner import Runner
 from bench.predictor import Settings
@@ -46,10 +46,10 @@ def config(**protocol: float) -> BenchConfig:
 
 def test_a_reading(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(reasons=0x1 | 0x4 | 0x40, watts=412.5))
-    reading = Card(UUID).read()
+    reading = Gpu(UUID).read()
     assert (reading.sm_clock_mhz, reading.memory_clock_mhz, reading.temperature_celsius) == (345, 2619, 41)
     assert reading.power_watts == 412.5
-    assert reading.held_down == ("power cap", "heat (hardware)")  # idle is no reason to mistrust a figure
+    assert reading.throttled == ("power cap", "heat (hardware)")  # idle is no reason to mistrust a figure
 
 
 def test_what_the_card_refuses_is_empty(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,15 +59,15 @@ def test_what_the_card_refuses_is_empty(monkeypatch: pytest.MonkeyPatch) -> None
         "nvmlDeviceGetTotalEnergyConsumption",
     )
     monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(refuse=refuse))
-    card = Card(UUID)
-    assert (card.read().power_watts, card.read().held_down, card.energy_joules()) == (None, (), None)
-    assert card.read().sm_clock_mhz == 345
+    gpu = Gpu(UUID)
+    assert (gpu.read().power_watts, gpu.read().throttled, gpu.energy_joules()) == (None, (), None)
+    assert gpu.read().sm_clock_mhz == 345
 
 
 def test_no_card(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert Card.of(CPU) is None
+    assert Gpu.of(CPU) is None
     monkeypatch.setitem(sys.modules, "pynvml", None)
-    assert Card.of(torch.device("cuda:0")) is None
+    assert Gpu.of(torch.device("cuda:0")) is None
 
 
 def test_throttled_batches_are_dropped_and_counted(monkeypatch: pytest.MonkeyPatch, dataset: CocoDataset) -> None:
@@ -75,32 +75,32 @@ def test_throttled_batches_are_dropped_and_counted(monkeypatch: pytest.MonkeyPat
     reasons = itertools.chain([0, 0, 0x20, 0x20 | 0x4], itertools.repeat(0))
     monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(reasons))
     assert INTERVAL_SECONDS < 0.12
-    found = speed.measure(runner(40), dataset, config(), CPU, quiet, card=Card(UUID))
+    found = speed.measure(runner(40), dataset, config(), CPU, quiet, gpu=Gpu(UUID))
     [only] = found.rounds
     assert only.samples == len(found.model.latency_ms) == len(found.network.latency_ms) == 6
     assert len(found.detections_per_image) == len(found.image_sizes) == len(found.input_sizes) == 6
-    assert only.card is not None
-    assert (only.card.dropped_batches, only.card.kept_throttled) == (2, False)
-    assert only.card.held_down == {"heat (software)": 2, "power cap": 1}
-    assert only.card.sm_clock_mhz == [345] * 8
+    assert only.gpu is not None
+    assert (only.gpu.dropped_batches, only.gpu.kept_throttled) == (2, False)
+    assert only.gpu.throttled == {"heat (software)": 2, "power cap": 1}
+    assert only.gpu.sm_clock_mhz == [345] * 8
 
 
 def test_a_card_that_is_always_held_down_keeps_its_samples_and_says_so(
     monkeypatch: pytest.MonkeyPatch, dataset: CocoDataset
 ) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(0x4))
-    found = speed.measure(runner(1), dataset, config(), CPU, quiet, card=Card(UUID))
+    found = speed.measure(runner(1), dataset, config(), CPU, quiet, gpu=Gpu(UUID))
     [only] = found.rounds
     assert only.samples == len(found.model.latency_ms) == 8
-    assert only.card is not None
-    assert (only.card.dropped_batches, only.card.kept_throttled) == (0, True)
+    assert only.gpu is not None
+    assert (only.gpu.dropped_batches, only.gpu.kept_throttled) == (0, True)
 
 
 def test_energy_is_power_times_time(monkeypatch: pytest.MonkeyPatch, dataset: CocoDataset) -> None:
-    """A card that takes 300 W all the time, a model of 20 ms: 6 J an image and whatever else the loop takes."""
+    """A GPU that takes 300 W all the time, a model of 20 ms: 6 J an image and whatever else the loop takes."""
     monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(watts=300.0))
     began = time.perf_counter()
-    found = energy.measure(runner(20), dataset, config(energy_seconds=0.5), CPU, Card(UUID), quiet)
+    found = energy.measure(runner(20), dataset, config(energy_seconds=0.5), CPU, Gpu(UUID), quiet)
     assert found is not None
     assert found.energy_joules == pytest.approx(300 * found.window_seconds, rel=0.1)
     assert 0.5 <= found.window_seconds < time.perf_counter() - began
@@ -110,5 +110,5 @@ def test_energy_is_power_times_time(monkeypatch: pytest.MonkeyPatch, dataset: Co
 
 def test_no_counter_no_energy(monkeypatch: pytest.MonkeyPatch, dataset: CocoDataset) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(refuse=("nvmlDeviceGetTotalEnergyConsumption",)))
-    assert energy.measure(runner(1), dataset, config(), CPU, Card(UUID), quiet) is None
+    assert energy.measure(runner(1), dataset, config(), CPU, Gpu(UUID), quiet) is None
     assert energy.measure(runner(1), dataset, config(), CPU, None, quiet) is None

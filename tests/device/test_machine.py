@@ -1,4 +1,4 @@
-"""The description of the machine against the system's own files, and against cards that a stand-in NVML makes up."""
+"""The description of the machine against the system's own files, and against GPUs that a stand-in NVML makes up."""
 
 from __future__ import annotations
 
@@ -97,11 +97,11 @@ def test_switches_of_torch_are_read_as_set() -> None:
 
 
 def maskbench_of_copy(folder: Path) -> dict[str, Any]:
-    """What a copy of the module says of itself that lies in ``folder``/bench."""
-    (folder / "bench").mkdir(parents=True, exist_ok=True)
-    path = folder / "bench" / "machine.py"
+    """What a copy of the module says of itself that lies in ``folder``/bench/device."""
+    path = folder / "bench" / "device" / "machine.py"
+    path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
-        shutil.copy(ROOT / "bench" / "machine.py", path)
+        shutil.copy(ROOT / "bench" / "device" / "machine.py", path)
     spec = importlib.util.spec_from_file_location("machine_copy", path)
     assert spec is not None
     assert spec.loader is not None
@@ -131,7 +131,7 @@ def test_commit_and_dirty_flag_of_a_checkout(tmp_path: Path, monkeypatch: pytest
     assert (found["git_commit"], found["git_dirty"]) == (commit, False)
     (folder / "untracked.txt").write_text("does not count")
     assert maskbench_of_copy(folder)["git_dirty"] is False
-    with open(folder / "bench" / "machine.py", "a") as file:
+    with open(folder / "bench" / "device" / "machine.py", "a") as file:
         file.write("# changed\n")
     found = maskbench_of_copy(folder)
     assert (found["git_commit"], found["git_dirty"]) == (commit, True)
@@ -198,7 +198,7 @@ def test_a_card_that_nvml_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setitem(sys.modules, "pynvml", fake)
     state, notes = nvml_state("another")
     assert set(state.values()) == {None}
-    assert notes == ["NVML: no card another: Not Found"]
+    assert notes == ["NVML: no GPU another: Not Found"]
     assert fake.running == 0
 
 

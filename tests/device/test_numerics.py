@@ -23,14 +23,14 @@ def _switches() -> Iterator[None]:
     torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark = before[1:]
 
 
-def card(monkeypatch: pytest.MonkeyPatch, name: str, capability: tuple[int, int]) -> None:
+def fake_gpu(monkeypatch: pytest.MonkeyPatch, name: str, capability: tuple[int, int]) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: name)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
 
 
 @pytest.mark.parametrize("precision", ["tf32", "bf16"])
 def test_a_card_without_it(monkeypatch: pytest.MonkeyPatch, precision: str) -> None:
-    card(monkeypatch, "Tesla T4", (7, 5))
+    fake_gpu(monkeypatch, "Tesla T4", (7, 5))
     wanted = rf"precision={precision}: Tesla T4 lacks it \(compute capability 7.5, must be 8.0 or more\); give fp32"
     with pytest.raises(UserError, match=wanted):
         refuse_unsupported(precision, CUDA)
@@ -39,13 +39,13 @@ def test_a_card_without_it(monkeypatch: pytest.MonkeyPatch, precision: str) -> N
 
 
 def test_a_card_with_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    card(monkeypatch, "NVIDIA A100-SXM4-80GB", (8, 0))
+    fake_gpu(monkeypatch, "NVIDIA A100-SXM4-80GB", (8, 0))
     for precision in ("fp32", "tf32", "fp16", "bf16"):
         refuse_unsupported(precision, CUDA)
 
 
 def test_the_check_before_a_study_refuses_for_all_its_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
-    card(monkeypatch, "Tesla T4", (7, 5))
+    fake_gpu(monkeypatch, "Tesla T4", (7, 5))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     jobs = [{"config": {"precision": precision}} for precision in ("fp16", "bf16")]

@@ -178,13 +178,13 @@ def test_the_version_of_the_way_of_measuring() -> None:
 
 
 def test_a_card_that_ran_at_another_clock() -> None:
-    from bench.schema.result import CardReadings
+    from bench.schema.result import GpuReadings
 
     base, head = result(), result()
     for measured, mhz in ((base, 1980), (head, 1400)):
         assert measured.speed is not None
         for part in measured.speed.rounds:
-            part.card = CardReadings([mhz, None, mhz], [2619], [50], [400.0], {}, 0, False)
+            part.gpu = GpuReadings([mhz, None, mhz], [2619], [50], [400.0], {}, 0, False)
     finding = of(held(base, head), "fps_model")
     assert finding.verdict == "not comparable"
     assert "SM clock 1980 MHz against 1400 MHz" in finding.sentence

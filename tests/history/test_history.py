@@ -58,9 +58,9 @@ History(Path(sys.argv[1])).append(Path(sys.argv[2]), Origin("f" * 40, "main"))
 """Stops with everything written and nothing committed; what the cache of so many pages cannot hold is in the file."""
 
 
-def _machine(card: str = "NVIDIA H200") -> dict[str, object]:
+def _machine(gpu: str = "NVIDIA H200") -> dict[str, object]:
     cpu = {"name": "AMD EPYC 9354", "usable_cores": 16}
-    return {"cpu": cpu, "gpu": {"name": card}, "maskbench": {"version": "0.1.0"}}
+    return {"cpu": cpu, "gpu": {"name": gpu}, "maskbench": {"version": "0.1.0"}}
 
 
 def _run_folder(

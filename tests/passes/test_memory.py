@@ -71,7 +71,7 @@ def test_host_peak_is_the_need_of_the_largest_image_within_2_percent(hungry: typ
 
 
 def fake_nvml(used: list[int], processes: list[tuple[int, int]], busy: int = 0) -> types.ModuleType:
-    """A pynvml of one card: ``used`` bytes by call, (pid, bytes) of its processes."""
+    """A pynvml of one GPU: ``used`` bytes by call, (pid, bytes) of its processes."""
     module = types.ModuleType("pynvml")
     module.nvmlInit = lambda: None  # type: ignore[attr-defined]
     module.nvmlDeviceGetCount = lambda: 1  # type: ignore[attr-defined]

@@ -28,7 +28,7 @@ SLOWER_FROM, WORSE_FROM = 8, 12
 """Runs, counted from 0, at which Mask R-CNN becomes 10 % slower, and loses 2 points."""
 
 
-def _result(number: int, family: str = "Mask R-CNN", card: str = "NVIDIA H200", **fields):
+def _result(number: int, family: str = "Mask R-CNN", gpu: str = "NVIDIA H200", **fields):
     slower, worse = number >= SLOWER_FROM, number >= WORSE_FROM
     # Three runs of one speed are 0.5 % apart: noise whose size is known.
     factor = (1.0, 1.005, 0.995)[number % 3] * (1 / 0.9 if slower else 1.0)
@@ -36,7 +36,7 @@ def _result(number: int, family: str = "Mask R-CNN", card: str = "NVIDIA H200", 
         family, model_ms=[20.0 * factor, 21.0 * factor, 19.0 * factor], mask_ap=0.352 if worse else 0.372, **fields
     )
     result.machine = copy.deepcopy(MACHINE)
-    result.machine["gpu"]["name"] = card
+    result.machine["gpu"]["name"] = gpu
     result.started = f"2026-11-{number + 1:02d}T10:00:00+00:00"
     return result
 
@@ -49,14 +49,14 @@ def _write(folder, *results):
 
 @pytest.fixture(scope="module")
 def history_path(tmp_path_factory):
-    """Twenty runs of Mask R-CNN and SOLOv2 on one card, and every fifth on another; one crash; two branches."""
+    """Twenty runs of Mask R-CNN and SOLOv2 on one GPU, and every fifth on another; one crash; two branches."""
     folder = tmp_path_factory.mktemp("trend")
     history = History(folder / "history.sqlite")
     for number in range(RUNS):
         other = _result(0, "SOLOv2", status="crashed", reason=EVIL) if number == 4 else _result(0, "SOLOv2")
         results = [_result(number), other]
         if number % 5 == 0:
-            results.append(_result(number, card="NVIDIA L4"))
+            results.append(_result(number, gpu="NVIDIA L4"))
         branch = f"feature/{EVIL}" if number == 3 else "main"
         history.append(_write(folder / f"run{number}", *results), Origin(f"{number:02d}abcdef".ljust(40, "0"), branch))
     return history.path
@@ -67,9 +67,9 @@ def trends(history_path):
     return write_trend(History(history_path), history_path.with_name("trend.html"))
 
 
-def _of(trends, metric, label="Mask R-CNN", card="H200"):
+def _of(trends, metric, label="Mask R-CNN", gpu="H200"):
     return next(
-        t for t in trends if t.metric == metric and t.series.label.startswith(label) and card in t.series.setting
+        t for t in trends if t.metric == metric and t.series.label.startswith(label) and gpu in t.series.setting
     )
 
 

@@ -241,12 +241,12 @@ def test_an_input_size_against_the_model_s_own_is_a_difference(tmp_path, make_re
 def test_what_a_row_s_worker_noted_stands_among_the_conditions(tmp_path, make_result, write_run):
     results = [make_result("A"), make_result("B")]
     assert "Notes" not in dict(conditions(load([write_run(tmp_path, results)], tmp_path)))
-    results[0].notes += ["the card was in use before this job began: 7.3 GB taken", "the second"]
+    results[0].notes += ["the GPU was in use before this job began: 7.3 GB taken", "the second"]
     results[1].notes += ["the second"]
     found = dict(conditions(load([write_run(tmp_path, results)], tmp_path)))
     label = "A R50-FPN · torchvision"
     assert found["Notes"] == (
-        f"the card was in use before this job began: 7.3 GB taken [{label}]; the second [all rows]"
+        f"the GPU was in use before this job began: 7.3 GB taken [{label}]; the second [all rows]"
     )
 
 

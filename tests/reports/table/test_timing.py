@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from bench.evaluation.intervals import fps_interval, median_reach
-from bench.schema.result import CardReadings, SpeedResult, SpeedRound, Timing
+from bench.schema.result import GpuReadings, SpeedResult, SpeedRound, Timing
 from reports.table.comparison import load
 from reports.table.timing import rounds_text, spread_between_rounds, warm_up_text
 from reports.text.conditions import conditions
@@ -66,22 +66,22 @@ def test_spread_and_words() -> None:
 
 def test_the_card_and_the_host_in_words(tmp_path: Any, make_result: Any, write_run: Any) -> None:
     result = make_result("A", model_ms=[9.0, 9.0, 9.0])
-    readings = CardReadings([1410, 1980], [2619] * 2, [54, None], [301.4, 655.6], {"heat": 1}, 2, False)
-    result.speed.rounds[0].card = readings
+    readings = GpuReadings([1410, 1980], [2619] * 2, [54, None], [301.4, 655.6], {"heat": 1}, 2, False)
+    result.speed.rounds[0].gpu = readings
     result.speed.model.wall_ms = [10.0] * 3
     result.machine = {**result.machine, "gpu": {**result.machine["gpu"], "clocks_set_by_user": False}}
     found = dict(conditions(load([write_run(tmp_path, [result])], tmp_path)))
-    assert found["Card"] == (
+    assert found["GPU"] == (
         "1410 to 1980 MHz SM clock, 54 degrees C, 301 to 656 W, clocks not locked, 2 batches left out, timed while the "
-        "card was held down, held down by heat"
+        "GPU was throttled, throttled by heat"
     )
     assert found["Host"].startswith("the device's time is 90 % of wall time: the host is a bottleneck")
 
 
-@pytest.mark.parametrize(("gigabytes", "card"), [(3.79, 4), (3.81, 8), (22.7, 24), (79.0, None), (None, None)])
+@pytest.mark.parametrize(("gigabytes", "gpu"), [(3.79, 4), (3.81, 8), (22.7, 24), (79.0, None), (None, None)])
 def test_the_card_it_fits_in(
-    gigabytes: float | None, card: int | None, tmp_path: Any, make_result: Any, write_run: Any
+    gigabytes: float | None, gpu: int | None, tmp_path: Any, make_result: Any, write_run: Any
 ) -> None:
     memory = {"process_device_bytes": None if gigabytes is None else int(gigabytes * 2**30)}
     comparison = load([write_run(tmp_path, [make_result("A", memory=memory)])], tmp_path)
-    assert comparison.cell(0, "fits_in_gb") == card
+    assert comparison.cell(0, "fits_in_gb") == gpu
