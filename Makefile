@@ -21,6 +21,7 @@ lint: setup
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
+	@PYTHONPATH=. $(VENV)/bin/lint-imports
 
 setup:
 	@./setup.sh $(VENV)

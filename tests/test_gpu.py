@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 from toy_models import Blobs
 
-from bench.data.dataset import CocoDataset, ImageRecord
+from bench.data.dataset import CocoDataset
+from bench.data.images import ImageRecord
 from bench.passes.memory import DeviceMemory, measure
 from bench.passes.runner import Runner
 from bench.predictor import Settings

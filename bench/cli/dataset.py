@@ -15,7 +15,8 @@ from rich.table import Column, Table
 
 from bench.data.coco_json import parse_json, read_file
 from bench.data.dataset import CocoDataset, build
-from bench.data.problems import annotation_problems, image_file_problem
+from bench.data.images import image_file_problem
+from bench.data.problems import annotation_problems
 from bench.errors import UserError
 
 SIZE_LIMITS = (32**2, 96**2)

@@ -7,28 +7,16 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from bench.data.coco_json import mask_library, parse_json, read_file, rle_counts, to_rle
-from bench.data.problems import annotation_problems, image_file_problem
+from bench.data.images import ImageRecord, image_file_problem
+from bench.data.problems import annotation_problems
 from bench.errors import UserError, nearest
 from bench.schema.config import MISSING, DatasetConfig
-
-
-@dataclass(frozen=True)
-class ImageRecord:
-    """One image: its COCO id, its file, and its size in pixels as stored in the file."""
-
-    id: int
-    path: Path
-    height: int
-    width: int
 
 
 @dataclass(frozen=True)
@@ -208,49 +196,6 @@ def digest(dataset: CocoDataset) -> str:
     for record in dataset.images:
         found.update(f"{record.id} {record.path.name} {record.path.stat().st_size}\n".encode())
     return found.hexdigest()
-
-
-def read_image(record: ImageRecord) -> np.ndarray:
-    """The image as uint8 RGB (H, W, 3), C-contiguous; grayscale, palette, RGBA and CMYK are converted.
-
-    An EXIF orientation is not applied: COCO's annotations are in the order of the stored pixels, and so
-    are its height and width.
-
-    Raises:
-        UserError: the file is absent, not an image, truncated, or not of the record's size.
-    """
-    from PIL import Image
-
-    try:
-        with Image.open(record.path) as image:
-            if image.mode.startswith("I;16"):
-                # Pillow clips 16 bits at 255 instead of scaling them.
-                gray = (np.asarray(image) >> 8).astype(np.uint8)
-                pixels = np.stack([gray] * 3, axis=-1)
-            else:
-                pixels = np.array(image.convert("RGB"))
-    except FileNotFoundError as error:
-        raise UserError(f"{record.path}: no such image file") from error
-    except (OSError, SyntaxError, ValueError) as error:
-        raise UserError(f"{record.path}: cannot be decoded, truncated or not an image ({error})") from error
-    if pixels.shape[:2] != (record.height, record.width):
-        raise UserError(
-            f"{record.path}: has {pixels.shape[0]} x {pixels.shape[1]} pixels (height x width), "
-            f"the annotation file says {record.height} x {record.width}"
-        )
-    return np.ascontiguousarray(pixels)
-
-
-def read_images(records: Sequence[ImageRecord]) -> list[np.ndarray]:
-    """The images of a batch, as :func:`read_image` gives them."""
-    return [read_image(record) for record in records]
-
-
-def batches(records: Sequence[ImageRecord], size: int) -> Iterator[list[ImageRecord]]:
-    """Batches of consecutive images from the first on, round and round without end."""
-    endless = itertools.cycle(records)
-    while True:
-        yield list(itertools.islice(endless, size))
 
 
 def match_labels(dataset: CocoDataset, classes: Sequence[str], aliases: Mapping[str, str]) -> list[int | None]:

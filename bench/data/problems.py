@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from bench.data.coco_json import is_integer, is_number, segmentation_problem
-
-_JPEG_END = b"\xff\xd9"
-# Cameras append a few bytes of padding behind the end-of-image marker.
-_JPEG_TAIL_BYTES = 32
 
 
 def annotation_problems(data: Any) -> Iterator[str]:
@@ -119,40 +114,3 @@ def _is_box(box: object) -> bool:
 def _kind(value: object) -> str:
     names = {dict: "object", list: "list", str: "string", type(None): "null", bool: "boolean"}
     return names.get(type(value), "number")
-
-
-def image_file_problem(path: Path, height: int, width: int) -> str | None:
-    """What is wrong with an image file that should have ``height`` x ``width`` pixels; None if it is right.
-
-    A JPEG is not decoded, for speed: a file that was cut off lacks its end-of-image marker. Only where
-    that marker is not at the very end (trailing bytes of a camera) the whole file is decoded to tell.
-    """
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            if image.size != (width, height):
-                return (
-                    f"{path}: has {image.size[1]} x {image.size[0]} pixels (height x width), "
-                    f"the annotation file says {height} x {width}"
-                )
-            if image.format == "PNG":
-                image.verify()
-            elif image.format != "JPEG" or not _ends_like_a_jpeg(path):
-                image.load()
-    except FileNotFoundError:
-        return f"{path}: no such image file"
-    except Image.UnidentifiedImageError:
-        return f"{path}: is not an image that Pillow can read"
-    # Pillow tells a broken file by many exceptions (OSError, SyntaxError, struct.error, ...).
-    except Exception as error:
-        return f"{path}: is truncated or damaged ({error}); copy it again"
-    return None
-
-
-def _ends_like_a_jpeg(path: Path) -> bool:
-    with open(path, "rb") as file:
-        file.seek(0, 2)
-        file.seek(max(0, file.tell() - _JPEG_TAIL_BYTES))
-        # Inside the compressed data an FF byte is always followed by 00 or a restart marker, never by D9.
-        return _JPEG_END in file.read()

@@ -18,7 +18,8 @@ from typing import Any, TextIO
 
 import torch
 
-from bench.data.dataset import CocoDataset, ImageRecord, read_images
+from bench.data.dataset import CocoDataset
+from bench.data.images import ImageRecord, read_images
 from bench.data.results_file import normalised
 from bench.evaluation import bootstrap, diagnosis
 from bench.evaluation.average_precision import boundary_figures

@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 import torch
 
-from bench.data.dataset import CocoDataset, batches, read_images
+from bench.data.dataset import CocoDataset
+from bench.data.images import batches, read_images
 from bench.device.clock import Clock
 from bench.device.gpu import Gpu
 from bench.passes.runner import Runner

@@ -16,7 +16,8 @@ from typing import Any
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from bench.data.dataset import CocoDataset, ImageRecord, read_images
+from bench.data.dataset import CocoDataset
+from bench.data.images import ImageRecord, read_images
 from bench.predictor import Predictor
 
 IMAGES = 5

@@ -13,7 +13,8 @@ from typing import Any
 
 import torch
 
-from bench.data.dataset import CocoDataset, ImageRecord, batches, read_images
+from bench.data.dataset import CocoDataset
+from bench.data.images import ImageRecord, batches, read_images
 from bench.device.machine import nvml_uuid
 from bench.passes.runner import Runner
 from bench.schema.config import BenchConfig

@@ -19,7 +19,8 @@ from typing import Any
 
 import torch
 
-from bench.data.dataset import CocoDataset, ImageRecord, batches, read_images
+from bench.data.dataset import CocoDataset
+from bench.data.images import ImageRecord, batches, read_images
 from bench.device.clock import Clock, MaskFunctionTimer
 from bench.device.gpu import Gpu, Watch
 from bench.evaluation.intervals import median_reach

@@ -11,7 +11,8 @@ from torch.nn.functional import interpolate
 from torch.utils.data import DataLoader, Dataset
 
 from bench.data.coco_json import mask_library, to_rle
-from bench.data.dataset import CocoDataset, ImageRecord, read_image
+from bench.data.dataset import CocoDataset
+from bench.data.images import ImageRecord, read_image
 from bench.errors import UserError
 from bench.predictor import Target
 from bench.schema.config import FinetuneConfig

@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 import torch
 
-from bench.data.dataset import load, read_images
+from bench.data.dataset import load
+from bench.data.images import read_images
 from bench.device.clock import Clock, MaskFunctionTimer
 from bench.jobs.load_model import build_predictor
 from bench.passes.runner import Runner

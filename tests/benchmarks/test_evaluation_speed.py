@@ -25,7 +25,8 @@ from library_evaluation import (
     torchvision_reference_evaluate,
 )
 
-from bench.data.dataset import CocoDataset, load, match_labels, read_images
+from bench.data.dataset import CocoDataset, load, match_labels
+from bench.data.images import read_images
 from bench.jobs.load_model import build_predictor
 from bench.passes.accuracy import measure
 from bench.passes.runner import Runner

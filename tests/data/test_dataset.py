@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from bench.cli import dataset as dataset_command
-from bench.data import dataset
+from bench.data import dataset, images
 from bench.errors import UserError
 from bench.schema.config import DatasetConfig
 
@@ -246,7 +246,7 @@ def test_a_bad_image_is_found_and_named(folder: Path, name: str, how: str, messa
     assert str(folder / "images" / name) in str(caught.value)
     record = next(i for i in loaded.images if i.path.match(name))
     with pytest.raises(UserError) as caught:
-        dataset.read_image(record)
+        images.read_image(record)
     assert str(folder / "images" / name) in str(caught.value)
 
 
@@ -270,7 +270,7 @@ def test_read_image_gives_rgb_of_every_kind_of_file(tmp_path: Path, mode: str) -
     gray[:, :10] = 0 if mode == "1" else 85
     path = tmp_path / ("x.tif" if mode == "CMYK" else "x.png")
     Image.fromarray(gray).convert("RGB").convert(mode, dither=Image.Dither.NONE).save(path)
-    pixels = dataset.read_image(dataset.ImageRecord(1, path, 12, 20))
+    pixels = images.read_image(images.ImageRecord(1, path, 12, 20))
     assert pixels.dtype == np.uint8
     assert pixels.shape == (12, 20, 3)
     assert pixels.flags["C_CONTIGUOUS"]
@@ -281,7 +281,7 @@ def test_read_image_gives_rgb_of_every_kind_of_file(tmp_path: Path, mode: str) -
 def test_read_image_scales_sixteen_bits(tmp_path: Path) -> None:
     values = np.array([[0, 256, 0x80FF, 0xFFFF]], dtype=np.uint16)
     Image.fromarray(values).save(tmp_path / "x.png")
-    pixels = dataset.read_image(dataset.ImageRecord(1, tmp_path / "x.png", 1, 4))
+    pixels = images.read_image(images.ImageRecord(1, tmp_path / "x.png", 1, 4))
     assert pixels[0, :, 0].tolist() == [0, 1, 128, 255]
 
 
@@ -290,7 +290,7 @@ def test_exif_orientation_is_not_applied(tmp_path: Path) -> None:
     exif = image.getexif()
     exif[0x0112] = 6
     image.save(tmp_path / "x.jpg", exif=exif)
-    assert dataset.read_image(dataset.ImageRecord(1, tmp_path / "x.jpg", 12, 20)).shape == (12, 20, 3)
+    assert images.read_image(images.ImageRecord(1, tmp_path / "x.jpg", 12, 20)).shape == (12, 20, 3)
 
 
 def test_labels_meet_categories_by_name(folder: Path) -> None:
@@ -362,7 +362,7 @@ def test_the_photographs_load_in_both_evaluators_and_their_ground_truth_scores_o
     assert sum(a["iscrowd"] for a in truth["annotations"]) == 7
     assert len(hotcoco.COCO(copy.deepcopy(truth)).getAnnIds()) == 534
     assert average_precision(truth) == pytest.approx(1.0)
-    assert all(dataset.read_image(i).shape == (i.height, i.width, 3) for i in loaded.images[:5])
+    assert all(images.read_image(i).shape == (i.height, i.width, 3) for i in loaded.images[:5])
 
 
 @needs_photographs

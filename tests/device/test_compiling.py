@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from toy_models import Blobs
 
-from bench.data.dataset import ImageRecord
+from bench.data.images import ImageRecord
 from bench.device.compiling import compile_parts, outcome
 from bench.errors import UserError
 from bench.passes.flops import count_image

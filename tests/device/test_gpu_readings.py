@@ -14,7 +14,8 @@ from fake_nvml import UUID, FakeNvml
 from PIL import Image
 from toy_models import Blobs
 
-from bench.data.dataset import CocoDataset, ImageRecord
+from bench.data.dataset import CocoDataset
+from bench.data.images import ImageRecord
 from bench.device.gpu import INTERVAL_SECONDS, Gpu
 from bench.passes import energy, speed
 from bench.passes.runner import Runner

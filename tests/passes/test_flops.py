@@ -15,7 +15,8 @@ import torch
 from PIL import Image
 from toy_models import Blobs
 
-from bench.data.dataset import CocoDataset, ImageRecord
+from bench.data.dataset import CocoDataset
+from bench.data.images import ImageRecord
 from bench.passes.flops import count, count_image
 from bench.predictor import Settings
 
@@ -76,7 +77,7 @@ import sys
 from pathlib import Path
 
 import torch
-from bench.data.dataset import ImageRecord
+from bench.data.images import ImageRecord
 from bench.passes.flops import count_image
 
 

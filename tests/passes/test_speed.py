@@ -15,7 +15,8 @@ import torch
 from PIL import Image
 from toy_models import Blobs
 
-from bench.data.dataset import CocoDataset, ImageRecord
+from bench.data.dataset import CocoDataset
+from bench.data.images import ImageRecord
 from bench.device.clock import Clock, MaskFunctionTimer
 from bench.errors import UserError
 from bench.passes.runner import Runner

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 import torch
 
-from bench.data.dataset import CocoDataset, load, read_image
+from bench.data.dataset import CocoDataset, load
+from bench.data.images import read_image
 from bench.data.shapes import generate as shapes
 from bench.errors import UserError
 from bench.jobs.load_model import trainable
