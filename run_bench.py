@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import signal
 import sys
 import tempfile
@@ -30,9 +29,12 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from bench.errors import UserError
+from bench.jobs.job import ComposedJob, describe
+from bench.jobs.local import LocalLauncher
 from bench.jobs.plan import plan
+from bench.jobs.run import Run
 from bench.jobs.study import INTERRUPTED_EXIT, output_folder, run_study
-from bench.jobs.validate import Job, as_user_error, to_config
+from bench.jobs.validate import as_user_error, to_config
 from bench.schema.config import BenchConfig
 from bench.schema.gate_report import GATE_FILE, GateReport
 
@@ -47,7 +49,7 @@ ROOT = Path(__file__).resolve().parent
 PLAN = "--plan"
 
 
-def compose(overrides: Sequence[str]) -> list[Job]:
+def compose(overrides: Sequence[str]) -> list[ComposedJob]:
     """The jobs that a command line asks for, in order, each checked against the schema; none is run.
 
     Raises:
@@ -101,7 +103,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if config.gate is not None or config.baseline is not None:
             return _gated(jobs, out, console, given)
         check_history(config.history)
-        status = run_study(jobs, out, console, _command(given))
+        run = Run(out, given, LocalLauncher(), console)
+        status = run_study(jobs, run)
         if any(out.glob("jobs/*/result.json")):
             report(out, out, console)
             keep(config.history, out, console)
@@ -113,12 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED_EXIT
 
 
-def _command(given: Sequence[str]) -> str:
-    """What the user typed, to be stored beside weights that may be published: without the folder of the results."""
-    return shlex.join(["python", "run_bench.py", *(a for a in given if not a.startswith("out="))])
-
-
-def _gated(jobs: list[Job], out: Path, console: Console, given: Sequence[str]) -> int:
+def _gated(jobs: list[ComposedJob], out: Path, console: Console, given: Sequence[str]) -> int:
     """A study with a gate; 3 where it does not let the change through."""
     # Not on top: scipy, which the tests need, would make every --help wait.
     from bench.cli.gate import WORSE_EXIT, show
@@ -131,7 +129,7 @@ def _gated(jobs: list[Job], out: Path, console: Console, given: Sequence[str]) -
     check_history(history)
     base = None if baseline is None else find_baseline(baseline, history)
     try:
-        gated = run_gated(jobs, gate, base, out, console, given, _command(given))
+        gated = run_gated(jobs, gate, base, Run(out, given, LocalLauncher(), console))
     except NothingComparedError as error:
         # What was measured is measured, whatever it could be held against.
         report(error.results, out, console)
@@ -149,8 +147,9 @@ def _gated(jobs: list[Job], out: Path, console: Console, given: Sequence[str]) -
 def plan_only(out: Path, given: Sequence[str]) -> int:
     """Compose and check, run nothing, and print the jobs as JSON: how another maskbench asks this one for its side of
     an interleaved comparison."""
-    planned = plan(compose(given), out, lambda *_: None, _command(given))
-    print(json.dumps([job.description() for job in planned]))
+    run = Run(out, given, LocalLauncher(), Console())
+    planned = plan(compose(given), out, lambda *_: None, run.command)
+    print(json.dumps([describe(job) for job in planned]))
     return 0
 
 

@@ -59,6 +59,20 @@ class Instances:
             raise ValueError(f"Instances.labels lies outside 0..{num_classes - 1}")
 
 
+def validate_batch(
+    outputs: Sequence[Instances], sizes: Sequence[tuple[int, int]], num_classes: int, max_detections: int, name: str
+) -> None:
+    """Hold what a predictor of the class ``name`` gave for images of these sizes (height, width) against its promises.
+
+    Raises:
+        ValueError: says which promise is broken.
+    """
+    if len(outputs) != len(sizes):
+        raise ValueError(f"{name}.postprocess gave {len(outputs)} Instances for {len(sizes)} images")
+    for instances, (height, width) in zip(outputs, sizes, strict=True):
+        instances.validate(height, width, num_classes, max_detections)
+
+
 @dataclass
 class Checkpoint:
     """Trained weights, already read from disk (``bench.weights.load.load_checkpoint``).

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from contexts import context_of
 from PIL import Image
 from toy_models import Blobs
 
 from bench.data.dataset import CocoDataset
 from bench.data.images import ImageRecord
-from bench.passes.memory import DeviceMemory, measure
-from bench.passes.runner import Runner
+from bench.device.gpu_memory import DeviceMemory
+from bench.passes.memory import PASS
 from bench.predictor import Settings
-from bench.schema.config import BenchConfig
 from bench.schema.result import MemoryResult, read_result
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
@@ -45,8 +46,8 @@ def test_memory_of_a_tensor_of_known_size_within_2_percent(tmp_path: Path) -> No
     def figures(model: type[Blobs]) -> MemoryResult:
         torch.cuda.synchronize(device)
         torch.cuda.empty_cache()
-        runner = Runner(model(Settings(device)), device, "fp32")
-        return measure(runner, dataset, BenchConfig(), device, device_memory, lambda *_: None)
+        context = context_of(model(Settings(device)), dataset)
+        return PASS.measure(replace(context, device=device, device_memory=device_memory))
 
     plain, hungry = figures(Blobs), figures(Hungry)
     for name in ("peak_allocated_bytes", "peak_reserved_bytes", "process_device_bytes"):
@@ -56,7 +57,7 @@ def test_memory_of_a_tensor_of_known_size_within_2_percent(tmp_path: Path) -> No
         assert after - before == pytest.approx(NEED, rel=0.02), name
 
 
-def test_a_demo_model_on_the_card(run_command: Any, tmp_path: Path) -> None:
+def test_a_demo_model_on_a_gpu(run_command: Any, tmp_path: Path) -> None:
     pytest.importorskip("torchvision")
     small = ["protocol=quick", "dataset.shapes.count=4", "detections=saturated", "precision=fp32,fp16"]
     done = run_command("model=demo_mask_rcnn_torchvision", "device=cuda:0", *small, f"out={tmp_path}")

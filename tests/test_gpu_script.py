@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from bench.jobs.validate import Job
+from bench.jobs.job import ComposedJob
 from run_bench import compose
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -48,7 +48,7 @@ def arguments(part: str, out: Path) -> dict[str, str]:
 
 
 @functools.cache
-def jobs(part: str, out: Path) -> list[Job]:
+def jobs(part: str, out: Path) -> list[ComposedJob]:
     return compose([f"{key}={value}" for key, value in arguments(part, out).items()])
 
 

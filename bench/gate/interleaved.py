@@ -1,43 +1,50 @@
-"""Base and head measured in one job, round by round in turns, so that what the machine does falls on both alike."""
+"""Base and head measured in one job, round by round in turn, so that what the machine does falls on both alike."""
 
 from __future__ import annotations
 
 import contextlib
+import time
 import uuid
-from collections.abc import Callable
-from typing import Any
-
-from rich.console import Console
+from types import TracebackType
 
 from bench.gate.rows import Row, matched
 from bench.gate.sides import Sides
-from bench.gate.turns import TurnWorker, WorkerDiedError
-from bench.jobs.job import PlannedJob, new_result, passes_due
-from bench.jobs.launcher import run_job
-from bench.jobs.study import StudyProgress
+from bench.jobs.job import PlannedJob, new_result, open_result, passes_due
+from bench.jobs.launcher import ROUNDS, Ending, Launcher, OnProgress
+from bench.jobs.messages import Complete, Ready
+from bench.jobs.progress import StudyProgress
+from bench.jobs.run import Run
+from bench.jobs.run_job import record_ending, record_success, run_job
 from bench.schema.config import GateConfig
-from bench.schema.result import UNFINISHED, read_result, write_result
+from bench.schema.result import INTERRUPTED, PASSES, UNFINISHED, read_result, write_result
+
+OTHER_DIED = "stopped before its last round, since the worker that it alternated with had died"
+"""Reason of a result whose own worker was well, and whose figures are its own."""
 
 
-def measure_sides(sides: Sides, gate: GateConfig, rounds: int, console: Console) -> bool:
+class WorkerDiedError(Exception):
+    """A worker ended, or had to be ended, before its rounds were done; its result says how. Its argument is the
+    :class:`_RoundsWorker`."""
+
+
+def measure_sides(sides: Sides, gate: GateConfig, rounds: int, run: Run) -> bool:
     """Measure every job of both sides up to so many rounds; whether all that were run ended well.
 
     The passes that time nothing run first, one side after the other. What an earlier call has measured is kept, so a
     second one with more rounds adds those.
     """
     pairs, only_head = _pairs(sides)
-    with StudyProgress(console, len(pairs) + len(only_head)) as progress:
+    with StudyProgress(run.console, len(pairs) + len(only_head)) as progress:
         for number, (base, head) in enumerate(pairs, 1):
             name = f"[{number}/{len(pairs)}] {head.config.model.name} {head.config.device}"
-            progress.begin(head.config.model.name, name)
-            measure_pair(base, head, gate, rounds, progress.on_message)
+            progress.begin(head.config.model.name, head.config.passes, name)
+            measure_pair(base, head, gate, rounds, run.launcher, progress.on_progress)
             progress.next_job()
             outcome = ", ".join(f"{side} {_status(job)}" for side, job in (("base", base), ("head", head)))
-            console.print(f"{name}: {outcome}", markup=False, highlight=False, soft_wrap=True)
+            run.say(f"{name}: {outcome}")
         for job in only_head:
-            console.print(f"{job.config.model.name}: only in the head", markup=False, highlight=False)
-            job.due = passes_due(job, 1)
-            run_job(job, progress.on_message)
+            run.say(f"{job.config.model.name}: only in the head")
+            run_job(job, passes_due(job, 1), run.launcher, progress.on_progress)
             progress.next_job()
     jobs = [job for pair in pairs for job in pair] + only_head
     return all(read_result(job.result_path).status in ("ok", "skipped") for job in jobs)
@@ -51,28 +58,25 @@ def _pairs(sides: Sides) -> tuple[list[tuple[PlannedJob, PlannedJob]], list[Plan
         rows.append([Row(job.folder.name, new_result(job, "failed", UNFINISHED)) for job in jobs])
         job_of |= {id(row): job for row, job in zip(rows[-1], jobs, strict=True)}
     pairs, _, only_head = matched(*rows)
-    return (
-        [(job_of[id(base)], job_of[id(head)]) for base, head in pairs],
-        [job_of[id(row)] for row in only_head],
-    )
+    return [(job_of[id(base)], job_of[id(head)]) for base, head in pairs], [job_of[id(row)] for row in only_head]
 
 
 def measure_pair(
-    base: PlannedJob, head: PlannedJob, gate: GateConfig, rounds: int, on_message: Callable[[dict[str, Any]], None]
+    base: PlannedJob, head: PlannedJob, gate: GateConfig, rounds: int, launcher: Launcher, on_progress: OnProgress
 ) -> None:
     """One job of both sides, up to so many rounds; what becomes of it is in the two results."""
-    for job in (base, head):
-        job.due = [name for name in passes_due(job, 1) if name != "speed"]
-        if job.due or job.skip_reason is not None or not job.result_path.exists():
-            run_job(job, on_message)
     both = (base, head)
+    for job in both:
+        due = [name for name in passes_due(job, 1) if not PASSES[name].in_rounds]
+        if due or job.skip_reason is not None or not job.result_path.exists():
+            run_job(job, due, launcher, on_progress)
     if any(_status(job) != "ok" or "speed" not in job.config.passes for job in both):
         return
     token = _token(base, head)
     left = rounds - min(_rounds_done(job) for job in both)
     for process in range(gate.processes):
         share = left // gate.processes + (process < left % gate.processes)
-        if share > 0 and not _take_turns(base, head, share, on_message):
+        if share > 0 and not _alternate(base, head, share, launcher, on_progress):
             return
     for job in both:
         result = read_result(job.result_path)
@@ -80,22 +84,79 @@ def measure_pair(
         write_result(result, job.result_path)
 
 
-def _take_turns(base: PlannedJob, head: PlannedJob, rounds: int, on_message: Callable[[dict[str, Any]], None]) -> bool:
+def _alternate(base: PlannedJob, head: PlannedJob, rounds: int, launcher: Launcher, on_progress: OnProgress) -> bool:
     """So many rounds of each in one pair of workers; whether both lived.
 
     Who begins alternates, base head head base: a steady drift then falls on both alike within two rounds. All rounds
     have as many batches as the first.
     """
     with contextlib.suppress(WorkerDiedError), contextlib.ExitStack() as stack:
-        workers = [stack.enter_context(TurnWorker(job, on_message)) for job in (base, head)]
+        workers = [stack.enter_context(_RoundsWorker(job, launcher, on_progress)) for job in (base, head)]
         for worker in workers:
-            worker.wait()
-        batches = _batches_before(base)
+            worker.wait_until_ready()
+        batches = _batches_of_a_round(base)
         for number in range(rounds):
             for worker in workers if number % 2 == 0 else reversed(workers):
-                batches = worker.turn(batches)
+                batches = worker.time_round(batches)
         return True
     return False
+
+
+class _RoundsWorker:
+    """A worker that times a round of its job whenever it is told to, and otherwise sleeps.
+
+    At the end of the ``with`` block the worker is gone and its result is on disk.
+    """
+
+    def __init__(self, job: PlannedJob, launcher: Launcher, on_progress: OnProgress) -> None:
+        self._job, self._on_progress = job, on_progress
+        self._began = time.monotonic()
+        self._ending: Ending | None = None
+        job.folder.mkdir(parents=True, exist_ok=True)
+        open_result(job)
+        self._worker = launcher.start(job, ROUNDS)
+        self._worker.tell("begin")
+
+    def __enter__(self) -> _RoundsWorker:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            with self._worker:
+                if kind is None:
+                    self._worker.tell_no_more()
+                    self._ending = self._worker.listen(Complete, self._on_progress)
+        finally:
+            if self._ending is None:  # it was well, and is stopped for a reason that is not its own
+                well = kind is WorkerDiedError
+                self._ending = Ending(False, "ok", OTHER_DIED) if well else Ending(False, "failed", INTERRUPTED)
+            result = record_ending(self._job, self._ending, time.monotonic() - self._began)
+            if self._ending.complete and result.reason == UNFINISHED:
+                record_success(self._job)
+
+    def wait_until_ready(self) -> None:
+        """Wait until the worker can begin with its next round.
+
+        Raises:
+            WorkerDiedError: it will never be able to.
+        """
+        self._ending = self._worker.listen(Ready, self._on_progress)
+        if self._ending is not None:
+            raise WorkerDiedError(self)
+
+    def time_round(self, batches: int | None) -> int:
+        """Time one round, of so many batches, or of as many as the protocol asks for; gives how many they were.
+
+        Raises:
+            WorkerDiedError: the round was not finished.
+        """
+        self._worker.tell("" if batches is None else str(batches))
+        self.wait_until_ready()
+        speed = read_result(self._job.result_path).speed
+        assert speed is not None
+        return speed.rounds[-1].samples
 
 
 def _status(job: PlannedJob) -> str:
@@ -107,14 +168,15 @@ def _rounds_done(job: PlannedJob) -> int:
     return len(speed.rounds) if speed else 0
 
 
-def _batches_before(job: PlannedJob) -> int | None:
-    """Batches of a round that an earlier worker of the job has measured."""
+def _batches_of_a_round(job: PlannedJob) -> int | None:
+    """Batches of a round that an earlier worker of the job has timed; None where there was none."""
     speed = read_result(job.result_path).speed
     return speed.rounds[0].samples if speed else None
 
 
 def _token(base: PlannedJob, head: PlannedJob) -> str:
-    """What says of two results that their rounds are pairs: new, unless both have had the same one before."""
+    """What two results share whose rounds were interleaved with one another: a new one, unless both have had the same
+    before."""
     tokens = {read_result(job.result_path).interleaved for job in (base, head)}
     before = tokens.pop() if len(tokens) == 1 else None
     return before or uuid.uuid4().hex

@@ -7,16 +7,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rich.console import Console
-
 from bench.errors import UserError
 from bench.gate.compare import check_gate, compare
 from bench.gate.interleaved import measure_sides
 from bench.gate.rank_tests import LEAST_ROUNDS
 from bench.gate.rows import Baseline, load_rows
 from bench.gate.sides import check_sides, planned_sides
-from bench.jobs.study import INTERRUPTED_EXIT, StudyProgress, run_study
-from bench.jobs.validate import Job
+from bench.jobs.job import ComposedJob
+from bench.jobs.progress import StudyProgress
+from bench.jobs.run import Run
+from bench.jobs.study import INTERRUPTED_EXIT, run_study
 from bench.schema.config import GateConfig
 from bench.schema.gate_report import AMBIGUOUS, GATE_FILE, GateReport, write_report
 from bench.schema.metrics import METRICS
@@ -40,7 +40,7 @@ class NothingComparedError(UserError):
         self.results = results
 
 
-def the_gate(jobs: Sequence[Job]) -> GateConfig | None:
+def the_gate(jobs: Sequence[ComposedJob]) -> GateConfig | None:
     """The gate that a command asks for, found possible; None without one.
 
     Raises:
@@ -67,64 +67,45 @@ def the_gate(jobs: Sequence[Job]) -> GateConfig | None:
     return gate
 
 
-def run_gated(
-    jobs: Sequence[Job],
-    gate: GateConfig,
-    base: Baseline | None,
-    out: Path,
-    console: Console,
-    overrides: Sequence[str],
-    command: str,
-) -> Gated:
+def run_gated(jobs: Sequence[ComposedJob], gate: GateConfig, base: Baseline | None, run: Run) -> Gated:
     """Measure what the gate asks for, hold it against the baseline and write ``out/gate.json``.
 
     base: what was measured earlier, read before anything is measured now: what is kept of this run must not be its own
         baseline. None where the gate measures the base itself
-    overrides: what the user typed; command: the same as one line
 
     Raises:
         UserError: something is wrong with the study or the baseline, or nothing could be compared.
     """
-    if base is None:
-        gated = _interleaved(jobs, gate, out, console, overrides, command)
-    else:
-        gated = _against_baseline(jobs, gate, base, out, console, command)
+    gated = _interleaved(jobs, gate, run) if base is None else _against_baseline(jobs, gate, base, run)
     if gated.report is not None:
-        write_report(gated.report, out / GATE_FILE)
+        write_report(gated.report, run.out / GATE_FILE)
     return gated
 
 
-def _against_baseline(
-    jobs: Sequence[Job], gate: GateConfig, base: Baseline, out: Path, console: Console, command: str
-) -> Gated:
+def _against_baseline(jobs: Sequence[ComposedJob], gate: GateConfig, base: Baseline, run: Run) -> Gated:
     def measure(rounds: int) -> int:
-        for job in jobs:
-            job.config.protocol.rounds = rounds
-        return run_study(jobs, out, console, command)
+        return run_study(with_rounds(jobs, rounds), run)
 
     def judge() -> GateReport:
-        return compare(base.rows, load_rows(out / "jobs"), gate, (base.name, str(out)))
+        return compare(base.rows, load_rows(run.out / "jobs"), gate, (base.name, str(run.out)))
 
-    return measured_until_known(gate, _rounds(jobs, gate), out, measure, judge)
+    return measured_until_known(gate, _rounds(jobs, gate), run.out, measure, judge)
 
 
-def _interleaved(
-    jobs: Sequence[Job], gate: GateConfig, out: Path, console: Console, overrides: Sequence[str], command: str
-) -> Gated:
+def _interleaved(jobs: Sequence[ComposedJob], gate: GateConfig, run: Run) -> Gated:
     rounds = _rounds(jobs, gate)
-    for job in jobs:
-        job.config.protocol.rounds = rounds
-    given = [o for o in overrides if o.partition("=")[0] not in ("out", "gate", "baseline", "history")]
-    given = [o for o in given if not o.lstrip("+~").startswith("gate.")] + [f"protocol.rounds={rounds}"]
+    given = [a for a in run.arguments if a.partition("=")[0] not in ("out", "gate", "baseline", "history")]
+    given = [a for a in given if not a.lstrip("+~").startswith("gate.")] + [f"protocol.rounds={rounds}"]
     with contextlib.ExitStack() as stack:
-        with StudyProgress(console, 1) as progress:
-            sides = stack.enter_context(planned_sides(jobs, gate, out, given, progress.on_download, command))
+        with StudyProgress(run.console, 1) as progress:
+            planned = planned_sides(with_rounds(jobs, rounds), gate, run, given, progress.on_download)
+            sides = stack.enter_context(planned)
 
         def measure(rounds: int) -> int:
             try:
-                return 0 if measure_sides(sides, gate, rounds, console) else 1
+                return 0 if measure_sides(sides, gate, rounds, run) else 1
             except KeyboardInterrupt:
-                console.print("interrupted; what was measured is kept")
+                run.say("interrupted; what was measured is kept")
                 return INTERRUPTED_EXIT
 
         def judge() -> GateReport:
@@ -132,7 +113,7 @@ def _interleaved(
             head = [row for job in sides.head for row in load_rows(job.folder)]
             return compare(base, head, gate, sides.names)
 
-        return measured_until_known(gate, rounds, out / "head", measure, judge)
+        return measured_until_known(gate, rounds, run.out / "head", measure, judge)
 
 
 def measured_until_known(
@@ -154,5 +135,12 @@ def measured_until_known(
         rounds = min(2 * rounds, gate.max_rounds)
 
 
-def _rounds(jobs: Sequence[Job], gate: GateConfig) -> int:
+def _rounds(jobs: Sequence[ComposedJob], gate: GateConfig) -> int:
     return gate.rounds or min(job.config.protocol.rounds for job in jobs)
+
+
+def with_rounds(jobs: Sequence[ComposedJob], rounds: int) -> list[ComposedJob]:
+    """The jobs with so many rounds."""
+    return [
+        replace(job, config=replace(job.config, protocol=replace(job.config.protocol, rounds=rounds))) for job in jobs
+    ]

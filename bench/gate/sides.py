@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
-import dataclasses
 import functools
 import json
 import os
@@ -12,18 +10,16 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from bench.device.commands import git
 from bench.errors import UserError
-from bench.jobs.job import PlannedJob
-from bench.jobs.launcher import ROOT, worker_environment
+from bench.jobs.job import ComposedJob, PlannedJob, from_description
+from bench.jobs.local import ROOT, worker_environment
 from bench.jobs.plan import OnDownload, plan
-from bench.jobs.validate import Job
-from bench.schema.config import BenchConfig, GateConfig
-from bench.schema.json_file import from_dict
+from bench.jobs.run import Run
+from bench.schema.config import GateConfig
 
 
 @dataclass(frozen=True)
@@ -48,37 +44,36 @@ def check_sides(gate: GateConfig) -> None:
 
 @contextlib.contextmanager
 def planned_sides(
-    jobs: Sequence[Job], gate: GateConfig, out: Path, overrides: Sequence[str], on_download: OnDownload, command: str
+    jobs: Sequence[ComposedJob], gate: GateConfig, run: Run, arguments: Sequence[str], on_download: OnDownload
 ) -> Iterator[Sides]:
     """Both sides planned, with results under ``out/base`` and ``out/head``; a checkout of the base lives in the block.
 
-    overrides: what the user typed, which is composed anew by the base's own maskbench and configuration.
+    arguments: what of the command line belongs to a side; the base's own maskbench composes it with its configuration
 
     Raises:
         UserError: as :func:`bench.jobs.plan.plan`; no such commit; a base that this maskbench cannot drive.
     """
-    out = out.resolve()
+    out = run.out.resolve()
     check_sides(gate)
     head_name = gate.head_python or "head"
+    head = plan(with_python(jobs, gate.head_python), out / "head", on_download, run.command)
     if gate.base_ref is None:
-        base = plan(with_python(jobs, gate.base_python), out / "base", on_download, command)
-        head = plan(with_python(jobs, gate.head_python), out / "head", on_download, command)
+        base = plan(with_python(jobs, gate.base_python), out / "base", on_download, run.command)
         yield Sides(base, head, (gate.base_python or sys.executable, head_name))
         return
-    head = plan(with_python(jobs, gate.head_python), out / "head", on_download, command)
     repository = _repository()
     commit = _commit(repository, gate.base_ref)
     with _checked_out(repository, commit, out / "base-checkout") as tree:
-        base = _plan_there(repository, tree, out / "base", overrides)
+        base = _plan_there(repository, tree, out / "base", arguments)
         yield Sides(base, head, (f"{gate.base_ref} ({commit[:10]})", head_name))
 
 
-def with_python(jobs: Sequence[Job], python: str | None) -> list[Job]:
+def with_python(jobs: Sequence[ComposedJob], python: str | None) -> list[ComposedJob]:
     """The jobs with another interpreter, where there is one."""
-    changed = copy.deepcopy(list(jobs))
-    for job in changed:
-        job.config.model.python = python or job.config.model.python
-    return changed
+    return [
+        replace(job, config=replace(job.config, model=replace(job.config.model, python=python))) if python else job
+        for job in jobs
+    ]
 
 
 def _repository() -> Path:
@@ -116,13 +111,13 @@ def _checked_out(repository: Path, commit: str, tree: Path) -> Iterator[Path]:
         worktree("remove", "--force", str(tree))
 
 
-def _plan_there(repository: Path, tree: Path, out: Path, overrides: Sequence[str]) -> list[PlannedJob]:
+def _plan_there(repository: Path, tree: Path, out: Path, arguments: Sequence[str]) -> list[PlannedJob]:
     """The jobs as the base's own maskbench and configuration make them."""
     root = tree / ROOT.relative_to(repository) if ROOT.is_relative_to(repository) else ROOT
     cwd = tree / Path.cwd().relative_to(repository)
     if not (root / "run_bench.py").exists() or not cwd.is_dir():
         raise UserError(f"gate.base_ref: that commit has no {root / 'run_bench.py' if cwd.is_dir() else cwd}")
-    given = [_path_kept(override, cwd) for override in overrides]
+    given = [_path_kept(argument, cwd) for argument in arguments]
     command = [sys.executable, str(root / "run_bench.py"), "--plan", str(out), *given]
     done = subprocess.run(
         command, cwd=cwd, env=worker_environment(str(root), str(cwd)), capture_output=True, text=True, check=False
@@ -132,34 +127,17 @@ def _plan_there(repository: Path, tree: Path, out: Path, overrides: Sequence[str
         raise UserError(f"gate.base_ref: the base cannot be planned by its own maskbench: {last}")
     planned = json.loads(done.stdout.strip().splitlines()[-1])
     try:
-        return [_from_description(description, root, cwd) for description in planned]
-    except (KeyError, TypeError, ValueError) as error:
+        return [replace(from_description(job), root=str(root), cwd=str(cwd)) for job in planned]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(
             f"gate.base_ref: the base's maskbench describes its jobs in another way ({error}); measure it by itself "
             f"and give baseline=DIR"
         ) from error
 
 
-def _path_kept(override: str, cwd: Path) -> str:
+def _path_kept(argument: str, cwd: Path) -> str:
     """A path that exists only in the working tree (data that git ignores) as an absolute one."""
-    key, _, value = override.partition("=")
+    key, _, value = argument.partition("=")
     if value and not os.path.isabs(value) and Path(value).exists() and not (cwd / value).exists():
         return f"{key}={Path(value).resolve()}"
-    return override
-
-
-def _from_description(description: dict[str, Any], root: Path, cwd: Path) -> PlannedJob:
-    known = {field.name for field in dataclasses.fields(BenchConfig)}
-    config = from_dict(BenchConfig, {key: value for key, value in description["config"].items() if key in known})
-    return PlannedJob(
-        config=config,
-        choices=description["choices"],
-        folder=Path(description["folder"]),
-        weights_path=description["weights_path"],
-        weights_sha256=description["weights_sha256"],
-        skip_reason=description["skip_reason"],
-        contents=description["contents"],
-        root=str(root),
-        cwd=str(cwd),
-        described=description,
-    )
+    return argument

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import importlib
 import json
@@ -18,9 +19,8 @@ from bench.data import dataset as datasets
 from bench.data.results_file import read_results
 from bench.errors import UserError, absent_library
 from bench.jobs.identity import job_name
-from bench.jobs.job import PlannedJob
-from bench.jobs.launcher import ROOT, worker_environment
-from bench.jobs.validate import Job
+from bench.jobs.job import ComposedJob, PlannedJob, told
+from bench.jobs.local import ROOT, worker_environment
 from bench.schema.config import BenchConfig, DatasetConfig, PublishedConfig, ZooConfig
 from bench.weights.download import fetch, sha256_of
 
@@ -36,11 +36,19 @@ class CheckedDataset:
     digest: str
 
 
-def plan(jobs: Sequence[Job], out: Path, on_download: OnDownload, command: str = "") -> list[PlannedJob]:
+@dataclass(frozen=True)
+class Answer:
+    """What the interpreter of a job says of it: the device that its name means there, and why it must be skipped."""
+
+    device: str
+    skip_reason: str | None
+
+
+def plan(jobs: Sequence[ComposedJob], out: Path, on_download: OnDownload, command: str = "") -> list[PlannedJob]:
     """Check a study and give its jobs ready to run; ``command`` is what the user typed.
 
     Generates the shapes, fetches the weights of the zoos, and asks every interpreter concerned whether it has the
-    device and can build the models that come with weights.
+    device and can make the models that come with weights. The composed jobs are left as they are.
 
     Raises:
         UserError: the first thing found wrong.
@@ -48,48 +56,54 @@ def plan(jobs: Sequence[Job], out: Path, on_download: OnDownload, command: str =
     there_before = out.exists()
     _check_writable(out)
     try:
-        planned = _check_jobs(jobs, out, on_download, command)
-        _ask_interpreters(planned)
+        checked: dict[str, CheckedDataset] = {}
+        drafts = [_draft(job, out, checked, on_download, command) for job in jobs]
+        answers = _ask_interpreters(drafts)
     except UserError:
         if not there_before:  # nothing is measured: leave no empty folder behind
             with contextlib.suppress(OSError):
                 out.rmdir()
         raise
-    for ready in planned:
-        ready.folder = out / "jobs" / job_name(ready.config, ready.contents)
-    return planned
+    return [_planned(draft, answer, out) for draft, answer in zip(drafts, answers, strict=True)]
 
 
-def _check_jobs(jobs: Sequence[Job], out: Path, on_download: OnDownload, command: str) -> list[PlannedJob]:
-    """What can be checked of the jobs without their libraries; the folders are still to be named."""
-    checked: dict[str, CheckedDataset] = {}
-    planned = []
-    for job in jobs:
-        config = job.config
-        dataset = _check_dataset(config.dataset, checked)
-        config.dataset = dataset.config
-        contents = {"dataset": dataset.digest}
-        if config.model.library == "replay":
-            contents["results"] = sha256_of(_check_replay(config, dataset.content))
-        skip_reason = _fill_from_zoo(config)
-        if config.finetune is not None:
-            contents["train"] = _check_training(config, dataset.content, checked).digest
-        weights = None if skip_reason else _weights_file(config, on_download)
-        if weights:
-            contents["weights"] = sha256_of(weights)
-        planned.append(
-            PlannedJob(
-                config=config,
-                choices=job.choices,
-                folder=out,
-                weights_path=str(weights) if weights else None,
-                weights_sha256=contents.get("weights"),
-                skip_reason=skip_reason,
-                command=command,
-                contents=contents,
-            )
-        )
-    return planned
+def _draft(
+    job: ComposedJob, out: Path, checked: dict[str, CheckedDataset], on_download: OnDownload, command: str
+) -> PlannedJob:
+    """What can be known of a job without its library; its device and its folder are still to be settled."""
+    config = copy.deepcopy(job.config)
+    dataset = _check_dataset(config.dataset, checked)
+    config.dataset = dataset.config
+    contents = {"dataset": dataset.digest}
+    if config.model.library == "replay":
+        contents["results"] = sha256_of(_check_replay(config, dataset.content))
+    skip_reason = _fill_from_zoo(config)
+    if config.finetune is not None:
+        contents["train"] = _check_training(config, dataset.content, checked).digest
+    weights = None if skip_reason else _weights_file(config, on_download)
+    if weights:
+        contents["weights"] = sha256_of(weights)
+    return PlannedJob(
+        config=config,
+        choices=job.choices,
+        folder=out,
+        weights_path=str(weights) if weights else None,
+        weights_sha256=contents.get("weights"),
+        skip_reason=skip_reason,
+        command=command,
+        contents=contents,
+    )
+
+
+def _planned(draft: PlannedJob, answer: Answer, out: Path) -> PlannedJob:
+    """The job with what its interpreter says of it."""
+    config = dataclasses.replace(draft.config, device=answer.device)
+    return dataclasses.replace(
+        draft,
+        config=config,
+        skip_reason=draft.skip_reason or answer.skip_reason,
+        folder=out / "jobs" / job_name(config, draft.contents),
+    )
 
 
 def _check_writable(out: Path) -> None:
@@ -194,20 +208,25 @@ def _weights_file(config: BenchConfig, on_download: OnDownload) -> Path | None:
     return path.resolve()
 
 
-def _ask_interpreters(planned: Sequence[PlannedJob]) -> None:
-    """One process for each interpreter and device: whether the device is there and each model can be built."""
-    groups: dict[tuple[str | None, str], list[PlannedJob]] = {}
-    for job in planned:
-        groups.setdefault((job.config.model.python, job.config.device), []).append(job)
-    for (python, device), jobs in groups.items():
-        answer = _ask(python, {"device": device, "jobs": [job.description() for job in jobs]})
-        if "error" in answer:
-            raise UserError(answer["error"])
-        for job, verdict in zip(jobs, answer["jobs"], strict=True):
-            job.config.device = answer["device"]
+def _ask_interpreters(drafts: Sequence[PlannedJob]) -> list[Answer]:
+    """For each job its device, and whether it must be skipped: one process for each interpreter and device says so.
+
+    Raises:
+        UserError: the device is not there, or a model cannot be made.
+    """
+    groups: dict[tuple[str | None, str], list[int]] = {}
+    for place, job in enumerate(drafts):
+        groups.setdefault((job.config.model.python, job.config.device), []).append(place)
+    answers: dict[int, Answer] = {}
+    for (python, device), places in groups.items():
+        jobs = [dataclasses.asdict(told(drafts[place])) for place in places]
+        said = _ask(python, {"device": device, "jobs": jobs})
+        for verdict in (said, *said.get("jobs", ())):
             if "error" in verdict:
                 raise UserError(verdict["error"])
-            job.skip_reason = job.skip_reason or verdict.get("skip")
+        for place, verdict in zip(places, said["jobs"], strict=True):
+            answers[place] = Answer(said["device"], verdict.get("skip"))
+    return [answers[place] for place in range(len(drafts))]
 
 
 def _ask(python: str | None, request: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,6 @@ import dataclasses
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import omegaconf
@@ -15,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from bench.errors import UserError, nearest
+from bench.jobs.job import ComposedJob
 from bench.schema.config import (
     BATCH_NORMS,
     COMPILES,
@@ -24,7 +24,6 @@ from bench.schema.config import (
     MEASURED_CHECKPOINTS,
     OPTIMIZERS,
     OVERLAPS,
-    PASSES,
     PRECISIONS,
     SCHEDULE_EPOCHS,
     STARTS,
@@ -34,6 +33,7 @@ from bench.schema.config import (
     GateConfig,
 )
 from bench.schema.metrics import METRICS
+from bench.schema.result import PASSES
 
 GROUPS = ("model", "dataset", "protocol", "finetune", "gate", "study")
 
@@ -41,15 +41,7 @@ LEAST_EDGE = 32
 """Pixels: the stride of the coarsest features of most backbones, which see nothing of a smaller image."""
 
 
-@dataclass
-class Job:
-    """One job as composed: its configuration and the chosen group options."""
-
-    config: BenchConfig
-    choices: dict[str, str]
-
-
-def to_config(cfg: DictConfig, choices: dict[str, str]) -> Job:
+def to_config(cfg: DictConfig, choices: dict[str, str]) -> ComposedJob:
     """Merge a composed configuration into the schema and check its values.
 
     Hydra itself accepts any key given as ``+key=``; the schema does not.
@@ -68,7 +60,7 @@ def to_config(cfg: DictConfig, choices: dict[str, str]) -> Job:
     check_values(config)
     if config.detections == "auto":
         config.detections = "thresholded" if config.trained else "saturated"
-    return Job(config, choices)
+    return ComposedJob(config, choices)
 
 
 def check_values(config: BenchConfig) -> None:

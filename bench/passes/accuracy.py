@@ -27,8 +27,9 @@ from bench.evaluation.evaluators import EVALUATORS
 from bench.evaluation.matching import Matcher
 from bench.evaluation.rle import masks_to_rle, overlaps_removed, rles_without_overlap
 from bench.passes.background import Background, done_ahead
+from bench.passes.base import Context
 from bench.passes.runner import Runner
-from bench.predictor import Instances, ReplayPredictor
+from bench.predictor import Instances, Predictor, ReplayPredictor
 from bench.schema.config import OVERLAPS, BenchConfig
 from bench.schema.result import AccuracyResult
 
@@ -87,58 +88,65 @@ def mask_ap_of(
     return evaluator.figures()[0]
 
 
-def measure(
-    model: Runner | ReplayPredictor,
-    dataset: CocoDataset,
-    labels: Sequence[int | None],
-    config: BenchConfig,
-    folder: Path,
-    progress: Callable[[str, float, float, int], None],
-) -> AccuracyResult:
-    """Evaluate every image of the dataset. Images are read and resized before the model asks for them; masks become RLE
-    and are written, and detections are matched, while it is at the next images.
-
-    labels: the model's label -> the dataset's category id, None for a class that the dataset does not have.
-    Random weights give no AP: their figures stay None, the predictions are still written (for the panels).
+class AccuracyPass:
+    """Evaluates every image of the dataset. Images are read and resized before the model asks for them; masks become
+    RLE and are written, and detections are matched, while the model is at the next images.
 
     No masks are kept of an image that is done: with hotcoco about 200 bytes a detection are (the matcher's 62, and 70
     for each way with overlaps), and 300 while the figures are made of them; 92 MB in all for 5,000 images with 180,000
     detections. pycocotools keeps all results until the end.
     """
-    began = time.monotonic()
-    evaluation = _Evaluation(dataset, config) if config.trained else None
-    overlaps = OVERLAPS if evaluation else (config.overlap,)
-    done = 0
 
+    def applies(self, predictor: Predictor | ReplayPredictor) -> bool:
+        """Every model has predictions, also one that exists only as these."""
+        return True
+
+    def measure(self, context: Context) -> AccuracyResult:
+        """Predictions on disk, and the figures of trained weights.
+
+        Random weights give no AP: their figures stay None, the predictions are still written (for the panels).
+        """
+        began = time.monotonic()
+        dataset, config = context.dataset, context.config
+        evaluation = _Evaluation(dataset, config) if config.trained else None
+        accuracy = AccuracyResult(
+            evaluator=config.evaluator,
+            evaluator_version=importlib.metadata.version(config.evaluator),
+            images_evaluated=len(dataset.images),
+            images_in_dataset=dataset.total_images,
+            detections=_predict_and_evaluate(context, evaluation),
+            overlap=config.overlap,
+            predictions=PREDICTIONS,
+            figures_absent=None if evaluation else "weights: random",
+        )
+        if evaluation:
+            evaluation.complete(accuracy)
+        accuracy.seconds = time.monotonic() - began
+        return accuracy
+
+
+def _predict_and_evaluate(context: Context, evaluation: _Evaluation | None) -> int:
+    """Write the predictions of every image and feed the evaluation with them; gives the number of detections."""
+    dataset, config, labels = context.dataset, context.config, context.labels
+    overlaps = OVERLAPS if evaluation else (config.overlap,)
+    model = context.predictor if isinstance(context.predictor, ReplayPredictor) else context.runner
+    done = 0
     with (
-        open_predictions(folder / PREDICTIONS) as predictions,
+        open_predictions(context.folder / PREDICTIONS) as predictions,
         Background(evaluation.update if evaluation else lambda *_: None) as evaluate,
     ):
 
-        def conclude(records: Sequence[ImageRecord], found: list[Any]) -> None:
-            for record, results in zip(records, _results(records, found, labels, config, overlaps), strict=True):
+        def conclude(records: Sequence[ImageRecord], outputs: list[Any]) -> None:
+            for record, results in zip(records, _results(records, outputs, labels, config, overlaps), strict=True):
                 predictions.write(results[config.overlap])
                 evaluate(record.id, results)
 
         with Background(conclude, ahead=MASKS_AHEAD, begin=_leaves_cores_to_the_model()) as conclude_later:
-            for records, found in _predictions(model, dataset, config):
-                conclude_later(records, found)
+            for records, outputs in _predictions(model, dataset, config):
+                conclude_later(records, outputs)
                 done += len(records)
-                progress("accuracy", done, len(dataset.images), config.batch_size)
-    result = AccuracyResult(
-        evaluator=config.evaluator,
-        evaluator_version=importlib.metadata.version(config.evaluator),
-        images_evaluated=len(dataset.images),
-        images_in_dataset=dataset.total_images,
-        detections=predictions.count,
-        overlap=config.overlap,
-        predictions=PREDICTIONS,
-        figures_absent=None if evaluation else "weights: random",
-    )
-    if evaluation:
-        evaluation.complete(result)
-    result.seconds = time.monotonic() - began
-    return result
+                context.progress("accuracy", done, len(dataset.images), config.batch_size)
+    return predictions.count
 
 
 class _Evaluation:
@@ -254,3 +262,6 @@ def to_results(
         for rle, score, label in triples
         if labels[label] is not None
     ]
+
+
+PASS = AccuracyPass()

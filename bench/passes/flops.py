@@ -10,24 +10,41 @@ from __future__ import annotations
 import contextlib
 import statistics
 import sys
+import traceback
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from bench.data.dataset import CocoDataset
 from bench.data.images import ImageRecord, read_images
+from bench.passes.base import Context, RunsTheModel
 from bench.predictor import Predictor
+from bench.schema.result import FlopsResult
 
 IMAGES = 5
 
 
-def count(predictor: Predictor, dataset: CocoDataset, images: int = IMAGES) -> tuple[float, float] | tuple[None, None]:
-    """Mean and standard deviation of the operations of the ``model`` boundary over images spread through the dataset,
-    each in a batch of its own. None for a model that computes outside of torch, of which nothing can be counted."""
-    found = [float(count_image(predictor, record)) for record in _spread(dataset.images, images)]
-    return (statistics.fmean(found), statistics.pstdev(found)) if any(found) else (None, None)
+class FlopsPass(RunsTheModel):
+    """Counts the operations of the ``model`` boundary over images spread through the dataset, each a batch of its own.
+
+    It is a figure beside the others, which must not cost them: what goes wrong in it is a note.
+    """
+
+    def measure(self, context: Context) -> FlopsResult | None:
+        """Mean and standard deviation over :data:`IMAGES` images; None for a model that computes outside of torch, of
+        which nothing can be counted."""
+        predictor = context.runner.predictor
+        try:
+            counts = [float(count_image(predictor, image)) for image in _spread(context.dataset.images, IMAGES)]
+        except Exception as error:
+            traceback.print_exc()
+            reason = " ".join(str(error).split())[:200]
+            context.note(f"floating-point operations could not be counted: {reason}")
+            return None
+        if not any(counts):
+            return None
+        return FlopsResult(mean=statistics.fmean(counts), std=statistics.pstdev(counts), images=len(counts))
 
 
 def count_image(predictor: Predictor, record: ImageRecord) -> int:
@@ -79,3 +96,6 @@ def _spread(records: Sequence[ImageRecord], number: int) -> list[ImageRecord]:
     """So many records, evenly over the whole."""
     number = min(number, len(records))
     return [records[index * len(records) // number] for index in range(number)]
+
+
+PASS = FlopsPass()

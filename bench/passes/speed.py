@@ -11,22 +11,20 @@ import functools
 import itertools
 import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from statistics import median
 from typing import Any
 
-import torch
-
-from bench.data.dataset import CocoDataset
 from bench.data.images import ImageRecord, batches, read_images
+from bench.device import compiling
 from bench.device.clock import Clock, MaskFunctionTimer
-from bench.device.gpu import Gpu, Watch
+from bench.device.gpu import Watch
 from bench.evaluation.intervals import median_reach
 from bench.evaluation.rle import masks_to_rle
+from bench.passes.base import Context, RunsTheModel
 from bench.passes.runner import Runner
-from bench.schema.config import BenchConfig, ProtocolConfig
+from bench.schema.config import ProtocolConfig
 from bench.schema.result import SpeedResult, SpeedRound, Timing
 
 STILL_FALLING = 0.02
@@ -34,19 +32,8 @@ STILL_FALLING = 0.02
 
 _TIMINGS = ("model", "end_to_end", "preprocess", "network", "postprocess")
 
-OnProgress = Callable[[str, float, float, int], None]
 
-
-@dataclass(frozen=True)
-class Turn:
-    """One of several rounds in one process: whether it is its first, and of how many batches; None is until there are
-    enough."""
-
-    first: bool
-    batches: int | None = None
-
-
-class _Samples:
+class _Latencies:
     """Latencies of one boundary or stage as they come."""
 
     def __init__(self) -> None:
@@ -64,50 +51,59 @@ class _Samples:
         return Timing(self.latency_ms, clock, self.wall_ms or None)
 
 
-def measure(
-    runner: Runner,
-    dataset: CocoDataset,
-    config: BenchConfig,
-    device: torch.device,
-    progress: OnProgress,
-    earlier: SpeedResult | None = None,
-    gpu: Gpu | None = None,
-    turn: Turn | None = None,
-) -> SpeedResult:
-    """Time a predictor for one round, on the images of a dataset, which are gone round as often as the protocol needs.
+class SpeedPass(RunsTheModel):
+    """Times the model for one round, on the images of the dataset, which are gone round as often as the protocol needs.
 
     Every batch is timed three times, one way after the other: end to end, by stages, and at the ``model`` boundary.
-    So a drift of the machine falls on all three alike, and they can be compared. Gives ``earlier``, what the rounds
-    before this one measured, with the samples of this one behind its own. Batches that were timed while ``gpu`` was
-    throttled by power or heat are left out and counted. ``turn`` is given where this process measures several rounds,
-    with others of another process in between.
-
-    Raises:
-        UserError: the clock gave a time that cannot be.
+    So a drift of the machine falls on all three alike, and they can be compared.
     """
-    size = config.batch_size
-    timed = _Timed(runner, Clock(device))
-    started = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    warm_up = _warm_up(timed, dataset, config) if turn is None or turn.first else _warm_again(timed, dataset, config)
-    enough, watch = _Enough(config.protocol, turn.batches if turn else None), Watch(gpu)
+
+    def measure(self, context: Context) -> SpeedResult:
+        """What the earlier rounds of the job have measured, and the samples of this one behind it.
+
+        Batches that were timed while the GPU was throttled by power or heat are left out and counted.
+
+        Raises:
+            UserError: the clock gave a time that cannot be.
+            ValueError: the first batch breaks a promise of the predictor's interface.
+        """
+        config, interleaved = context.config, context.round
+        samples = _Samples(context.runner, Clock(context.device))
+        started = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        again = interleaved is not None and not interleaved.first
+        warm_up = _warm_again(samples, context) if again else _warm_up(samples, context)
+        watch = Watch(context.gpu)
+        throttled = _time_batches(samples, context, watch)
+        dropped = sum(throttled)
+        # Where rounds are interleaved, the other process had its share of the heat, and the batches of both must stay
+        # the same images.
+        keep_all = interleaved is not None or 2 * dropped > len(throttled)
+        readings = watch.readings(0 if keep_all else dropped, keep_all)
+        timed = dataclasses.replace(warm_up, samples=len(throttled), started=started, gpu=readings)
+        speed = samples.result(config.batch_size, timed)
+        if dropped and not keep_all:
+            speed = _without(speed, throttled)
+        if config.compile != "none":
+            context.result.compiled = compiling.outcome(context.runner.predictor, config.compile)
+        earlier = context.result.speed
+        return speed if earlier is None else _joined(earlier, speed)
+
+
+def _time_batches(samples: _Samples, context: Context, watch: Watch) -> list[bool]:
+    """Time batches until there are enough; gives for each whether the GPU was throttled."""
+    config = context.config
+    enough = _Enough(config.protocol, context.round.batches if context.round else None)
     throttled: list[bool] = []
-    for records in batches(dataset.images, size):
-        timed.end_to_end(records)
-        timed.by_stages(records)
-        timed.whole(records)
+    for records in batches(context.dataset.images, config.batch_size):
+        samples.end_to_end(records)
+        samples.by_stages(records)
+        samples.whole(records)
         throttled.append(watch.throttled())
-        fraction = enough.fraction(timed.model)
-        progress("speed", fraction, 1.0, size)
+        fraction = enough.fraction(samples.model)
+        context.progress("speed", fraction, 1.0, config.batch_size)
         if fraction >= 1:
             break
-    dropped = sum(throttled)
-    # In turns, the other process had its share of the heat, and the batches of both must stay the same images.
-    keep_all = turn is not None or 2 * dropped > len(throttled)
-    readings = watch.readings(0 if keep_all else dropped, keep_all)
-    this = timed.result(size, dataclasses.replace(warm_up, samples=len(throttled), started=started, gpu=readings))
-    if dropped and not keep_all:
-        this = _without(this, throttled)
-    return this if earlier is None else _joined(earlier, this)
+    return throttled
 
 
 class _Enough:
@@ -125,7 +121,7 @@ class _Enough:
         self._max_ms = 1000 * protocol.max_seconds / rounds
         self._next_look = self._least
 
-    def fraction(self, model: _Samples) -> float:
+    def fraction(self, model: _Latencies) -> float:
         """How much of it is there: 1 is enough."""
         samples = len(model.latency_ms)
         if self._batches is not None:
@@ -142,37 +138,39 @@ class _Enough:
         return max(spent, min(0.9, samples / self._least))
 
 
-def _warm_up(timed: _Timed, dataset: CocoDataset, config: BenchConfig) -> SpeedRound:
+def _warm_up(samples: _Samples, context: Context) -> SpeedRound:
     """The first call, then the same few batches again and again until they take no less time than before.
 
     The same batches, because only they can be compared with themselves: images differ more than a cold machine does.
     """
-    protocol, runner = config.protocol, timed.runner
-    chosen = list(itertools.islice(batches(dataset.images, config.batch_size), max(1, protocol.warmup_batches)))
-    first = runner.preprocess(read_images(chosen[0]))
-    _, first_call_ms = timed.clock.time_on_host(functools.partial(runner.model, first))
+    protocol, size = context.config.protocol, context.config.batch_size
+    chosen = list(itertools.islice(batches(context.dataset.images, size), max(1, protocol.warmup_batches)))
+    first_call_ms = _first_call(samples, context, chosen[0])
     if protocol.warmup_batches == 0:
         return SpeedRound(0, first_call_ms, [], True)
     latencies: list[float] = []
     before, now, stable = math.inf, math.inf, False
     deadline = time.monotonic() + protocol.max_warmup_seconds
     while not stable and (not latencies or time.monotonic() < deadline):
-        turn = []
-        for records in chosen:
-            batch = runner.preprocess(read_images(records))
-            turn.append(timed.clock.time_on_host(functools.partial(runner.model, batch))[1])
-        latencies += turn
-        before, now = now, median(turn)
+        lap = [samples.untimed(records) for records in chosen]
+        latencies += lap
+        before, now = now, median(lap)
         stable = now >= before * (1 - STILL_FALLING)
     return SpeedRound(0, first_call_ms, latencies, stable)
 
 
-def _warm_again(timed: _Timed, dataset: CocoDataset, config: BenchConfig) -> SpeedRound:
-    """One batch untimed: the process was warm before another had its turn."""
-    records = next(iter(batches(dataset.images, config.batch_size)))
-    batch = timed.runner.preprocess(read_images(records))
-    _, latency_ms = timed.clock.time_on_host(functools.partial(timed.runner.model, batch))
-    return SpeedRound(0, latency_ms, [], True)
+def _first_call(samples: _Samples, context: Context, records: Sequence[ImageRecord]) -> float:
+    """Milliseconds of the very first call, whose output is then held against the predictor's promises."""
+    batch = samples.runner.preprocess(read_images(records))
+    instances, first_call_ms = samples.clock.time_on_host(functools.partial(samples.runner.model, batch))
+    context.validate(records, instances)
+    return first_call_ms
+
+
+def _warm_again(samples: _Samples, context: Context) -> SpeedRound:
+    """One batch that counts as warm-up: the process was warm before another had its round."""
+    records = next(iter(batches(context.dataset.images, context.config.batch_size)))
+    return SpeedRound(0, samples.untimed(records), [], True)
 
 
 def _without(result: SpeedResult, dropped: Sequence[bool]) -> SpeedResult:
@@ -207,14 +205,14 @@ def _joined(earlier: SpeedResult, later: SpeedResult) -> SpeedResult:
     return dataclasses.replace(later, **joined)
 
 
-class _Timed:
+class _Samples:
     """The three ways to time a batch, and what they have measured so far."""
 
     def __init__(self, runner: Runner, clock: Clock) -> None:
         self.runner = runner
         self.clock = clock
-        self.service, self.model = _Samples(), _Samples()
-        self.preprocess, self.network, self.postprocess = _Samples(), _Samples(), _Samples()
+        self.service, self.model = _Latencies(), _Latencies()
+        self.preprocess, self.network, self.postprocess = _Latencies(), _Latencies(), _Latencies()
         self.detections: list[int] = []
         self.image_sizes: list[list[int]] = []
         self.input_sizes: list[list[int]] = []
@@ -234,6 +232,11 @@ class _Timed:
             image_sizes=self.image_sizes,
             input_sizes=self.input_sizes,
         )
+
+    def untimed(self, records: Sequence[ImageRecord]) -> float:
+        """Milliseconds of a batch at the ``model`` boundary that is part of no sample."""
+        batch = self.runner.preprocess(read_images(records))
+        return self.clock.time_on_host(functools.partial(self.runner.model, batch))[1]
 
     def end_to_end(self, records: Sequence[ImageRecord]) -> None:
         """What a service does: decode the files, resize, model, masks to RLE on the host."""
@@ -265,3 +268,6 @@ class _Timed:
         self.image_sizes += [list(image.shape[:2]) for image in images]
         if padded := self.runner.predictor.input_size(batch):
             self.input_sizes.append(list(padded))
+
+
+PASS = SpeedPass()

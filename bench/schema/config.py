@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from bench.schema.result import PASSES
+
 MISSING: Any = "???"
 
-PASSES = ("speed", "memory", "energy", "accuracy")
 PRECISIONS = ("fp32", "tf32", "fp16", "bf16")
 COMPILES = ("none", "default", "reduce-overhead", "max-autotune")
 OVERLAPS = ("keep", "highest_score")

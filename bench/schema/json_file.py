@@ -35,7 +35,7 @@ def read_file(path: Path) -> bytes:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
-def parse(cls: type[T], name: str, content: bytes, where: str, version: int, *, ignore_unknown: bool = False) -> T:
+def parse(cls: type[T], name: str, content: bytes, where: str, version: int) -> T:
     """The dataclass in the bytes of a file whose ``schema_version`` must be ``version``.
 
     name: what such files are called, as ``result.json``; where: these bytes are from; both for the errors
@@ -53,7 +53,7 @@ def parse(cls: type[T], name: str, content: bytes, where: str, version: int, *, 
             f"{where}: schema_version {found!r}, this maskbench reads {version}; give a {name} of this version"
         )
     try:
-        return from_dict(cls, data, ignore_unknown=ignore_unknown)
+        return from_dict(cls, data)
     except (TypeError, ValueError) as error:
         raise UserError(f"{where}: not a {name} of this schema: {error}") from error
 
@@ -77,7 +77,7 @@ def write_atomically(path: Path, content: bytes | memoryview) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def from_dict(cls: type[T], data: Mapping[str, Any], *, ignore_unknown: bool = False) -> T:
+def from_dict(cls: type[T], data: Mapping[str, Any]) -> T:
     """A dataclass from parsed JSON, dataclasses nested in it, in its lists and in its dicts included.
 
     Raises:
@@ -86,23 +86,21 @@ def from_dict(cls: type[T], data: Mapping[str, Any], *, ignore_unknown: bool = F
     """
     hints = typing.get_type_hints(cls)
     known = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    if (unknown := set(data) - known) and not ignore_unknown:
+    if unknown := set(data) - known:
         raise ValueError(f"unknown key {sorted(unknown)[0]!r}")
-    return cls(
-        **{name: _as_hinted(hints[name], value, ignore_unknown) for name, value in data.items() if name in known}
-    )
+    return cls(**{name: _as_hinted(hints[name], value) for name, value in data.items()})
 
 
-def _as_hinted(hint: Any, value: Any, ignore_unknown: bool) -> Any:
+def _as_hinted(hint: Any, value: Any) -> Any:
     if value is None:
         return None
     if isinstance(hint, types.UnionType):
         hint = next(option for option in typing.get_args(hint) if option is not types.NoneType)
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        return from_dict(hint, value, ignore_unknown=ignore_unknown)
+        return from_dict(hint, value)
     inner = typing.get_args(hint)
     if typing.get_origin(hint) is list and isinstance(value, list):
-        return [_as_hinted(inner[0], item, ignore_unknown) for item in value]
+        return [_as_hinted(inner[0], item) for item in value]
     if typing.get_origin(hint) is dict and isinstance(value, dict):
-        return {key: _as_hinted(inner[1], item, ignore_unknown) for key, item in value.items()}
+        return {key: _as_hinted(inner[1], item) for key, item in value.items()}
     return value

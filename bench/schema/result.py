@@ -6,13 +6,13 @@ every summary is derived from them by the reader.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from bench.schema import json_file
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 MEASUREMENT_VERSION = 2
 """Raised when the way of measuring changes, so that figures of before and after are not compared: what a timing
@@ -51,16 +51,13 @@ COCO_FIGURES = (
 class ModelInfo:
     """The network itself.
 
-    ``flops_mean`` and ``flops_std`` are those of one image (see :mod:`bench.passes.flops`). ``weights`` is ``random``,
-    ``zoo``, :data:`FINETUNED` or the path given; ``weights_sha256`` of the file read.
+    ``weights`` is ``random``, ``zoo``, :data:`FINETUNED` or the path given; ``weights_sha256`` is of the file read.
     """
 
     classes: list[str]
     weights: str
     weights_sha256: str | None = None
     parameters: int | None = None
-    flops_mean: float | None = None
-    flops_std: float | None = None
 
 
 @dataclass
@@ -270,12 +267,40 @@ class FinetuneResult:
 
 
 @dataclass
+class FlopsResult:
+    """The flops pass: floating-point operations of one image at the ``model`` boundary (see :mod:`bench.passes.flops`),
+    mean and standard deviation over so many images."""
+
+    mean: float
+    std: float
+    images: int
+
+
+@dataclass
 class EnergyResult:
     """The energy pass: joules of the GPU over a window and the images of the ``model`` boundary inside it."""
 
     energy_joules: float
     images: int
     window_seconds: float
+
+
+@dataclass(frozen=True)
+class PassFacts:
+    """What is known of a pass without importing it.
+
+    own_process: it has a worker process of its own, in which nothing else runs. It times nothing: the job's next worker
+        imports its libraries at the same time
+    in_rounds: it goes on round after round; its part of the Result has a list ``rounds``
+    """
+
+    own_process: bool
+    in_rounds: bool
+
+
+def _pass(*, own_process: bool = False, in_rounds: bool = False) -> dict[str, PassFacts]:
+    """Marks a field of :class:`Result` as one that the pass of its name fills; see :data:`PASSES`."""
+    return {"pass": PassFacts(own_process, in_rounds)}
 
 
 @dataclass
@@ -294,10 +319,11 @@ class Result:
     model: ModelInfo | None = None
     finetune: FinetuneResult | None = None
     compiled: CompileResult | None = None
-    speed: SpeedResult | None = None
-    memory: MemoryResult | None = None
-    energy: EnergyResult | None = None
-    accuracy: AccuracyResult | None = None
+    speed: SpeedResult | None = field(default=None, metadata=_pass(in_rounds=True))
+    memory: MemoryResult | None = field(default=None, metadata=_pass(own_process=True))
+    energy: EnergyResult | None = field(default=None, metadata=_pass())
+    flops: FlopsResult | None = field(default=None, metadata=_pass())
+    accuracy: AccuracyResult | None = field(default=None, metadata=_pass())
     started: str | None = None
     seconds: float | None = None
     notes: list[str] = field(default_factory=list)
@@ -311,27 +337,28 @@ class Result:
             raise ValueError(f"status {self.status!r} is none of {', '.join(STATUSES)}")
 
 
+PASSES: dict[str, PassFacts] = {f.name: f.metadata["pass"] for f in fields(Result) if "pass" in f.metadata}
+"""Every pass by its name, which is that of its part of a Result, in the order in which a worker runs them."""
+
+
 def write_result(result: Result, path: Path) -> None:
     """Write atomically: a reader sees the old file or the new one, never a part."""
     json_file.write(result, path)
 
 
-def read_result(path: Path, *, of_any_version: bool = False) -> Result:
+def read_result(path: Path) -> Result:
     """Read a ``result.json``.
-
-    of_any_version: leave out keys that this maskbench does not know, as the worker of an older commit must where a
-        newer one has begun the file.
 
     Raises:
         UserError: the file is absent, not JSON, of another schema version, or lacks a field.
     """
-    return parse_result(json_file.read_file(path), str(path), of_any_version=of_any_version)
+    return parse_result(json_file.read_file(path), str(path))
 
 
-def parse_result(content: bytes, where: str, *, of_any_version: bool = False) -> Result:
+def parse_result(content: bytes, where: str) -> Result:
     """The result in the bytes of a ``result.json``; ``where`` they are from is for the error.
 
     Raises:
         UserError: not JSON, of another schema version, or a field is missing.
     """
-    return json_file.parse(Result, "result.json", content, where, SCHEMA_VERSION, ignore_unknown=of_any_version)
+    return json_file.parse(Result, "result.json", content, where, SCHEMA_VERSION)

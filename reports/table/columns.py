@@ -110,7 +110,7 @@ def _fps_end(index: int) -> Callable[[Job], float | None]:
 
 
 def _gflops(job: Job) -> float | None:
-    flops = job.result.model.flops_mean if job.result.model else None
+    flops = job.result.flops.mean if job.result.flops else None
     return None if flops is None else flops / 1e9
 
 

@@ -15,13 +15,13 @@ from bench.data.dataset import CocoDataset, load, match_labels, paths
 from bench.data.shapes.generate import CLASSES
 from bench.jobs.load_model import build_predictor
 from bench.passes import accuracy
-from bench.passes.runner import Runner
 from bench.predictor import Instances
 from bench.schema.config import BenchConfig
 from bench.schema.json_file import from_dict
 
 pytest.importorskip("detectron2", reason="detectron2 is not installed: docs/install.md says how")
 
+from contexts import context_of
 from detectron2 import model_zoo
 from detectron2.config import CfgNode, get_cfg
 from detectron2.data import DatasetCatalog, DatasetMapper, MetadataCatalog, build_detection_test_loader
@@ -88,8 +88,7 @@ def test_trained_model_has_the_librarys_own_ap(name: str, cache: str, tmp_path: 
     dataset = load(config.dataset)
     predictor = build_predictor(config, dataset, torch.device("cpu"), str(weights))
     labels = match_labels(dataset, predictor.classes, {})
-    runner = Runner(predictor, torch.device("cpu"), "fp32")
-    ours = accuracy.measure(runner, dataset, labels, config, tmp_path, lambda *_: None)
+    ours = accuracy.PASS.measure(context_of(predictor, dataset, config, labels=labels, folder=tmp_path))
 
     cfg = get_cfg()
     add_pointrend_config(cfg)

@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from contexts import context_of
 from library_evaluation import (
     detectron2_inference_on_dataset,
     mmdet_test_loop,
@@ -28,7 +29,7 @@ from library_evaluation import (
 from bench.data.dataset import CocoDataset, load, match_labels
 from bench.data.images import read_images
 from bench.jobs.load_model import build_predictor
-from bench.passes.accuracy import measure
+from bench.passes.accuracy import PASS
 from bench.passes.runner import Runner
 from bench.predictor import Predictor
 from bench.schema.config import BenchConfig
@@ -120,7 +121,8 @@ def compare(
             runner.model(batch)
 
     def ours() -> None:
-        result = measure(runner, subject.dataset, subject.labels, subject.config, folder, lambda *_: None)
+        context = context_of(subject.predictor, subject.dataset, subject.config, labels=subject.labels, folder=folder)
+        result = PASS.measure(replace(context, device=DEVICE))
         assert result.figures is not None
         found["ours"] = result.figures["mask_ap"] or 0.0
 

@@ -20,7 +20,8 @@ import torch
 from bench.data.dataset import load
 from bench.device.clock import Clock
 from bench.jobs.job import PlannedJob
-from bench.jobs.launcher import run_job
+from bench.jobs.local import LocalLauncher
+from bench.jobs.run_job import run_job
 from bench.passes.runner import Runner
 from bench.predictor import Instances, Predictor
 from bench.schema.result import write_result
@@ -70,10 +71,10 @@ def test_a_worker_adds_little_to_what_its_model_takes_to_load(
     model = ["model=demo_mask_rcnn_torchvision", "model.weights=random", "model._target_=first_image.FirstImage"]
     [composed] = compose([*model, f"+model.options.told={told}", "dataset=shapes", "passes=[memory]", "device=cpu"])
     load(composed.config.dataset)  # generated once, as before any worker starts
-    job = PlannedJob(composed.config, composed.choices, tmp_path / "job", due=["memory"])
+    job = PlannedJob(composed.config, composed.choices, tmp_path / "job")
     worker, by_hand = [], []
     for _ in range(5):
-        assert "the first image is here" in (run_job(job, lambda message: None).reason or "")
+        assert "the first image is here" in (run_job(job, ["memory"], LocalLauncher(), lambda _: None).reason or "")
         worker.append(float(told.read_text()))
         bare = subprocess.run([sys.executable, "-c", BY_HAND], cwd=ROOT, capture_output=True, text=True, check=True)
         by_hand.append(float(bare.stdout))

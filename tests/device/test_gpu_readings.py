@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from contexts import context_of
 from fake_nvml import UUID, FakeNvml
 from PIL import Image
 from toy_models import Blobs
@@ -18,15 +19,10 @@ from bench.data.dataset import CocoDataset
 from bench.data.images import ImageRecord
 from bench.device.gpu import INTERVAL_SECONDS, Gpu
 from bench.passes import energy, speed
-from bench.passes.runner import Runner
 from bench.predictor import Settings
 from bench.schema.config import BenchConfig, ProtocolConfig
 
 CPU = torch.device("cpu")
-
-
-def quiet(*_: object) -> None:
-    """Progress that nobody watches."""
 
 
 @pytest.fixture
@@ -36,8 +32,8 @@ def dataset(tmp_path: Path) -> CocoDataset:
     return CocoDataset("d", tmp_path / "a.json", (ImageRecord(0, path, 20, 30),), 1, (), [], "")
 
 
-def runner(delay_ms: float) -> Runner:
-    return Runner(Blobs(Settings(CPU), delay_ms=delay_ms), CPU, "fp32")
+def model(delay_ms: float) -> Blobs:
+    return Blobs(Settings(CPU), delay_ms=delay_ms)
 
 
 def config(**protocol: float) -> BenchConfig:
@@ -76,7 +72,7 @@ def test_throttled_batches_are_dropped_and_counted(monkeypatch: pytest.MonkeyPat
     reasons = itertools.chain([0, 0, 0x20, 0x20 | 0x4], itertools.repeat(0))
     monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(reasons))
     assert INTERVAL_SECONDS < 0.12
-    found = speed.measure(runner(40), dataset, config(), CPU, quiet, gpu=Gpu(UUID))
+    found = speed.PASS.measure(context_of(model(40), dataset, config(), gpu=Gpu(UUID)))
     [only] = found.rounds
     assert only.samples == len(found.model.latency_ms) == len(found.network.latency_ms) == 6
     assert len(found.detections_per_image) == len(found.image_sizes) == len(found.input_sizes) == 6
@@ -90,7 +86,7 @@ def test_a_card_that_is_always_held_down_keeps_its_samples_and_says_so(
     monkeypatch: pytest.MonkeyPatch, dataset: CocoDataset
 ) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(0x4))
-    found = speed.measure(runner(1), dataset, config(), CPU, quiet, gpu=Gpu(UUID))
+    found = speed.PASS.measure(context_of(model(1), dataset, config(), gpu=Gpu(UUID)))
     [only] = found.rounds
     assert only.samples == len(found.model.latency_ms) == 8
     assert only.gpu is not None
@@ -101,7 +97,7 @@ def test_energy_is_power_times_time(monkeypatch: pytest.MonkeyPatch, dataset: Co
     """A GPU that takes 300 W all the time, a model of 20 ms: 6 J an image and whatever else the loop takes."""
     monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(watts=300.0))
     began = time.perf_counter()
-    found = energy.measure(runner(20), dataset, config(energy_seconds=0.5), CPU, Gpu(UUID), quiet)
+    found = energy.PASS.measure(context_of(model(20), dataset, config(energy_seconds=0.5), gpu=Gpu(UUID)))
     assert found is not None
     assert found.energy_joules == pytest.approx(300 * found.window_seconds, rel=0.1)
     assert 0.5 <= found.window_seconds < time.perf_counter() - began
@@ -111,5 +107,5 @@ def test_energy_is_power_times_time(monkeypatch: pytest.MonkeyPatch, dataset: Co
 
 def test_no_counter_no_energy(monkeypatch: pytest.MonkeyPatch, dataset: CocoDataset) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(refuse=("nvmlDeviceGetTotalEnergyConsumption",)))
-    assert energy.measure(runner(1), dataset, config(), CPU, Gpu(UUID), quiet) is None
-    assert energy.measure(runner(1), dataset, config(), CPU, None, quiet) is None
+    assert energy.PASS.measure(context_of(model(1), dataset, config(), gpu=Gpu(UUID))) is None
+    assert energy.PASS.measure(context_of(model(1), dataset, config(), gpu=None)) is None

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from bench.gate.turns import OTHER_DIED
+from bench.gate.interleaved import OTHER_DIED
 from bench.history.store import History
 from bench.schema.gate_report import read_report
 from bench.schema.latency import rounds_of

@@ -8,7 +8,7 @@ import pytest
 
 from bench.errors import UserError
 from bench.gate.run import measured_until_known, the_gate
-from bench.jobs.validate import Job
+from bench.jobs.job import ComposedJob
 from bench.schema.config import BenchConfig, GateConfig
 from bench.schema.gate_report import Finding, GateReport
 
@@ -64,16 +64,16 @@ def test_an_interrupted_measurement_is_not_judged() -> None:
 
 def test_one_gate_for_all_jobs() -> None:
     gate = GateConfig(thresholds={"fps_model": "-2%"}, rounds=6)
-    jobs = [Job(BenchConfig(gate=gate, baseline=name), {}) for name in ("a", "b")]
+    jobs = [ComposedJob(BenchConfig(gate=gate, baseline=name), {}) for name in ("a", "b")]
     with pytest.raises(UserError, match="gate and baseline must be the same for all jobs"):
         the_gate(jobs)
     assert the_gate(jobs[:1]) is gate
-    assert the_gate([Job(BenchConfig(), {})]) is None
+    assert the_gate([ComposedJob(BenchConfig(), {})]) is None
 
 
 def test_rounds_of_the_protocol_count_where_the_gate_has_none() -> None:
     gate = GateConfig(thresholds={"fps_model": "-2%"})
-    jobs = [Job(BenchConfig(gate=gate, baseline="a"), {})]
+    jobs = [ComposedJob(BenchConfig(gate=gate, baseline="a"), {})]
     jobs[0].config.protocol.rounds = 3
     with pytest.raises(UserError, match=r"protocol\.rounds=3: the gate tests over rounds and needs 6 or more"):
         the_gate(jobs)

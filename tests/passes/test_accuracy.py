@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from contexts import context_of
 from evaluator_cases import decoded
 from pycocotools import mask as mask_api
 from pycocotools.coco import COCO
@@ -23,7 +24,7 @@ from pycocotools.cocoeval import COCOeval
 from bench.data.dataset import CocoDataset, load
 from bench.evaluation import boundary, matching, rle
 from bench.evaluation.rle import masks_without_overlap, overlaps_removed, rles_without_overlap
-from bench.passes.accuracy import EVALUATORS, mask_ap_of, measure, to_results
+from bench.passes.accuracy import EVALUATORS, PASS, mask_ap_of, to_results
 from bench.passes.background import Background, done_ahead
 from bench.passes.runner import Runner
 from bench.predictor import Instances, Predictor, ReplayPredictor
@@ -175,7 +176,7 @@ def passed(
 ) -> tuple[AccuracyResult, list[dict[str, Any]]]:
     """The accuracy pass over a replay: its result, and the predictions on disk."""
     config = BenchConfig(**{"model": ModelConfig(weights="own"), **settings})
-    found = measure(Replay(results), dataset, [], config, folder, lambda *_: None)
+    found = PASS.measure(context_of(Replay(results), dataset, config, labels=[], folder=folder))
     return found, json.loads((folder / found.predictions).read_text())
 
 

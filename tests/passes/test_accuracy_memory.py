@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from contexts import context_of
 from evaluator_cases import rectangle, rle_of
 
 from bench.data.dataset import CocoDataset, build
 from bench.evaluation.matching import Matcher
-from bench.passes.accuracy import measure
+from bench.passes.accuracy import PASS
 from bench.predictor import ReplayPredictor
 from bench.schema.config import BenchConfig, ModelConfig
 
@@ -88,7 +89,7 @@ def peak_growth(few: int, many: int, folder: Path) -> float:
     dataset, config = dataset_of(many), BenchConfig(model=ModelConfig(weights="own"))
     peaks = []
     for images in (few, many):
-        measure(Replay(), dataset.first(images), [], config, folder, lambda *_: None)
+        PASS.measure(context_of(Replay(), dataset.first(images), config, labels=[], folder=folder))
         peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
     return (peaks[1] - peaks[0]) / ((many - few) * DETECTIONS)
 
@@ -97,7 +98,8 @@ def test_the_whole_pass_keeps_no_predictions(tmp_path: Path) -> None:
     """In a process of its own, for its peak, in which the allocator's scatter of some MB is. The predictions read back
     at the end would be 1,500 bytes a detection more."""
     code = f"from test_accuracy_memory import *; print(peak_growth(550, 1500, Path({str(tmp_path)!r})))"
-    folders = [str(Path(__file__).parent), str(Path(__file__).resolve().parents[2])]
+    root = Path(__file__).resolve().parents[2]
+    folders = [str(Path(__file__).parent), str(root / "tests" / "cases"), str(root)]
     start = f"import sys; sys.path[:0] = {folders!r}; "
     done = subprocess.run([sys.executable, "-c", start + code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from contexts import context_of
 from PIL import Image
 from toy_models import Blobs
 
 from bench.data.dataset import CocoDataset
 from bench.data.images import ImageRecord
-from bench.passes.flops import count, count_image
+from bench.passes.flops import PASS, count_image
 from bench.predictor import Settings
 
 CPU = torch.device("cpu")
@@ -61,9 +62,11 @@ def test_closed_form(dataset: CocoDataset) -> None:
     predictor = Network(Settings(CPU))
     assert count_image(predictor, dataset.images[0]) == 20 * convolution + layer
     # Five of seven: images 0, 1, 2, 4 and 5, of 20, 10, 20, 20 and 10 rows.
-    mean, deviation = count(predictor, dataset)
-    assert mean == pytest.approx(16 * convolution + layer)
-    assert deviation == pytest.approx(convolution * np.std([20, 10, 20, 20, 10]))
+    flops = PASS.measure(context_of(predictor, dataset))
+    assert flops is not None
+    assert flops.images == 5
+    assert flops.mean == pytest.approx(16 * convolution + layer)
+    assert flops.std == pytest.approx(convolution * np.std([20, 10, 20, 20, 10]))
 
 
 def test_fast_paths_are_as_before(dataset: CocoDataset) -> None:
@@ -99,7 +102,7 @@ def test_the_compiler_is_not_imported_for_it(dataset: CocoDataset) -> None:
 
 
 def test_a_model_outside_of_torch_has_no_count(dataset: CocoDataset) -> None:
-    assert count(Blobs(Settings(CPU)), dataset) == (None, None)
+    assert PASS.measure(context_of(Blobs(Settings(CPU)), dataset)) is None
 
 
 def test_one_architecture_in_every_library(tmp_path: Path) -> None:

@@ -11,15 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from contexts import context_of
 from PIL import Image
 from toy_models import Blobs
 
 from bench.data.dataset import CocoDataset
 from bench.data.images import ImageRecord
-from bench.passes.memory import DeviceMemory, measure
-from bench.passes.runner import Runner
+from bench.device.gpu_memory import DeviceMemory
+from bench.passes.memory import PASS
 from bench.predictor import Settings
-from bench.schema.config import BenchConfig
 
 CPU = torch.device("cpu")
 NEED = 400_000_000
@@ -55,7 +55,7 @@ def dataset(tmp_path: Path) -> CocoDataset:
 
 
 def peak(predictor: Blobs, dataset: CocoDataset) -> int:
-    result = measure(Runner(predictor, CPU, "fp32"), dataset, BenchConfig(), CPU, DeviceMemory(), lambda *_: None)
+    result = PASS.measure(context_of(predictor, dataset))
     assert result.peak_allocated_bytes is None
     assert result.process_device_bytes is None
     assert result.host_rss_bytes is not None

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from contexts import context_of
 from PIL import Image
 from toy_models import Blobs
 
@@ -19,11 +20,10 @@ from bench.data.dataset import CocoDataset
 from bench.data.images import ImageRecord
 from bench.device.clock import Clock, MaskFunctionTimer
 from bench.errors import UserError
-from bench.passes.runner import Runner
-from bench.passes.speed import measure
-from bench.predictor import Instances, Settings
+from bench.passes.speed import PASS
+from bench.predictor import Instances, Predictor, Settings
 from bench.schema.config import BenchConfig, ProtocolConfig
-from bench.schema.result import read_result
+from bench.schema.result import SpeedResult, read_result
 
 CPU = torch.device("cpu")
 
@@ -93,12 +93,13 @@ def config(batch_size: int = 1) -> BenchConfig:
     return BenchConfig(protocol=protocol, batch_size=batch_size)
 
 
-def quiet(*_: object) -> None:
-    """Progress that nobody watches."""
+def measure(predictor: Predictor, dataset: CocoDataset, config: BenchConfig, **context: Any) -> SpeedResult:
+    """One round of the speed pass."""
+    return PASS.measure(context_of(predictor, dataset, config, **context))
 
 
 def test_boundaries_and_stages_hold_what_they_should(dataset: CocoDataset) -> None:
-    speed = measure(Runner(Naps(Settings(CPU)), CPU, "fp32"), dataset, config(), CPU, quiet)
+    speed = measure(Naps(Settings(CPU)), dataset, config())
     # Sleeps never end early; the median stays within 5 ms of what was slept on any machine that is not swamped.
     for timing, slept in (
         (speed.model, 30),
@@ -115,14 +116,14 @@ def test_boundaries_and_stages_hold_what_they_should(dataset: CocoDataset) -> No
 
 
 def test_batches_count_images(dataset: CocoDataset) -> None:
-    speed = measure(Runner(Naps(Settings(CPU)), CPU, "fp32"), dataset, config(batch_size=2), CPU, quiet)
+    speed = measure(Naps(Settings(CPU)), dataset, config(batch_size=2))
     assert len(speed.model.latency_ms) == 8
     assert len(speed.detections_per_image) == 16
 
 
 def test_mask_functions_inside_forward_count_as_postprocess(dataset: CocoDataset, library: types.ModuleType) -> None:
     original = vars(library.Head)["paste"]
-    speed = measure(Runner(PastesInside(Settings(CPU)), CPU, "fp32"), dataset, config(), CPU, quiet)
+    speed = measure(PastesInside(Settings(CPU)), dataset, config())
     assert np.median(speed.network.latency_ms) == pytest.approx(10, abs=5)
     assert np.median(speed.postprocess.latency_ms) == pytest.approx(50, abs=8)
     assert np.median(speed.model.latency_ms) == pytest.approx(60, abs=8)
@@ -141,7 +142,7 @@ def test_max_seconds_ends_a_slow_boundary(dataset: CocoDataset) -> None:
     slow = config()
     slow.protocol = ProtocolConfig(rounds=1, warmup_batches=0, min_samples=10_000, max_seconds=0.5)
     began = time.monotonic()
-    speed = measure(Runner(Naps(Settings(CPU)), CPU, "fp32"), dataset, slow, CPU, quiet)
+    speed = measure(Naps(Settings(CPU)), dataset, slow)
     assert time.monotonic() - began < 5
     assert 5 <= len(speed.model.latency_ms) <= 17
 
@@ -158,7 +159,7 @@ class WarmsUp(Blobs):
 
 
 class Irregular(Blobs):
-    """Takes 2 and 12 ms in turns, so that the median is never known to 1 %."""
+    """Takes 2 and 12 ms one after the other, so that the median is never known to 1 %."""
 
     calls = 0
 
@@ -169,13 +170,13 @@ class Irregular(Blobs):
 
 
 def test_warm_up_goes_on_until_batches_take_no_less_time(dataset: CocoDataset) -> None:
-    """The first call, then turns of three batches: 40 40 40, 20 20 20, 4 4 4, 4 4 4."""
+    """The first call, then laps of three batches: 40 40 40, 20 20 20, 4 4 4, 4 4 4."""
     warm = config()
     warm.protocol.warmup_batches = 3
-    speed = measure(Runner(WarmsUp(Settings(CPU)), CPU, "fp32"), dataset, warm, CPU, quiet)
+    speed = measure(WarmsUp(Settings(CPU)), dataset, warm)
     [only] = speed.rounds
     assert only.first_call_ms >= 40
-    assert len(only.warmup_ms) in (12, 15, 18)  # a turn that a busy machine disturbed is followed by one more
+    assert len(only.warmup_ms) in (12, 15, 18)  # a lap that a busy machine disturbed is followed by one more
     assert [ms >= 20 for ms in only.warmup_ms[:9]] == [True] * 6 + [False] * 3
     assert only.warmup_stable
     assert min(speed.model.latency_ms) < 20
@@ -184,29 +185,29 @@ def test_warm_up_goes_on_until_batches_take_no_less_time(dataset: CocoDataset) -
 def test_warm_up_ends_with_its_time(dataset: CocoDataset) -> None:
     warm = config()
     warm.protocol.warmup_batches, warm.protocol.max_warmup_seconds = 3, 0.1
-    speed = measure(Runner(WarmsUp(Settings(CPU)), CPU, "fp32"), dataset, warm, CPU, quiet)
+    speed = measure(WarmsUp(Settings(CPU)), dataset, warm)
     assert len(speed.rounds[0].warmup_ms) == 3
     assert not speed.rounds[0].warmup_stable
 
 
 def test_timing_ends_when_the_median_is_known(dataset: CocoDataset) -> None:
-    """Sleeps of 30 ms are known to 10 % at once; 2 and 12 ms in turns never are, and end with the time."""
+    """Sleeps of 30 ms are known to 10 % at once; 2 and 12 ms alternately never are, and end with the time."""
     until_known = config()
     until_known.protocol = ProtocolConfig(rounds=1, warmup_batches=1, min_samples=6, precision=0.1, max_seconds=20)
-    regular = measure(Runner(Naps(Settings(CPU)), CPU, "fp32"), dataset, until_known, CPU, quiet)
+    regular = measure(Naps(Settings(CPU)), dataset, until_known)
     assert 6 <= len(regular.model.latency_ms) <= 60  # of the 600 that there is time for
     until_known.protocol.max_seconds = 0.5
-    irregular = measure(Runner(Irregular(Settings(CPU)), CPU, "fp32"), dataset, until_known, CPU, quiet)
+    irregular = measure(Irregular(Settings(CPU)), dataset, until_known)
     assert sum(irregular.model.latency_ms) >= 500
 
 
 def test_rounds_share_samples_and_stand_one_behind_the_other(dataset: CocoDataset) -> None:
     twice = config()
     twice.protocol.rounds, twice.protocol.min_samples = 2, 13
-    runner = Runner(Naps(Settings(CPU)), CPU, "fp32")
-    first = measure(runner, dataset, twice, CPU, quiet)
+    predictor = Naps(Settings(CPU))
+    first = measure(predictor, dataset, twice)
     kept = list(first.model.latency_ms)
-    both = measure(runner, dataset, twice, CPU, quiet, first)
+    both = measure(predictor, dataset, twice, speed=first)
     assert [part.samples for part in both.rounds] == [7, 7]
     assert len(both.model.latency_ms) == len(both.end_to_end.latency_ms) == 14
     assert both.model.latency_ms[:7] == kept

@@ -20,8 +20,8 @@ from bench.data.dataset import CocoDataset, load
 from bench.data.images import read_image
 from bench.data.shapes import generate as shapes
 from bench.errors import UserError
+from bench.jobs.job import ComposedJob
 from bench.jobs.load_model import trainable
-from bench.jobs.validate import Job
 from bench.predictor import Checkpoint
 from bench.schema.config import BenchConfig, DatasetConfig, FinetuneConfig, ShapesConfig
 from bench.training.data import TrainingSet, boxes_of, training_batches, training_size
@@ -342,7 +342,7 @@ def test_boxes_of_hand_made_masks() -> None:
     assert boxes_of(masks).tolist() == [[1, 2, 6, 4], [7, 5, 8, 6]]
 
 
-def composed(*arguments: str) -> Job:
+def composed(*arguments: str) -> ComposedJob:
     return compose(
         ["model=demo_mask_rcnn_torchvision", "dataset=shapes", "device=cpu", "finetune=default", *arguments]
     )[0]

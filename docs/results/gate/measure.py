@@ -29,8 +29,9 @@ from bench.gate.compare import compare  # noqa: E402
 from bench.gate.interleaved import measure_pair  # noqa: E402
 from bench.gate.rows import load_rows  # noqa: E402
 from bench.jobs.job import PlannedJob  # noqa: E402
-from bench.jobs.launcher import run_job  # noqa: E402
+from bench.jobs.local import LocalLauncher  # noqa: E402
 from bench.jobs.plan import plan  # noqa: E402
+from bench.jobs.run_job import run_job  # noqa: E402
 from bench.schema.gate_report import write_report  # noqa: E402
 from bench.schema.result import read_result  # noqa: E402
 from run_bench import compose  # noqa: E402
@@ -56,7 +57,7 @@ def planned(out: Path, *overrides: str) -> PlannedJob:
 
 def placed(job: PlannedJob, folder: Path) -> PlannedJob:
     """The same job with its results elsewhere."""
-    return dataclasses.replace(copy.deepcopy(job), folder=folder / job.folder.name)
+    return dataclasses.replace(job, folder=folder / job.folder.name)
 
 
 def judge(folder: Path) -> None:
@@ -86,13 +87,13 @@ def speeds(kind: str, folders: list[Path], out: Path) -> None:
     head = planned(out / "plan" / kind / "head", *SPEED, f"+model.options.slowdown={SLOWDOWN[kind]}")
     for folder in folders:
         sides = placed(base, folder / "base"), placed(head, folder / "head")
-        measure_pair(*sides, gate, gate.rounds, lambda _: None)
+        measure_pair(*sides, gate, gate.rounds, LocalLauncher(), lambda _: None)
         judge(folder)
 
 
 def memories(kind: str, folders: list[Path], out: Path) -> None:
     base = planned(out / "plan" / kind / "base", *MEMORY, "+model.options.extra_bytes=0")
-    run_job(due(placed(base, out / "plan" / kind / "once"), "memory"), lambda _: None)
+    run(placed(base, out / "plan" / kind / "once"), "memory")
     once = read_result(out / "plan" / kind / "once" / base.folder.name / "result.json").memory
     assert once is not None
     assert once.host_rss_bytes is not None
@@ -100,7 +101,7 @@ def memories(kind: str, folders: list[Path], out: Path) -> None:
     head = planned(out / "plan" / kind / "head", *MEMORY, f"+model.options.extra_bytes={extra}")
     for folder in folders:
         for job, side in ((base, "base"), (head, "head")):
-            run_job(due(placed(job, folder / side), "memory"), lambda _: None)
+            run(placed(job, folder / side), "memory")
         judge(folder)
 
 
@@ -108,27 +109,27 @@ def accuracies(folders: list[Path], plans: Path) -> None:
     shapes = ["study=none", f"dataset.shapes.count={IMAGES}", "device=cpu", "passes=[accuracy]"]
     model = planned(plans / "ap", *shapes, *MODEL)
     if not model.result_path.exists():
-        run_job(due(model, "accuracy"), lambda _: None)
+        run(model, "accuracy")
     original = model.folder / "predictions.json"
     predictions = json.loads(original.read_text())
     replay = [*shapes, "model=replay"]
     base = planned(plans / "ap-base", *replay, f"model.options.results={original}")
     if not base.result_path.exists():
-        run_job(due(base, "accuracy"), lambda _: None)
+        run(base, "accuracy")
     for folder in folders:
         changed = folder / "flipped.json"
         folder.mkdir(parents=True)
         changed.write_text(json.dumps(flipped(predictions, int(folder.name), base)))
         head = planned(folder / "plan", *replay, f"model.options.results={changed}")
         shutil.copytree(base.folder, folder / "base" / base.folder.name)  # the same predictions have the same AP
-        run_job(due(placed(head, folder / "head"), "accuracy"), lambda _: None)
+        run(placed(head, folder / "head"), "accuracy")
         changed.unlink()
         judge(folder)
 
 
-def due(job: PlannedJob, name: str) -> PlannedJob:
-    job.due = [name]
-    return job
+def run(job: PlannedJob, name: str) -> None:
+    """Run one pass of a job."""
+    run_job(job, [name], LocalLauncher(), lambda _: None)
 
 
 def flipped(predictions: list[dict[str, object]], seed: int, base: PlannedJob) -> list[dict[str, object]]:

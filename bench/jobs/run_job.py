@@ -1,0 +1,111 @@
+"""Running one job from beginning to end: its training, then its passes, each in the worker process that it needs."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Sequence
+
+from bench.jobs.job import PlannedJob, new_result, open_result, phases_of, training_left
+from bench.jobs.launcher import TRAIN, Ending, Launcher, OnProgress, Worker
+from bench.jobs.messages import Complete
+from bench.schema.result import INTERRUPTED, UNFINISHED, Result, read_result, write_result
+from bench.weights.download import sha256_of
+
+
+def run_job(job: PlannedJob, due: Sequence[str], launcher: Launcher, on_progress: OnProgress) -> Result:
+    """Measure the passes that are ``due``, after a training where one is left, and give the Result, which is on disk
+    by then.
+
+    Raises:
+        KeyboardInterrupt: after the worker has ended and what it measured is on disk.
+    """
+    if job.skip_reason is not None:
+        result = new_result(job, "skipped", job.skip_reason)
+        write_result(result, job.result_path)
+        return result
+    job.folder.mkdir(parents=True, exist_ok=True)
+    open_result(job)
+    clock = _Clock()
+    if training_left(job):
+        with launcher.start(job, TRAIN) as worker:
+            trained = _attend(worker, job, clock, on_progress)
+        if training_left(job) or trained.reason != UNFINISHED:
+            return trained
+    if job.config.finetune is not None:
+        job = _with_trained_weights(job)
+    return _measure(job, due, launcher, clock, on_progress)
+
+
+def record_ending(job: PlannedJob, ending: Ending, seconds: float) -> Result:
+    """Write into the job's result how a worker ended that had to be ended or died, and what time it took.
+
+    A result that the worker has concluded itself, as it does with an exception of its own, stands.
+    """
+    result = read_result(job.result_path)
+    if ending.status is not None and (result.reason == UNFINISHED or ending.status != "crashed"):
+        result.status, result.reason = ending.status, ending.reason
+    if ending.note:
+        result.notes.append(ending.note)
+    result.seconds = (result.seconds or 0.0) + seconds
+    write_result(result, job.result_path)
+    return result
+
+
+def record_success(job: PlannedJob) -> Result:
+    """All that was asked for is measured."""
+    result = read_result(job.result_path)
+    result.status, result.reason = "ok", None
+    write_result(result, job.result_path)
+    return result
+
+
+class _Clock:
+    """Seconds since it was last asked."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+
+    def lap(self) -> float:
+        now = time.monotonic()
+        seconds, self._last = now - self._last, now
+        return seconds
+
+
+def _measure(job: PlannedJob, due: Sequence[str], launcher: Launcher, clock: _Clock, on_progress: OnProgress) -> Result:
+    """Measure the passes phase by phase. A phase of a pass of its own times nothing, so the next phase's worker is
+    started beside it and imports its libraries in the meantime."""
+    phases = [",".join(names) for names in phases_of(due)]
+    with contextlib.ExitStack() as workers:
+        waiting: Worker | None = None
+        for place, phase in enumerate(phases):
+            worker = waiting or workers.enter_context(launcher.start(job, phase))
+            following = phases[place + 1 : place + 2]
+            waiting = workers.enter_context(launcher.start(job, following[0])) if following else None
+            result = _attend(worker, job, clock, on_progress)
+            if result.reason != UNFINISHED:
+                return result
+    return record_success(job)
+
+
+def _attend(worker: Worker, job: PlannedJob, clock: _Clock, on_progress: OnProgress) -> Result:
+    """Let a worker begin, listen to it until it has ended, and give the result as it is then on disk."""
+    worker.tell("begin")
+    worker.tell_no_more()
+    try:
+        ending = worker.listen(Complete, on_progress)
+    except KeyboardInterrupt:
+        record_ending(job, Ending(False, "failed", INTERRUPTED), clock.lap())
+        raise
+    assert ending is not None
+    return record_ending(job, ending, clock.lap())
+
+
+def _with_trained_weights(job: PlannedJob) -> PlannedJob:
+    """The job with the weights that its training gave in place of those that it began from."""
+    finetune = read_result(job.result_path).finetune
+    assert finetune is not None
+    assert finetune.checkpoint is not None
+    path = job.folder / finetune.checkpoint
+    return dataclasses.replace(job, weights_path=str(path.resolve()), weights_sha256=sha256_of(path))
