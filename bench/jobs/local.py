@@ -160,6 +160,11 @@ class Bounds:
         return None
 
 
+def worker_command(python: str | None) -> list[str]:
+    """What starts a worker in an interpreter, None for this one; the arguments of a phase, or a check, follow it."""
+    return [python or sys.executable, "-m", "bench.jobs.worker"]
+
+
 def worker_environment(root: str | None = None, cwd: str | None = None) -> dict[str, str]:
     """The environment in which a worker, in whatever interpreter, finds maskbench and the user's own package; None
     stands for those of this process."""
@@ -170,10 +175,10 @@ def worker_environment(root: str | None = None, cwd: str | None = None) -> dict[
 def _start(job: PlannedJob, phase: str, log: Path) -> tuple[subprocess.Popen[bytes], int]:
     """The worker's process, and the end of a pipe with its messages."""
     read_end, write_end = os.pipe()
-    python = job.config.model.python or sys.executable
+    command = [*worker_command(job.config.model.python), str(job.folder), str(write_end), phase]
     with open(log, "ab") as file:
         process = subprocess.Popen(
-            [python, "-m", "bench.jobs.worker", str(job.folder), str(write_end), phase],
+            command,
             stdin=subprocess.PIPE,
             stdout=file,
             stderr=file,

@@ -285,7 +285,7 @@ def test_the_command(write_run: Callable[..., Path], tmp_path: Path, capsys: pyt
         (["{base}", "{base}", "thresholds.fps_modle=-3%"], "did you mean fps_model"),
         (["{base}", "{base}", "on_ambigous=fail"], "did you mean on_ambiguous"),
         (["{base}", "{base}", "thresholds.mask_ap=+1"], "a higher mask_ap is better"),
-        (["{base}", "{other}"], "schema_version 99, this maskbench reads 1"),
+        (["{base}", "{other}"], "schema_version 99, this maskbench reads 2"),
     ],
 )
 def test_wrong_input(

@@ -1,0 +1,247 @@
+"""The seams between a study, its jobs, their workers and their passes, each without a real model."""
+
+from __future__ import annotations
+
+import copy
+import os
+import re
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.errors import UserError
+from bench.jobs.job import PlannedJob, describe, from_description, passes_due, phases_of
+from bench.jobs.launcher import Ending
+from bench.jobs.local import LocalLauncher
+from bench.jobs.messages import Channel, Complete, Progress, Ready, decode, encode
+from bench.jobs.plan import plan
+from bench.jobs.run_job import run_job
+from bench.passes.base import load_pass
+from bench.schema.config import BenchConfig, DatasetConfig, ModelConfig
+from bench.schema.result import (
+    PASSES,
+    EnergyResult,
+    MemoryResult,
+    Result,
+    SpeedResult,
+    SpeedRound,
+    Timing,
+    read_result,
+    write_result,
+)
+from run_bench import compose
+
+
+def job(folder: Path, **config: Any) -> PlannedJob:
+    model, dataset = ModelConfig(name="m", _target_="toy_models.Blobs"), DatasetConfig(name="d")
+    return PlannedJob(BenchConfig(model=model, dataset=dataset, **config), {}, folder)
+
+
+def test_every_part_of_a_result_that_is_a_pass_has_its_module() -> None:
+    assert list(PASSES) == ["speed", "memory", "energy", "flops", "accuracy"]
+    for name in PASSES:
+        assert callable(load_pass(name).measure)
+        assert callable(load_pass(name).applies)
+    with pytest.raises(ValueError, match="'latency' is none of the passes speed, memory"):
+        load_pass("latency")
+
+
+@pytest.mark.parametrize(
+    ("due", "phases"),
+    [
+        (["speed", "memory", "accuracy"], [["memory"], ["speed", "accuracy"]]),
+        (["accuracy", "speed"], [["speed", "accuracy"]]),
+        (["memory"], [["memory"]]),
+        ([], []),
+    ],
+)
+def test_passes_are_divided_among_processes(due: list[str], phases: list[list[str]]) -> None:
+    assert phases_of(due) == phases
+
+
+def test_what_is_due_follows_from_the_result(tmp_path: Path) -> None:
+    planned = job(tmp_path, passes=["speed", "memory", "energy"])
+    assert passes_due(planned, 1) == ["speed", "memory", "energy"]
+    timing = Timing([1.0], "perf_counter")
+    speed = SpeedResult(1, [SpeedRound(1, 1.0, [], True)], *[timing] * 5, [1], [[1, 1]], [])
+    result = Result("ok", asdict(planned.config), speed=speed, memory=MemoryResult(1, 1), measurement_version=2)
+    write_result(result, planned.result_path)
+    assert passes_due(planned, 1) == []  # no energy in an ok result: there was no counter
+    assert passes_due(planned, 2) == ["speed"]
+    result.status = "crashed"
+    write_result(result, planned.result_path)
+    assert passes_due(planned, 1) == ["energy"]
+    result.energy = EnergyResult(1.0, 1, 1.0)
+    write_result(result, planned.result_path)
+    assert passes_due(planned, 1) == []
+
+
+def test_planning_changes_nothing_of_what_was_composed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MASKBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(Path(__file__).resolve().parents[1] / "toys")
+    arguments = ["model=custom", "model._target_=toy_models.Blobs", "dataset=shapes", "dataset.shapes.count=2"]
+    composed = compose([*arguments, "passes=[accuracy]"])
+    before = copy.deepcopy(composed)
+    [planned] = plan(composed, tmp_path / "out", lambda *_: None)
+    assert composed == before
+    assert composed[0].config.device == "auto"
+    assert planned.config.device in ("cpu", "cuda:0")
+    assert planned.config.dataset.annotations is not None
+    with pytest.raises(AttributeError):
+        planned.folder = tmp_path  # type: ignore[misc]
+
+
+def test_a_planned_job_goes_to_another_process_and_back(tmp_path: Path) -> None:
+    planned = replace(job(tmp_path / "jobs" / "a"), contents={"dataset": "1"}, weights_path="w.pt")
+    assert from_description(describe(planned)) == planned
+    newer = describe(planned)
+    newer["config"]["of_tomorrow"] = 1
+    with pytest.raises(ValueError, match="unknown key 'of_tomorrow'"):
+        from_description(newer)
+    older = describe(planned)
+    del older["config"]["overlap"]
+    with pytest.raises(ValueError, match="lacks keys that this maskbench has"):
+        from_description(older)
+
+
+@pytest.mark.parametrize(
+    "message", [Ready(), Complete(), Progress("speed", 0.5, 1.0, 3), Progress("finetune", 1, 2, 0, "loss 1", "AP 2")]
+)
+def test_a_message_is_read_as_it_was_said(message: Any) -> None:
+    line = encode(message)
+    assert line.endswith(b"\n")
+    assert line.count(b"\n") == 1
+    assert decode(line[:-1]) == message
+
+
+@pytest.mark.parametrize(
+    "line", [b"", b"epoch 3", b"[1]", b'"ready"', b"{}", b'{"kind": "hello"}', b'{"kind": "ready", "more": 1}', b"\xff"]
+)
+def test_what_is_no_message_is_refused(line: bytes) -> None:
+    with pytest.raises(ValueError, match="no message of a worker"):
+        decode(line)
+
+
+def test_progress_is_told_at_most_five_times_a_second_but_for_its_end() -> None:
+    reading, writing = os.pipe()
+    channel = Channel(writing)
+    for number in range(1, 101):
+        channel("speed", number, 100, 2)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        messages = [decode(line.strip()) for line in pipe]
+    assert 2 <= len(messages) <= 4
+    assert messages[-1] == Progress("speed", 100, 100, 200)
+
+
+WORKER = """
+import os, sys
+folder, descriptor, phase = sys.argv[-3], int(sys.argv[-2]), sys.argv[-1]
+sys.stdin.readline()
+{does}
+"""
+
+
+@pytest.fixture
+def ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """The result of a job whose worker is a program of a few lines."""
+
+    def run(does: str) -> Result:
+        script = tmp_path / "worker.py"
+        script.write_text(WORKER.format(does=does))
+        monkeypatch.setattr("bench.jobs.local.worker_command", lambda python: ["python3", str(script)])
+        return run_job(job(tmp_path / "job"), ["accuracy"], LocalLauncher(), lambda _: None)
+
+    return run
+
+
+COMPLETE = 'os.write(descriptor, b\'{"kind": "complete"}\\n\')'
+
+
+@pytest.mark.parametrize(
+    ("does", "status", "reason"),
+    [
+        (COMPLETE, "ok", None),
+        ("pass", "crashed", "ended with exit status 0 before its result was complete; worker.log is empty"),
+        ("print('I am lost'); sys.exit(7)", "crashed", "exit status 7 .*; its last words: I am lost"),
+        ("os.write(descriptor, b'epoch 3 of 7\\n'); sys.stdin.read()", "crashed", "no message of a worker: b'epoch 3"),
+        ("os.close(descriptor); os.kill(os.getpid(), 11)", "crashed", "killed by SIGSEGV"),
+    ],
+)
+def test_every_end_of_a_worker_is_a_result(
+    ends: Callable[..., Result], does: str, status: str, reason: str | None
+) -> None:
+    result = ends(does)
+    assert result.status == status
+    if reason is None:
+        assert result.reason is None
+    else:
+        assert re.search(reason, result.reason or ""), result.reason
+
+
+def test_a_worker_that_ends_badly_after_its_work_leaves_a_note(ends: Callable[..., Result]) -> None:
+    result = ends(f"{COMPLETE}; sys.exit(3)")
+    assert result.status == "ok"
+    assert result.notes == ["after its result was complete, the worker ended with exit status 3"]
+
+
+class _NoWorker:
+    """A worker in no process at all: it says at once that all is done."""
+
+    def __enter__(self) -> _NoWorker:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def tell(self, line: str) -> None: ...
+
+    def tell_no_more(self) -> None: ...
+
+    def listen(self, until: type[Any], on_progress: Callable[[Progress], None]) -> Ending:
+        on_progress(Progress("accuracy", 1, 1, 1))
+        return Ending(True)
+
+
+class _Nowhere:
+    """A launcher of those."""
+
+    def __init__(self) -> None:
+        self.started: list[str] = []
+
+    def start(self, job: PlannedJob, phase: str) -> _NoWorker:
+        self.started.append(phase)
+        return _NoWorker()
+
+
+def test_another_place_to_run_jobs_is_one_launcher(tmp_path: Path) -> None:
+    nowhere, heard = _Nowhere(), []
+    result = run_job(job(tmp_path / "job"), ["memory", "speed", "accuracy"], nowhere, heard.append)
+    assert nowhere.started == ["memory", "speed,accuracy"]
+    assert (result.status, result.reason) == ("ok", None)
+    assert len(heard) == 2
+    assert read_result(tmp_path / "job" / "result.json").status == "ok"
+
+
+@pytest.mark.parametrize("passes", ["speed", "memory", "accuracy"])
+def test_the_first_batch_of_every_pass_is_held_against_the_interface(
+    run_command: Any, bright_squares: list[str], tmp_path: Path, passes: str
+) -> None:
+    """Masks of half the image's size: no FPS and no memory of such a class."""
+    breaks = ["model=custom", "model._target_=toy_models.BreaksThePromise", f"passes=[{passes}]", "protocol=quick"]
+    done = run_command(*breaks, *bright_squares, f"out={tmp_path}")
+    assert done.returncode == 1
+    [path] = tmp_path.glob("jobs/*/result.json")
+    result = read_result(path)
+    assert result.status == "failed"
+    assert "Instances.masks" in (result.reason or "")
+    assert getattr(result, passes) is None
+
+
+def test_user_errors_leave_no_folder_behind(tmp_path: Path) -> None:
+    composed = compose(["model=custom", "model._target_=no_such_module.Net", "dataset=coco", "device=cpu"])
+    with pytest.raises(UserError):
+        plan(composed, tmp_path / "out", lambda *_: None)
+    assert not (tmp_path / "out").exists()
