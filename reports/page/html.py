@@ -51,7 +51,7 @@ def write_html(
     gate: GateReport | None = None,
 ) -> Path:
     """Write the page to ``path``; ``model_pages`` are links by row, relative to it. Gives ``path``."""
-    rows = range(len(comparison.jobs))
+    rows = range(len(comparison.rows))
     page = render(
         "report.html",
         subtitle=_subtitle(comparison),
@@ -60,10 +60,10 @@ def write_html(
         gate=gate,
         gate_heads=HEADS,
         gate_rows=gate_rows(gate) if gate else [],
-        warnings=[(comparison.labels[row], text) for row in rows for text in warnings(comparison.jobs[row])],
+        warnings=[(comparison.labels[row], text) for row in rows for text in warnings(comparison.rows[row])],
         claims=[(claim, VERDICTS[claim.verdict]) for claim in claims(comparison)],
         intervals=any(comparison.interval(row) for row in rows),
-        published=any(published(job) for job in comparison.jobs),
+        published=any(published(job) for job in comparison.rows),
         matrices=[
             matrix(comparison, group, metric)
             for group in comparison.groups
@@ -79,7 +79,7 @@ def write_html(
             (
                 "Skipped",
                 "These jobs were not started.",
-                [_problem(comparison, row) for row in comparison.rows("skipped")],
+                [_problem(comparison, row) for row in comparison.with_status("skipped")],
             ),
         ],
         conditions=conditions(comparison),
@@ -99,16 +99,15 @@ def write_html(
 
 
 def _in_table(comparison: Comparison, row: int) -> bool:
-    return comparison.jobs[row].result.status != "skipped"
+    return comparison.rows[row].result.status != "skipped"
 
 
 def _subtitle(comparison: Comparison) -> str:
-    models = len({(model_name(job), job.setting("model", "library")) for job in comparison.jobs})
+    models = len({(model_name(job), job.setting("model", "library")) for job in comparison.rows})
     datasets = sorted(set(comparison.frame["dataset"].dropna()))
-    days = sorted({job.result.started[:10] for job in comparison.jobs if job.result.started})
-    count = (
-        f"{models} model{'s' if models != 1 else ''}, {len(comparison.rows('ok'))} of {len(comparison.jobs)} rows ok"
-    )
+    days = sorted({job.result.started[:10] for job in comparison.rows if job.result.started})
+    ended_well = f"{len(comparison.with_status('ok'))} of {len(comparison.rows)} rows ok"
+    count = f"{models} model{'s' if models != 1 else ''}, {ended_well}"
     measured = " to ".join(dict.fromkeys((*days[:1], *days[-1:])))
     return " · ".join(part for part in (count, ", ".join(datasets), f"measured {measured}" if measured else "") if part)
 
@@ -141,7 +140,7 @@ def _tooltip(name: str) -> str:
 
 
 def _row(comparison: Comparison, row: int, model_pages: Mapping[int, str]) -> dict[str, Any]:
-    job = comparison.jobs[row]
+    job = comparison.rows[row]
     cells = {
         name: {
             "text": comparison.text(row, name),
@@ -161,7 +160,7 @@ def _row(comparison: Comparison, row: int, model_pages: Mapping[int, str]) -> di
         cells["published_mask_ap"] |= {"note": signed(check.difference), "bad": not check.holds, "tooltip": check.text}
     second = [str(job.setting("model", key)) for key in ("backbone", "library") if job.setting("model", key)]
     shown = ("model", "backbone", "library", *comparison.differing(TELLING))
-    second += row_details(comparison.jobs, shown)[row]
+    second += row_details(comparison.rows, shown)[row]
     return {
         "cells": cells,
         "second": SEPARATOR.join(second),
