@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.schema.facts import untrained, weights_name, within
 from bench.schema.result import Result
 
 
@@ -30,16 +31,14 @@ class Row:
     @property
     def weights(self) -> str:
         """``random``, ``zoo``, ``own``, ``fine-tuned`` or the path of a file."""
-        return self.result.model.weights if self.result.model else str(self.setting("model", "weights", default=""))
+        return weights_name(self.result)
 
     @property
     def random_weights(self) -> bool:
         """Whether the model is untrained, so that its AP is noise."""
-        return self.weights == "random" and self.result.finetune is None
+        return untrained(self.result)
 
     def setting(self, *keys: str, default: Any = None) -> Any:
         """A value of the job's configuration, ``default`` where it is absent or null."""
-        value: Any = self.result.config
-        for key in keys:
-            value = value.get(key) if isinstance(value, dict) else None
+        value = within(self.result.config, keys)
         return default if value is None else value

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from bench.schema.gate_report import GateReport
+from bench.schema.metrics import shown_in
 from reports.page.details import job_details
 from reports.page.render import file_uri, render
 from reports.page.sections import accuracy, matrix, trainings
 from reports.plots.picture import Picture
 from reports.table.checks import published, signed, warnings
 from reports.table.claims import VERDICTS, claims
-from reports.table.columns import COLUMNS
+from reports.table.columns import COLUMNS, setting_columns
 from reports.table.comparison import Comparison
 from reports.table.differences import METRICS
 from reports.table.matrix import p_text
@@ -22,15 +23,13 @@ from reports.table.naming import SEPARATOR, model_name, row_details
 from reports.text.conditions import ROW_COLUMNS, conditions, row_conditions
 from reports.text.gate_table import HEADS, gate_rows
 
-SHOWN = (
-    *("model", "mask_ap", "boundary_ap", "mask_ap50", "mask_ap75", "published_mask_ap", "fps_model", "fps_end_to_end"),
-    *("latency_ms_p50", "latency_ms_p95", "peak_allocated_mb", "host_rss_mb"),
-    *("parameters_m", "gflops", "energy_j_per_image", "detections_per_image"),
-)
+SHOWN = ("model", *shown_in("page"))
 """Columns shown at first; the others are a click away."""
 
-TELLING = ("weights", "dataset", "device", "precision", "compile", "batch_size", "input_size")
-"""Columns shown at first where rows differ in them; else the conditions below the table say it once."""
+
+def telling() -> list[str]:
+    """Columns shown at first where rows differ in them; else the conditions below the table say it once."""
+    return setting_columns(naming=False)
 
 
 @dataclass(frozen=True)
@@ -114,7 +113,7 @@ def _subtitle(comparison: Comparison) -> str:
 
 def _columns(comparison: Comparison) -> list[dict[str, Any]]:
     measured = comparison.measured()
-    differing = comparison.differing(TELLING)
+    differing = comparison.differing(telling())
     return [
         {
             "name": name,
@@ -159,7 +158,7 @@ def _row(comparison: Comparison, row: int, model_pages: Mapping[int, str]) -> di
     if check := published(job):
         cells["published_mask_ap"] |= {"note": signed(check.difference), "bad": not check.holds, "tooltip": check.text}
     second = [str(job.setting("model", key)) for key in ("backbone", "library") if job.setting("model", key)]
-    shown = ("model", "backbone", "library", *comparison.differing(TELLING))
+    shown = ("model", "backbone", "library", *comparison.differing(telling()))
     second += row_details(comparison.rows, shown)[row]
     return {
         "cells": cells,

@@ -14,8 +14,8 @@ from bench.errors import UserError, nearest
 from bench.history.runs import Run
 from bench.history.store import History
 from bench.schema.row import Row
-from reports.table.columns import COLUMNS, INTERVALS, dataset_files, dataset_name
-from reports.table.comparison import comparison_key
+from bench.schema.settings import SERIES, held_equal, lines
+from reports.table.columns import COLUMNS, INTERVALS
 from reports.table.machine import machine_key
 from reports.table.naming import row_labels
 
@@ -121,19 +121,18 @@ def _read(history: History, runs: Sequence[Run], model: str | None) -> Iterator[
 
 
 def _key(job: Row) -> tuple[Any, ...]:
-    """What two results must share to be one series: the model, and all that makes them comparable but the annotations'
-    folder, which is another one in every checkout."""
-    model = (job.setting("model", "name"), json.dumps(job.setting("model", "options", default={}), sort_keys=True))
-    dataset, annotations, *others = comparison_key(job)
-    return (*model, job.setting("finetune") is not None, dataset, Path(annotations).name, *others)
+    """What two results must share to be one series."""
+    return tuple(_equal(setting.equal(job.result)) for setting in held_equal(SERIES))
+
+
+def _equal(value: Any) -> str:
+    return json.dumps(value, sort_keys=True) if isinstance(value, dict) else str(value)
 
 
 def _setting_text(job: Row) -> str:
     cpu, cores, _, gpu = machine_key(job)
-    size = job.setting("input_size")
     parts = (
-        *(dataset_name(job) or Path(dataset_files(job)[1]).name, job.setting("device"), job.setting("precision")),
-        *(f"batch size {job.setting('batch_size')}", f"input {size}" if size else None),
+        *lines(job.result),
         *(part if part != "None" else None for part in (gpu, cpu)),
         f"{cores} cores" if cores != "None" else None,
     )

@@ -13,17 +13,14 @@ from typing import Any
 import pandas as pd
 
 from bench.errors import UserError
+from bench.schema.facts import weights_kind
 from bench.schema.result import read_result
 from bench.schema.row import Row
-from reports.table.columns import COLUMNS, dataset_files, dataset_name, decimals_of
+from bench.schema.settings import REPORT, SETTINGS, held_equal
+from reports.table.columns import COLUMNS, decimals_of
 from reports.table.differences import ALPHA, Group, compare
-from reports.table.machine import machine_key
 from reports.table.naming import model_name, row_labels
 
-COMPARABLE = (
-    "the best value among rows with the same machine, dataset, device, precision, batch size, input size asked for, "
-    "kind of weights (random or trained), detection and overlap setting"
-)
 INDISTINGUISHABLE = (
     f"not distinguishable from the best: paired bootstrap over images, Holm-corrected over all pairs, alpha {ALPHA:g}"
 )
@@ -71,18 +68,19 @@ class Comparison:
 
     def marks(self) -> str:
         """What a marked value is, for every legend."""
-        return f"{COMPARABLE}; of mask AP also those {INDISTINGUISHABLE}" if self.groups else COMPARABLE
+        *words, last = (setting.words for setting in held_equal(REPORT))
+        comparable = f"the best value among rows with the same {', '.join(words)} and {last}"
+        return f"{comparable}; of mask AP also those {INDISTINGUISHABLE}" if self.groups else comparable
 
-    def measured(self, columns: Iterable[str] = tuple(COLUMNS)) -> list[str]:
-        """Those of ``columns`` that hold a value in any row."""
-        return [name for name in columns if bool(self.frame[name].notna().any())]
+    def measured(self, columns: Iterable[str] | None = None) -> list[str]:
+        """Those of ``columns``, or of all, that hold a value in any row."""
+        return [name for name in (COLUMNS if columns is None else columns) if bool(self.frame[name].notna().any())]
 
     def differing(self, columns: Iterable[str]) -> list[str]:
         """Those of ``columns`` in which rows differ. A checkpoint of its own for each model is no difference of
         weights, random against trained is; no input size asked for is one of its own."""
-        kinds = {row.weights if row.weights in ("random", "zoo", "own") else "file" for row in self.rows}
-        counts = {name: self.frame[name].nunique(dropna=name != "input_size") for name in columns}
-        counts["weights"] = len(kinds)
+        counts = {name: self.frame[name].nunique(dropna=name not in SETTINGS) for name in columns}
+        counts["weights"] = len({weights_kind(row.weights) for row in self.rows})
         return [name for name in columns if counts[name] > 1]
 
     def with_status(self, *statuses: str) -> list[int]:
@@ -136,15 +134,7 @@ def find_results(sources: Sequence[Path]) -> list[Path]:
 def comparison_key(row: Row, but: str | None = None) -> tuple[Any, ...]:
     """Rows with equal keys were measured alike, so that one may be called better than another; ``but`` is a setting
     that they may differ in."""
-    keys = ("device", "precision", "compile", "batch_size", "input_size", "detections", "overlap")
-    settings = [key for key in keys if key != but]
-    return (
-        dataset_name(row),
-        dataset_files(row)[1],
-        *(str(row.setting(key, default="")) for key in settings),
-        row.random_weights,
-        machine_key(row),
-    )
+    return tuple(str(setting.equal(row.result)) for setting in held_equal(REPORT) if setting.key != but)
 
 
 def best_cells(comparable: Iterable[Sequence[int]], frame: pd.DataFrame) -> frozenset[tuple[int, str]]:

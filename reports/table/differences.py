@@ -7,12 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bench.evaluation.bootstrap import holm, paired_difference
+from bench.schema.metrics import FIGURES
 from bench.schema.result import BootstrapResult
 from bench.schema.row import Row
 from reports.table.columns import COLUMNS
 
 ALPHA = 0.05
-METRICS = ("mask_ap", "boundary_ap")
+METRICS = tuple(name for name, figure in FIGURES.items() if figure.resampled)
+"""The figures that the bootstrap has replicates of."""
 
 
 @dataclass(frozen=True)

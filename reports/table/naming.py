@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Hashable, Sequence
 
 from bench.schema.row import Row
-from reports.table.columns import COLUMNS, dataset_name
+from bench.schema.settings import SEPARATOR, Setting, labelled
+from reports.table.columns import COLUMNS
 
-SEPARATOR = " · "
-LONGEST_VALUE = 40
+__all__ = ["SEPARATOR", "model_name", "row_details", "row_labels"]
 
 _Texts = Callable[[Sequence[Row]], list[str]]
 """Gives each of some rows that are named alike so far a text; "" adds nothing to the name."""
@@ -33,7 +30,7 @@ def row_details(rows: Sequence[Row], columns: Sequence[str]) -> list[list[str]]:
     """What a table that shows ``columns`` must add to each row so that no two rows look alike."""
     keys: list[tuple[Hashable, ...]] = [tuple(str(COLUMNS[name].value(row)) for name in columns) for row in rows]
     details: list[list[str]] = [[] for _ in rows]
-    for part in _PARTS:
+    for part in _parts():
         for key in {key for key in keys if keys.count(key) > 1}:
             numbers = [number for number, other in enumerate(keys) if other == key]
             texts = part([rows[number] for number in numbers])
@@ -44,57 +41,14 @@ def row_details(rows: Sequence[Row], columns: Sequence[str]) -> list[list[str]]:
     return details
 
 
-def differing_options(rows: Sequence[Row]) -> list[str]:
-    """``roi_pooling=pool`` for each of ``model.options`` in which the rows differ; unset ones are not named."""
-    return _differing([_flat(row.setting("model", "options", default={})) for row in rows])
+def _parts() -> list[_Texts]:
+    """What tells rows of one model and library apart, in the order in which it is tried."""
+    return [
+        *(_labels(setting) for setting in labelled()),
+        lambda rows: [row.job for row in rows],
+        lambda rows: [row.shown for row in rows],
+    ]
 
 
-def _differing_training(rows: Sequence[Row]) -> list[str]:
-    return _differing([_flat(row.setting("finetune", default={})) for row in rows])
-
-
-def _differing(settings: Sequence[Mapping[str, str]]) -> list[str]:
-    names = list(dict.fromkeys(name for setting in settings for name in setting))
-    varying = [name for name in names if len({setting.get(name) for setting in settings}) > 1]
-    return [", ".join(f"{name}={setting[name]}" for name in varying if name in setting) for setting in settings]
-
-
-def _flat(value: Any, prefix: str = "") -> dict[str, str]:
-    """Nested settings with dotted names; null is as good as unset."""
-    if isinstance(value, dict):
-        flat: dict[str, str] = {}
-        for name, inner in value.items():
-            flat |= _flat(inner, f"{prefix}.{name}" if prefix else str(name))
-        return flat
-    return {} if value is None else {prefix: _short(value)}
-
-
-def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    if isinstance(value, str) and "/" in value:
-        text = Path(value).name or value
-    return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 1]}…"
-
-
-def _each(text: Callable[[Row], str]) -> _Texts:
-    return lambda rows: [text(row) for row in rows]
-
-
-_PARTS: tuple[_Texts, ...] = (
-    _each(dataset_name),
-    _each(lambda row: str(row.setting("device", default=""))),
-    _each(lambda row: str(row.setting("precision", default=""))),
-    _each(lambda row: f"compile {mode}" if (mode := row.setting("compile", default="none")) != "none" else ""),
-    _each(lambda row: f"batch {row.setting('batch_size', default='')}"),
-    _each(lambda row: f"input {size}" if (size := row.setting("input_size")) else ""),
-    differing_options,
-    _each(lambda row: "fine-tuned" if row.setting("finetune") else ""),
-    _differing_training,
-    _each(lambda row: Path(row.weights).name),
-    _each(lambda row: str(row.setting("overlap", default=""))),
-    _each(lambda row: str(row.setting("detections", default=""))),
-    _each(lambda row: str(row.setting("model", "name", default=""))),
-    _each(lambda row: row.path.parent.name),
-    _each(lambda row: row.shown),
-)
-"""What tells rows of one model and library apart, in the order in which it is tried."""
+def _labels(setting: Setting) -> _Texts:
+    return lambda rows: setting.labels([row.result for row in rows])

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from bench.evaluation.intervals import median_reach
 from bench.schema.row import Row
+from bench.schema.settings import lines
 from reports.table.columns import dataset_name
 from reports.table.comparison import Comparison
 from reports.table.machine import machine_text, maskbench_text, notes_text, numerics_text, versions_text
@@ -137,10 +138,7 @@ def _shared(rows: Sequence[tuple[str, Row]], fact: Callable[[Row], str | None]) 
 
 
 def _setting(row: Row) -> str:
-    device, precision, batch_size = (row.setting(key, default="?") for key in ("device", "precision", "batch_size"))
-    size = row.setting("input_size")
-    scaled = f", images scaled to fit {size} (shorter and longer edge)" if size else ""
-    return f"device {device}, {precision}, batch size {batch_size}{scaled}"
+    return f"device {', '.join(lines(row.result, 'dataset'))}"
 
 
 def _images(row: Row) -> str | None:

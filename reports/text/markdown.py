@@ -6,17 +6,16 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.schema.metrics import shown_in
 from reports.table.checks import MARK, PUBLISHED_TOLERANCE, published, signed, warnings
 from reports.table.claims import VERDICTS, claims
-from reports.table.columns import COLUMNS
+from reports.table.columns import COLUMNS, setting_columns
 from reports.table.comparison import Comparison
 from reports.table.differences import METRICS
 from reports.table.matrix import MATRIX_MEANING, group_conditions, matrix_texts
 from reports.table.naming import row_details
 from reports.text.conditions import ROW_COLUMNS, conditions, row_conditions
 
-TABLE_COLUMNS = tuple(name for name in COLUMNS if name not in ("reason", "result", "mask_ap_low", "mask_ap_high"))
-"""The interval stands in the cell of mask AP."""
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|~#])")
 
 
@@ -57,8 +56,8 @@ def _claims(comparison: Comparison) -> str:
 
 
 def shown_columns(comparison: Comparison) -> list[str]:
-    """Columns that hold something; the reasons and paths stand apart."""
-    return comparison.measured(TABLE_COLUMNS)
+    """Columns that hold something; the reasons and paths stand apart, the interval in the cell of mask AP."""
+    return comparison.measured((*setting_columns(), *shown_in("markdown")))
 
 
 def table(comparison: Comparison) -> str:

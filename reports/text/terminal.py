@@ -10,22 +10,13 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from bench.schema.metrics import FIGURES, shown_in
+from bench.schema.settings import tabled, telling
 from reports.table.checks import warnings
 from reports.table.claims import claims
 from reports.table.columns import COLUMNS
 from reports.table.comparison import INDISTINGUISHABLE, Comparison, load
 from reports.table.naming import model_name, row_details
-
-_COLUMNS = {
-    **{"model": "Model", "library": "Library", "status": "Status", "mask_ap": "Mask\nAP", "boundary_ap": "Bound.\nAP"},
-    **{"fps_model": "FPS\nmodel", "fps_end_to_end": "FPS end\nto end", "latency_ms_p50": "p50\nms"},
-    **{"latency_ms_p95": "p95\nms", "peak_allocated_mb": "Peak\nalloc. MB", "host_rss_mb": "Host\nRSS MB"},
-}
-_TELLING = {
-    **{"precision": "Prec.", "compile": "Compile", "batch_size": "Batch", "input_size": "Input"},
-    **{"device": "Device", "dataset": "Dataset"},
-}
-"""Shown only where rows differ in them."""
 
 WIDTH = 120
 
@@ -62,9 +53,13 @@ def terminal_table(sources: Sequence[Path]) -> RenderableType:
 
 
 def _table(comparison: Comparison) -> Table:
-    differing = {name: title for name, title in _TELLING.items() if name in comparison.differing(_TELLING)}
-    empty = {name for name in _COLUMNS if COLUMNS[name].decimals is not None} - set(comparison.measured(_COLUMNS))
-    titles = {name: title for name, title in (_COLUMNS | differing).items() if name not in empty}
+    named = {setting.key: setting.short for setting in tabled() if setting.names and setting.short}
+    figures = {name: FIGURES[name].short for name in shown_in("terminal")}
+    empty = {name for name in figures if COLUMNS[name].decimals is not None} - set(comparison.measured(figures))
+    # Settings are shown only where rows differ in them.
+    heads = {setting.key: setting.short or setting.title for setting in telling()}
+    differing = {name: heads[name] for name in comparison.differing(heads)}
+    titles = {name: title for name, title in (named | figures | differing).items() if name not in empty}
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0), width=None)
     for name, title in titles.items():
         text = COLUMNS[name].decimals is None
