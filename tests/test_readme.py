@@ -13,6 +13,7 @@ import torch
 
 from bench.schema.result import read_result
 from reports.table.columns import COLUMNS
+from reports.text.column_table import with_column_table
 from run_bench import compose
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -76,3 +77,4 @@ def test_the_demo_table_shows_the_weights_that_are_here() -> None:
 def test_every_column_is_defined() -> None:
     for name, column in COLUMNS.items():
         assert f"| `{name}` | {column.unit or ''} | {column.description} |" in README
+    assert with_column_table(README) == README, "run python -m reports.text.column_table"

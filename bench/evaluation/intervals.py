@@ -1,4 +1,4 @@
-"""Confidence intervals of what is timed: of the median of latencies, and of FPS. Imports no torch."""
+"""The 95 % confidence intervals of reports and exports: of a median latency, of FPS, of mask AP. Imports no torch."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from statistics import NormalDist
 import numpy as np
 from scipy.special import stdtrit
 
+from bench.schema.facts import untrained
 from bench.schema.latency import rounds_of
-from bench.schema.result import SpeedResult
+from bench.schema.metrics import Figure
+from bench.schema.result import Result, SpeedResult
 
 CONFIDENCE = 0.95
 
@@ -19,6 +21,19 @@ ENOUGH_ROUNDS = 3
 
 _EXACT_UP_TO = 1000
 """Samples for which the ranks of the median's interval come from the binomial distribution itself."""
+
+
+def interval(figure: Figure, result: Result) -> tuple[float, float] | None:
+    """The lower and the upper end of a figure's interval, in its unit; None where it has none."""
+    speed, accuracy = result.speed, result.accuracy
+    if figure.interval == "fps":
+        return fps_interval(speed) if speed else None
+    if figure.interval == "median":
+        return median_interval(getattr(speed, figure.timing).latency_ms) if speed else None
+    if figure.interval == "bootstrap" and accuracy and accuracy.confidence_interval and not untrained(result):
+        low, high = accuracy.confidence_interval
+        return 100 * low, 100 * high
+    return None
 
 
 def median_interval(samples: Sequence[float], confidence: float = CONFIDENCE) -> tuple[float, float] | None:

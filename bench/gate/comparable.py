@@ -3,121 +3,41 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection
 from typing import Any
 
 from bench.errors import UserError, nearest
 from bench.schema.result import Result
+from bench.schema.settings import GATE, held_equal
 
 CLOCKS_APART = 0.05
 """The share by which the median SM clocks of two measurements may differ: a GPU at another clock is another GPU."""
 
 _TIMED = ("speed", "energy")
-_USED = ("speed", "memory", "energy")
-_ALL = ("speed", "memory", "energy", "accuracy", "model")
-
-Value = Callable[[Result], Any]
-
-
-@dataclass(frozen=True)
-class Aspect:
-    """Something that both sides must share.
-
-    words: what a person calls it; value: of a result; parts: of a result that hang on it
-    none_says: whether None is a value like others; else it is what an older result does not say
-    """
-
-    words: str
-    value: Value
-    parts: Sequence[str] = _ALL
-    none_says: bool = False
-
-
-def _within(tree: Any, keys: Sequence[str]) -> Any:
-    """A value of nested JSON, None where there is none."""
-    for key in keys:
-        tree = tree.get(key) if isinstance(tree, dict) else None
-    return tree
-
-
-def _setting(*keys: str) -> Value:
-    return lambda result: _within(result.config, keys)
-
-
-def _machine(*keys: str) -> Value:
-    return lambda result: _within(result.machine, keys)
-
-
-def _dataset(result: Result) -> Any:
-    name, limit = _setting("dataset", "name")(result), _setting("dataset", "limit")(result)
-    digest = result.contents.get("dataset", "")[:12]
-    return " ".join(str(part) for part in (name, f"(first {limit})" if limit else "", digest) if part)
-
-
-def _weights(result: Result) -> Any:
-    if result.model is None:
-        return None
-    return (result.model.weights_sha256 or "")[:12] or result.model.weights
-
-
-def _clock_source(result: Result) -> Any:
-    return result.speed.model.clock if result.speed else None
-
-
-ASPECTS: dict[str, Aspect] = {
-    "measurement": Aspect("version of the way of measuring", lambda result: result.measurement_version),
-    "dataset": Aspect("data set", _dataset),
-    "weights": Aspect("weights", _weights),
-    "precision": Aspect("precision", _setting("precision")),
-    "compile": Aspect("torch.compile", _setting("compile")),
-    "batch_size": Aspect("batch size", _setting("batch_size")),
-    "input_size": Aspect("input size", _setting("input_size"), none_says=True),
-    "detections": Aspect("detections", _setting("detections")),
-    "max_detections": Aspect("most detections of an image", _setting("protocol", "max_detections")),
-    "overlap": Aspect("overlap", _setting("overlap"), ("accuracy",)),
-    "evaluator": Aspect("evaluator", _setting("evaluator"), ("accuracy",)),
-    "device": Aspect("device", lambda result: str(_setting("device")(result)).partition(":")[0], _USED),
-    "cpu": Aspect("processor", _machine("cpu", "name"), _USED),
-    "cores": Aspect("usable cores", _machine("cpu", "usable_cores"), _USED),
-    "threads": Aspect("torch's threads", _machine("torch_threads"), _USED),
-    "gpu": Aspect("GPU", _machine("gpu", "name"), _USED),
-    "driver": Aspect("GPU driver", _machine("gpu", "driver_version"), _USED),
-    "power_limit": Aspect("GPU power limit", _machine("gpu", "power_limit_watts"), _TIMED),
-    "clocks": Aspect("clocks set by the user", _machine("gpu", "clocks_set_by_user"), _TIMED),
-    "clock_source": Aspect("clock that timed it", _clock_source, ("speed",)),
-    "cudnn_benchmark": Aspect("cuDNN benchmark", _setting("protocol", "cudnn_benchmark"), _USED),
-    "channels_last": Aspect("channels last", _setting("protocol", "channels_last"), _USED),
-    "host_memory_source": Aspect(
-        "way to read host memory", lambda result: getattr(result.memory, "host_rss_source", None), ("memory",)
-    ),
-    "device_memory_source": Aspect(
-        "way to read device memory", lambda result: getattr(result.memory, "device_source", None), ("memory",)
-    ),
-}
-"""By the name that ``gate.allow`` knows it by."""
 
 
 def check_allowed(names: Collection[str]) -> None:
-    """Raise a UserError for the first of ``gate.allow`` that is no aspect."""
+    """Raise a UserError for the first of ``gate.allow`` that is no setting which a gate holds equal."""
+    known = {setting.key for setting in held_equal(GATE)}
     for name in names:
-        if name not in ASPECTS:
-            raise UserError(f"gate.allow={name}: no such difference; {nearest(name, ASPECTS)}")
+        if name not in known:
+            raise UserError(f"gate.allow={name}: no such difference; {nearest(name, known)}")
 
 
 def obstacles(base: Result, head: Result, allowed: Collection[str] = ()) -> dict[str, str]:
     """Part of a result -> why the two cannot be compared in it; a part that can be is absent.
 
-    What one side does not say (an older result) is no difference. ``allowed`` are names of :data:`ASPECTS` that may
+    What a machine does not have, such as a GPU, is told by what it has. ``allowed`` are the keys of settings that may
     differ.
     """
     reasons: dict[str, list[str]] = {}
-    for name, aspect in ASPECTS.items():
-        of_base, of_head = aspect.value(base), aspect.value(head)
-        if name in allowed or of_base == of_head or (None in (of_base, of_head) and not aspect.none_says):
+    for setting in held_equal(GATE):
+        of_base, of_head = setting.equal(base), setting.equal(head)
+        unsaid = None in (of_base, of_head) and not setting.config
+        if setting.key in allowed or of_base == of_head or unsaid:
             continue
-        for part in aspect.parts:
-            reasons.setdefault(part, []).append(f"{aspect.words} {_text(of_base)} against {_text(of_head)}")
+        for part in setting.parts:
+            reasons.setdefault(part, []).append(f"{setting.words} {_text(of_base)} against {_text(of_head)}")
     if "clocks" not in allowed and (apart := _clocks_apart(base, head)):
         for part in _TIMED:
             reasons.setdefault(part, []).append(apart)

@@ -13,7 +13,7 @@ from bench.gate.rank_tests import LEAST_ROUNDS
 from bench.gate.thresholds import Threshold
 from bench.schema.gate_report import AMBIGUOUS, BETTER, NOT_COMPARABLE, SAME, WORSE, Finding, number_text
 from bench.schema.latency import rounds_of
-from bench.schema.metrics import METRICS, Metric
+from bench.schema.metrics import METRICS, Figure
 from bench.schema.result import Result, SpeedResult
 
 
@@ -112,7 +112,7 @@ def _over_rounds(measured: Measured, base: Result, head: Result) -> Measured:
     return replace(measured, base=middles[0], head=middles[1], change=change, tested=True, test=test)
 
 
-def _same_batches(metric: Metric, base: SpeedResult, head: SpeedResult) -> list[list[list[float]]]:
+def _same_batches(metric: Figure, base: SpeedResult, head: SpeedResult) -> list[list[list[float]]]:
     """The rounds of both sides, as far as every round of both goes: rounds begin with the same images, so that no round
     is faster for having had others."""
     sides = [rounds_of(speed, getattr(speed, metric.timing)) for speed in (base, head)]
@@ -120,7 +120,7 @@ def _same_batches(metric: Metric, base: SpeedResult, head: SpeedResult) -> list[
     return [[part[:common] for part in side] for side in sides]
 
 
-def _values(metric: Metric, batch_size: int, rounds: list[list[float]]) -> list[float]:
+def _values(metric: Figure, batch_size: int, rounds: list[list[float]]) -> list[float]:
     """What each round comes to."""
     assert metric.summary is not None
     summaries = (metric.summary(batch_size, part) for part in rounds)
@@ -143,7 +143,7 @@ def _over_images(measured: Measured, base: Result, head: Result) -> Measured:
     )
 
 
-def _replicates(metric: Metric, result: Result) -> tuple[list[float], tuple[str, int, int]] | None:
+def _replicates(metric: Figure, result: Result) -> tuple[list[float], tuple[str, int, int]] | None:
     """Replicates, and what two results must share for theirs to be pairs."""
     bootstrap = result.accuracy.bootstrap if result.accuracy else None
     values: list[float] | None = getattr(bootstrap, metric.name, None)
@@ -164,7 +164,7 @@ def _exactly(measured: Measured) -> Measured:
     return replace(measured, change=Difference(difference, difference, difference, 0.0), test="as read")
 
 
-def _harm(metric: Metric, change: Difference) -> tuple[float, float]:
+def _harm(metric: Figure, change: Difference) -> tuple[float, float]:
     """How much worse, and at most so; negative is better."""
     return (change.difference, change.high) if metric.better == "low" else (-change.difference, -change.low)
 

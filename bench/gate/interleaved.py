@@ -7,7 +7,7 @@ import time
 import uuid
 from types import TracebackType
 
-from bench.gate.rows import Row, matched
+from bench.gate.rows import matched
 from bench.gate.sides import Sides
 from bench.jobs.job import PlannedJob, new_result, open_result, passes_due
 from bench.jobs.launcher import ROUNDS, Ending, Launcher, OnProgress
@@ -17,6 +17,7 @@ from bench.jobs.run import Run
 from bench.jobs.run_job import record_ending, record_success, run_job
 from bench.schema.config import GateConfig
 from bench.schema.result import INTERRUPTED, PASSES, UNFINISHED, read_result, write_result
+from bench.schema.row import Row
 
 OTHER_DIED = "stopped before its last round, since the worker that it alternated with had died"
 """Reason of a result whose own worker was well, and whose figures are its own."""
@@ -55,7 +56,7 @@ def _pairs(sides: Sides) -> tuple[list[tuple[PlannedJob, PlannedJob]], list[Plan
     job_of: dict[int, PlannedJob] = {}
     rows: list[list[Row]] = []
     for jobs in (sides.base, sides.head):
-        rows.append([Row(job.folder.name, new_result(job, "failed", UNFINISHED)) for job in jobs])
+        rows.append([Row(job.result_path, new_result(job, "failed", UNFINISHED)) for job in jobs])
         job_of |= {id(row): job for row, job in zip(rows[-1], jobs, strict=True)}
     pairs, _, only_head = matched(*rows)
     return [(job_of[id(base)], job_of[id(head)]) for base, head in pairs], [job_of[id(row)] for row in only_head]

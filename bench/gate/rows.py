@@ -5,42 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from bench.errors import UserError
-from bench.schema.result import Result, read_result
-
-_SETTINGS = {
-    "dataset": "{}",
-    "device": "{}",
-    "precision": "{}",
-    "compile": "compile {}",
-    "batch_size": "batch {}",
-    "input_size": "input {}",
-    "overlap": "{}",
-    "detections": "{}",
-}
-"""What tells rows of one model apart, and how it is said."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """One result of a run; ``job`` is the name of its folder."""
-
-    job: str
-    result: Result
-
-    @property
-    def model(self) -> str:
-        """The model's option name."""
-        return str((self.result.config.get("model") or {}).get("name") or "model")
-
-    def setting(self, name: str) -> Any:
-        """One of the settings that tell rows of a model apart; of the data set its name, of the device its kind."""
-        value = self.result.config.get(name)
-        if name == "dataset":
-            return (value or {}).get("name")
-        return str(value).partition(":")[0] if name == "device" else value
+from bench.schema.result import read_result
+from bench.schema.row import Row
+from bench.schema.settings import SEPARATOR, SETTINGS, labelled
 
 
 @dataclass(frozen=True)
@@ -62,20 +31,23 @@ def load_rows(folder: Path) -> list[Row]:
     paths = sorted(folder.rglob("result.json")) if folder.is_dir() else [folder]
     if not paths:
         raise UserError(f"{folder}: no result.json in it; give the out= folder of a finished run")
-    return [Row(path.resolve().parent.name, read_result(path)) for path in paths]
+    return [Row(path.resolve(), read_result(path)) for path in paths]
 
 
 def labels(rows: Sequence[Row]) -> list[str]:
     """The model's option name for each row, and the settings in which rows of that model differ."""
-    texts = []
-    for row in rows:
-        alike = [other for other in rows if other.model == row.model]
-        differing = [name for name in _SETTINGS if len({str(other.setting(name)) for other in alike}) > 1]
-        told = [_SETTINGS[name].format(row.setting(name)) for name in differing if row.setting(name) is not None]
-        texts.append(" · ".join([row.model, *told]))
+    told: list[list[str]] = [[row.model] for row in rows]
+    for model in dict.fromkeys(row.model for row in rows):
+        places = [place for place, row in enumerate(rows) if row.model == model]
+        for setting in labelled():
+            texts = setting.labels([rows[place].result for place in places])
+            for place, text in zip(places, texts, strict=True):
+                if text and len(set(texts)) > 1:
+                    told[place].append(text)
+    labels = [SEPARATOR.join(parts) for parts in told]
     return [
-        text if texts.count(text) == 1 else f"{text} · {row.job.rpartition('-')[2]}"
-        for text, row in zip(texts, rows, strict=True)
+        label if labels.count(label) == 1 else f"{label}{SEPARATOR}{row.job.rpartition('-')[2]}"
+        for label, row in zip(labels, rows, strict=True)
     ]
 
 
@@ -109,4 +81,5 @@ def _same_job(one: Row, other: Row) -> bool:
 
 
 def _same_settings(one: Row, other: Row) -> bool:
-    return one.model == other.model and all(one.setting(name) == other.setting(name) for name in _SETTINGS)
+    pairing = [setting.paired for setting in SETTINGS.values() if setting.paired]
+    return one.model == other.model and all(paired(one.result) == paired(other.result) for paired in pairing)

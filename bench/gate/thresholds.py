@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.errors import UserError, nearest
-from bench.schema.metrics import METRICS, Metric
+from bench.schema.metrics import METRICS, Figure
 
 _FORM = re.compile(r"(?P<sign>[+-]?)(?P<number>\d+(?:\.\d*)?|\.\d+) *(?P<percent>%?)")
 
@@ -26,7 +26,7 @@ class Threshold:
     text: as it was given
     """
 
-    metric: Metric
+    metric: Figure
     size: float
     relative: bool
     text: str

@@ -11,28 +11,33 @@ from pathlib import Path
 from typing import Any
 
 from bench.schema.config import BenchConfig
+from bench.schema.settings import NO_FIGURE, describe
 
 
 def job_name(config: BenchConfig, contents: Mapping[str, str]) -> str:
     """The folder's name, spelled from what is measured, so that the same command finds its own results again.
 
-    The hash covers the whole configuration but for what changes no figure: where results go, which passes run,
-    the bounds on time and memory. More rounds are added to those measured. Files count by ``contents`` and not by
-    their paths: a checkpoint or an annotation that has changed is measured anew, one that lies elsewhere is not.
+    The hash covers the whole configuration but for what changes no figure (:data:`bench.schema.settings.NO_FIGURE`).
+    Files count by ``contents`` and not by their paths: a checkpoint or an annotation that has changed is measured anew,
+    one that lies elsewhere is not.
     """
     what = dataclasses.asdict(config)
-    for key in ("out", "passes", "study", "claims", "gate", "baseline", "history"):
-        del what[key]
-    for key in ("rounds", "time_limit_s", "memory_limit_gb"):
-        del what["protocol"][key]
-    if what["finetune"] is not None:
-        for key in ("time_limit_s", "loader_processes"):
-            del what["finetune"][key]
+    for key in NO_FIGURE:
+        _leave_out(what, key)
     _leave_paths_out(what)
     digest = hashlib.sha256(json.dumps([what, dict(contents)], sort_keys=True).encode()).hexdigest()[:8]
-    readable = f"{config.model.name}-{config.dataset.name}-{config.device}-{config.precision}-b{config.batch_size}"
-    readable += f"-{config.input_size}" if config.input_size else ""
+    readable = "-".join((config.model.name, config.dataset.name, describe(config, separator="-")))
     return f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', readable)}-{digest}"
+
+
+def _leave_out(what: dict[str, Any], key: str) -> None:
+    """A dotted key of a configuration as a plain dict, where it is there."""
+    *groups, name = key.split(".")
+    part: Any = what
+    for group in groups:
+        part = part[group] if part is not None else None
+    if part is not None:
+        del part[name]
 
 
 def _leave_paths_out(what: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from bench.jobs.run import Run
 from bench.jobs.run_job import run_job
 from bench.schema.config import BenchConfig
 from bench.schema.result import PASSES, Result, read_result
+from bench.schema.settings import describe
 
 INTERRUPTED_EXIT = 130
 
@@ -63,8 +64,7 @@ def _goes_on(result: Result, job: PlannedJob, round_number: int) -> bool:
 
 def _run_or_reuse(job: PlannedJob, round_number: int, place: str, run: Run, progress: StudyProgress) -> Result:
     config = job.config
-    head = f"{place} {config.model.name} {config.device} {config.precision} b{config.batch_size}"
-    head += f" {config.input_size}" if config.input_size else ""
+    head = f"{place} {config.model.name} {describe(config)}"
     due = passes_due(job, round_number)
     if job.skip_reason is None and not due and not training_left(job):
         earlier = read_result(job.result_path)

@@ -246,7 +246,7 @@ class GateConfig:
     rounds: of the speed pass, a side; null is ``protocol.rounds``
     processes: interleaved: pairs of workers that the rounds are spread over, one pair after the other
     allow: differences between the sides that shall not make them incomparable (names of
-        :data:`bench.gate.comparable.ASPECTS`), as ``[driver]``
+        :data:`bench.schema.settings.SETTINGS` that a gate holds equal), as ``[driver]``
     base_ref: interleaved: the git commit of the base, checked out beside the working tree
     base_python, head_python: interleaved: two interpreters, each with its own versions of the libraries
     """

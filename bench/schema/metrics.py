@@ -1,43 +1,68 @@
-"""The figures that a gate may hold a model to: where each is in a result, which way is better, how it is tested.
+"""The figures of a result, each once: what every table, chart, export, gate and the README's list of columns read.
 
-The names are those of the comparison's columns. Imports no torch.
+Needs the standard library alone.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+from bench.schema.facts import untrained
 from bench.schema.latency import images_per_second, percentile
 from bench.schema.result import Result
 
 MB = 1e6
 """Bytes in one megabyte, in every table."""
 
-Figure = Callable[[Result], "float | None"]
+GPU_SIZES_GB = (4, 8, 12, 16, 24, 40, 80)
+"""Memory of the GPUs that people have, in what their makers call GB: 2^30 bytes."""
+
+Place = Literal["table", "markdown", "latex", "terminal", "page", "trend", "chart", "condition"]
+"""Where a figure is shown: the whole table (CSV, JSON, HTML and its definitions), the one of Markdown, of LaTeX and of
+a terminal, the page's at first sight, the page of trends, the charts that CI draws. ``condition``: LaTeX leaves it out
+where it is the same in all rows."""
+
+_TABLE: tuple[Place, ...] = ("table", "markdown")
+_PAPER: tuple[Place, ...] = (*_TABLE, "latex")
+_FIRST: tuple[Place, ...] = (*_PAPER, "page")
+_MAIN: tuple[Place, ...] = (*_FIRST, "terminal", "chart")
 
 
 @dataclass(frozen=True)
-class Metric:
-    """One figure.
+class Figure:
+    """One figure, or a text that a result says.
 
-    unit: of the figure; better: which way; example: of a threshold, without its sign
-    figure: of a whole result, None where it was not measured
-    timing, summary: of a speed: the field of ``SpeedResult`` with its samples, and what the batches of one round come
-        to (batch size, milliseconds)
+    name: in tables and ``gate.thresholds``; title: the head of its column; definition: the README's sentence
+    figure: of a result, None where it was not measured, and an AP also where the weights are random
+    part: of the result that it comes from; unit; better: which way; decimals: None for text
+    shown: in which places; short: its head in a terminal, latex: in LaTeX, where that is not the title
+    interval: how its 95 % interval is found (:func:`bench.evaluation.intervals.interval`), "" where it has none
+    end: of the interval of another figure: its name, and 0 for the lower or 1 for the upper end; ``figure`` gives None
+    example: of a gate's threshold, without its sign; "" where no gate holds a model to it
+    timing, summary: of a speed, which is tested over rounds: the field of ``SpeedResult`` with its samples, and what
+        the batches of one round come to (batch size, milliseconds)
     of_every_batch: of a speed: whether a batch says something of it by itself, so that two sides that timed the same
         ones in turns can be compared batch by batch
-    resampled: of an AP: whether the bootstrap has replicates of it, under its name
-    part: of the result that it comes from
+    resampled: of an AP: whether the bootstrap has replicates of it, under its name, by which differences are tested
     """
 
     name: str
-    unit: str
-    better: Literal["high", "low"]
-    example: str
-    part: Literal["speed", "memory", "energy", "accuracy", "model"]
-    figure: Figure
+    title: str
+    definition: str
+    figure: Callable[[Result], Any]
+    part: Literal["speed", "memory", "energy", "flops", "accuracy", "model", ""] = ""
+    unit: str = ""
+    better: Literal["high", "low"] | None = None
+    decimals: int | None = None
+    shown: tuple[Place, ...] = _TABLE
+    short: str = ""
+    latex: str = ""
+    interval: Literal["", "fps", "median", "bootstrap"] = ""
+    end: tuple[str, int] | None = None
+    example: str = ""
     timing: str = ""
     summary: Callable[[int, Sequence[float]], float | None] | None = None
     of_every_batch: bool = False
@@ -49,40 +74,86 @@ class Metric:
         return self.summary is not None
 
 
-def _fps(boundary: str) -> Metric:
-    return _speed(f"fps_{boundary}", "images/s", "high", boundary, images_per_second, of_every_batch=True)
+def _fps(boundary: str, title: str, definition: str, **rest: Any) -> Figure:
+    common = {"unit": "images/s", "better": "high", "decimals": 2, "of_every_batch": True}
+    return _speed(f"fps_{boundary}", title, definition, boundary, images_per_second, **common, **rest)
 
 
-def _latency(name: str, timing: str, q: float) -> Metric:
-    return _speed(name, "ms", "low", timing, lambda _, latency_ms: percentile(latency_ms, q))
+def _latency(q: int, boundary: str = "model", **rest: Any) -> Figure:
+    name = f"latency_ms_p{q}" + ("" if boundary == "model" else f"_{boundary}")
+    title = f"p{q}" + ("" if boundary == "model" else f" {boundary.replace('_', ' ')}")
+    which = "median" if q == 50 else f"{q}th percentile of the"
+    return _milliseconds(name, title, f"{which} time of one batch at {_BOUNDARIES[boundary]}", boundary, q, **rest)
+
+
+def _stage(name: str, title: str, what: str) -> Figure:
+    text = f"{what}, from calls of their own in which each stage is timed apart; median over batches"
+    return _milliseconds(f"{name}_ms", title, text, name, 50)
+
+
+def _milliseconds(name: str, title: str, definition: str, timing: str, q: float, **rest: Any) -> Figure:
+    def summary(_: int, latency_ms: Sequence[float]) -> float | None:
+        return percentile(latency_ms, q)
+
+    return _speed(name, title, definition, timing, summary, unit="ms", better="low", decimals=1, **rest)
 
 
 def _speed(
     name: str,
-    unit: str,
-    better: Literal["high", "low"],
+    title: str,
+    definition: str,
     timing: str,
     summary: Callable[[int, Sequence[float]], float | None],
-    *,
-    of_every_batch: bool = False,
-) -> Metric:
+    **rest: Any,
+) -> Figure:
     def figure(result: Result) -> float | None:
         speed = result.speed
         return None if speed is None else summary(speed.batch_size, getattr(speed, timing).latency_ms)
 
-    return Metric(name, unit, better, "3%", "speed", figure, timing, summary, of_every_batch)
+    return Figure(name, title, definition, figure, "speed", example="3%", timing=timing, summary=summary, **rest)
 
 
-def _memory(name: str, field: str) -> Metric:
+def _memory(name: str, title: str, definition: str, field: str, **rest: Any) -> Figure:
     def figure(result: Result) -> float | None:
         value = getattr(result.memory, field, None)
         return None if value is None else value / MB
 
-    return Metric(name, "MB", "low", "2%", "memory", figure)
+    text = f"{definition} (MB = 10^6 bytes)"
+    return Figure(name, title, text, figure, "memory", "MB", "low", decimals=0, example="2%", **rest)
 
 
-def _parameters(result: Result) -> float | None:
-    return None if result.model is None or result.model.parameters is None else result.model.parameters / 1e6
+def _ap(name: str, title: str, definition: str, figures: str = "figures", **rest: Any) -> Figure:
+    def figure(result: Result) -> float | None:
+        accuracy = result.accuracy
+        value = (getattr(accuracy, figures) or {}).get(name) if accuracy and not untrained(result) else None
+        return None if value is None else 100 * value
+
+    common = {"unit": "points", "better": "high", "decimals": 1, "example": "0.2"}
+    return Figure(name, title, definition, figure, "accuracy", **common, **rest)
+
+
+def _end(of: str, title: str, end: Literal[0, 1], what: str, **rest: Any) -> Figure:
+    text = f"{'upper' if end else 'lower'} end of the {what}"
+    return Figure(f"{of}_{'high' if end else 'low'}", title, text, _not_here, end=(of, end), **rest)
+
+
+def _scaled(part: str, field: str, scale: float) -> Callable[[Result], float | None]:
+    def figure(result: Result) -> float | None:
+        value = getattr(getattr(result, part), field, None)
+        return None if value is None else value / scale
+
+    return figure
+
+
+def _not_here(result: Result) -> None:
+    """Of a figure that the table finds by itself: an interval's end, the path that a report shows."""
+
+
+def _fits_in(result: Result) -> int | None:
+    needed = result.memory.process_device_bytes if result.memory else None
+    if needed is None:
+        return None
+    return next((size for size in GPU_SIZES_GB if needed <= 0.95 * size * 2**30), None)
 
 
 def _energy(result: Result) -> float | None:
@@ -90,46 +161,96 @@ def _energy(result: Result) -> float | None:
     return energy.energy_joules / energy.images if energy and energy.images else None
 
 
-def _accuracy(name: str, figures: str = "figures", *, resampled: bool = False) -> Metric:
-    def figure(result: Result) -> float | None:
-        accuracy = result.accuracy
-        value = (getattr(accuracy, figures) or {}).get(name) if accuracy else None
-        return None if value is None else 100 * value
-
-    return Metric(name, "points", "high", "0.2", "accuracy", figure, resampled=resampled)
+def _detections(result: Result) -> float | None:
+    counts = result.speed.detections_per_image if result.speed else []
+    return math.fsum(counts) / len(counts) if counts else None
 
 
-METRICS: dict[str, Metric] = {
-    metric.name: metric
-    for metric in (
-        _fps("model"),
-        _fps("network"),
-        _fps("end_to_end"),
-        _latency("latency_ms_p50", "model", 50),
-        _latency("latency_ms_p95", "model", 95),
-        _latency("latency_ms_p99", "model", 99),
-        *(
-            _latency(f"latency_ms_p{q}_{boundary}", boundary, q)
-            for boundary in ("network", "end_to_end")
-            for q in (50, 95, 99)
-        ),
-        _latency("preprocess_ms", "preprocess", 50),
-        _latency("network_ms", "network", 50),
-        _latency("postprocess_ms", "postprocess", 50),
-        _memory("peak_allocated_mb", "peak_allocated_bytes"),
-        _memory("peak_reserved_mb", "peak_reserved_bytes"),
-        _memory("process_device_mb", "process_device_bytes"),
-        _memory("host_rss_mb", "host_rss_bytes"),
-        Metric("parameters_m", "M", "low", "1%", "model", _parameters),
-        Metric("energy_j_per_image", "J/image", "low", "5%", "energy", _energy),
-        _accuracy("mask_ap", resampled=True),
-        _accuracy("mask_ap50"),
-        _accuracy("mask_ap75"),
-        _accuracy("mask_ap_small"),
-        _accuracy("mask_ap_medium"),
-        _accuracy("mask_ap_large"),
-        _accuracy("boundary_ap", "boundary_figures", resampled=True),
-    )
+_BOUNDARIES = {
+    "model": "the model boundary (host-to-device copy to full-size masks on the device)",
+    "network": "the network boundary (host-to-device copy, normalise, pad, network, NMS)",
+    "end_to_end": "the end-to-end boundary (image file to masks as RLE on the host)",
 }
-"""By name, in the order of every table of a gate. ``network_ms`` is ``latency_ms_p50_network`` by the name it has in
-the tables."""
+_AP = "COCO mask AP (segm), at most 100 detections an image, points (fraction x 100)"
+_COPIED = "host-to-device copy, normalise, pad, network, NMS"
+
+# fmt: off
+_FIGURES = (
+    Figure("status", "Status", "ok, failed, out_of_memory, timeout, crashed or skipped", lambda result: result.status,
+        shown=(*_TABLE, "terminal"), short="Status"),
+    Figure("reason", "Reason", "why the job did not end well", lambda result: result.reason, shown=("table",)),
+    _ap("mask_ap", "Mask AP", f"{_AP}, mean over IoU 0.50:0.95; empty for random weights", shown=(*_MAIN, "trend"),
+        short="Mask\nAP", latex="AP", interval="bootstrap", resampled=True),
+    *(
+        _end("mask_ap", title, end, "confidence interval of mask AP (bootstrap over images)",
+            unit="points", decimals=1, shown=("table",))
+        for end, title in ((0, "AP low"), (1, "AP high"))
+    ),
+    _ap("mask_ap50", "AP50", f"{_AP}, at IoU 0.50", shown=(*_FIRST, "chart"), latex="AP$_{50}$"),
+    _ap("mask_ap75", "AP75", f"{_AP}, at IoU 0.75", shown=(*_FIRST, "chart"), latex="AP$_{75}$"),
+    _ap("mask_ap_small", "AP small", f"{_AP}, objects under 32 x 32 pixels of mask area", shown=(*_PAPER, "chart"),
+        latex="AP$_S$"),
+    _ap("mask_ap_medium", "AP medium", f"{_AP}, objects of 32 x 32 to 96 x 96 pixels", shown=(*_PAPER, "chart"),
+        latex="AP$_M$"),
+    _ap("mask_ap_large", "AP large", f"{_AP}, objects over 96 x 96 pixels", shown=(*_PAPER, "chart"),
+        latex="AP$_L$"),
+    _ap("boundary_ap", "Boundary AP", "AP with IoU of the mask boundaries instead of the masks, points",
+        "boundary_figures", shown=_MAIN, short="Bound.\nAP", latex="AP$_\\mathrm{boundary}$", resampled=True),
+    Figure("published_mask_ap", "Published AP",
+        "mask AP that the library publishes for its own weights on its own dataset; not measured here",
+        lambda result: result.published.get("mask_ap"), unit="points", decimals=1, shown=_FIRST),
+    _fps("model", "FPS model", f"images over summed time at the model boundary: {_COPIED}, full-size masks on the "
+        "device", shown=(*_MAIN, "trend"), short="FPS\nmodel", interval="fps"),
+    _end("fps_model", "FPS low", 0, "95 % confidence interval of FPS model", unit="images/s", decimals=2),
+    _end("fps_model", "FPS high", 1, "95 % confidence interval of FPS model, from the scatter of the batches or of the "
+        "rounds, whichever is wider", unit="images/s", decimals=2),
+    _fps("network", "FPS network", f"images over summed time at the network boundary: {_COPIED}", shown=()),
+    _fps("end_to_end", "FPS end-to-end", "images over summed time from the image file to masks as RLE on the host: "
+        "decode, resize, model, RLE", shown=_MAIN, short="FPS end\nto end"),
+    _latency(50, shown=(*_MAIN, "trend"), short="p50\nms", interval="median"),
+    _latency(95, shown=(*_MAIN, "trend"), short="p95\nms"),
+    _latency(99, shown=(*_TABLE, "chart")),
+    *(_latency(q, boundary, shown=()) for boundary in ("network", "end_to_end") for q in (50, 95, 99)),
+    _stage("preprocess", "Preprocess", "resize and collate on the host"),
+    _stage("network", "Network", _COPIED),
+    _stage("postprocess", "Postprocess", "full-size masks on the device"),
+    _memory("peak_allocated_mb", "Peak allocated", "most device memory that tensors held at once",
+        "peak_allocated_bytes", shown=(*_MAIN, "trend"), short="Peak\nalloc. MB"),
+    _memory("peak_reserved_mb", "Peak reserved", "most device memory that torch's allocator held",
+        "peak_reserved_bytes", shown=(*_TABLE, "trend", "chart")),
+    _memory("process_device_mb", "Device, process", "device memory of the whole process, context included",
+        "process_device_bytes", shown=(*_TABLE, "chart")),
+    Figure("fits_in_gb", "Fits in", f"smallest GPU of {', '.join(map(str, GPU_SIZES_GB))} GB that holds the process, "
+        "context included, where 5 % of the GPU are the driver's", _fits_in, "memory", "GB", "low", 0),
+    _memory("host_rss_mb", "Host RSS", "peak resident memory of the process on the host", "host_rss_bytes",
+        shown=(*_MAIN, "trend"), short="Host\nRSS MB"),
+    Figure("parameters_m", "Parameters", "parameters of the network, millions", _scaled("model", "parameters", 1e6),
+        "model", "M", "low", 2, _FIRST, example="1%"),
+    Figure("gflops", "GFLOPs", "floating-point operations for one image, mean over real images, 10^9; a multiply-add "
+        "counts as two", _scaled("flops", "mean", 1e9), "flops", "", "low", 1, _FIRST),
+    Figure("energy_j_per_image", "Energy", "energy of the device for one image", _energy, "energy", "J/image", "low", 2,
+        (*_FIRST, "trend", "chart"), example="5%"),
+    Figure("detections_per_image", "Detections", "mean instances an image while the model boundary was timed; more "
+        "instances take longer", _detections, "speed", "per image", None, 1, _FIRST),
+    Figure("images", "Images", "images evaluated for AP",
+        lambda result: getattr(result.accuracy, "images_evaluated", None), "accuracy", "images", None, 0,
+        (*_PAPER, "condition")),
+    Figure("result", "Result", "path of the row's result.json, relative to the report", _not_here, shown=("table",)),
+)
+# fmt: on
+
+FIGURES: dict[str, Figure] = {figure.name: figure for figure in _FIGURES}
+"""Every figure by its name, in the order of every table."""
+
+_GATED = ("speed", "memory", "model", "energy", "accuracy")
+
+METRICS: dict[str, Figure] = {
+    figure.name: figure for part in _GATED for figure in _FIGURES if figure.part == part and figure.example
+}
+"""Those that a gate may hold a model to, in the order of its tables. ``network_ms`` is ``latency_ms_p50_network`` by
+the name it has in the tables."""
+
+
+def shown_in(*places: Place) -> tuple[str, ...]:
+    """The names of the figures that are shown in all of these places, in the order of every table."""
+    return tuple(name for name, figure in FIGURES.items() if all(place in figure.shown for place in places))

@@ -8,20 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.evaluation.intervals import fps_interval, median_interval
-from bench.gate.rows import Row, labels
+from bench.evaluation.intervals import interval
+from bench.gate.rows import labels
 from bench.schema.json_file import write_text_atomically
 from bench.schema.metrics import METRICS
-from bench.schema.result import Result
+from bench.schema.row import Row
+from bench.schema.settings import telling
 from reports.table.machine import machine_text, maskbench_text, versions_text
 
-CHARTED = (
-    *("fps_model", "fps_end_to_end"),
-    *("mask_ap", "mask_ap50", "mask_ap75", "mask_ap_small", "mask_ap_medium", "mask_ap_large", "boundary_ap"),
-    *("latency_ms_p50", "latency_ms_p95", "latency_ms_p99"),
-    *("peak_allocated_mb", "peak_reserved_mb", "process_device_mb", "host_rss_mb", "energy_j_per_image"),
-)
-"""Names of :data:`bench.schema.metrics.METRICS`; a chart each."""
+CHARTED = tuple(name for name, figure in METRICS.items() if "chart" in figure.shown)
+"""A chart each."""
 
 FILES = {"high": "bigger_is_better.json", "low": "smaller_is_better.json"}
 
@@ -49,31 +45,18 @@ def action_benchmark(rows: Sequence[Row], metrics: Sequence[str]) -> list[dict[s
             if value is None:
                 continue
             entry = {"name": f"{label}: {name}", "unit": METRICS[name].unit, "value": value}
-            if ends := interval(row.result, name):
+            if ends := interval(METRICS[name], row.result):
                 entry["range"] = f"± {(ends[1] - ends[0]) / 2:.2g}"
             entries.append({**entry, "extra": _conditions(row)})
     return entries
 
 
-def interval(result: Result, metric: str) -> tuple[float, float] | None:
-    """The 95 % interval that the report states of the metric, in its unit; None where it states none."""
-    speed, accuracy = result.speed, result.accuracy
-    if metric == "fps_model" and speed:
-        return fps_interval(speed)
-    if metric == "latency_ms_p50" and speed:
-        return median_interval(speed.model.latency_ms)
-    if metric == "mask_ap" and accuracy and accuracy.confidence_interval:
-        low, high = accuracy.confidence_interval
-        return 100 * low, 100 * high
-    return None
-
-
 def _conditions(row: Row) -> str:
     """What the chart shows when the pointer is on a value."""
     machine = row.result.machine or {}
-    setting = f"{row.setting('dataset')}, {row.result.config.get('device')}, {row.setting('precision')}"
+    told = (setting.labels([row.result])[0] for setting in telling())
     lines = (
-        f"{setting}, batch {row.setting('batch_size')}",
+        ", ".join(text for text in told if text),
         machine_text(machine),
         versions_text(machine),
         f"maskbench {maskbench_text(machine)}",

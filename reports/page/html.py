@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from bench.schema.gate_report import GateReport
+from bench.schema.metrics import shown_in
 from reports.page.details import job_details
 from reports.page.render import file_uri, render
 from reports.page.sections import accuracy, matrix, trainings
 from reports.plots.picture import Picture
 from reports.table.checks import published, signed, warnings
 from reports.table.claims import VERDICTS, claims
-from reports.table.columns import COLUMNS
+from reports.table.columns import COLUMNS, setting_columns
 from reports.table.comparison import Comparison
 from reports.table.differences import METRICS
 from reports.table.matrix import p_text
@@ -22,15 +23,13 @@ from reports.table.naming import SEPARATOR, model_name, row_details
 from reports.text.conditions import ROW_COLUMNS, conditions, row_conditions
 from reports.text.gate_table import HEADS, gate_rows
 
-SHOWN = (
-    *("model", "mask_ap", "boundary_ap", "mask_ap50", "mask_ap75", "published_mask_ap", "fps_model", "fps_end_to_end"),
-    *("latency_ms_p50", "latency_ms_p95", "peak_allocated_mb", "host_rss_mb"),
-    *("parameters_m", "gflops", "energy_j_per_image", "detections_per_image"),
-)
+SHOWN = ("model", *shown_in("page"))
 """Columns shown at first; the others are a click away."""
 
-TELLING = ("weights", "dataset", "device", "precision", "compile", "batch_size", "input_size")
-"""Columns shown at first where rows differ in them; else the conditions below the table say it once."""
+
+def telling() -> list[str]:
+    """Columns shown at first where rows differ in them; else the conditions below the table say it once."""
+    return setting_columns(naming=False)
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ def write_html(
     gate: GateReport | None = None,
 ) -> Path:
     """Write the page to ``path``; ``model_pages`` are links by row, relative to it. Gives ``path``."""
-    rows = range(len(comparison.jobs))
+    rows = range(len(comparison.rows))
     page = render(
         "report.html",
         subtitle=_subtitle(comparison),
@@ -60,10 +59,10 @@ def write_html(
         gate=gate,
         gate_heads=HEADS,
         gate_rows=gate_rows(gate) if gate else [],
-        warnings=[(comparison.labels[row], text) for row in rows for text in warnings(comparison.jobs[row])],
+        warnings=[(comparison.labels[row], text) for row in rows for text in warnings(comparison.rows[row])],
         claims=[(claim, VERDICTS[claim.verdict]) for claim in claims(comparison)],
         intervals=any(comparison.interval(row) for row in rows),
-        published=any(published(job) for job in comparison.jobs),
+        published=any(published(job) for job in comparison.rows),
         matrices=[
             matrix(comparison, group, metric)
             for group in comparison.groups
@@ -79,7 +78,7 @@ def write_html(
             (
                 "Skipped",
                 "These jobs were not started.",
-                [_problem(comparison, row) for row in comparison.rows("skipped")],
+                [_problem(comparison, row) for row in comparison.with_status("skipped")],
             ),
         ],
         conditions=conditions(comparison),
@@ -99,23 +98,22 @@ def write_html(
 
 
 def _in_table(comparison: Comparison, row: int) -> bool:
-    return comparison.jobs[row].result.status != "skipped"
+    return comparison.rows[row].result.status != "skipped"
 
 
 def _subtitle(comparison: Comparison) -> str:
-    models = len({(model_name(job), job.setting("model", "library")) for job in comparison.jobs})
+    models = len({(model_name(job), job.setting("model", "library")) for job in comparison.rows})
     datasets = sorted(set(comparison.frame["dataset"].dropna()))
-    days = sorted({job.result.started[:10] for job in comparison.jobs if job.result.started})
-    count = (
-        f"{models} model{'s' if models != 1 else ''}, {len(comparison.rows('ok'))} of {len(comparison.jobs)} rows ok"
-    )
+    days = sorted({job.result.started[:10] for job in comparison.rows if job.result.started})
+    ended_well = f"{len(comparison.with_status('ok'))} of {len(comparison.rows)} rows ok"
+    count = f"{models} model{'s' if models != 1 else ''}, {ended_well}"
     measured = " to ".join(dict.fromkeys((*days[:1], *days[-1:])))
     return " · ".join(part for part in (count, ", ".join(datasets), f"measured {measured}" if measured else "") if part)
 
 
 def _columns(comparison: Comparison) -> list[dict[str, Any]]:
     measured = comparison.measured()
-    differing = comparison.differing(TELLING)
+    differing = comparison.differing(telling())
     return [
         {
             "name": name,
@@ -141,7 +139,7 @@ def _tooltip(name: str) -> str:
 
 
 def _row(comparison: Comparison, row: int, model_pages: Mapping[int, str]) -> dict[str, Any]:
-    job = comparison.jobs[row]
+    job = comparison.rows[row]
     cells = {
         name: {
             "text": comparison.text(row, name),
@@ -160,8 +158,8 @@ def _row(comparison: Comparison, row: int, model_pages: Mapping[int, str]) -> di
     if check := published(job):
         cells["published_mask_ap"] |= {"note": signed(check.difference), "bad": not check.holds, "tooltip": check.text}
     second = [str(job.setting("model", key)) for key in ("backbone", "library") if job.setting("model", key)]
-    shown = ("model", "backbone", "library", *comparison.differing(TELLING))
-    second += row_details(comparison.jobs, shown)[row]
+    shown = ("model", "backbone", "library", *comparison.differing(telling()))
+    second += row_details(comparison.rows, shown)[row]
     return {
         "cells": cells,
         "second": SEPARATOR.join(second),

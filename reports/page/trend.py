@@ -14,14 +14,12 @@ from bench.errors import UserError
 from bench.history.change_points import ALPHA, MIN_POINTS, MIN_SEGMENT, SMALLEST_SHARE, Step, find_steps
 from bench.history.runs import Run, clock_notes
 from bench.history.store import History
+from bench.schema import metrics
 from reports.page.render import render
 from reports.page.series import Point, Series, read_series
 from reports.table.columns import COLUMNS, decimals_of
 
-METRICS = (
-    *("fps_model", "latency_ms_p50", "latency_ms_p95", "mask_ap", "peak_allocated_mb", "peak_reserved_mb"),
-    *("host_rss_mb", "energy_j_per_image"),
-)
+METRICS = tuple(name for name, figure in metrics.METRICS.items() if "trend" in figure.shown)
 
 WIDTH, HEIGHT = 560, 170
 LEFT, RIGHT, TOP, BOTTOM = 58, 14, 24, 22

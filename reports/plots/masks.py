@@ -14,7 +14,8 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from reports.table.columns import Job, dataset_files
+from bench.schema.row import Row
+from reports.table.columns import dataset_files
 
 RGB = tuple[float, float, float]
 _IMAGE_ID = re.compile(r'"image_id":\s*(\d+)')
@@ -48,7 +49,7 @@ class GroundTruth:
         self.colour_classes(())
 
     @classmethod
-    def read(cls, job: Job) -> GroundTruth | None:
+    def read(cls, job: Row) -> GroundTruth | None:
         """The dataset of a job, None where its annotations are no longer where they were."""
         folder, annotations = dataset_files(job)
         if not folder or not annotations:

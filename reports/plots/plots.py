@@ -34,9 +34,9 @@ def draw_plots(comparison: Comparison, folder: Path) -> list[Picture]:
 def pareto(comparison: Comparison, folder: Path) -> list[Picture]:
     """Mask AP against FPS, one picture for each dataset, device, batch size and machine that has several rows."""
     groups: dict[tuple[str, ...], list[int]] = {}
-    for row in comparison.rows("ok"):
+    for row in comparison.with_status("ok"):
         if comparison.cell(row, "mask_ap") is not None and comparison.cell(row, "fps_model") is not None:
-            job = comparison.jobs[row]
+            job = comparison.rows[row]
             names = (dataset_name(job), *(str(job.setting(key)) for key in ("device", "batch_size", "detections")))
             groups.setdefault((*names, *machine_key(job)), []).append(row)
     pictures = []
@@ -65,7 +65,7 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
 
 def latency(comparison: Comparison, folder: Path) -> Picture | None:
     """Raw samples of the model boundary with their quartiles, one line a row."""
-    jobs = [(row, comparison.jobs[row].result.speed) for row in _timed(comparison)]
+    jobs = [(row, comparison.rows[row].result.speed) for row in _timed(comparison)]
     timings = {row: speed.model.latency_ms for row, speed in jobs if speed}
     if not timings:
         return None
@@ -111,7 +111,7 @@ def stages(comparison: Comparison, folder: Path) -> Picture | None:
 
 def memory(comparison: Comparison, folder: Path) -> Picture | None:
     """The memory figures that were measured, each on an axis of its own: they do not add up."""
-    rows = [row for row, job in enumerate(comparison.jobs) if job.result.memory]
+    rows = [row for row, job in enumerate(comparison.rows) if job.result.memory]
     figures: dict[str, list[float | None]] = {
         "Parameters and buffers": [_module_mb(comparison, row) for row in rows],
         **{
@@ -147,11 +147,11 @@ def memory(comparison: Comparison, folder: Path) -> Picture | None:
 
 
 def _timed(comparison: Comparison) -> list[int]:
-    return [row for row, job in enumerate(comparison.jobs) if job.result.speed]
+    return [row for row, job in enumerate(comparison.rows) if job.result.speed]
 
 
 def _module_mb(comparison: Comparison, row: int) -> float | None:
-    memory = comparison.jobs[row].result.memory
+    memory = comparison.rows[row].result.memory
     return (memory.parameters_bytes + memory.buffers_bytes) / MB if memory else None
 
 
@@ -215,7 +215,7 @@ def _draw_pareto(comparison: Comparison, rows: Sequence[int], path: Path) -> Non
 
 def _pareto_labels(comparison: Comparison, rows: Sequence[int]) -> list[str]:
     """Names that tell these rows apart, without the library, which the marker tells, where that is enough."""
-    names = row_labels([comparison.jobs[row] for row in rows])
+    names = row_labels([comparison.rows[row] for row in rows])
     libraries = [comparison.text(row, "library") for row in rows]
     short = [name.replace(f" · {library}", "", 1) for name, library in zip(names, libraries, strict=True)]
     marked = list(zip(short, libraries, strict=True))

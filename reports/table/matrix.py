@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from bench.schema.settings import lines, telling
 from reports.table.columns import COLUMNS
 from reports.table.comparison import Comparison
 from reports.table.differences import ALPHA, METRICS, Difference, Group
@@ -17,13 +18,12 @@ MATRIX_MEANING = (
     f"images, and its p, corrected by Holm over all pairs. In bold: significant at alpha {ALPHA:g}."
 )
 FIELDS = ("difference", "low", "high", "p", "p_holm", "significant")
-PAIR_COLUMNS = (
-    *("better", "worse", "dataset", "device", "precision", "compile", "batch_size", "input_size"),
-    *("images", "replicates"),
-    *(f"{metric}_{field}" for metric in METRICS for field in FIELDS),
-    *("better_result", "worse_result"),
-)
-"""One line a pair; ``better`` is by mask AP, so that its Boundary AP difference may be negative. Points."""
+
+
+def pair_columns() -> list[str]:
+    """Of one line a pair; ``better`` is by mask AP, so that its Boundary AP difference may be negative. Points."""
+    figures = (f"{metric}_{field}" for metric in METRICS for field in FIELDS)
+    return ["better", "worse", *_shared(), "images", "replicates", *figures, "better_result", "worse_result"]
 
 
 def difference_text(difference: Difference) -> str:
@@ -54,21 +54,17 @@ def matrix_texts(group: Group, metric: str) -> list[list[str]]:
 
 def group_conditions(comparison: Comparison, group: Group) -> str:
     """What the rows of a group have in common."""
-    names = ("dataset", "device", "precision", "compile", "batch_size", "input_size")
-    dataset, device, precision, mode, batch, size = (comparison.text(group.rows[0], name) for name in names)
-    compiled = "" if mode in ("", "none") else f"compile {mode}, "
-    scaled = f", input {size}" if size else ""
-    return f"{dataset}, {device}, {precision}, {compiled}batch size {batch}{scaled}; {group.replicates} replicates"
+    return f"{', '.join(lines(comparison.rows[group.rows[0]].result))}; {group.replicates} replicates"
 
 
 def pairs(comparison: Comparison) -> list[dict[str, Any]]:
-    """Every pair of every group with the values of :data:`PAIR_COLUMNS`, None where there is none."""
+    """Every pair of every group with the values of :func:`pair_columns`, None where there is none."""
     records = []
     for group in comparison.groups:
         for better, worse in group.pairs["mask_ap"]:
-            record: dict[str, Any] = dict.fromkeys(PAIR_COLUMNS)
+            record: dict[str, Any] = dict.fromkeys(pair_columns())
             record |= {"better": comparison.labels[better], "worse": comparison.labels[worse]}
-            for name in ("dataset", "device", "precision", "compile", "batch_size", "input_size", "images"):
+            for name in (*_shared(), "images"):
                 record[name] = comparison.cell(better, name)
             record["replicates"] = group.replicates
             for metric in METRICS:
@@ -83,9 +79,14 @@ def pairs(comparison: Comparison) -> list[dict[str, Any]]:
 def write_differences(comparison: Comparison, folder: Path) -> None:
     """``differences.csv`` and ``differences.json``; without a pair they have no lines."""
     records = pairs(comparison)
-    pd.DataFrame(records, columns=list(PAIR_COLUMNS)).to_csv(folder / "differences.csv", index=False)
+    pd.DataFrame(records, columns=pair_columns()).to_csv(folder / "differences.csv", index=False)
     text = json.dumps(records, indent=1, ensure_ascii=False)
     (folder / "differences.json").write_text(text + "\n", encoding="utf-8")
+
+
+def _shared() -> list[str]:
+    """The settings that a line of a pair says once."""
+    return [setting.key for setting in telling()]
 
 
 def metric_title(metric: str) -> str:

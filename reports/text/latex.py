@@ -6,27 +6,13 @@ import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.schema.metrics import FIGURES, shown_in
 from reports.table.checks import PUBLISHED_TOLERANCE, published, signed
-from reports.table.columns import COLUMNS
+from reports.table.columns import COLUMNS, setting_columns
 from reports.table.comparison import INDISTINGUISHABLE, Comparison
 from reports.table.naming import row_details
 from reports.text.conditions import conditions
 
-PAPER_COLUMNS = (
-    *("model", "backbone", "library", "weights", "dataset", "device", "precision", "compile"),
-    *("batch_size", "input_size"),
-    *("mask_ap", "mask_ap50", "mask_ap75", "mask_ap_small", "mask_ap_medium", "mask_ap_large", "boundary_ap"),
-    *("published_mask_ap", "fps_model", "fps_end_to_end", "latency_ms_p50", "latency_ms_p95", "peak_allocated_mb"),
-    *("host_rss_mb", "parameters_m", "gflops", "energy_j_per_image", "detections_per_image", "images"),
-)
-"""What a paper's table shows of the comparison; columns in which no row has a value are left out."""
-
-SETTING_COLUMNS = ("weights", "dataset", "device", "precision", "compile", "batch_size", "input_size", "images")
-
-_HEADS = {
-    **{"mask_ap": "AP", "mask_ap50": "AP$_{50}$", "mask_ap75": "AP$_{75}$", "mask_ap_small": "AP$_S$"},
-    **{"mask_ap_medium": "AP$_M$", "mask_ap_large": "AP$_L$", "boundary_ap": "AP$_\\mathrm{boundary}$"},
-}
 _SPECIAL = {
     **{"\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_"},
     **{"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"$<$", ">": r"$>$", "|": r"$|$", '"': "''"},
@@ -43,17 +29,19 @@ def escape(text: str) -> str:
 def write_latex(comparison: Comparison, path: Path) -> None:
     """The ``ok`` rows, best in bold; the others follow as comments with their reason."""
     # What is the same in all rows stands in the caption once.
-    same = set(SETTING_COLUMNS) - set(comparison.differing(SETTING_COLUMNS))
-    columns = [name for name in comparison.measured(PAPER_COLUMNS) if name not in same]
+    settings = [*setting_columns(naming=False), *shown_in("latex", "condition")]
+    same = set(settings) - set(comparison.differing(settings))
+    # Columns in which no row has a value are left out.
+    columns = [name for name in comparison.measured((*setting_columns(), *shown_in("latex"))) if name not in same]
     alignment = "".join("l" if COLUMNS[name].decimals is None else "r" for name in columns)
-    rows = comparison.rows("ok")
-    texts = [name for name in columns if COLUMNS[name].decimals is None or name == "batch_size"]
-    details = row_details([comparison.jobs[row] for row in rows], texts)
+    rows = comparison.with_status("ok")
+    texts = [name for name in columns if COLUMNS[name].decimals is None or name in settings]
+    details = row_details([comparison.rows[row] for row in rows], texts)
     body = [_row(comparison, row, columns, details[place]) for place, row in enumerate(rows)]
     left_out = [
         f"% not in the table: {_comment(comparison.labels[row])}: {comparison.text(row, 'status')}: "
         f"{_comment(comparison.text(row, 'reason'))}"
-        for row in (*comparison.broken(), *comparison.rows("skipped"))
+        for row in (*comparison.broken(), *comparison.with_status("skipped"))
     ]
     facts = " ".join(rf"\textbf{{{escape(name)}:}} {escape(text)}." for name, text in conditions(comparison))
     lines = [
@@ -86,7 +74,7 @@ def _cell(comparison: Comparison, row: int, name: str, details: Sequence[str]) -
         cell = rf"\textbf{{{cell}}}"
     if name == "mask_ap" and (interval := comparison.interval(row)):
         cell += rf" {{\scriptsize {interval}}}"
-    if name == "published_mask_ap" and (check := published(comparison.jobs[row])):
+    if name == "published_mask_ap" and (check := published(comparison.rows[row])):
         mark = "" if check.holds else r"$^\dagger$"
         cell += rf" {{\scriptsize ({signed(check.difference)}{mark})}}"
     return cell
@@ -98,7 +86,7 @@ def _legend(comparison: Comparison, rows: Sequence[int]) -> str:
         parts.append(f"of mask AP also those {INDISTINGUISHABLE}")
     if any(comparison.interval(row) for row in rows):
         parts.append("in brackets the 95 % interval (bootstrap over images)")
-    checks = [check for row in rows if (check := published(comparison.jobs[row]))]
+    checks = [check for row in rows if (check := published(comparison.rows[row]))]
     if checks:
         parts.append("beside the published AP measured minus published")
     if not all(check.holds for check in checks):
@@ -109,7 +97,8 @@ def _legend(comparison: Comparison, rows: Sequence[int]) -> str:
 def _head(name: str) -> str:
     column = COLUMNS[name]
     unit = f" [{column.unit}]" if column.unit in ("ms", "MB", "J/image", "M") else ""
-    return _HEADS.get(name, escape(column.title)) + unit
+    own = FIGURES[name].latex if name in FIGURES else ""
+    return (own or escape(column.title)) + unit
 
 
 def _plain(char: str) -> str:

@@ -10,22 +10,13 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from bench.schema.metrics import FIGURES, shown_in
+from bench.schema.settings import tabled, telling
 from reports.table.checks import warnings
 from reports.table.claims import claims
 from reports.table.columns import COLUMNS
 from reports.table.comparison import INDISTINGUISHABLE, Comparison, load
 from reports.table.naming import model_name, row_details
-
-_COLUMNS = {
-    **{"model": "Model", "library": "Library", "status": "Status", "mask_ap": "Mask\nAP", "boundary_ap": "Bound.\nAP"},
-    **{"fps_model": "FPS\nmodel", "fps_end_to_end": "FPS end\nto end", "latency_ms_p50": "p50\nms"},
-    **{"latency_ms_p95": "p95\nms", "peak_allocated_mb": "Peak\nalloc. MB", "host_rss_mb": "Host\nRSS MB"},
-}
-_TELLING = {
-    **{"precision": "Prec.", "compile": "Compile", "batch_size": "Batch", "input_size": "Input"},
-    **{"device": "Device", "dataset": "Dataset"},
-}
-"""Shown only where rows differ in them."""
 
 WIDTH = 120
 
@@ -38,40 +29,46 @@ def terminal_table(sources: Sequence[Path]) -> RenderableType:
     if comparison.best:
         tied = f"; of mask AP also those {INDISTINGUISHABLE}" if comparison.groups else ""
         parts.append(Text(f"* best among comparable rows{tied}", style="dim"))
-    if any(comparison.interval(row) for row in range(len(comparison.jobs))):
+    if any(comparison.interval(number) for number in range(len(comparison.rows))):
         parts.append(Text("± half the width of the 95 % interval of mask AP (bootstrap over images)", style="dim"))
-    for row, job in enumerate(comparison.jobs):
-        parts += [Text(f"! {comparison.labels[row]}: {text}", style="yellow") for text in warnings(job)]
+    for number, row in enumerate(comparison.rows):
+        parts += [Text(f"! {comparison.labels[number]}: {text}", style="yellow") for text in warnings(row)]
     for claim in claims(comparison):
         style = {"held": "green", "refuted": "red"}.get(claim.verdict, "yellow")
         parts.append(Text(f"\nClaim: {claim.text} ({claim.source})"))
         parts.append(Text(f"  {claim.outcome}", style=style))
-    for title, rows, style in (
+    for title, numbers, style in (
         ("Not finished", comparison.broken(), "bold red"),
-        ("Skipped", comparison.rows("skipped"), "bold yellow"),
+        ("Skipped", comparison.with_status("skipped"), "bold yellow"),
     ):
-        if rows:
+        if numbers:
             parts.append(Text(f"\n{title}", style=style))
-        for row in rows:
-            status = comparison.text(row, "status")
-            line = Text(f"  {comparison.labels[row]}: ")
-            parts.append(line.append(status, style=style).append(f": {comparison.text(row, 'reason') or 'no reason'}"))
+        for number in numbers:
+            status = comparison.text(number, "status")
+            line = Text(f"  {comparison.labels[number]}: ")
+            parts.append(
+                line.append(status, style=style).append(f": {comparison.text(number, 'reason') or 'no reason'}")
+            )
     return Group(*parts)
 
 
 def _table(comparison: Comparison) -> Table:
-    differing = {name: title for name, title in _TELLING.items() if name in comparison.differing(_TELLING)}
-    empty = {name for name in _COLUMNS if COLUMNS[name].decimals is not None} - set(comparison.measured(_COLUMNS))
-    titles = {name: title for name, title in (_COLUMNS | differing).items() if name not in empty}
+    named = {setting.key: setting.short for setting in tabled() if setting.names and setting.short}
+    figures = {name: FIGURES[name].short for name in shown_in("terminal")}
+    empty = {name for name in figures if COLUMNS[name].decimals is not None} - set(comparison.measured(figures))
+    # Settings are shown only where rows differ in them.
+    heads = {setting.key: setting.short or setting.title for setting in telling()}
+    differing = {name: heads[name] for name in comparison.differing(heads)}
+    titles = {name: title for name, title in (named | figures | differing).items() if name not in empty}
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0), width=None)
     for name, title in titles.items():
         text = COLUMNS[name].decimals is None
         # Only the model's name may wrap when the terminal is narrow: it has spaces to wrap at.
         table.add_column(Text(title), justify="left" if text else "right", no_wrap=name != "model", overflow="fold")
-    details = row_details(comparison.jobs, ("model", "backbone", "library", *differing))
-    for row, job in enumerate(comparison.jobs):
-        model = Text(" · ".join((model_name(job), *details[row])))
-        table.add_row(*(model if column == "model" else _cell(comparison, row, column) for column in titles))
+    details = row_details(comparison.rows, ("model", "backbone", "library", *differing))
+    for number, row in enumerate(comparison.rows):
+        model = Text(" · ".join((model_name(row), *details[number])))
+        table.add_row(*(model if column == "model" else _cell(comparison, number, column) for column in titles))
     return table
 
 

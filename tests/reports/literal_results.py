@@ -15,6 +15,7 @@ from bench.schema.result import (
     BootstrapResult,
     Calibration,
     FinetuneResult,
+    FlopsResult,
     MemoryResult,
     ModelInfo,
     Result,
@@ -82,6 +83,7 @@ def build_result(
         return result
     result.seconds = 63.2
     result.model = ModelInfo(classes=["person", "car"], weights=weights, parameters=44_401_393)
+    result.flops = FlopsResult(134.4e9, 1e9, 5)
     if model_ms is not None:
         result.speed = _speed(model_ms, stages_ms, detections, clock, settings["batch_size"])
     fields = {

@@ -1,0 +1,245 @@
+"""The settings under which a job is measured, each once: labels, comparability, job names and exports read them here.
+
+A setting is a key of the configuration, or something that the configuration does not say and a figure depends on: the
+machine, a file's content, the clock. Needs the standard library alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.schema.config import BenchConfig
+from bench.schema.facts import (
+    TIMING_KEYS,
+    Value,
+    config,
+    dataset_content,
+    dataset_name,
+    device_kind,
+    machine,
+    timing_protocol,
+    untrained,
+    weights_content,
+    weights_name,
+)
+from bench.schema.result import Result
+from bench.schema.words import Said, differing, flat, if_so, said
+
+SEPARATOR = " · "
+"""Between the parts of a label."""
+
+GATE, REPORT, SERIES = "gate", "report", "series"
+"""Who compares: a gate one model at two times, a report different models, a series one model over many runs."""
+
+_ALL = (GATE, REPORT, SERIES)
+_PARTS = ("speed", "memory", "energy", "accuracy", "model")
+_USED = ("speed", "memory", "energy")
+_TIMED = ("speed", "energy")
+
+_COMPILED = said("compile {}", unsaid="none")
+
+NO_FIGURE = frozenset(
+    (
+        *("out", "passes", "study", "claims", "gate", "baseline", "history"),
+        *("protocol.rounds", "protocol.time_limit_s", "protocol.memory_limit_gb"),
+        *("finetune.time_limit_s", "finetune.loader_processes"),
+    )
+)
+"""Keys of the configuration that change no figure, so that a job is the same job whatever they say. More rounds are
+added to those that were timed."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting.
+
+    key: its name in tables, exports and ``gate.allow``; title: the head of its column; words: in a sentence
+    value: what tables show of a result; config: the keys of :class:`BenchConfig` that it stands for, dotted
+    held: who holds it equal (GATE, REPORT, SERIES), so that results which differ in it are not compared, in which parts
+        of a result; compared: what must be equal, where that is not ``value``
+    paired: what a gate pairs the rows of one model by, None where it pairs them whatever the setting says
+    label: how a label says a value, "" for nothing; None where labels do not show it. A mapping is said by those of its
+        entries that differ, whatever ``label`` is
+    line: how the conditions of a table say a value; None where they do not
+    spelled: how a job's folder and its line of progress say a value; None where only the folder's digest holds it
+    definition, unit, decimals, short: of its column (``short`` in a terminal); without a definition it has none
+    names: whether it is part of every row's name, whatever the other rows are
+    """
+
+    key: str
+    title: str
+    words: str
+    value: Value
+    config: tuple[str, ...] = ()
+    held: tuple[str, ...] = ()
+    parts: Sequence[str] = _PARTS
+    compared: Value | None = None
+    paired: Value | None = None
+    label: Said | None = None
+    line: Said | None = None
+    spelled: Said | None = None
+    definition: str = ""
+    unit: str = ""
+    decimals: int | None = None
+    short: str = ""
+    names: bool = False
+
+    def equal(self, result: Result) -> Any:
+        """What must be equal in two results that are compared."""
+        return (self.compared or self.value)(result)
+
+    def labels(self, results: Sequence[Result]) -> list[str]:
+        """What a label says of each of some results that are named alike so far; "" where it says nothing."""
+        values = [self.value(result) for result in results]
+        if any(isinstance(value, Mapping) for value in values):
+            return differing([flat(value) for value in values])
+        return ["" if self.label is None else self.label(value) for value in values]
+
+
+def labelled() -> Iterator[Setting]:
+    """The settings that labels show where rows differ in them, in the order in which they are told."""
+    return (setting for setting in SETTINGS.values() if setting.label is not None)
+
+
+def held_equal(by: str) -> Iterator[Setting]:
+    """The settings that a gate, a report or a series holds equal."""
+    return (setting for setting in SETTINGS.values() if by in setting.held)
+
+
+def tabled() -> Iterator[Setting]:
+    """The settings that are columns of a table."""
+    return (setting for setting in SETTINGS.values() if setting.definition)
+
+
+def telling() -> Iterator[Setting]:
+    """The settings whose columns tell rows of one model apart."""
+    return (setting for setting in tabled() if setting.label is not None)
+
+
+def lines(result: Result, *but: str) -> list[str]:
+    """The settings of a result as the conditions of a table say them, without those named."""
+    shown = (setting for setting in SETTINGS.values() if setting.key not in but)
+    return [text for setting in shown if setting.line and (text := setting.line(setting.value(result)))]
+
+
+def describe(config: BenchConfig, separator: str = " ") -> str:
+    """The settings of a job in one line, ``cuda:0 fp32 b4 800x1333``; its model and data set are said apart."""
+    planned = Result("skipped", dataclasses.asdict(config))
+    texts = (setting.spelled(setting.value(planned)) for setting in SETTINGS.values() if setting.spelled)
+    return separator.join(text for text in texts if text)
+
+
+def _key(path: str, title: str, words: str, *, paired: bool = False, **rest: Any) -> Setting:
+    """A setting that is one key of the configuration, by its dotted path."""
+    value, name = config(*path.split(".")), path.rpartition(".")[2]
+    return Setting(name, title, words, value, (path,), paired=value if paired else None, **rest)
+
+
+def _keys(group: str, names: str) -> tuple[str, ...]:
+    return tuple(f"{group}.{name}" for name in names.split())
+
+
+# fmt: off
+_TABLE = (
+    Setting(
+        "model", "Model", "model", config("model", "family"), ("model.family",), names=True, short="Model",
+        definition="family of the model, as papers write it"
+    ),
+    _key("model.backbone", "Backbone", "backbone", names=True, definition="feature extractor of the model"),
+    _key("model.library", "Library", "library", names=True, short="Library",
+        definition="library that the model was run with"),
+    Setting(
+        "measurement", "Measuring", "version of the way of measuring", lambda result: result.measurement_version,
+        held=(GATE,)
+    ),
+    Setting(
+        "weights", "Weights", "weights", weights_name, ("model.weights",), held=(GATE,), compared=weights_content,
+        definition="random (untrained, seeded), zoo (published by the library) or the file given"
+    ),
+    Setting(
+        "dataset", "Dataset", "data set", dataset_name,
+        _keys("dataset", "name images annotations limit aliases how_to_get shapes train"),
+        held=_ALL, compared=dataset_content, paired=config("dataset", "name"), label=said(), line=said(),
+        definition="images that the row was measured on", short="Dataset"
+    ),
+    Setting(
+        "device", "Device", "device", config("device"), ("device",), held=_ALL, parts=_USED, compared=device_kind,
+        paired=device_kind, label=said(), line=said(), spelled=said(),
+        definition="device that the network ran on", short="Device"
+    ),
+    _key(
+        "precision", "Precision", "precision", held=_ALL, paired=True, label=said(), line=said(), spelled=said(),
+        definition="fp32, tf32 (fp32 with TF32 allowed), or fp16 or bf16 through torch.autocast", short="Prec."
+    ),
+    _key(
+        "compile", "Compile", "torch.compile", held=_ALL, paired=True, label=_COMPILED, line=_COMPILED,
+        spelled=_COMPILED, definition="mode of torch.compile for backbone and neck; none is eager", short="Compile"
+    ),
+    _key(
+        "batch_size", "Batch", "batch size", held=_ALL, paired=True, label=said("batch {}"),
+        line=said("batch size {}"), spelled=said("b{}"),
+        definition="images in one batch", unit="images", decimals=0, short="Batch"
+    ),
+    _key(
+        "input_size", "Input", "input size", held=_ALL, paired=True, label=said("input {}"),
+        line=said("images scaled to fit {} (shorter and longer edge)"), spelled=said(), short="Input",
+        definition="shorter and longer edge in pixels that images are scaled to fit; empty is the model's own size"
+    ),
+    _key("model.options", "Options", "options of the model", held=(SERIES,), label=said()),
+    Setting(
+        "fine_tuned", "Fine-tuned", "training before the measurement",
+        lambda result: config("finetune")(result) is not None, held=(SERIES,), label=if_so("fine-tuned")
+    ),
+    _key("finetune", "Training", "training", label=said()),
+    Setting(
+        "weights_kind", "Kind of weights", "kind of weights (random or trained)", weights_name, held=(REPORT, SERIES),
+        compared=lambda result: "random" if untrained(result) else "trained", label=lambda path: Path(path).name
+    ),
+    _key("overlap", "Overlap", "overlap", held=_ALL, parts=("accuracy",), paired=True, label=said()),
+    _key("detections", "Detections", "detections", held=_ALL, paired=True, label=said()),
+    _key("protocol.max_detections", "Most detections", "most detections of an image", held=_ALL,
+        label=said("at most {} detections")),
+    _key("evaluator", "Evaluator", "evaluator", held=(GATE,), parts=("accuracy",), label=said()),
+    _key("protocol.cudnn_benchmark", "cuDNN benchmark", "cuDNN benchmark", held=_ALL, parts=_USED,
+        label=if_so("cuDNN benchmark")),
+    _key("protocol.channels_last", "Channels last", "channels last", held=_ALL, parts=_USED,
+        label=if_so("channels last")),
+    _key("model.score_threshold", "Score threshold", "score threshold", label=said("score threshold {}")),
+    Setting("protocol", "Protocol", "protocol", timing_protocol,
+        tuple(f"protocol.{key}" for key in TIMING_KEYS), label=said()),
+    Setting(
+        "option", "Option of model/", "option of model/", config("model", "name"),
+        _keys("model", "name _target_ config classes python allow_pickle zoo published expected"),
+        held=(SERIES,), label=said()
+    ),
+    Setting("cpu", "Processor", "processor", machine("cpu", "name"), held=_ALL, parts=_USED),
+    Setting("cores", "Cores", "usable cores", machine("cpu", "usable_cores"), held=_ALL, parts=_USED),
+    Setting("threads", "Threads", "torch's threads", machine("torch_threads"), ("protocol.threads",), held=_ALL,
+        parts=_USED),
+    Setting("gpu", "GPU", "GPU", machine("gpu", "name"), held=_ALL, parts=_USED),
+    Setting("driver", "Driver", "GPU driver", machine("gpu", "driver_version"), held=(GATE,), parts=_USED),
+    Setting("power_limit", "Power limit", "GPU power limit", machine("gpu", "power_limit_watts"), held=(GATE,),
+        parts=_TIMED),
+    Setting("clocks", "Clocks", "clocks set by the user", machine("gpu", "clocks_set_by_user"), held=(GATE,),
+        parts=_TIMED),
+    Setting(
+        "clock_source", "Clock", "clock that timed it",
+        lambda result: result.speed.model.clock if result.speed else None, held=(GATE,), parts=("speed",)
+    ),
+    Setting(
+        "host_memory_source", "Host memory", "way to read host memory",
+        lambda result: getattr(result.memory, "host_rss_source", None), held=(GATE,), parts=("memory",)
+    ),
+    Setting(
+        "device_memory_source", "Device memory", "way to read device memory",
+        lambda result: getattr(result.memory, "device_source", None), held=(GATE,), parts=("memory",)
+    ),
+)
+# fmt: on
+
+SETTINGS: dict[str, Setting] = {setting.key: setting for setting in _TABLE}
+"""By key, in the order of every table and label."""
