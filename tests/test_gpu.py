@@ -13,7 +13,8 @@ from toy_models import Blobs
 
 from bench.data.dataset import CocoDataset
 from bench.data.images import ImageRecord
-from bench.passes.memory import DeviceMemory, measure
+from bench.device.gpu_memory import DeviceMemory
+from bench.passes.memory import measure
 from bench.passes.runner import Runner
 from bench.predictor import Settings
 from bench.schema.config import BenchConfig

@@ -1,15 +1,18 @@
-"""What NVML says of a GPU while it is measured: its clocks, temperature and power, what throttles it, its energy."""
+"""What NVML says of a GPU: its clocks, temperature, power and energy, and what throttles it.
+
+What NVML says of the GPU's memory is in :mod:`bench.device.gpu_memory`.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from bench.device.machine import clocks_event_reasons, nvml_uuid
 from bench.schema.result import GpuReadings
 
 THROTTLE_REASONS = {
@@ -20,6 +23,11 @@ THROTTLE_REASONS = {
     0x80: "power brake",
 }
 """nvmlClocksEventReasons of nvml.h that make the same work take longer than the clocks set would."""
+
+# Bits of the same, by their values: their names changed from ThrottleReason to EventReason.
+_SET_BY_USER = 0x2
+_POWER = 0x4 | 0x80
+_HEAT = 0x20 | 0x40
 
 INTERVAL_SECONDS = 0.1
 """Between two readings: NVML itself renews most of them about as often, and a reading takes a millisecond."""
@@ -122,3 +130,74 @@ def _told(read: Any) -> Any:
         return read()
     except Exception:
         return None
+
+
+def nvml_state(uuid: str) -> tuple[dict[str, Any], list[str]]:
+    """What NVML says of the GPU with this UUID (as torch spells it), and a note for everything that it does not say.
+
+    ``clocks_set_by_user`` is true where application clocks differ from their default, or where the driver says that
+    such a setting holds the clocks down. NVML cannot be asked for locked clocks themselves.
+    """
+    state: dict[str, Any] = dict.fromkeys(_STATE)
+    try:
+        import pynvml as nvml
+
+        nvml.nvmlInit()
+    except ModuleNotFoundError:
+        return state, ["NVML: nvidia-ml-py is not installed, so driver, clocks and power limit are unknown"]
+    except Exception as error:
+        return state, [f"NVML: {error}; driver, clocks and power limit are unknown"]
+    notes = []
+    try:
+        handle = nvml.nvmlDeviceGetHandleByUUID(nvml_uuid(uuid))
+        for key, read in _STATE.items():
+            try:
+                state[key] = read(nvml, handle)
+            except Exception as error:
+                notes.append(f"NVML: {key}: {error}")
+    except Exception as error:
+        notes.append(f"NVML: no GPU {uuid}: {error}")
+    finally:
+        nvml.nvmlShutdown()
+    return state, notes
+
+
+def nvml_uuid(uuid: str) -> str:
+    """A GPU's UUID as NVML spells it, from torch's spelling."""
+    return uuid if uuid.startswith(("GPU-", "MIG-")) else f"GPU-{uuid}"
+
+
+def clocks_event_reasons(nvml: Any, handle: Any) -> int:
+    """What holds the GPU's clocks now, as bits of nvmlClocksEventReasons of nvml.h."""
+    # nvidia-ml-py before 12.535 knows only the older name.
+    read = getattr(nvml, "nvmlDeviceGetCurrentClocksEventReasons", None)
+    reasons: int = (read or nvml.nvmlDeviceGetCurrentClocksThrottleReasons)(handle)
+    return reasons
+
+
+def _set_by_user(nvml: Any, handle: Any) -> bool:
+    if clocks_event_reasons(nvml, handle) & _SET_BY_USER:
+        return True
+    chosen = nvml.nvmlDeviceGetApplicationsClock(handle, nvml.NVML_CLOCK_SM)
+    return bool(chosen != nvml.nvmlDeviceGetDefaultApplicationsClock(handle, nvml.NVML_CLOCK_SM))
+
+
+_STATE: dict[str, Callable[[Any, Any], Any]] = {
+    "driver_version": lambda nvml, _: as_text(nvml.nvmlSystemGetDriverVersion()),
+    "sm_clock_mhz": lambda nvml, gpu: nvml.nvmlDeviceGetClockInfo(gpu, nvml.NVML_CLOCK_SM),
+    "max_sm_clock_mhz": lambda nvml, gpu: nvml.nvmlDeviceGetMaxClockInfo(gpu, nvml.NVML_CLOCK_SM),
+    "memory_clock_mhz": lambda nvml, gpu: nvml.nvmlDeviceGetClockInfo(gpu, nvml.NVML_CLOCK_MEM),
+    "max_memory_clock_mhz": lambda nvml, gpu: nvml.nvmlDeviceGetMaxClockInfo(gpu, nvml.NVML_CLOCK_MEM),
+    "power_limit_watts": lambda nvml, gpu: nvml.nvmlDeviceGetPowerManagementLimit(gpu) / 1000,
+    "default_power_limit_watts": lambda nvml, gpu: nvml.nvmlDeviceGetPowerManagementDefaultLimit(gpu) / 1000,
+    "temperature_celsius": lambda nvml, gpu: nvml.nvmlDeviceGetTemperature(gpu, nvml.NVML_TEMPERATURE_GPU),
+    "clocks_set_by_user": _set_by_user,
+    "clocks_limited_by_power": lambda nvml, gpu: bool(clocks_event_reasons(nvml, gpu) & _POWER),
+    "clocks_limited_by_heat": lambda nvml, gpu: bool(clocks_event_reasons(nvml, gpu) & _HEAT),
+}
+"""How each entry of :func:`nvml_state` is read from the library and a handle of the GPU."""
+
+
+def as_text(value: str | bytes) -> str:
+    """A text of NVML; older versions of nvidia-ml-py give bytes."""
+    return value.decode() if isinstance(value, bytes) else value

@@ -207,28 +207,40 @@ def match(
     near = iou >= _REQUIRED[0]
     for d in np.flatnonzero(near.any(axis=1)):
         candidates = np.flatnonzero(near[d])
-        overlap = iou[d, candidates]
-        if len(candidates) > 1:
-            best_first = np.argsort(overlap, kind="stable")[::-1]
-            candidates, overlap = candidates[best_first], overlap[best_first]
-        possible = free[candidates] & (overlap[:, None] >= _REQUIRED)[:, None, :]
         if len(candidates) == 1:  # the most frequent case by far
-            [g], [has] = candidates, possible
-            matched[d], ignored[d] = has, has & object_ignored[g, :, None]
+            g = candidates[0]
+            matched[d] = has = free[g] & (iou[d, g] >= _REQUIRED)
+            ignored[d] = has & object_ignored[g, :, None]
             if not crowd[g]:
                 free[g] &= ~has
             object_of[d] = g if has[0, 0] else -1
             continue
-        needless = object_ignored[candidates][:, :, None]
-        first = np.where(possible & ~needless, 2, possible).argmax(axis=0)
-        chosen = candidates[first]
-        has = possible.any(axis=0)
+        has, chosen = _choose(candidates, iou[d, candidates], free, object_ignored)
         matched[d] = has
         a, t = np.nonzero(has)
-        ignored[d, a, t] = object_ignored[chosen[a, t], a]
-        used = ~crowd[chosen[a, t]]
-        free[chosen[a, t][used], a[used], t[used]] = False
-        if has[0, 0]:
-            object_of[d] = chosen[0, 0]
+        g = chosen[a, t]
+        ignored[d, a, t] = object_ignored[g, a]
+        used = ~crowd[g]
+        free[g[used], a[used], t[used]] = False
+        object_of[d] = chosen[0, 0] if has[0, 0] else -1
     ignored |= ~matched & outside[:, :, None]
     return matched, ignored, object_of
+
+
+def _choose(
+    candidates: np.ndarray, overlap: np.ndarray, free: np.ndarray, object_ignored: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Choose for one detection among several objects, in each area range and at each threshold.
+
+    Args:
+        candidates: int (C,), the objects that it overlaps enough for the lowest threshold; overlap: float64 (C,)
+        free: bool (G, A, T), objects that no earlier detection has taken; object_ignored: bool (G, A)
+
+    Gives whether there is an object for it, bool (A, T), and which, int (A, T), without meaning where there is none.
+    """
+    best_first = np.argsort(overlap, kind="stable")[::-1]
+    candidates, overlap = candidates[best_first], overlap[best_first]
+    possible = free[candidates] & (overlap[:, None] >= _REQUIRED)[:, None, :]
+    needless = object_ignored[candidates][:, :, None]
+    first = np.where(possible & ~needless, 2, possible).argmax(axis=0)
+    return possible.any(axis=0), candidates[first]

@@ -64,22 +64,31 @@ def classify(
     if not iou.shape[1] or not len(which):
         kind[which] = FALSE
         return Errors(kind, mended, missed)
-    # Of objects that overlap alike it is the first by category that a detection was meant for, a crowd last.
-    column = np.lexsort((crowd, object_category))
-    same = category[which, None] == object_category[column]
-    overlap = iou[np.ix_(which, column)]
-    own, other = np.where(same, overlap, 0), np.where(same | crowd[column], 0, overlap)
-    most_own, most_other = own.max(axis=1), other.max(axis=1)
-    on_background, on_another = most_other <= BACKGROUND, most_other >= FOREGROUND
-    doubled = ((own >= FOREGROUND) & used[column]).any(axis=1)
-    found = np.select([on_another, doubled, on_background], [CLASSIFICATION, DUPLICATE, FALSE], BOTH)
-    found[(most_own >= BACKGROUND) & (most_own <= FOREGROUND)] = LOCALIZATION
-    kind[which] = found
-    target = column[np.where(found == LOCALIZATION, own.argmax(axis=1), other.argmax(axis=1))]
-    can_be_mended = (found <= LOCALIZATION) & ~used[target]
+    kind[which], target = _kinds(iou[which], category[which], object_category, crowd, used)
+    can_be_mended = (kind[which] <= LOCALIZATION) & ~used[target]
     mendable = which[can_be_mended]
     for d in np.flatnonzero(can_be_mended)[np.lexsort((place[mendable], -score[mendable]))]:
         if missed[target[d]]:
             missed[target[d]] = False
             mended[which[d]] = object_category[target[d]]
     return Errors(kind, mended, missed)
+
+
+def _kinds(
+    iou: np.ndarray, category: np.ndarray, object_category: np.ndarray, crowd: np.ndarray, used: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Give the kind of each of F false positives, int (F,), and the object that it was meant for, int (F,).
+
+    The object means nothing where the kind is neither :data:`CLASSIFICATION` nor :data:`LOCALIZATION`.
+    """
+    # Of objects that overlap alike it is the first by category that a detection was meant for, a crowd last.
+    column = np.lexsort((crowd, object_category))
+    same = category[:, None] == object_category[column]
+    overlap = iou[:, column]
+    own, other = np.where(same, overlap, 0), np.where(same | crowd[column], 0, overlap)
+    most_own, most_other = own.max(axis=1), other.max(axis=1)
+    on_background, on_another = most_other <= BACKGROUND, most_other >= FOREGROUND
+    doubled = ((own >= FOREGROUND) & used[column]).any(axis=1)
+    kinds = np.select([on_another, doubled, on_background], [CLASSIFICATION, DUPLICATE, FALSE], BOTH)
+    kinds[(most_own >= BACKGROUND) & (most_own <= FOREGROUND)] = LOCALIZATION
+    return kinds, column[np.where(kinds == LOCALIZATION, own.argmax(axis=1), other.argmax(axis=1))]

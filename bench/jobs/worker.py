@@ -36,6 +36,7 @@ import torch
 from bench.data.dataset import CocoDataset, load, match_labels, training_split
 from bench.device import compiling, machine, numerics
 from bench.device.gpu import Gpu
+from bench.device.gpu_memory import DeviceMemory
 from bench.errors import UserError, absent_library
 from bench.jobs.load_model import build_predictor, check, import_library, trainable
 from bench.passes import accuracy, energy, flops, memory, speed
@@ -95,7 +96,7 @@ def run(job: dict[str, Any], folder: Path, progress: Progress, stage: str) -> No
     path = folder / "result.json"
     result = read_result(path, of_any_version=True)
     result.started = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    device_memory = memory.DeviceMemory()  # before torch makes its CUDA context, so that the context counts
+    device_memory = DeviceMemory()  # before torch makes its CUDA context, so that the context counts
     with _failures_recorded(result):
         _run_passes({**job, "due": due}, config, folder, result, progress, device_memory, stage == "turns")
         if stage != "memory":
@@ -166,7 +167,7 @@ def _run_passes(
     folder: Path,
     result: Result,
     progress: Progress,
-    device_memory: memory.DeviceMemory,
+    device_memory: DeviceMemory,
     turns: bool,
 ) -> None:
     device = _prepare(config)
