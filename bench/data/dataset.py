@@ -104,7 +104,7 @@ def load(config: DatasetConfig) -> CocoDataset:
         hint = f"; {config.how_to_get}" if config.how_to_get else ""
         raise UserError(f"{images_path}: no such folder (dataset.images){hint}")
     sha256 = hashlib.sha256(content).hexdigest()
-    return build(config.name, data, images_path, annotations_path, sha256, config.limit)
+    return from_coco(config.name, data, images_path, annotations_path, sha256, config.limit)
 
 
 def training_split(config: DatasetConfig) -> DatasetConfig:
@@ -145,7 +145,7 @@ def paths(config: DatasetConfig) -> tuple[Path, Path]:
     return Path(str(config.images)).expanduser(), Path(str(config.annotations)).expanduser()
 
 
-def build(
+def from_coco(
     name: str, data: dict[str, Any], images: Path, annotations: Path, sha256: str, limit: int | None = None
 ) -> CocoDataset:
     """The dataset of parsed and checked COCO data; ``images`` is the folder, ``annotations`` the file it came from."""

@@ -38,7 +38,7 @@ class DeviceMemory:
                     self._busy_before[uuid] = pynvml.nvmlDeviceGetUtilizationRates(handle).gpu
 
     def use_by_others(self, device: torch.device) -> str | None:
-        """A sentence for the notes of the result where others used the GPU when this object was made.
+        """Return a sentence for the notes of the result where others used the GPU when this object was made, else None.
 
         The figures of speed and memory cannot be trusted then.
         """
@@ -54,10 +54,10 @@ class DeviceMemory:
         )
 
     def of_process(self, device: torch.device) -> tuple[int, str] | tuple[None, None]:
-        """Bytes that this process holds on the GPU, and how that was read.
+        """Return the bytes that this process holds on the GPU, and how they were read.
 
-        It is ``nvml_process`` where NVML lists the process. In a container NVML does not see our pid; then the growth
-        of the whole GPU since this object was made stands for it, which is ``device_difference``.
+        ``nvml_process``: NVML lists the process. ``device_difference``: NVML does not see our pid, as in a container,
+        so the growth of the whole GPU since this object was made stands for it.
         """
         try:
             import pynvml
@@ -74,5 +74,5 @@ class DeviceMemory:
 
 
 def _uuid(device: torch.device) -> str:
-    """The UUID of torch's device as NVML spells it."""
+    """Return the UUID of torch's device as NVML spells it."""
     return nvml_uuid(str(torch.cuda.get_device_properties(device).uuid))
