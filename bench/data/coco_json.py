@@ -124,7 +124,7 @@ def rle_counts(counts: object) -> np.ndarray:
 
 
 def _decompressed(text: bytes) -> np.ndarray:
-    """Decompress counts as pycocotools' ``rleFrString`` (maskApi.c) does: 5 bits a character, then sums of differences."""
+    """Decompress counts as pycocotools' ``rleFrString`` (maskApi.c) does: 5 bits a character, then differences."""
     digits = np.frombuffer(text, dtype=np.uint8).astype(np.int64) - _FIRST_CHARACTER
     if not len(digits):
         return digits

@@ -177,7 +177,7 @@ def from_coco(
 
 
 def _completed(annotation: dict[str, Any], image: ImageRecord) -> dict[str, Any]:
-    """Return the annotation with ``iscrowd``, ``area`` and ``bbox``; the mask gives the last two where they are absent."""
+    """Return the annotation with ``iscrowd``, ``area`` and ``bbox``; where absent, the last two come from the mask."""
     completed = {**annotation, "iscrowd": int(annotation.get("iscrowd", 0))}
     if "area" not in annotation or "bbox" not in annotation:
         rle = to_rle(annotation["segmentation"], image.height, image.width)

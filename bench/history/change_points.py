@@ -31,8 +31,8 @@ ALPHA = 0.01
 noise, 4 got one at 40 points, and 10 to 17 at 8 to 20 points; where neighbours correlate by 0.4, a fifth got one."""
 
 PENALTY = 3.0
-"""PELT's penalty for a change point, divided by log(points) and the variance of the noise. 2 is the Bayesian information
-criterion for a level and a place."""
+"""PELT's penalty for a change point, divided by log(points) and the variance of the noise. 2 would be the Bayesian
+information criterion for a level and a place."""
 
 OUTLIER_AT = 4.0
 """How many standard deviations an outlier is from the median of its neighbours, at least."""

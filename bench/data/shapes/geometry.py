@@ -52,7 +52,7 @@ def outline(shape: str, x: float, y: float, radius: float, rotation: float) -> l
 
 
 def rasterise(polygon: list[float], height: int, width: int) -> np.ndarray:
-    """Fill a polygon, bool (height, width), by COCO's own rule, so that the polygon in the file has exactly this mask."""
+    """Fill a polygon, bool (height, width), by COCO's own rule: evaluators make exactly this mask of the polygon."""
     library = mask_library()
     return library.decode(library.frPyObjects([polygon], height, width)[0]).astype(bool)
 
