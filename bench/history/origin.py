@@ -11,8 +11,8 @@ from bench.device.commands import git
 
 COMMIT_VARIABLES = ("GITHUB_SHA", "CI_COMMIT_SHA")
 BRANCH_VARIABLES = ("GITHUB_HEAD_REF", "GITHUB_REF_NAME", "CI_COMMIT_REF_NAME")
-"""Variables that GitHub and GitLab set; the first that is set and not empty counts. ``GITHUB_HEAD_REF`` is the branch of
-a pull request, whose ``GITHUB_REF_NAME`` is only ``12/merge``."""
+"""Variables that GitHub and GitLab set; the first that is set and not empty counts. ``GITHUB_HEAD_REF`` is the branch
+of a pull request, whose ``GITHUB_REF_NAME`` is only ``12/merge``."""
 
 
 @dataclass(frozen=True)
