@@ -1,4 +1,4 @@
-"""The one exception for mistakes that the person at the keyboard can mend."""
+"""The exception for mistakes that the person at the keyboard can mend, and phrases that its messages share."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import sys
 from collections.abc import Iterable
 
 _SHOWN = 12
-"""Names listed where none is close; the line must stay readable."""
+"""How many names a message lists where no known name is close; the line must stay readable."""
 
 
 class UserError(Exception):
-    """Wrong input, told in one line: what is wrong, where (file, key), what would be right.
+    """Input is wrong. The message says in one line what is wrong, where (file, key), and what would be right.
 
     The command prints the line without a traceback and exits with 2. Every other exception is a bug
     and keeps its traceback.
@@ -22,7 +22,7 @@ class UserError(Exception):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """A phrase that ends an error about an unknown name: the closest known names, or all of them."""
+    """Return a phrase that ends an error about an unknown name: the closest known names, or else all of them."""
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
     if close:
@@ -34,6 +34,6 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def absent_library(error: ModuleNotFoundError) -> str:
-    """The reason of a row that is skipped because its library is not installed in this interpreter."""
+    """Return the reason of a row that is skipped because its library is not installed in this interpreter."""
     name = (error.name or str(error)).partition(".")[0]
     return f"{name} is not installed in {sys.executable}; see docs/install.md#{name}"

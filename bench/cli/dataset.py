@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from bench.data.coco_json import parse_json, read_file
-from bench.data.dataset import CocoDataset, build
+from bench.data.dataset import CocoDataset, from_coco
 from bench.data.images import image_file_problem
 from bench.data.problems import annotation_problems
 from bench.errors import UserError
@@ -47,7 +47,7 @@ def check_dataset(file: Path, images: Path | None, console: Console) -> int:
     problems = list(annotation_problems(data))
     if problems:
         return _verdict(problems, console)
-    dataset = build(file.stem, data, images or Path(), file, hashlib.sha256(content).hexdigest())
+    dataset = from_coco(file.stem, data, images or Path(), file, hashlib.sha256(content).hexdigest())
     if images is not None:
         problems += _image_problems(dataset, images)
     errors, notes = _health(dataset)

@@ -1,7 +1,7 @@
-"""The COCO file format: JSON, and the three ways a segmentation is written in it.
+"""The COCO file format: JSON, and the three forms of a segmentation in it.
 
-Checks never decode a mask, so that a set of a million annotations is checked in seconds. pycocotools reads
-past the end of a wrong RLE without a word; hence everything is checked here before a mask library sees it.
+No check decodes a mask, so that a set of a million annotations is checked in seconds. pycocotools reads past the end of
+a wrong RLE without an error; therefore everything is checked here before a mask library gets it.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from bench.errors import UserError
 MIN_POLYGON_NUMBERS = 6
 """Three points; COCO writes a polygon as [x1, y1, x2, y2, ...]."""
 
-# pycocotools' alphabet: 6 bits a character from "0" on; the sixth bit says that more characters follow.
+# pycocotools' alphabet has 6 bits a character, from "0" on; the sixth bit says that more characters follow.
 _FIRST_CHARACTER = 48
 _MAX_CHARACTERS_A_COUNT = 7
 
 
 def parse_json(content: bytes, path: Path, key: str) -> Any:
-    """Parsed JSON of a file that the configuration names under ``key``.
+    """Parse the JSON of a file that the configuration names under ``key``.
 
     Raises:
-        UserError: not JSON, with the place; a file cut off in the middle is told as such.
+        UserError: the content is not JSON, or it ends in the middle; the message says where.
     """
     try:
         return json.loads(content)
@@ -40,7 +40,7 @@ def parse_json(content: bytes, path: Path, key: str) -> Any:
 
 
 def read_file(path: Path, key: str, hint: str = "") -> bytes:
-    """The bytes of a file that the configuration names under ``key``; ``hint`` says how to get it.
+    """Return the bytes of a file that the configuration names under ``key``; ``hint`` says how to get it.
 
     Raises:
         UserError: the file is absent or cannot be read.
@@ -53,17 +53,17 @@ def read_file(path: Path, key: str, hint: str = "") -> bytes:
 
 
 def is_integer(value: object) -> bool:
-    """True for an int; Python counts True and False as ints, JSON does not."""
+    """Say whether a value is an int; Python counts True and False as ints, JSON does not."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def is_number(value: object) -> bool:
-    """True for a finite int or float; Python's JSON parser lets NaN and Infinity pass."""
+    """Say whether a value is a finite int or float; Python's JSON parser accepts NaN and Infinity."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def segmentation_problem(segmentation: object, height: int, width: int) -> str | None:
-    """What is wrong with a segmentation of an image of ``height`` x ``width`` pixels; None if it is right."""
+    """Say what is wrong with a segmentation of an image of ``height`` x ``width`` pixels; None where it is right."""
     if isinstance(segmentation, list):
         if not segmentation:
             return "segmentation is empty, must be polygons or an RLE"
@@ -105,10 +105,10 @@ def _rle_problem(rle: Mapping[str, Any], height: int, width: int) -> str | None:
 
 
 def rle_counts(counts: object) -> np.ndarray:
-    """The run lengths of an RLE, int64 (runs,), from its list or from pycocotools' compressed string.
+    """Return the run lengths of an RLE, int64 (runs,), from its list or from pycocotools' compressed string.
 
     Raises:
-        ValueError: says what is wrong with them.
+        ValueError: they are wrong; the message says how.
     """
     if isinstance(counts, list):
         if not set(map(type, counts)) <= {int}:
@@ -124,7 +124,7 @@ def rle_counts(counts: object) -> np.ndarray:
 
 
 def _decompressed(text: bytes) -> np.ndarray:
-    """pycocotools' ``rleFrString`` (maskApi.c): 5 bits a character, low bits first, differences from the third on."""
+    """Decompress counts as pycocotools' ``rleFrString`` (maskApi.c) does: 5 bits a character, then differences."""
     digits = np.frombuffer(text, dtype=np.uint8).astype(np.int64) - _FIRST_CHARACTER
     if not len(digits):
         return digits
@@ -144,9 +144,9 @@ def _decompressed(text: bytes) -> np.ndarray:
 
 
 def to_rle(segmentation: Any, height: int, width: int) -> dict[str, Any]:
-    """A checked segmentation of any form as one compressed RLE, ``counts`` a str.
+    """Convert a checked segmentation of any form to one compressed RLE, ``counts`` a str.
 
-    Polygons are filled by hotcoco, or by pycocotools where there is no hotcoco; both give the same masks.
+    hotcoco fills the polygons, or pycocotools where there is no hotcoco; both give the same masks.
     """
     if isinstance(segmentation, Mapping) and isinstance(segmentation["counts"], str):
         return {"size": [height, width], "counts": segmentation["counts"]}
@@ -159,7 +159,7 @@ def to_rle(segmentation: Any, height: int, width: int) -> dict[str, Any]:
 
 
 def mask_library() -> Any:
-    """``hotcoco.mask`` or ``pycocotools.mask``: an environment of another library may lack one of them."""
+    """Return ``hotcoco.mask``, or ``pycocotools.mask`` where the environment of a library lacks hotcoco."""
     try:
         return importlib.import_module("hotcoco").mask
     except ModuleNotFoundError:
@@ -167,7 +167,7 @@ def mask_library() -> Any:
 
 
 def _shown(value: object) -> str:
-    """A value for an error line: what JSON said, cut short."""
+    """Return a value for an error line, as JSON writes it, at most 60 characters."""
     try:
         text = json.dumps(value)
     except (TypeError, ValueError):

@@ -1,6 +1,6 @@
-"""A COCO-format dataset: loaded, checked before anything is measured, and read image by image.
+"""A COCO-format dataset, loaded and checked before anything is measured.
 
-``python -m bench.cli.dataset check FILE [--images DIR]`` lists everything that is wrong with one.
+``python -m bench.cli.dataset check FILE [--images DIR]`` lists everything that is wrong with such a dataset.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ class Category:
 class CocoDataset:
     """A checked COCO-format dataset.
 
-    images:        by rising id, after ``dataset.limit``
-    total_images:  before the limit
+    images:        by rising id, those that ``dataset.limit`` leaves
+    total_images:  number of images before the limit
     categories:    by rising id
-    annotations:   COCO annotations of ``images``; ``area`` (pixels), ``bbox`` (xywh) and ``iscrowd`` are always there
+    annotations:   COCO annotations of ``images``; each has ``area`` (pixels), ``bbox`` (xywh) and ``iscrowd``
     sha256:        of the annotation file
-    all_image_ids: before the limit, so that a results file made on the whole set fits a limited one
+    all_image_ids: ids before the limit, so that a results file made on the whole set fits a limited one
     """
 
     name: str
@@ -54,24 +54,24 @@ class CocoDataset:
         return tuple(category.name for category in self.categories)
 
     def first(self, count: int) -> CocoDataset:
-        """The same set with its first ``count`` images alone."""
+        """Return the same set with its first ``count`` images alone."""
         images = self.images[:count]
         kept = {image.id for image in images}
         annotations = [a for a in self.annotations if a["image_id"] in kept]
         return dataclasses.replace(self, images=images, annotations=annotations)
 
     def annotations_by_image(self) -> dict[int, list[dict[str, Any]]]:
-        """The annotations of each image that has any, in the order of the file; the same objects, not copies."""
+        """Return the annotations of each image that has any, in the order of the file; the same objects, not copies."""
         grouped: dict[int, list[dict[str, Any]]] = {}
         for annotation in self.annotations:
             grouped.setdefault(annotation["image_id"], []).append(annotation)
         return grouped
 
     def ground_truth(self) -> dict[str, Any]:
-        """A COCO dict of ``images`` alone, for pycocotools and hotcoco; the evaluators may write into it.
+        """Return a COCO dict of ``images`` alone, for pycocotools and hotcoco; the evaluators may write into it.
 
-        Annotation ids all rise by one where a set counts from 0: pycocotools takes a match with annotation 0 for no
-        match at all (cocoeval.py stores the matched id and asks whether it is 0), and mask AP comes out too low.
+        Where a set counts annotations from 0, all ids rise by one: pycocotools takes a match with annotation 0 for no
+        match (cocoeval.py keeps the id of the match and asks whether it is 0), so that mask AP would be too low.
         """
         shift = 1 if any(annotation["id"] == 0 for annotation in self.annotations) else 0
         return {
@@ -87,10 +87,10 @@ class CocoDataset:
 def load(config: DatasetConfig) -> CocoDataset:
     """Load and check the dataset; ``dataset.shapes`` is generated first where it is not there yet.
 
-    The image files are not looked at: that is :func:`check_images`.
+    :func:`check_images` checks the image files.
 
     Raises:
-        UserError: a path or a limit that cannot be, or the first problem of the annotation file.
+        UserError: a path or the limit is wrong, or the annotation file has a problem; the message names the first.
     """
     if config.limit is not None and config.limit <= 0:
         raise UserError(f"dataset.limit={config.limit}: must be 1 or more, or null for all images")
@@ -104,14 +104,14 @@ def load(config: DatasetConfig) -> CocoDataset:
         hint = f"; {config.how_to_get}" if config.how_to_get else ""
         raise UserError(f"{images_path}: no such folder (dataset.images){hint}")
     sha256 = hashlib.sha256(content).hexdigest()
-    return build(config.name, data, images_path, annotations_path, sha256, config.limit)
+    return from_coco(config.name, data, images_path, annotations_path, sha256, config.limit)
 
 
 def training_split(config: DatasetConfig) -> DatasetConfig:
-    """``dataset.train`` as a dataset of its own.
+    """Return ``dataset.train`` as a dataset of its own.
 
     Raises:
-        UserError: there is none.
+        UserError: the configuration has none.
     """
     train = config.train
     if train is None:
@@ -132,7 +132,11 @@ def training_split(config: DatasetConfig) -> DatasetConfig:
 
 
 def paths(config: DatasetConfig) -> tuple[Path, Path]:
-    """The image folder and the annotation file; shapes are generated first where they are not there yet."""
+    """Return the image folder and the annotation file; shapes are generated first where they are not there yet.
+
+    Raises:
+        UserError: one of the two is not given.
+    """
     if config.shapes is not None:
         from bench.data.shapes import generate
 
@@ -145,10 +149,16 @@ def paths(config: DatasetConfig) -> tuple[Path, Path]:
     return Path(str(config.images)).expanduser(), Path(str(config.annotations)).expanduser()
 
 
-def build(
+def from_coco(
     name: str, data: dict[str, Any], images: Path, annotations: Path, sha256: str, limit: int | None = None
 ) -> CocoDataset:
-    """The dataset of parsed and checked COCO data; ``images`` is the folder, ``annotations`` the file it came from."""
+    """Make the dataset of parsed and checked COCO data.
+
+    Args:
+        images: the folder of the image files
+        annotations: the file that the data came from, ``sha256`` its digest
+        limit: how many images to keep, by rising id
+    """
     entries = sorted(data["images"], key=lambda entry: entry["id"])
     records = {
         entry["id"]: ImageRecord(entry["id"], images / entry["file_name"], entry["height"], entry["width"])
@@ -167,7 +177,7 @@ def build(
 
 
 def _completed(annotation: dict[str, Any], image: ImageRecord) -> dict[str, Any]:
-    """The annotation with ``iscrowd``, ``area`` and ``bbox``; the last two from the mask where the file has none."""
+    """Return the annotation with ``iscrowd``, ``area`` and ``bbox``; where absent, the last two come from the mask."""
     completed = {**annotation, "iscrowd": int(annotation.get("iscrowd", 0))}
     if "area" not in annotation or "bbox" not in annotation:
         rle = to_rle(annotation["segmentation"], image.height, image.width)
@@ -177,12 +187,12 @@ def _completed(annotation: dict[str, Any], image: ImageRecord) -> dict[str, Any]
 
 
 def check_images(dataset: CocoDataset) -> None:
-    """Every image file is there, is an image, has the size that the annotation file says, and is not truncated.
+    """Check that every image file is there, is an image, has the size in the annotation file, and is not truncated.
 
-    Quick: a JPEG is not decoded, its header and its end are read.
+    This is quick: of a JPEG only the header and the end are read.
 
     Raises:
-        UserError: names the first file that is wrong.
+        UserError: a file is wrong; the message names the first.
     """
     for record in dataset.images:
         if problem := image_file_problem(record.path, record.height, record.width):
@@ -190,23 +200,26 @@ def check_images(dataset: CocoDataset) -> None:
 
 
 def digest(dataset: CocoDataset) -> str:
-    """Tells sets of different content apart, wherever they lie: SHA-256 of the annotation file and of every image
-    file's name and size in bytes. Reading the images themselves would take minutes for COCO."""
-    found = hashlib.sha256(dataset.sha256.encode())
+    """Return a digest that differs for sets of different content, and is equal for copies in different folders.
+
+    It is the SHA-256 of the annotation file and of every image file's name and size in bytes. Reading the images
+    themselves would take minutes for COCO.
+    """
+    content = hashlib.sha256(dataset.sha256.encode())
     for record in dataset.images:
-        found.update(f"{record.id} {record.path.name} {record.path.stat().st_size}\n".encode())
-    return found.hexdigest()
+        content.update(f"{record.id} {record.path.name} {record.path.stat().st_size}\n".encode())
+    return content.hexdigest()
 
 
 def match_labels(dataset: CocoDataset, classes: Sequence[str], aliases: Mapping[str, str]) -> list[int | None]:
-    """The dataset's category id for every label of a model, met by name; None for a class that the dataset lacks.
+    """Return the dataset's category id for every label of a model, by name; None for a class that the dataset lacks.
 
     Args:
         classes: the model's class names by label
         aliases: category name of the dataset -> class name of the model
 
     Raises:
-        UserError: a category that no class stands for, or an alias that names nothing.
+        UserError: a category matches no class, or an alias names no category or no class.
     """
     names = dataset.class_names
     for name, target in aliases.items():

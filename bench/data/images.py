@@ -1,4 +1,4 @@
-"""Image files: the one reader of them, and what can be wrong with one."""
+"""The one reader of image files, and the check of one that does not decode it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ import numpy as np
 from bench.errors import UserError
 
 _JPEG_END = b"\xff\xd9"
-# Cameras append a few bytes of padding behind the end-of-image marker.
-_JPEG_TAIL_BYTES = 32
+_JPEG_TAIL_BYTES = 32  # cameras write a few bytes of padding behind the end-of-image marker
 
 
 @dataclass(frozen=True)
 class ImageRecord:
-    """One image: its COCO id, its file, and its size in pixels as stored in the file."""
+    """One image: its COCO id, its file, and its size in pixels, as it stands in the annotation file."""
 
     id: int
     path: Path
@@ -27,13 +26,13 @@ class ImageRecord:
 
 
 def read_image(record: ImageRecord) -> np.ndarray:
-    """The image as uint8 RGB (H, W, 3), C-contiguous; grayscale, palette, RGBA and CMYK are converted.
+    """Read an image as uint8 RGB (H, W, 3), C-contiguous; grayscale, palette, RGBA and CMYK are converted.
 
-    An EXIF orientation is not applied: COCO's annotations are in the order of the stored pixels, and so
-    are its height and width.
+    An EXIF orientation is not applied: COCO's annotations follow the pixels as they stand in the file, and so do its
+    height and width.
 
     Raises:
-        UserError: the file is absent, not an image, truncated, or not of the record's size.
+        UserError: the file is absent, no image, truncated, or not of the record's size.
     """
     from PIL import Image
 
@@ -58,22 +57,22 @@ def read_image(record: ImageRecord) -> np.ndarray:
 
 
 def read_images(records: Sequence[ImageRecord]) -> list[np.ndarray]:
-    """The images of a batch, as :func:`read_image` gives them."""
+    """Read the images of a batch, as :func:`read_image` does."""
     return [read_image(record) for record in records]
 
 
 def batches(records: Sequence[ImageRecord], size: int) -> Iterator[list[ImageRecord]]:
-    """Batches of consecutive images from the first on, round and round without end."""
+    """Yield batches of consecutive images without end; after the last image comes the first again."""
     endless = itertools.cycle(records)
     while True:
         yield list(itertools.islice(endless, size))
 
 
 def image_file_problem(path: Path, height: int, width: int) -> str | None:
-    """What is wrong with an image file that should have ``height`` x ``width`` pixels; None if it is right.
+    """Say what is wrong with an image file that should have ``height`` x ``width`` pixels; None where it is right.
 
-    A JPEG is not decoded, for speed: a file that was cut off lacks its end-of-image marker. Only where
-    that marker is not at the very end (trailing bytes of a camera) the whole file is decoded to tell.
+    For speed a JPEG is not decoded, since a file that was cut off lacks its end-of-image marker. The whole file is
+    decoded only where the marker is not near its end.
     """
     from PIL import Image
 
@@ -92,7 +91,7 @@ def image_file_problem(path: Path, height: int, width: int) -> str | None:
         return f"{path}: no such image file"
     except Image.UnidentifiedImageError:
         return f"{path}: is not an image that Pillow can read"
-    # Pillow tells a broken file by many exceptions (OSError, SyntaxError, struct.error, ...).
+    # Pillow raises many exceptions for a damaged file (OSError, SyntaxError, struct.error, ...).
     except Exception as error:
         return f"{path}: is truncated or damaged ({error}); copy it again"
     return None
@@ -102,5 +101,5 @@ def _ends_like_a_jpeg(path: Path) -> bool:
     with open(path, "rb") as file:
         file.seek(0, 2)
         file.seek(max(0, file.tell() - _JPEG_TAIL_BYTES))
-        # Inside the compressed data an FF byte is always followed by 00 or a restart marker, never by D9.
+        # Inside the compressed data 00 or a restart marker follows every byte FF, and never D9.
         return _JPEG_END in file.read()

@@ -1,4 +1,4 @@
-"""What can be wrong with a COCO-format set: one line a problem, all of them, in the order of the file."""
+"""All problems of a COCO-format annotation file, one line each, in the order of the file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bench.data.coco_json import is_integer, is_number, segmentation_problem
 
 
 def annotation_problems(data: Any) -> Iterator[str]:
-    """Problems of a parsed annotation file, each with the place (list, index, id, key) and what would be right."""
+    """Yield the problems of a parsed annotation file: the place (list, index, id, key), and what would be right."""
     if not isinstance(data, dict):
         yield f"is a JSON {_kind(data)}, must be a COCO object with images, annotations and categories"
         return
@@ -31,7 +31,7 @@ def annotation_problems(data: Any) -> Iterator[str]:
 
 
 def _category_problems(entries: list[Any], categories: dict[int, str]) -> Iterator[str]:
-    """Problems of ``categories``; fills ``categories`` with id -> name."""
+    """Yield the problems of the categories; fill ``categories`` with id -> name."""
     if not entries:
         yield "categories is empty, at least one category is needed"
     names: dict[str, int] = {}
@@ -51,7 +51,7 @@ def _category_problems(entries: list[Any], categories: dict[int, str]) -> Iterat
 
 
 def _image_entry_problems(entries: list[Any], sizes: dict[int, tuple[int, int] | None]) -> Iterator[str]:
-    """Problems of ``images``; fills ``sizes`` with id -> (height, width), None where that is not known."""
+    """Yield the problems of the images; fill ``sizes`` with id -> (height, width), None where that is unknown."""
     if not entries:
         yield "images is empty, there is nothing to evaluate"
     for index, entry in enumerate(entries):

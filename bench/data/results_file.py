@@ -1,4 +1,4 @@
-"""A COCO results file: checked against the dataset it was made on, and brought to one form."""
+"""The reader of a COCO results file: it checks the file against the dataset, and converts it to one form."""
 
 from __future__ import annotations
 
@@ -14,15 +14,14 @@ KEYS = ("image_id", "category_id", "segmentation", "score")
 
 
 def read_results(path: Path, dataset: CocoDataset) -> dict[int, list[dict[str, Any]]]:
-    """The results of every image of the dataset, by falling score; an image without results has an empty list.
+    """Read the results of every image of the dataset, by falling score; an image without results has an empty list.
 
-    Nothing is cut off: COCO's limit is 100 results of an image and category, and it is the evaluator's. Results of
-    images that ``dataset.limit`` leaves out are left out. Segmentations come as compressed RLE, ``counts`` a str;
-    polygons and uncompressed RLE are converted. Other keys are dropped, ``bbox`` above all: with it, the
-    evaluators take the area of a result from its box.
+    All results of an image are kept, since the limit of 100 of an image and category is the evaluator's matter. Results
+    of images that ``dataset.limit`` leaves out are left out. Segmentations are converted to compressed RLE, ``counts``
+    a str. Other keys are dropped, above all ``bbox``: with it, the evaluators take the area of a result from its box.
 
     Raises:
-        UserError: names the file, the entry and the key of the first problem.
+        UserError: the file has a problem; the message names the file, the entry and the key of the first.
     """
     path, key = path.expanduser(), "model.options.results"
     data = parse_json(read_file(path, key), path, key)
@@ -46,7 +45,7 @@ def read_results(path: Path, dataset: CocoDataset) -> dict[int, list[dict[str, A
 
 
 def normalised(entry: Mapping[str, Any], height: int, width: int) -> dict[str, Any]:
-    """A checked result with COCO's four keys alone, its segmentation as compressed RLE."""
+    """Return a checked result with COCO's four keys alone, its segmentation as compressed RLE."""
     return {
         "image_id": entry["image_id"],
         "category_id": entry["category_id"],

@@ -1,4 +1,4 @@
-"""What time is taken with: the device's clock or the host's, and brackets around functions of a library."""
+"""The clocks that time calls on a device, and a timer for single functions of a library."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ T = TypeVar("T")
 
 
 class Clock:
-    """Times calls on one device, synchronised on both sides.
+    """A clock that times calls on one device, and waits for the device before and after each call.
 
-    On a GPU ``latency_ms`` comes from CUDA events and ``wall_ms`` from the host's clock around the same call; elsewhere
-    the host's clock (``time.perf_counter``) is the only one.
+    On a GPU the latency comes from CUDA events, and the host's clock runs around the same call. On other devices the
+    host's clock (``time.perf_counter``) is the only one.
 
-    Its methods raise a UserError where the clock gives a time that cannot be.
+    Its methods raise a UserError where the clock gives a time that cannot be, such as 0 ms.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -31,12 +31,15 @@ class Clock:
         self._device = device
 
     def synchronize(self) -> None:
-        """Wait for the device to finish all that was asked of it."""
+        """Wait until the device has finished all its work."""
         if self._device.type != "cpu":
             getattr(torch, self._device.type).synchronize(self._device)
 
     def time(self, call: Callable[[], T]) -> tuple[T, float, float | None]:
-        """The call's value, its latency in milliseconds, and the host's milliseconds (None where they are the same)."""
+        """Return the call's value, its latency in milliseconds, and the host's milliseconds.
+
+        The last is None where the latency itself comes from the host's clock.
+        """
         if not self.events:
             value, latency_ms = self.time_on_host(call)
             return value, latency_ms, None
@@ -52,7 +55,7 @@ class Clock:
         return value, _sane(start.elapsed_time(end)), wall_ms
 
     def time_on_host(self, call: Callable[[], T]) -> tuple[T, float]:
-        """The call's value and the host's milliseconds, the device idle before and after."""
+        """Return the call's value and its milliseconds by the host's clock; the device is idle before and after it."""
         self.synchronize()
         began = time.perf_counter_ns()
         value = call()
@@ -69,7 +72,7 @@ def _sane(milliseconds: float) -> float:
 
 
 class MaskFunctionTimer(contextlib.AbstractContextManager["MaskFunctionTimer"]):
-    """Brackets library functions ("package.module:Class.method") and sums the milliseconds spent in them."""
+    """Wraps library functions ("package.module:Class.method") and adds up the milliseconds that are spent in them."""
 
     def __init__(self, functions: Sequence[str], clock: Clock) -> None:
         self.spent_ms = 0.0
@@ -83,21 +86,21 @@ class MaskFunctionTimer(contextlib.AbstractContextManager["MaskFunctionTimer"]):
             *parents, attribute = path.split(".")
             owner = functools.reduce(getattr, parents, importlib.import_module(module_name))
             original = getattr(owner, attribute)
-            timed = self._bracketed(original)
+            timed = self._timed(original)
             # getattr has unwrapped or bound a staticmethod or classmethod; its own form is in the class's dictionary.
-            kept = vars(owner).get(attribute)
-            unbound = isinstance(kept, (staticmethod, classmethod))
+            own_form = vars(owner).get(attribute)
+            unbound = isinstance(own_form, (staticmethod, classmethod))
             setattr(owner, attribute, staticmethod(timed) if unbound else timed)
-            if kept is None:
+            if own_form is None:
                 self._undo.callback(delattr, owner, attribute)
             else:
-                self._undo.callback(setattr, owner, attribute, kept)
+                self._undo.callback(setattr, owner, attribute, own_form)
         return self
 
     def __exit__(self, *exc: object) -> None:
         self._undo.close()
 
-    def _bracketed(self, function: Callable[..., T]) -> Callable[..., T]:
+    def _timed(self, function: Callable[..., T]) -> Callable[..., T]:
         @functools.wraps(function)
         def timed(*args: Any, **kwargs: Any) -> T:
             value, latency_ms, _ = self._clock.time(lambda: function(*args, **kwargs))

@@ -1,15 +1,18 @@
-"""What NVML says of a GPU while it is measured: its clocks, temperature and power, what throttles it, its energy."""
+"""What NVML says of a GPU: its clocks, temperature, power and energy, and what throttles it.
+
+What NVML says of the GPU's memory is in :mod:`bench.device.gpu_memory`.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from bench.device.machine import clocks_event_reasons, nvml_uuid
 from bench.schema.result import GpuReadings
 
 THROTTLE_REASONS = {
@@ -19,15 +22,23 @@ THROTTLE_REASONS = {
     0x40: "heat (hardware)",
     0x80: "power brake",
 }
-"""nvmlClocksEventReasons of nvml.h that make the same work take longer than the clocks set would."""
+"""Bits of nvmlClocksEventReasons (nvml.h) that tell why the GPU is throttled: the same work takes longer then."""
+
+# More of these bits, written as numbers: their names changed from ThrottleReason to EventReason.
+_SET_BY_USER = 0x2
+_POWER = 0x4 | 0x80
+_HEAT = 0x20 | 0x40
 
 INTERVAL_SECONDS = 0.1
-"""Between two readings: NVML itself renews most of them about as often, and a reading takes a millisecond."""
+"""Time between two readings: NVML renews most values about as often, and a reading takes a millisecond."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """One moment. What the GPU does not tell is None; ``throttled`` are names of :data:`THROTTLE_REASONS`."""
+    """The state of a GPU at one moment. A value that the GPU does not tell is None.
+
+    throttled: why the GPU is throttled, names of :data:`THROTTLE_REASONS`
+    """
 
     sm_clock_mhz: int | None
     memory_clock_mhz: int | None
@@ -37,10 +48,10 @@ class Reading:
 
 
 class Gpu:
-    """One GPU by its UUID, as torch spells it.
+    """One GPU, asked through NVML; the UUID is spelled as torch spells it.
 
     Raises:
-        Exception: whatever NVML raises where it is absent, refuses or does not know the GPU; see :meth:`of`.
+        Exception: NVML is absent, refuses, or does not know the GPU; :meth:`of` gives None then.
     """
 
     def __init__(self, uuid: str) -> None:
@@ -52,7 +63,7 @@ class Gpu:
 
     @classmethod
     def of(cls, device: torch.device) -> Gpu | None:
-        """The GPU of a CUDA device; None for any other, and where NVML cannot be asked."""
+        """Return the GPU of a CUDA device; None for any other device, and where NVML cannot be asked."""
         if device.type != "cuda":
             return None
         with contextlib.suppress(Exception):
@@ -60,7 +71,7 @@ class Gpu:
         return None
 
     def read(self) -> Reading:
-        """How the GPU is now."""
+        """Read the GPU's state of this moment."""
         nvml, handle = self._nvml, self._handle
         milliwatts = _told(lambda: nvml.nvmlDeviceGetPowerUsage(handle))
         reasons = _told(lambda: clocks_event_reasons(nvml, handle)) or 0
@@ -73,15 +84,15 @@ class Gpu:
         )
 
     def energy_joules(self) -> float | None:
-        """The GPU's total-energy counter since the driver was loaded; None where it has none (before Volta)."""
+        """Return the energy used since the driver was loaded; None where the GPU has no counter (before Volta)."""
         millijoules = _told(lambda: self._nvml.nvmlDeviceGetTotalEnergyConsumption(self._handle))
         return None if millijoules is None else millijoules / 1000
 
 
 class Watch:
-    """Readings of a GPU between the batches of a timing, no more often than :data:`INTERVAL_SECONDS`.
+    """Reads a GPU between the batches of a timing, at most once in :data:`INTERVAL_SECONDS`.
 
-    Without a GPU it sees nothing, and nothing is ever throttled.
+    Without a GPU there are no readings, and :meth:`throttled` is always False.
     """
 
     def __init__(self, gpu: Gpu | None) -> None:
@@ -90,7 +101,7 @@ class Watch:
         self._last = -INTERVAL_SECONDS
 
     def throttled(self) -> bool:
-        """Whether the GPU is throttled, by the newest reading."""
+        """Say whether the GPU is throttled, by the newest reading."""
         now = time.monotonic()
         if self._gpu is not None and now - self._last >= INTERVAL_SECONDS:
             self._readings.append(self._gpu.read())
@@ -98,7 +109,7 @@ class Watch:
         return bool(self._readings and self._readings[-1].throttled)
 
     def readings(self, dropped_batches: int, kept_throttled: bool) -> GpuReadings | None:
-        """All of it for the result; None without a GPU."""
+        """Return all readings in the form of the result; None without a GPU."""
         if not self._readings:
             return None
         counts: dict[str, int] = {}
@@ -117,8 +128,79 @@ class Watch:
 
 
 def _told(read: Any) -> Any:
-    """What a reading gives, None where the GPU refuses it."""
+    """Return what a reading gives, or None where the GPU refuses it."""
     try:
         return read()
     except Exception:
         return None
+
+
+def nvml_state(uuid: str) -> tuple[dict[str, Any], list[str]]:
+    """Return what NVML says of the GPU with this UUID (torch's spelling), and a note for everything that it refuses.
+
+    ``clocks_set_by_user`` is true where application clocks differ from their default, or where the driver says that
+    such a setting holds the clocks down. NVML cannot be asked for locked clocks themselves.
+    """
+    state: dict[str, Any] = dict.fromkeys(_STATE)
+    try:
+        import pynvml as nvml
+
+        nvml.nvmlInit()
+    except ModuleNotFoundError:
+        return state, ["NVML: nvidia-ml-py is not installed, so driver, clocks and power limit are unknown"]
+    except Exception as error:
+        return state, [f"NVML: {error}; driver, clocks and power limit are unknown"]
+    notes = []
+    try:
+        handle = nvml.nvmlDeviceGetHandleByUUID(nvml_uuid(uuid))
+        for key, read in _STATE.items():
+            try:
+                state[key] = read(nvml, handle)
+            except Exception as error:
+                notes.append(f"NVML: {key}: {error}")
+    except Exception as error:
+        notes.append(f"NVML: no GPU {uuid}: {error}")
+    finally:
+        nvml.nvmlShutdown()
+    return state, notes
+
+
+def nvml_uuid(uuid: str) -> str:
+    """Return a GPU's UUID as NVML spells it, from torch's spelling."""
+    return uuid if uuid.startswith(("GPU-", "MIG-")) else f"GPU-{uuid}"
+
+
+def clocks_event_reasons(nvml: Any, handle: Any) -> int:
+    """Return what limits the GPU's clocks now, as bits of nvmlClocksEventReasons of nvml.h."""
+    # nvidia-ml-py before 12.535 knows only the older name.
+    read = getattr(nvml, "nvmlDeviceGetCurrentClocksEventReasons", None)
+    reasons: int = (read or nvml.nvmlDeviceGetCurrentClocksThrottleReasons)(handle)
+    return reasons
+
+
+def _set_by_user(nvml: Any, handle: Any) -> bool:
+    if clocks_event_reasons(nvml, handle) & _SET_BY_USER:
+        return True
+    chosen = nvml.nvmlDeviceGetApplicationsClock(handle, nvml.NVML_CLOCK_SM)
+    return bool(chosen != nvml.nvmlDeviceGetDefaultApplicationsClock(handle, nvml.NVML_CLOCK_SM))
+
+
+_STATE: dict[str, Callable[[Any, Any], Any]] = {
+    "driver_version": lambda nvml, _: as_text(nvml.nvmlSystemGetDriverVersion()),
+    "sm_clock_mhz": lambda nvml, gpu: nvml.nvmlDeviceGetClockInfo(gpu, nvml.NVML_CLOCK_SM),
+    "max_sm_clock_mhz": lambda nvml, gpu: nvml.nvmlDeviceGetMaxClockInfo(gpu, nvml.NVML_CLOCK_SM),
+    "memory_clock_mhz": lambda nvml, gpu: nvml.nvmlDeviceGetClockInfo(gpu, nvml.NVML_CLOCK_MEM),
+    "max_memory_clock_mhz": lambda nvml, gpu: nvml.nvmlDeviceGetMaxClockInfo(gpu, nvml.NVML_CLOCK_MEM),
+    "power_limit_watts": lambda nvml, gpu: nvml.nvmlDeviceGetPowerManagementLimit(gpu) / 1000,
+    "default_power_limit_watts": lambda nvml, gpu: nvml.nvmlDeviceGetPowerManagementDefaultLimit(gpu) / 1000,
+    "temperature_celsius": lambda nvml, gpu: nvml.nvmlDeviceGetTemperature(gpu, nvml.NVML_TEMPERATURE_GPU),
+    "clocks_set_by_user": _set_by_user,
+    "clocks_limited_by_power": lambda nvml, gpu: bool(clocks_event_reasons(nvml, gpu) & _POWER),
+    "clocks_limited_by_heat": lambda nvml, gpu: bool(clocks_event_reasons(nvml, gpu) & _HEAT),
+}
+"""How each entry of :func:`nvml_state` is read from the library and a handle of the GPU."""
+
+
+def as_text(value: str | bytes) -> str:
+    """Return a text of NVML as str; older versions of nvidia-ml-py give bytes."""
+    return value.decode() if isinstance(value, bytes) else value

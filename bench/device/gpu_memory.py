@@ -1,24 +1,26 @@
-"""What NVML says of the memory of GPUs: of this process, and of others that use them."""
+"""What NVML says of the memory of the GPUs: how much this process holds, and whether others use the GPU."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-from typing import Any
 
 import torch
 
-from bench.device.machine import nvml_uuid
+from bench.device.gpu import as_text, nvml_uuid
 
 OTHERS_BYTES = 1_000_000_000
+"""Memory in use from which on others count as using the GPU. Drivers and displays take some hundred megabytes."""
+
 OTHERS_BUSY_PERCENT = 5
-"""From which on a GPU counts as used by others. Drivers and displays take some hundred megabytes themselves."""
+"""Share of the time in which the GPU is busy from which on others count as using it."""
 
 
 class DeviceMemory:
-    """What NVML says of the GPUs' memory. Made before torch creates its context, so that the context counts.
+    """The memory of all GPUs as it was when this object was made, and what has changed since.
 
-    Everything is None where there is no NVML; nothing raises.
+    Make it before torch creates its CUDA context, so that the context counts. Where there is no NVML every answer is
+    None; no method raises.
     """
 
     def __init__(self) -> None:
@@ -30,17 +32,19 @@ class DeviceMemory:
             pynvml.nvmlInit()
             for i in range(pynvml.nvmlDeviceGetCount()):
                 handle = pynvml.nvmlDeviceGetHandleByIndex(i)
-                uuid = _uuid(pynvml, handle)
+                uuid = as_text(pynvml.nvmlDeviceGetUUID(handle))
                 self._used_before[uuid] = pynvml.nvmlDeviceGetMemoryInfo(handle).used
                 with contextlib.suppress(Exception):
                     self._busy_before[uuid] = pynvml.nvmlDeviceGetUtilizationRates(handle).gpu
 
     def use_by_others(self, device: torch.device) -> str | None:
-        """A sentence where others used the GPU when this was made: its figures of speed and memory are not to be
-        trusted then."""
+        """Return a sentence for the notes of the result where others used the GPU when this object was made, else None.
+
+        The figures of speed and memory cannot be trusted then.
+        """
         if device.type != "cuda":
             return None
-        uuid = _torch_uuid(device)
+        uuid = _uuid(device)
         used, busy = self._used_before.get(uuid, 0), self._busy_before.get(uuid, 0)
         if used < OTHERS_BYTES and busy < OTHERS_BUSY_PERCENT:
             return None
@@ -50,30 +54,25 @@ class DeviceMemory:
         )
 
     def of_process(self, device: torch.device) -> tuple[int, str] | tuple[None, None]:
-        """Bytes that this process holds on the GPU, and how that was read.
+        """Return the bytes that this process holds on the GPU, and how they were read.
 
-        ``nvml_process`` where NVML lists the process; in a container it does not see our pid, so the growth of the
-        whole GPU since before the context was made stands for it: ``device_difference``.
+        ``nvml_process``: NVML lists the process. ``device_difference``: NVML does not see our pid, as in a container,
+        so the growth of the whole GPU since this object was made stands for it.
         """
         try:
             import pynvml
 
-            uuid = _torch_uuid(device)
+            uuid = _uuid(device)
             handle = pynvml.nvmlDeviceGetHandleByUUID(uuid)
             for process in pynvml.nvmlDeviceGetComputeRunningProcesses(handle):
                 if process.pid == os.getpid() and process.usedGpuMemory:
                     return process.usedGpuMemory, "nvml_process"
             used = pynvml.nvmlDeviceGetMemoryInfo(handle).used
             return used - self._used_before[uuid], "device_difference"
-        except Exception:  # NVML absent, refusing, or without this GPU: the figure stays empty
+        except Exception:  # NVML is absent, refuses, or does not know this GPU: the figure stays empty
             return None, None
 
 
-def _torch_uuid(device: torch.device) -> str:
-    """The GPU's UUID as NVML spells it."""
+def _uuid(device: torch.device) -> str:
+    """Return the UUID of torch's device as NVML spells it."""
     return nvml_uuid(str(torch.cuda.get_device_properties(device).uuid))
-
-
-def _uuid(pynvml: Any, handle: Any) -> str:
-    uuid = pynvml.nvmlDeviceGetUUID(handle)
-    return uuid.decode() if isinstance(uuid, bytes) else str(uuid)

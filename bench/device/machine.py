@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from bench.device.commands import git, output
+from bench.device.gpu import nvml_state
 
 PACKAGES = (
     "torch",
@@ -38,11 +39,6 @@ PACKAGES = (
     "nvidia-ml-py",
 )
 """Distributions whose version can move a figure; two of one library are the original and its maintained fork."""
-
-# nvmlClocksEventReasons of nvml.h, by their values: their names changed from ThrottleReason to EventReason.
-_SET_BY_USER = 0x2
-_POWER = 0x4 | 0x80
-_HEAT = 0x20 | 0x40
 
 
 def describe(device: torch.device | str | None) -> dict[str, Any]:
@@ -179,89 +175,3 @@ def _gpu(device: torch.device | str | None, notes: list[str]) -> dict[str, Any] 
         "multiprocessors": properties.multi_processor_count,
         **state,
     }
-
-
-def nvml_state(uuid: str) -> tuple[dict[str, Any], list[str]]:
-    """What NVML says of the GPU with this UUID (as torch spells it), and a note for what it does not say.
-
-    ``clocks_set_by_user``: application clocks differ from their default, or the driver says that such a setting holds
-    the clocks down. NVML cannot be asked for locked clocks themselves.
-    """
-    state: dict[str, Any] = dict.fromkeys(
-        (
-            "driver_version",
-            "sm_clock_mhz",
-            "max_sm_clock_mhz",
-            "memory_clock_mhz",
-            "max_memory_clock_mhz",
-            "power_limit_watts",
-            "default_power_limit_watts",
-            "temperature_celsius",
-            "clocks_set_by_user",
-            "clocks_limited_by_power",
-            "clocks_limited_by_heat",
-        )
-    )
-    try:
-        import pynvml as nvml
-
-        nvml.nvmlInit()
-    except ModuleNotFoundError:
-        return state, ["NVML: nvidia-ml-py is not installed, so driver, clocks and power limit are unknown"]
-    except Exception as error:
-        return state, [f"NVML: {error}; driver, clocks and power limit are unknown"]
-    notes = []
-    try:
-        handle = nvml.nvmlDeviceGetHandleByUUID(nvml_uuid(uuid))
-        for key, read in _readings(nvml, handle).items():
-            try:
-                state[key] = read()
-            except Exception as error:
-                notes.append(f"NVML: {key}: {error}")
-    except Exception as error:
-        notes.append(f"NVML: no GPU {uuid}: {error}")
-    finally:
-        nvml.nvmlShutdown()
-    return state, notes
-
-
-def nvml_uuid(uuid: str) -> str:
-    """A GPU's UUID as NVML spells it, from torch's spelling."""
-    return uuid if uuid.startswith(("GPU-", "MIG-")) else f"GPU-{uuid}"
-
-
-def clocks_event_reasons(nvml: Any, handle: Any) -> int:
-    """What holds the GPU's clocks now, nvmlClocksEventReasons of nvml.h."""
-    # nvidia-ml-py before 12.535 knows only the older name.
-    read = getattr(nvml, "nvmlDeviceGetCurrentClocksEventReasons", None)
-    reasons: int = (read or nvml.nvmlDeviceGetCurrentClocksThrottleReasons)(handle)
-    return reasons
-
-
-def _readings(nvml: Any, handle: Any) -> dict[str, Callable[[], Any]]:
-    def reasons() -> int:
-        return clocks_event_reasons(nvml, handle)
-
-    def set_by_user() -> bool:
-        if reasons() & _SET_BY_USER:
-            return True
-        chosen = nvml.nvmlDeviceGetApplicationsClock(handle, nvml.NVML_CLOCK_SM)
-        return chosen != nvml.nvmlDeviceGetDefaultApplicationsClock(handle, nvml.NVML_CLOCK_SM)
-
-    return {
-        "driver_version": lambda: _text(nvml.nvmlSystemGetDriverVersion()),
-        "sm_clock_mhz": lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM),
-        "max_sm_clock_mhz": lambda: nvml.nvmlDeviceGetMaxClockInfo(handle, nvml.NVML_CLOCK_SM),
-        "memory_clock_mhz": lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_MEM),
-        "max_memory_clock_mhz": lambda: nvml.nvmlDeviceGetMaxClockInfo(handle, nvml.NVML_CLOCK_MEM),
-        "power_limit_watts": lambda: nvml.nvmlDeviceGetPowerManagementLimit(handle) / 1000,
-        "default_power_limit_watts": lambda: nvml.nvmlDeviceGetPowerManagementDefaultLimit(handle) / 1000,
-        "temperature_celsius": lambda: nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU),
-        "clocks_set_by_user": set_by_user,
-        "clocks_limited_by_power": lambda: bool(reasons() & _POWER),
-        "clocks_limited_by_heat": lambda: bool(reasons() & _HEAT),
-    }
-
-
-def _text(value: str | bytes) -> str:
-    return value.decode() if isinstance(value, bytes) else value

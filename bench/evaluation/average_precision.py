@@ -1,29 +1,29 @@
-"""COCO's average precision and recall from matches, for one data set or for many resampled ones at once.
+"""COCO's average precision from matches, for one data set or for many resampled ones at once.
 
-A resampled data set is a weight for every image: how many times it was drawn. Precision and recall are then sums of
-weights, and the AP is exactly the one that COCO computes on a data set that holds every image that many times.
-(Detections of one image and category with equal scores are repeated one by one, not in turn: among equal scores COCO's
-order is the file's.)
+A resampled data set is given by a weight for every image: how many times it was drawn. Precision and recall are then
+sums of weights, and the AP is exactly the AP that COCO computes on a data set that holds every image that many times.
+(Among equal scores COCO keeps the order of the file. Here all copies of one detection stand together, before those of
+the next one with the same score.)
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from bench.evaluation.matching import MAX_DETECTIONS, Matches, unpacked
-from bench.schema.result import BOUNDARY_FIGURES, COCO_FIGURES
+from bench.evaluation.matching import Matches, unpacked
+from bench.schema.result import BOUNDARY_FIGURES
 
 RECALLS = np.linspace(0.0, 1.0, 101)
 """COCO's recall points, as pycocotools makes them."""
 
 _BLOCK = 1 << 17
-"""Weights handled at once; the arrays of a block stay in the second-level cache."""
+"""Number of weights in a block that is computed at once; its arrays stay in the second-level cache."""
 
-# Recall points reached at 100 * true positives / positives = x: entry 2x for a whole x, 2 floor(x) + 1 between two.
-# A few of COCO's points lie a rounding error above the fraction they stand for, which therefore does not reach them.
+# How many recall points are reached where 100 * true positives / positives is x. A whole x has entry 2x; an x between
+# two whole numbers has entry 2 floor(x) + 1. A few of COCO's points lie a rounding error above the fraction that they
+# stand for, and so that fraction does not reach them.
 _ON_POINT = np.arange(1, 102) - (np.arange(101) / 100 < RECALLS)
 _REACHED = np.stack([_ON_POINT, np.arange(1, 102)], axis=1).reshape(-1).astype(np.float64)
 
@@ -44,28 +44,29 @@ class Ranking:
     positives: np.ndarray
 
 
-def rankings(matches: Matches, area: int = 0, max_detections: int = MAX_DETECTIONS[-1]) -> list[Ranking]:
-    """One ranking for each category, by rising category id; equal scores stay in the order of the images."""
+def rankings(matches: Matches, area: int = 0) -> list[Ranking]:
+    """Return one ranking for each category, by rising category id; equal scores stay in the order of the images."""
     order = np.lexsort((-matches.score, matches.category))
-    order = order[matches.rank[order] < max_detections]
     ends = np.searchsorted(matches.category[order], np.arange(matches.categories + 1))
     wanted = ~matches.object_ignored[:, area]
-    found = []
+    ranked = []
     for k in range(matches.categories):
         chosen = order[ends[k] : ends[k + 1]]
         objects = matches.object_image[wanted & (matches.object_category == k)]
         ignored = unpacked(matches.ignored[chosen, area])
         positive = unpacked(matches.matched[chosen, area]) & ~ignored
         positives = np.bincount(objects, minlength=matches.images).astype(np.float64)
-        found.append(Ranking(matches.image[chosen], positive, ignored, positives))
-    return found
+        ranked.append(Ranking(matches.image[chosen], positive, ignored, positives))
+    return ranked
 
 
 def average_precision(ranking: Ranking, weights: np.ndarray) -> np.ndarray:
-    """AP of one category at each IoU threshold in R resampled sets.
+    """Return the AP of one category at each IoU threshold in R resampled sets: float64 (T, R).
 
-    weights: float64 (I, R), how many times each set holds each image.
-    Gives float64 (T, R), NaN where a set holds no object of the category.
+    It is NaN where a set holds no object of the category.
+
+    Args:
+        weights: float64 (I, R), how many times each set holds each image
     """
     thresholds = ranking.positive.shape[1]
     result = np.full((thresholds, weights.shape[1]), np.nan)
@@ -79,10 +80,10 @@ def average_precision(ranking: Ranking, weights: np.ndarray) -> np.ndarray:
 
 
 def _block(ranking: Ranking, weights: np.ndarray, totals: np.ndarray) -> np.ndarray:
-    """The same for a block of sets that all hold objects of the category.
+    """Return the same as :func:`average_precision` for sets that all hold objects of the category.
 
-    Only true positives are looked at: recall rises nowhere else, and the highest precision from a place on is
-    always met at one of them.
+    Only the true positives are looked at: recall rises nowhere else, and the highest precision from a place on always
+    stands at one of them.
     """
     drawn = weights[ranking.image]
     seen = np.cumsum(drawn, axis=0)
@@ -104,7 +105,7 @@ def _block(ranking: Ranking, weights: np.ndarray, totals: np.ndarray) -> np.ndar
 
 
 def _ignored_before(ignored: np.ndarray, places: np.ndarray, drawn: np.ndarray) -> np.ndarray | float:
-    """Weight of the ignored detections that stand before each of ``places``."""
+    """Return the total weight of the ignored detections that stand before each of ``places``."""
     which = np.flatnonzero(ignored)
     if not len(which):
         return 0.0
@@ -114,43 +115,16 @@ def _ignored_before(ignored: np.ndarray, places: np.ndarray, drawn: np.ndarray) 
 
 
 def mean_precision(matches: Matches, area: int = 0) -> np.ndarray:
-    """AP of each category at each IoU threshold, float64 (categories, T), NaN without objects."""
+    """Return the AP of each category at each IoU threshold, float64 (categories, T), NaN without objects."""
     once = np.ones((matches.images, 1))
     return np.stack([average_precision(ranking, once)[:, 0] for ranking in rankings(matches, area)])
 
 
-def mean_recall(matches: Matches, area: int, max_detections: int) -> np.ndarray:
-    """Recall of each category at each IoU threshold, float64 (categories, T), NaN without objects."""
-    recall = []
-    for ranking in rankings(matches, area, max_detections):
-        total = ranking.positives.sum()
-        recall.append(ranking.positive.sum(axis=0) / total if total else np.full(ranking.positive.shape[1], np.nan))
-    return np.stack(recall)
-
-
-def coco_figures(matches: Matches) -> dict[str, float | None]:
-    """The twelve of :data:`COCO_FIGURES`, fractions, None where COCO defines none."""
-    values = _precisions(matches)
-    values += [_mean(mean_recall(matches, 0, limit)) for limit in MAX_DETECTIONS]
-    values += [_mean(mean_recall(matches, area, MAX_DETECTIONS[-1])) for area in (1, 2, 3)]
-    return dict(zip(COCO_FIGURES, values, strict=True))
-
-
 def boundary_figures(matches: Matches) -> dict[str, float | None]:
-    """The six of :data:`BOUNDARY_FIGURES` from the matches of boundaries."""
-    return dict(zip(BOUNDARY_FIGURES, _precisions(matches), strict=True))
-
-
-def per_class(matches: Matches, names: Sequence[str]) -> dict[str, float | None]:
-    """AP of each category by its name, names by rising category id."""
-    return {name: _mean(row) for name, row in zip(names, mean_precision(matches), strict=True)}
-
-
-def _precisions(matches: Matches) -> list[float | None]:
-    """AP, AP50, AP75, and AP of small, medium and large."""
+    """Return the six :data:`BOUNDARY_FIGURES` from the matches of boundaries: AP, AP50, AP75, and AP by size."""
     whole = mean_precision(matches)
     sizes = [_mean(mean_precision(matches, area)) for area in (1, 2, 3)]
-    return [_mean(whole), _mean(whole[:, 0]), _mean(whole[:, 5]), *sizes]
+    return dict(zip(BOUNDARY_FIGURES, [_mean(whole), _mean(whole[:, 0]), _mean(whole[:, 5]), *sizes], strict=True))
 
 
 def _mean(values: np.ndarray) -> float | None:

@@ -1,4 +1,4 @@
-"""The bootstrap over images: intervals of AP, and tests of the difference of two models. Imports no torch.
+"""The bootstrap over images: intervals of AP, and tests of the difference of two models. This module imports no torch.
 
 Efron & Tibshirani, An Introduction to the Bootstrap (1993): percentile intervals, chapter 13; Holm, A simple
 sequentially rejective multiple test procedure, Scandinavian Journal of Statistics 6 (1979).
@@ -21,14 +21,18 @@ from bench.evaluation.matching import Matches
 from bench.schema.result import BootstrapResult
 
 _WEIGHTS_AT_ONCE = 1 << 19
-"""Weights of images held at once, 4 MB: all replicates of 5,000 images would be 40 MB."""
+"""Number of image weights held at once, which take 4 MB: all replicates of 5,000 images would take 40 MB."""
 
 REPLICATES = 1000
+"""How many resampled sets are drawn."""
 
 
 class Difference(NamedTuple):
-    """How much a quantity of one model exceeds that of another, the ends of the confidence interval, and the two-sided
-    p-value of there being no difference."""
+    """How much a quantity of one model exceeds that of another, tested against no difference.
+
+    low, high: the ends of the confidence interval
+    p: the two-sided p-value
+    """
 
     difference: float
     low: float
@@ -37,12 +41,12 @@ class Difference(NamedTuple):
 
 
 def draws(images: int, replicates: int, seed: int, at_once: int | None = None) -> Iterator[np.ndarray]:
-    """How often each image is drawn, for up to ``at_once`` replicates at a time until all have come.
+    """Yield how often each image is drawn, for at most ``at_once`` replicates at a time until all have come.
 
-    Gives float64 (I, R) whole numbers, each column sums to I.
+    Each array is float64 (I, R) of whole numbers, and each of its columns sums to I.
 
-    From numpy's legacy generator, the one whose stream is promised never to change: results of different machines
-    and numpy versions must hold the same draws, or they could not be paired.
+    The draws come from numpy's legacy generator, whose stream is promised never to change: results of different
+    machines and numpy versions must hold the same draws, or they could not be paired.
     """
     generator = np.random.RandomState(seed)
     step = at_once or max(1, _WEIGHTS_AT_ONCE // max(1, images))
@@ -54,16 +58,16 @@ def draws(images: int, replicates: int, seed: int, at_once: int | None = None) -
 
 
 def images_sha256(annotations_sha256: str, image_ids: Sequence[int]) -> str:
-    """What two results must share so that their replicates are draws of the same images and objects."""
+    """Return a digest that two results share where their replicates are draws of the same images and objects."""
     return hashlib.sha256(json.dumps([annotations_sha256, list(image_ids)]).encode()).hexdigest()
 
 
 def bootstrap(
     matches: Matches, annotations_sha256: str, image_ids: Sequence[int], seed: int, replicates: int = REPLICATES
 ) -> BootstrapResult:
-    """Mask AP and Boundary AP of resampled sets of images.
+    """Return mask AP and Boundary AP of resampled sets of images.
 
-    A draw that holds no object at all has no AP; it is left out, for every model alike.
+    A draw that holds no object at all has no AP. It is left out, in the same way for every model.
     """
     by_mask, by_boundary = rankings(matches), rankings(matches.boundaries())
     mask_ap: list[float] = []
@@ -75,7 +79,11 @@ def bootstrap(
 
 
 def resampled_ap(ranked: Sequence[Ranking], weights: np.ndarray, threads: int = 2) -> list[float]:
-    """AP, the mean over categories and IoU thresholds, of each of R resampled sets; weights are float64 (I, R)."""
+    """Return the AP of each of R resampled sets, the mean over categories and IoU thresholds.
+
+    Args:
+        weights: float64 (I, R), how many times each set holds each image
+    """
     total = np.zeros(weights.shape[1])
     categories = np.zeros(weights.shape[1])
     with ThreadPoolExecutor(threads) as executor:
@@ -87,11 +95,10 @@ def resampled_ap(ranked: Sequence[Ranking], weights: np.ndarray, threads: int = 
 
 
 def interval(values: Sequence[float], measured: float, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """The confidence interval of ``measured``: percentiles of its replicates, moved so that their mean lies on it.
+    """Return the confidence interval of ``measured``: percentiles of its replicates, moved to have it as their mean.
 
-    AP is higher on resampled sets than on the set itself, above all where categories have few objects, so much that
-    the percentiles alone may not even hold the measured AP. Moved, they say what other sets of as many images would
-    give.
+    AP is higher on resampled sets than on the set itself, above all where categories have few objects; the percentiles
+    alone may not even contain the measured AP. The moved ones say what other sets of as many images would give.
     """
     tail = (1 - confidence) / 2
     low, high = np.quantile(np.asarray(values) + (measured - np.mean(values)), [tail, 1 - tail])
@@ -101,14 +108,15 @@ def interval(values: Sequence[float], measured: float, confidence: float = CONFI
 def paired_difference(
     a: Sequence[float], b: Sequence[float], measured: float | None = None, confidence: float = CONFIDENCE
 ) -> Difference:
-    """How much ``a`` exceeds ``b``, from the paired replicates of two models.
-
-    measured: the difference on the set itself, on which the replicates' differences are then centred, as
-        :func:`interval` does; without it their mean stands for it.
+    """Return how much ``a`` exceeds ``b``, from the paired replicates of two models.
 
     The p-value is that of the normal distribution with the replicates' standard deviation (Efron & Tibshirani 1993,
-    section 15.1). Counting replicates beyond 0 instead could not go below 2 in 1,000, which times the 36 pairs of nine
-    models is 0.07: not even the plainest difference would ever be called one.
+    section 15.1). Counting the replicates beyond 0 could not give a p-value below 2 in 1,000. Corrected for the 36
+    pairs of nine models that is 0.07, so that not even the clearest difference would be significant.
+
+    Args:
+        measured: the difference on the set itself, to which the replicates' differences are moved as in
+            :func:`interval`; without it their mean stands for it
 
     Raises:
         ValueError: the lists differ in length or are empty.
@@ -126,7 +134,10 @@ def paired_difference(
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's adjusted p-values, in the order given: below alpha where the family-wise error stays below alpha."""
+    """Return Holm's adjusted p-values, in the order given.
+
+    Calling those below alpha significant keeps the probability of any false one below alpha.
+    """
     adjusted = [0.0] * len(p_values)
     highest = 0.0
     for place, index in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):

@@ -1,8 +1,8 @@
 """Boundary IoU (Cheng et al. 2021, https://arxiv.org/abs/2103.16562): overlap within a band along the contours.
 
-The boundary of a mask are its pixels within a distance of 0.02 of the image diagonal from its contour; the image's
-border is contour too. Boundary AP takes the lesser of mask IoU and Boundary IoU, and mask IoU alone for a crowd, as the
-authors' own evaluation does (github.com/bowenc0221/boundary-iou-api).
+The boundary of a mask consists of its pixels that lie within 0.02 of the image diagonal from its contour; the border of
+the image is part of the contour. Boundary AP takes the lesser of mask IoU and Boundary IoU, and mask IoU alone for a
+crowd, as the authors' own evaluation does (github.com/bowenc0221/boundary-iou-api).
 """
 
 from __future__ import annotations
@@ -17,13 +17,16 @@ import numpy as np
 from bench.data.coco_json import mask_library
 
 DILATION_RATIO = 0.02
+"""Width of the boundary as a share of the image diagonal."""
 
 
 @dataclass(frozen=True)
 class Boundary:
-    """The boundary of one mask: bool (w, h) with its first column and row in the image (x, y), and its pixel count.
+    """The boundary of one mask.
 
-    Columns first, as the masks are compressed.
+    pixels: bool (w, h), columns first, as masks are compressed
+    x, y: column and row of the first pixel in the image
+    area: number of pixels in the boundary
     """
 
     pixels: np.ndarray
@@ -33,7 +36,7 @@ class Boundary:
 
 
 def boundary_width(height: int, width: int) -> int:
-    """How far the boundary reaches into a mask, in pixels, at least 1."""
+    """Return how far the boundary reaches into a mask, in pixels, at least 1."""
     return max(1, round(DILATION_RATIO * math.sqrt(height**2 + width**2)))
 
 
@@ -44,9 +47,10 @@ def boundary_iou(
     crowd: np.ndarray,
     least: float,
 ) -> np.ndarray:
-    """The lesser of mask IoU and Boundary IoU, float64 (D, G).
+    """Return the lesser of mask IoU and Boundary IoU, float64 (D, G).
 
-    Looks only at pairs whose mask IoU is ``least`` or more: of the others, the mask IoU alone says that it is less.
+    Boundaries are compared only in pairs whose mask IoU is ``least`` or more; the others keep their mask IoU, which is
+    below ``least`` already.
 
     Args:
         iou: mask IoU, float64 (D, G)
@@ -55,29 +59,29 @@ def boundary_iou(
     """
     smaller = iou.copy()
     pairs = np.argwhere((iou >= least) & ~crowd)
-    found = {d: boundary(detections[d]) for d in np.unique(pairs[:, 0])}
-    wanted = {g: boundary(objects[g]) for g in np.unique(pairs[:, 1])}
+    of_detection = {d: boundary(detections[d]) for d in np.unique(pairs[:, 0])}
+    of_object = {g: boundary(objects[g]) for g in np.unique(pairs[:, 1])}
     for d, g in pairs:
-        smaller[d, g] = min(iou[d, g], _iou(found[d], wanted[g]))
+        smaller[d, g] = min(iou[d, g], _iou(of_detection[d], of_object[g]))
     return smaller
 
 
 def boundary(rle: dict[str, Any]) -> Boundary:
-    """The boundary of a mask that has at least one pixel."""
+    """Return the boundary of a mask that has at least one pixel, as compressed RLE."""
     library = mask_library()
     x, y, w, h = (int(value) for value in library.toBbox(rle))
     pixels = library.decode(rle).T[x : x + w, y : y + h].astype(bool)
     distance = boundary_width(*rle["size"])
     if min(w, h) > 2 * distance:
-        # Pixels whose whole square of 2 distance + 1 lies in the mask; outside of the box, and of the image, none does.
+        # The pixels inside are those whose whole square of 2 distance + 1 lies in the mask, and so in its box.
         inner = _windows(_windows(pixels, 2 * distance + 1).T, 2 * distance + 1).T
         pixels[distance:-distance, distance:-distance] &= ~inner
     return Boundary(pixels, x, y, int(np.count_nonzero(pixels)))
 
 
 def _windows(pixels: np.ndarray, length: int) -> np.ndarray:
-    """Whether all of ``length`` pixels from each place on along the first axis are set, by doubling the length."""
-    done = 1
+    """Say for each place whether the ``length`` pixels from it on, along the first axis, are all set."""
+    done = 1  # how many pixels from each place on have been looked at; doubled each time
     while done < length:
         step = min(done, length - done)
         pixels = pixels[:-step] & pixels[step:]

@@ -1,9 +1,9 @@
-"""What a model gets wrong: TIDE's six types of error, how far its scores can be believed, its worst images.
+"""What a model gets wrong: TIDE's six types of error, the calibration of its scores, and its worst images.
 
-The error types are those of Bolya et al. 2020, https://arxiv.org/abs/2008.08115: each is the AP50 that would be won if
-all errors of the type were mended. They follow from the matches, so that no mask is needed again, and equal hotcoco's
-``tide_errors``; without crowds those equal the authors' package ``tidecv``, with crowds they differ a little, since
-``tidecv`` may mend a detection that COCO ignores. The calibration equals hotcoco's too.
+The error types are those of Bolya et al. 2020, https://arxiv.org/abs/2008.08115: each is the AP50 that would be gained
+if all errors of the type were mended. They follow from the matches, so that no mask is needed again. They equal
+hotcoco's ``tide_errors``. Without crowds they also equal those of the authors' package ``tidecv``; with crowds they
+differ a little, since ``tidecv`` may mend a detection that COCO ignores. The calibration equals hotcoco's too.
 """
 
 from __future__ import annotations
@@ -17,15 +17,17 @@ from bench.evaluation.matching import Matches, unpacked
 from bench.schema.result import TIDE_ERRORS, Calibration, ImageFaults
 
 SCORE = 0.3
-"""Detections below it count for no image: a model gives many of them and nobody would show them."""
+"""Score from which on detections count in the list of images; nobody would show those below it."""
+
 WORST = 12
-"""Images listed of each kind."""
+"""How many images are listed of each kind."""
+
 BINS = 10
-"""Equal parts of the scores from 0 to 1 in the calibration."""
+"""Number of equal parts into which the calibration divides the scores from 0 to 1."""
 
 
 def errors(matches: Matches) -> dict[str, float]:
-    """AP50 lost to each of :data:`TIDE_ERRORS`: the mean over the categories that have objects, 0 where none has."""
+    """Return the AP50 lost to each of :data:`TIDE_ERRORS`, the mean over the categories that have objects."""
     wanted = ~matches.object_ignored[:, 0]
     positives = np.bincount(matches.object_category[wanted], minlength=matches.categories)
     missed = np.bincount(matches.object_category[matches.object_missed], minlength=matches.categories)
@@ -46,7 +48,7 @@ def errors(matches: Matches) -> dict[str, float]:
         faulty = matches.error == kind
         true = faulty & (matches.mended >= 0)
         category = np.where(true, matches.mended, matches.category)
-        # Among equal scores, what comes from another category stands last.
+        # Among equal scores, a detection that comes from another category stands last.
         moved = category != matches.category
         rows = np.concatenate([np.flatnonzero(~moved & (true | ~faulty)), np.flatnonzero(moved)])
         mended[name] = ap(rows, category, hit | true, positives)
@@ -55,7 +57,7 @@ def errors(matches: Matches) -> dict[str, float]:
 
 
 def _ap(rows: np.ndarray, score: np.ndarray, true: np.ndarray, ignored: np.ndarray, positives: int) -> float:
-    """AP of one category from its detections, 0 where it has no object."""
+    """Return the AP of one category from its detections (indices ``rows``), 0 where it has no object."""
     if not positives or not len(rows):
         return 0.0
     rows = rows[np.argsort(-score[rows], kind="stable")]
@@ -65,13 +67,13 @@ def _ap(rows: np.ndarray, score: np.ndarray, true: np.ndarray, ignored: np.ndarr
 
 
 def _at_50(matches: Matches) -> tuple[np.ndarray, np.ndarray]:
-    """Which detections are true positives at IoU 0.5 among all areas, and which are ignored there: bool (D,) each."""
+    """Say which detections are true positives at IoU 0.5 in all areas, and which are ignored there: bool (D,) each."""
     ignored = unpacked(matches.ignored[:, 0])[:, 0]
     return unpacked(matches.matched[:, 0])[:, 0] & ~ignored, ignored
 
 
 def calibration(matches: Matches) -> Calibration | None:
-    """How far the scores are from the share of true positives at IoU 0.5; None where there is no detection."""
+    """Compare the scores with the share of true positives at IoU 0.5; None where there is no detection."""
     hit, ignored = _at_50(matches)
     hit, score = hit[~ignored], matches.score[~ignored]
     if not len(score):
@@ -95,9 +97,10 @@ def calibration(matches: Matches) -> Calibration | None:
 
 
 def worst_images(matches: Matches, image_ids: Sequence[int]) -> dict[str, list[ImageFaults]]:
-    """The images with most things ``missed``, most ``false`` detections, and the worst ``masks`` (lowest mean IoU).
+    """List the images with most objects ``missed``, most ``false`` detections, and the worst ``masks`` (mean IoU).
 
-    At IoU 0.5 and score 0.3, the worst first, images without a fault of the kind left out.
+    A detection counts from score 0.3 on and is true from IoU 0.5 on. The worst image stands first; images without a
+    fault of the kind are left out.
     """
     faults = image_faults(matches, image_ids)
     kinds: dict[str, Callable[[ImageFaults], float]] = {
@@ -112,7 +115,7 @@ def worst_images(matches: Matches, image_ids: Sequence[int]) -> dict[str, list[I
 
 
 def image_faults(matches: Matches, image_ids: Sequence[int]) -> list[ImageFaults]:
-    """The faults of every image; ``image_ids`` by rising id."""
+    """Return the faults of every image; ``image_ids`` stand by rising id."""
     hit, ignored = _at_50(matches)
     counted = (matches.score >= SCORE) & ~ignored
     hit &= counted

@@ -1,6 +1,13 @@
-"""The evaluators that a mask AP can come from, behind one interface.
+"""The evaluators that mask AP can come from, behind one interface.
 
 Results are given without ``bbox``: with one, the area buckets would come from the box (mmdetection PR 4898).
+
+There are two engines of AP, for two purposes. The figures that we publish come from hotcoco, or from pycocotools where
+it is asked for, so that a reader can repeat them with a package that is not ours. The rest comes from our own matching
+(:mod:`bench.evaluation.matching`): AP of a thousand resampled sets, Boundary AP, the cost of each type of error,
+calibration and the worst images. Neither package has a bootstrap, and each further question to them would be another
+evaluation of all masks; our matches take 61 bytes a detection and answer all of it after the masks are gone. The tests
+hold the AP of our matches to both packages, to 1e-9.
 """
 
 from __future__ import annotations
@@ -20,22 +27,22 @@ Figures = tuple[dict[str, "float | None"], dict[str, "float | None"]]
 
 
 class Evaluator(ABC):
-    """COCO mask evaluation, fed image by image."""
+    """A COCO mask evaluation that takes the results image by image."""
 
     @abstractmethod
     def __init__(self, dataset: CocoDataset) -> None: ...
 
     @abstractmethod
     def update(self, image_id: int, results: Sequence[dict[str, Any]]) -> None:
-        """Take the results of one image. Every image of the dataset must be given, also one without results."""
+        """Take the results of one image. Give every image of the dataset, also one without results."""
 
     @abstractmethod
     def figures(self) -> Figures:
-        """The twelve figures by name, and AP by category name: fractions, None where COCO defines none."""
+        """Return the twelve figures by name, and AP by category name: fractions, None where COCO defines none."""
 
 
 class HotcocoEvaluator(Evaluator):
-    """hotcoco's ``StreamingEval``: an image is matched as soon as it is predicted; about 70 bytes a detection stay."""
+    """hotcoco's ``StreamingEval``: it matches an image as soon as it is predicted, and keeps 70 bytes a detection."""
 
     def __init__(self, dataset: CocoDataset) -> None:
         from hotcoco import StreamingEval
@@ -60,7 +67,7 @@ class HotcocoEvaluator(Evaluator):
 
 
 class PycocotoolsEvaluator(Evaluator):
-    """The reference implementation; keeps all results until the end."""
+    """The reference implementation, which keeps all results until the end."""
 
     def __init__(self, dataset: CocoDataset) -> None:
         self._truth = dataset.ground_truth()
@@ -77,12 +84,12 @@ class PycocotoolsEvaluator(Evaluator):
             truth = COCO()
             truth.dataset = self._truth
             truth.createIndex()
-            # loadRes refuses an empty list; a COCO without annotations is what it would have made of it.
-            found = truth.loadRes(self._results) if self._results else COCO()
+            # loadRes refuses an empty list, so a COCO without annotations stands for it.
+            detections = truth.loadRes(self._results) if self._results else COCO()
             if not self._results:
-                found.dataset = {**self._truth, "annotations": []}
-                found.createIndex()
-            evaluation = COCOeval(truth, found, "segm")
+                detections.dataset = {**self._truth, "annotations": []}
+                detections.createIndex()
+            evaluation = COCOeval(truth, detections, "segm")
             evaluation.evaluate()
             evaluation.accumulate()
             evaluation.summarize()
@@ -93,7 +100,7 @@ EVALUATORS: dict[str, type[Evaluator]] = {"hotcoco": HotcocoEvaluator, "pycocoto
 
 
 def _named(stats: Any, precision: Any, categories: Sequence[dict[str, Any]]) -> Figures:
-    """COCO's arrays with names. ``precision`` is (IoU, recall, category, area, maxDets), -1 where undefined."""
+    """Give names to COCO's arrays. ``precision`` is (IoU, recall, category, area, maxDets), -1 where undefined."""
     figures = {name: _defined(value) for name, value in zip(COCO_FIGURES, stats, strict=True)}
     per_class: dict[str, float | None] = {}
     precision = np.asarray(precision)

@@ -1,6 +1,7 @@
-"""COCO's matching of detections with objects, image by image, kept in a form from which everything else follows.
+"""COCO's matching of detections with objects, image by image, in a form from which AP and its diagnosis follow.
 
-The rules are those of pycocotools' ``COCOeval.evaluateImg``, at all IoU thresholds and area ranges at once.
+The rules are those of pycocotools' ``COCOeval.evaluateImg``, at all IoU thresholds and area ranges at once. The
+published figures do not come from here; :mod:`bench.evaluation.evaluators` says why there are two engines.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from bench.evaluation.tide import classify
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 AREA_RANGES = np.array([[0, 1e10], [0, 32**2], [32**2, 96**2], [96**2, 1e10]])
 """All, small, medium, large: square pixels, both ends inclusive."""
-MAX_DETECTIONS = (1, 10, 100)
-"""Detections of one image and category that count, by falling score."""
+
+MAX_DETECTIONS = 100
+"""How many detections of one image and category count, by falling score."""
 
 _REQUIRED = np.minimum(IOU_THRESHOLDS, 1 - 1e-10)  # pycocotools' own guard against an IoU just below 1
 
@@ -30,7 +32,6 @@ _DETECTION = np.dtype(
     [
         ("image", np.int32),
         ("category", np.int32),
-        ("rank", np.uint8),
         ("score", np.float64),
         ("matched", np.uint16, _A),
         ("ignored", np.uint16, _A),
@@ -45,29 +46,28 @@ _OBJECT = np.dtype([("image", np.int32), ("category", np.int32), ("ignored", np.
 
 @dataclass(frozen=True)
 class Matches:
-    """What matching leaves of a data set: D detections, G objects, A area ranges, T IoU thresholds.
+    """The matches of a data set: D detections, G objects, A area ranges, T IoU thresholds.
 
     images, categories: how many there are
     category, image: int32 (D,), indices into the data set's categories and images, both by rising id
-    rank:            uint8 (D,), place among the detections of its image and category, 0 to 99
     score:           float64 (D,)
-    matched:         uint16 (D, A), a bit for each threshold (see :func:`packed`): has an object
-    ignored:         uint16 (D, A), the same: counts neither as true nor as false
-    by_boundary:     uint16 (2, D, A), the last two when matched by Boundary IoU
+    matched:         uint16 (D, A), a bit for each threshold (see :func:`packed`): the detection has an object
+    ignored:         uint16 (D, A), likewise: the detection counts neither as true nor as false
+    by_boundary:     uint16 (2, D, A), ``matched`` and ``ignored`` by Boundary IoU
     iou:             float64 (D,), mask IoU with the object that it matches at IoU 0.5 among all areas, else NaN
     error, mended:   uint8 (D,), int32 (D,), see :class:`bench.evaluation.tide.Errors`
     object_category, object_image: int32 (G,)
-    object_ignored:  bool (G, A), need not be found: a crowd, or outside the area range
+    object_ignored:  bool (G, A), the object need not be detected: it is a crowd, or outside the area range
     object_missed:   bool (G,), see :class:`bench.evaluation.tide.Errors`
 
-    Detections stand by image, then by category, then by rank.
+    Detections stand by image, then by category, then by falling score, at most :data:`MAX_DETECTIONS` of one image and
+    category.
     """
 
     images: int
     categories: int
     category: np.ndarray
     image: np.ndarray
-    rank: np.ndarray
     score: np.ndarray
     matched: np.ndarray
     ignored: np.ndarray
@@ -81,12 +81,12 @@ class Matches:
     object_missed: np.ndarray
 
     def boundaries(self) -> Matches:
-        """The same with the matches by Boundary IoU in the place of those by mask IoU."""
+        """Return the same detections with their matches by Boundary IoU in place of those by mask IoU."""
         return dataclasses.replace(self, matched=self.by_boundary[0], ignored=self.by_boundary[1])
 
 
 class Matcher:
-    """Matches images as they come and keeps no masks: 62 bytes a detection, 13 bytes an object."""
+    """Matches images as they come. It keeps no masks, but 61 bytes a detection and 13 bytes an object."""
 
     def __init__(self, dataset: CocoDataset) -> None:
         self._images = {image.id: (index, image.height, image.width) for index, image in enumerate(dataset.images)}
@@ -99,7 +99,7 @@ class Matcher:
         """Take the COCO results of one image; images may come in any order, each once."""
         index, height, width = self._images[image_id]
         annotations = self._annotations.get(image_id, [])
-        category, score, rank, order = self._ranked(results)
+        category, score, order = self._ranked(results)
         detections = [results[i]["segmentation"] for i in order]
         truths = [to_rle(a["segmentation"], height, width) for a in annotations]
         object_category = np.array([self._categories[a["category_id"]] for a in annotations], np.int32)
@@ -114,40 +114,39 @@ class Matcher:
         used[first[first >= 0]] = True
         errors = classify(iou, score, order, category, object_category, crowd, ~(matched | ignored)[:, 0, 0], used)
 
-        found = np.empty(len(order), _DETECTION)
-        found["image"], found["category"], found["rank"], found["score"] = index, category, rank, score
-        found["matched"], found["ignored"] = packed(matched), packed(ignored)
-        found["by_boundary"] = packed(np.stack(match(smaller, crowd, object_ignored, outside)[:2], axis=1))
-        found["iou"] = np.where(first >= 0, iou[np.arange(len(order)), first], np.nan) if truths else np.nan
-        found["error"], found["mended"] = errors.kind, errors.mended
+        records = np.empty(len(order), _DETECTION)
+        records["image"], records["category"], records["score"] = index, category, score
+        records["matched"], records["ignored"] = packed(matched), packed(ignored)
+        records["by_boundary"] = packed(np.stack(match(smaller, crowd, object_ignored, outside)[:2], axis=1))
+        records["iou"] = np.where(first >= 0, iou[np.arange(len(order)), first], np.nan) if truths else np.nan
+        records["error"], records["mended"] = errors.kind, errors.mended
         objects = np.empty(len(truths), _OBJECT)
         objects["image"], objects["category"], objects["ignored"] = index, object_category, object_ignored
         objects["missed"] = errors.missed
-        self._detections += found.tobytes()
+        self._detections += records.tobytes()
         self._objects += objects.tobytes()
         self._seen[index] = True
 
-    def _ranked(self, results: Sequence[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Category, score, rank and index in ``results`` of the detections that count, by category and rank."""
+    def _ranked(self, results: Sequence[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return category, score and index in ``results`` of the detections that count, sorted by the first two."""
         category = np.array([self._categories[result["category_id"]] for result in results], np.int32)
         score = np.array([result["score"] for result in results], np.float64)
         order = np.lexsort((-score, category))
         rank = np.arange(len(order)) - np.searchsorted(category[order], category[order])
-        kept = rank < MAX_DETECTIONS[-1]
-        order = order[kept]
-        return category[order], score[order], rank[kept], order
+        order = order[rank < MAX_DETECTIONS]
+        return category[order], score[order], order
 
     def matches(self) -> Matches:
-        """The matches of all images; each must have been given, also one without results."""
+        """Return the matches of all images; each must have been given, also one without results."""
         if not self._seen.all():
             raise ValueError(f"{np.count_nonzero(self._seen)} of {len(self._seen)} images were matched")
-        found = _by_image(np.frombuffer(self._detections, _DETECTION))
+        detections = _by_image(np.frombuffer(self._detections, _DETECTION))
         objects = _by_image(np.frombuffer(self._objects, _OBJECT))
-        columns = {name: found[name] for name in _DETECTION.names or () if name != "by_boundary"}
+        columns = {name: detections[name] for name in _DETECTION.names or () if name != "by_boundary"}
         return Matches(
             images=len(self._images),
             categories=len(self._categories),
-            by_boundary=np.moveaxis(found["by_boundary"], 1, 0),
+            by_boundary=np.moveaxis(detections["by_boundary"], 1, 0),
             **columns,
             **{f"object_{name}": objects[name] for name in _OBJECT.names or ()},
         )
@@ -159,24 +158,24 @@ def _by_image(records: np.ndarray) -> np.ndarray:
 
 
 def packed(reached: np.ndarray) -> np.ndarray:
-    """A bit for each IoU threshold, the lowest threshold in the lowest bit: bool (..., T) to uint16 (...)."""
+    """Pack a bit for each IoU threshold, the lowest threshold in the lowest bit: bool (..., T) to uint16 (...)."""
     return np.packbits(reached, axis=-1, bitorder="little").view("<u2")[..., 0]
 
 
 def unpacked(bits: np.ndarray) -> np.ndarray:
-    """The reverse of :func:`packed`: uint16 (...) to bool (..., T)."""
+    """Reverse :func:`packed`: uint16 (...) to bool (..., T)."""
     octets = np.ascontiguousarray(bits, "<u2")[..., None].view(np.uint8)
     return np.unpackbits(octets, axis=-1, count=len(IOU_THRESHOLDS), bitorder="little").view(np.bool_)
 
 
 def _outside(areas: Any) -> np.ndarray:
-    """Which areas, (N,) in square pixels, lie outside each of the ranges: bool (N, A)."""
+    """Say which of N areas, in square pixels, lie outside of each range: bool (N, A)."""
     area = np.asarray(areas, np.float64)[:, None]
     return (area < AREA_RANGES[:, 0]) | (area > AREA_RANGES[:, 1])
 
 
 def _mask_iou(detections: Sequence[dict[str, Any]], truths: Sequence[dict[str, Any]], crowd: np.ndarray) -> np.ndarray:
-    """Mask IoU of all pairs, float64 (D, G); with a crowd, the share of the detection that lies in it."""
+    """Return the mask IoU of all pairs, float64 (D, G); with a crowd, the share of the detection that lies in it."""
     if not detections or not truths:
         return np.zeros((len(detections), len(truths)))
     return np.asarray(mask_library().iou(detections, truths, crowd.astype(int).tolist()))
@@ -187,17 +186,19 @@ def match(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Give each detection the free object that it overlaps most, by falling score.
 
-    An object that must be found goes before one that need not; of equal overlaps the last counts; a crowd is never
-    used up. An ignored object makes its detection ignored, and so does an area outside the range for one that
-    matches nothing.
+    An object that must be detected goes before one that need not. Of equal overlaps the last object counts. A crowd
+    may be taken by any number of detections. A detection is ignored where its object is, and where it has no object
+    and its own area is outside the range.
 
     Args:
         iou: float64 (D, G), detections of each category by falling score, below every threshold between categories
-        crowd: bool (G,); object_ignored: bool (G, A)
+        crowd: bool (G,)
+        object_ignored: bool (G, A), the object need not be detected
         outside: bool (D, A), the detection's own area is outside the range
 
-    Gives matched and ignored, bool (D, A, T), and the object matched at the first threshold and area range, (D,), -1
-    where there is none.
+    Returns:
+        ``matched`` and ``ignored``, bool (D, A, T), and the object matched at the first threshold and area range, int
+        (D,), -1 where there is none.
     """
     areas, thresholds = len(AREA_RANGES), len(_REQUIRED)
     matched = np.zeros((len(iou), areas, thresholds), bool)
@@ -207,28 +208,43 @@ def match(
     near = iou >= _REQUIRED[0]
     for d in np.flatnonzero(near.any(axis=1)):
         candidates = np.flatnonzero(near[d])
-        overlap = iou[d, candidates]
-        if len(candidates) > 1:
-            best_first = np.argsort(overlap, kind="stable")[::-1]
-            candidates, overlap = candidates[best_first], overlap[best_first]
-        possible = free[candidates] & (overlap[:, None] >= _REQUIRED)[:, None, :]
         if len(candidates) == 1:  # the most frequent case by far
-            [g], [has] = candidates, possible
-            matched[d], ignored[d] = has, has & object_ignored[g, :, None]
+            g = candidates[0]
+            matched[d] = has = free[g] & (iou[d, g] >= _REQUIRED)
+            ignored[d] = has & object_ignored[g, :, None]
             if not crowd[g]:
                 free[g] &= ~has
             object_of[d] = g if has[0, 0] else -1
             continue
-        needless = object_ignored[candidates][:, :, None]
-        first = np.where(possible & ~needless, 2, possible).argmax(axis=0)
-        chosen = candidates[first]
-        has = possible.any(axis=0)
+        has, chosen = _choose(candidates, iou[d, candidates], free, object_ignored)
         matched[d] = has
         a, t = np.nonzero(has)
-        ignored[d, a, t] = object_ignored[chosen[a, t], a]
-        used = ~crowd[chosen[a, t]]
-        free[chosen[a, t][used], a[used], t[used]] = False
-        if has[0, 0]:
-            object_of[d] = chosen[0, 0]
+        g = chosen[a, t]
+        ignored[d, a, t] = object_ignored[g, a]
+        used = ~crowd[g]
+        free[g[used], a[used], t[used]] = False
+        object_of[d] = chosen[0, 0] if has[0, 0] else -1
     ignored |= ~matched & outside[:, :, None]
     return matched, ignored, object_of
+
+
+def _choose(
+    candidates: np.ndarray, overlap: np.ndarray, free: np.ndarray, object_ignored: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Choose an object for one detection among several, in each area range and at each threshold.
+
+    Args:
+        candidates: int (C,), the objects that it overlaps enough for the lowest threshold
+        overlap: float64 (C,), how much it overlaps them
+        free: bool (G, A, T), the objects that no earlier detection has taken
+        object_ignored: bool (G, A)
+
+    Returns:
+        Whether there is an object for it, bool (A, T), and which, int (A, T), without a meaning where there is none.
+    """
+    best_first = np.argsort(overlap, kind="stable")[::-1]
+    candidates, overlap = candidates[best_first], overlap[best_first]
+    possible = free[candidates] & (overlap[:, None] >= _REQUIRED)[:, None, :]
+    optional = object_ignored[candidates][:, :, None]
+    first = np.where(possible & ~optional, 2, possible).argmax(axis=0)
+    return possible.any(axis=0), candidates[first]

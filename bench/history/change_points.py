@@ -1,8 +1,9 @@
-"""Change points: where a figure that is measured again and again has stepped to another level, and by how much.
+"""Change points: where a series of figures has stepped to another level, and by how much.
 
-Imports no torch. Two stages, because a penalty alone is only as good as the estimate of the noise, and of ten points
-that estimate is poor: ruptures proposes a segmentation by PELT (Killick, Fearnhead & Eckley 2012), and each step of it
-must then pass Student's test between the segments on its two sides, corrected for the places where it might have been.
+ruptures proposes a segmentation by PELT (Killick, Fearnhead & Eckley 2012). Each of its steps must then pass Student's
+test between the segments on its two sides, corrected for the number of places at which it could have been. The test is
+needed because a penalty alone is only as good as the estimate of the noise, which is poor for ten points. This module
+imports no torch.
 """
 
 from __future__ import annotations
@@ -17,33 +18,32 @@ import ruptures
 from scipy.stats import t as student
 
 MIN_SEGMENT = 4
-"""Points at one level, at least: fewer are an excursion, and Student's test could not tell them from the noise."""
+"""Least number of points at one level; Student's test could not tell fewer from the noise."""
 
 MIN_POINTS = 2 * MIN_SEGMENT
-"""Below this no step is looked for."""
+"""Least number of points in which a step is searched."""
 
 SMALLEST_SHARE = 0.01
-"""A step smaller than this is none, however little the figure scatters."""
+"""The smallest step, as a share of the level; a smaller one is none, however little the figure scatters."""
 
 ALPHA = 0.01
-"""Chance, nearly, that a series of independent points without a step is given one. Of 1,000 series of normal noise 4
-were given one at 40 points, and 10 to 17 at 8 to 20; where every point leans on the one before it (correlation 0.4), a
-fifth."""
+"""The probability, approximately, of a step in a series of independent points that has none. Of 1,000 series of normal
+noise, 4 got one at 40 points, and 10 to 17 at 8 to 20 points; where neighbours correlate by 0.4, a fifth got one."""
 
 PENALTY = 3.0
-"""Of a change point in PELT, times log(points) and the noise's variance: 2 would be the Bayesian information criterion
-of a level and a place; what lies between is left to the test."""
+"""PELT's penalty for a change point, divided by log(points) and the variance of the noise. 2 would be the Bayesian
+information criterion for a level and a place."""
 
 OUTLIER_AT = 4.0
-"""Standard deviations from the median of its neighbours at which a point is an outlier."""
+"""How many standard deviations an outlier is from the median of its neighbours, at least."""
 
 
 @dataclass(frozen=True)
 class Step:
     """A lasting change of level.
 
-    index: of the first point at the new level
-    before, after: medians of the points between this step and its neighbours
+    index: the first point at the new level
+    before, after: median of the points since the previous step, and of those up to the next one
     """
 
     index: int
@@ -52,15 +52,15 @@ class Step:
 
     @property
     def share(self) -> float | None:
-        """After minus before, as a share of before; None where that is 0."""
+        """The change as a share of ``before``; None where that is 0."""
         return (self.after - self.before) / self.before if self.before else None
 
 
 def find_steps(values: Sequence[float], smallest_share: float = SMALLEST_SHARE) -> list[Step]:
-    """The steps of a series in the order of its points, which are taken to be evenly spaced and independent.
+    """Return the steps of a series, in the order of its points, which should be evenly spaced and independent.
 
-    Positive values are compared by their logarithm, so that a step is a ratio at any level. A point that stands alone
-    is an outlier and no step; a drift comes out as a staircase. Fewer than :data:`MIN_POINTS` values have no step.
+    Positive values are compared by their logarithm, so that a step is a ratio at any level. A single point that stands
+    apart is an outlier and no step; a drift becomes a staircase. Fewer than :data:`MIN_POINTS` values have no step.
     """
     points = np.asarray(values, dtype=np.float64)
     if len(points) < MIN_POINTS:
@@ -76,8 +76,10 @@ def find_steps(values: Sequence[float], smallest_share: float = SMALLEST_SHARE) 
 
 
 def noise_of(points: np.ndarray) -> float:
-    """Standard deviation of the noise of float64 (N,), from the differences of neighbours: their median absolute
-    deviation. Neither steps nor single outliers reach it, as long as most neighbours are of one level.
+    """Estimate the standard deviation of the noise of float64 (N,), by the median absolute deviation of differences.
+
+    The differences are those of neighbours. Steps and single outliers do not change the estimate, as long as most
+    neighbours are at one level.
     """
     differences = np.diff(points)
     deviation = float(np.median(np.abs(differences - np.median(differences))))
@@ -85,10 +87,10 @@ def noise_of(points: np.ndarray) -> float:
 
 
 def _without_outliers(points: np.ndarray, noise: float) -> np.ndarray:
-    """Outliers replaced by the median of themselves and three neighbours on each side, as Hampel's filter does; at the
-    ends of the series, of the last seven.
+    """Replace outliers by the median of themselves and three neighbours on each side, as Hampel's filter does.
 
-    The median of seven leaves a level of :data:`MIN_SEGMENT` points as it is, and of an excursion of three nothing.
+    At the ends of the series it is the median of the first or the last seven. The median of seven keeps a level of
+    :data:`MIN_SEGMENT` points, and removes three points that stand apart.
     """
     window = 2 * MIN_SEGMENT - 1
     medians = np.median(np.lib.stride_tricks.sliding_window_view(points, window), axis=1)
@@ -97,8 +99,10 @@ def _without_outliers(points: np.ndarray, noise: float) -> np.ndarray:
 
 
 def _significant(points: np.ndarray, places: Sequence[int], smallest: float) -> list[int]:
-    """The places whose step is large enough and no luck; the least certain is given up first, and its two segments are
-    one when the others are judged again."""
+    """Return the places whose step is large enough and significant.
+
+    The least certain place is removed first; its two segments are one when the others are tested again.
+    """
     kept = list(places)
     positions = len(points) - 2 * MIN_SEGMENT + 1
     while kept:
@@ -112,7 +116,7 @@ def _significant(points: np.ndarray, places: Sequence[int], smallest: float) -> 
 
 
 def _p_value(a: np.ndarray, b: np.ndarray) -> float:
-    """Two-sided, of Student's test with the variance of both together."""
+    """Return the two-sided p-value of Student's test with one variance for both segments."""
     degrees = len(a) + len(b) - 2
     variance = (((a - a.mean()) ** 2).sum() + ((b - b.mean()) ** 2).sum()) / degrees
     if variance == 0:

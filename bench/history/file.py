@@ -1,13 +1,13 @@
-"""The file of a history: an SQLite database that says of itself that it is ours, its tables, and its transactions.
+"""The file of a history: an SQLite database, its tables and its transactions.
 
 Every transaction that writes begins with ``BEGIN IMMEDIATE``: writers queue for the one lock, up to
-:data:`LOCK_TIMEOUT_S`. One that is killed leaves a journal, which the next to open the file rolls back.
+:data:`LOCK_TIMEOUT_S`. A writer that is killed leaves a journal, which the next one to open the file rolls back.
 
-The journal is SQLite's default one and not a write-ahead log: "WAL does not work over a network filesystem"
-(https://www.sqlite.org/wal.html), yet setting it there is not refused; and it would leave a second file after a kill,
-without which a copy lacks what was committed last. On a network drive all still rests on the drive's locks, which many
-NFS implementations get wrong (https://www.sqlite.org/lockingv3.html, section 6): keep a history on a disk of one host,
-or append from one job at a time.
+The journal is SQLite's default one and no write-ahead log. "WAL does not work over a network filesystem"
+(https://www.sqlite.org/wal.html), but SQLite does not refuse it there; and after a kill it would leave a second file,
+without which a copy lacks the newest transactions. On a network drive the history still depends on the drive's locks,
+which are wrong in many NFS implementations (https://www.sqlite.org/lockingv3.html, section 6): keep a history on a disk
+of one host, or append from one job at a time.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from sqlalchemy.pool import NullPool
 from bench.errors import UserError
 
 APPLICATION_ID = 0x6D61736B
-"""``mask`` in ASCII, in the header of the file; ``file(1)`` and we know it by that."""
+"""``mask`` in ASCII, in the header of the file, by which ``file(1)`` and this module recognise a history."""
 
 SCHEMA_VERSION = 1
 FILE_NAME = "history.sqlite"
@@ -62,11 +62,12 @@ RESULTS = sa.Table(
     sa.Column("status", sa.Text, nullable=False),
     sa.Column("sha256", sa.ForeignKey("contents.sha256"), nullable=False, index=True),
 )
-"""A run is what one command appended; its results point to their ``result.json``, each kept once."""
+"""A run is what one command appended. Each of its results points to the content of its ``result.json``; equal contents
+are kept once."""
 
 
 class HistoryFile:
-    """Opens connections to the file, and turns what is wrong with it into one line."""
+    """Opens transactions on the file, and turns SQLite's errors into a UserError of one line."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -75,10 +76,10 @@ class HistoryFile:
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
-        """A transaction that sees one state of the history.
+        """Open a transaction that sees one state of the history.
 
         Raises:
-            UserError: the file is absent, not ours, or of a newer schema.
+            UserError: the file is absent, no history, or of another schema.
         """
         if not self.path.exists():
             raise UserError(f"{self.path}: no such history; a run with history={self.path} begins one")
@@ -89,12 +90,13 @@ class HistoryFile:
 
     @contextmanager
     def writing(self, *, create: bool = False) -> Iterator[sa.Connection]:
-        """A transaction that has the lock from its beginning: all of it is kept, or nothing.
+        """Open a transaction that has the lock from its beginning: all of it is kept, or nothing.
 
-        create: begin the history where there is none, its folder included.
+        Args:
+            create: make the history where there is none, its folder included
 
         Raises:
-            UserError: as :meth:`reading`; another process held the lock all the time; or the file cannot be written.
+            UserError: as :meth:`reading`; or another process holds the lock too long; or the file cannot be written.
         """
         if create:
             self._make_folder()
@@ -118,7 +120,7 @@ class HistoryFile:
                 connection.close()
 
     def _connect(self) -> sqlite3.Connection:
-        # Transactions are begun by ``_begin`` alone: sqlite3 would begin one of its own at the first INSERT.
+        # With isolation_level None, sqlite3 begins no transaction of its own; ``_begin`` alone does.
         connection = sqlite3.connect(
             f"file:{quote(str(self.path.resolve()))}", uri=True, timeout=LOCK_TIMEOUT_S, isolation_level=None
         )
@@ -126,7 +128,7 @@ class HistoryFile:
         return connection
 
     def _is_ours(self, connection: sa.Connection) -> bool:
-        """Whether it is a history; False for a database in which there is nothing yet."""
+        """Say whether the file is a history; False for a database that is still empty."""
         owner, version, tables = (
             int(connection.exec_driver_sql(query).scalar_one())
             for query in ("PRAGMA application_id", "PRAGMA user_version", "SELECT count(*) FROM sqlite_master")
@@ -150,7 +152,7 @@ class HistoryFile:
 
     @contextmanager
     def _told(self) -> Iterator[None]:
-        """SQLite's errors in our words."""
+        """Turn SQLite's errors into our messages."""
         try:
             yield
         except (sa.exc.DatabaseError, sqlite3.DatabaseError) as error:

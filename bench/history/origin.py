@@ -1,4 +1,4 @@
-"""Where a result comes from: the commit and the branch of the user's own repository."""
+"""The origin of a result: the commit and the branch of the user's own repository."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from bench.device.commands import git
 
 COMMIT_VARIABLES = ("GITHUB_SHA", "CI_COMMIT_SHA")
 BRANCH_VARIABLES = ("GITHUB_HEAD_REF", "GITHUB_REF_NAME", "CI_COMMIT_REF_NAME")
-"""What GitHub and GitLab say of a job; the first that is set and not empty counts. ``GITHUB_HEAD_REF`` is the branch of
-a pull request, whose ``GITHUB_REF_NAME`` is only ``12/merge``."""
+"""Variables that GitHub and GitLab set; the first that is set and not empty counts. ``GITHUB_HEAD_REF`` is the branch
+of a pull request, whose ``GITHUB_REF_NAME`` is only ``12/merge``."""
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,9 @@ class Origin:
 
 
 def find_origin(folder: Path = Path(), environment: Mapping[str, str] = os.environ) -> Origin:
-    """The origin of what is measured in ``folder``.
+    """Return the origin of what is measured in ``folder``.
 
-    A CI system's word comes before git's: it checks out a commit without its branch.
+    The CI system is asked before git, since it checks out a commit without its branch.
     """
     return Origin(
         _first(environment, COMMIT_VARIABLES) or git(folder, "rev-parse", "--verify", "--quiet", "HEAD"),

@@ -1,4 +1,4 @@
-"""The runs of a history: how they are named, in which order they are, and which of them may go. Imports no torch."""
+"""The runs of a history: their names, their order, and which of them may be removed. This module imports no torch."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ PASSED, FAILED = "passed", "failed"
 LATEST, LAST_GOOD = "latest", "last-good"
 
 CLOCK_TOLERANCE = timedelta(minutes=1)
-"""By how much two clocks that are kept right may differ."""
+"""By how much two clocks that are synchronised may differ."""
 
 SHORT_COMMIT = 10
-"""Digits of a commit that are shown."""
+"""How many digits of a commit are shown."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """What one command appended.
+    """The results that one command appended.
 
     id: its place in the order of appending
-    appended: when, by the clock of whoever appended it; measured: when its last job started, by the clock of the
-        machine that measured; both UTC, ISO 8601
-    machine: processor, cores and GPU, without a name of the host
-    gate: ``passed``, ``failed``, or None where it was held against nothing
+    appended: when it was appended, by the clock of the machine that did; UTC, ISO 8601
+    measured: when its last job started, by the clock of the machine that measured; UTC, ISO 8601
+    machine: processor, cores and GPU, without the name of the host
+    gate: ``passed``, ``failed``, or None where there was no gate
     models: names of the configurations, in the order of their jobs
     """
 
@@ -45,26 +45,26 @@ class Run:
 
     @property
     def name(self) -> str:
-        """As a person would name it: ``main@0123456789``, or ``run 3`` of an unknown commit."""
+        """A name for people: ``main@0123456789``, or ``run 3`` where the commit is unknown."""
         return f"{self.branch or ''}@{self.commit[:SHORT_COMMIT]}" if self.commit else f"run {self.id}"
 
 
 def of_branch(runs: Sequence[Run], branch: str, where: str) -> list[Run]:
-    """The runs of a branch; ``where`` they are from is for the error.
+    """Return the runs of a branch; ``where`` they are from is for the message of the error.
 
     Raises:
-        UserError: there is none; the nearest branches that there are.
+        UserError: there is none; the message names the nearest branches.
     """
-    found = [run for run in runs if run.branch == branch]
-    if not found:
+    of_it = [run for run in runs if run.branch == branch]
+    if not of_it:
         raise UserError(
             f"{where}: no run of the branch {branch!r}; {nearest(branch, {r.branch for r in runs if r.branch})}"
         )
-    return found
+    return of_it
 
 
 def find_run(runs: Sequence[Run], name: str, where: str) -> Run:
-    """The newest of the runs that a name stands for, as :meth:`bench.history.store.History.find` says."""
+    """Return the newest run of a name, as :meth:`bench.history.store.History.find` does."""
     branch, _, which = name.rpartition("@")
     if branch:
         runs = of_branch(runs, branch, where)
@@ -79,21 +79,22 @@ def find_run(runs: Sequence[Run], name: str, where: str) -> Run:
         raise UserError(
             f"{where}: no run{f' of {branch}' if branch else ''} passed a gate so far; {newest} is the newest"
         )
-    if found := [run for run in runs if which and (run.commit or "").startswith(which.lower())]:
-        return found[-1]
+    if of_commit := [run for run in runs if which and (run.commit or "").startswith(which.lower())]:
+        return of_commit[-1]
     known = {run.commit[: max(len(which), SHORT_COMMIT)] for run in runs if run.commit}
     raise UserError(f"{where}: no run {name!r}; {nearest(which, {*known, LATEST, LAST_GOOD})}")
 
 
 def looks_like_name(text: str) -> bool:
-    """Whether a text names a run of a history (see :meth:`History.find`), and not a folder or file that is there."""
+    """Say whether a text names a run of a history (see :meth:`History.find`), and no folder or file that exists."""
     return bool(re.fullmatch(rf"{LATEST}|{LAST_GOOD}|[^@]*@[A-Za-z0-9-]+", text)) and not Path(text).exists()
 
 
 def clock_notes(run: Run, before: Run | None) -> list[str]:
-    """What the clocks say against the order of appending: a sentence each, none where they agree.
+    """Return a sentence for each way in which the clocks contradict the order of appending; none where they agree.
 
-    before: the run appended before this one
+    Args:
+        before: the run that was appended before this one
     """
     if run.measured is None:
         return []
@@ -115,9 +116,10 @@ def clock_notes(run: Run, before: Run | None) -> list[str]:
 def prunable(
     runs: Sequence[Run], keep: int | None = None, before: datetime | None = None, *, last_good: bool = False
 ) -> list[Run]:
-    """The runs that may go: not among the newest ``keep`` of their branch, and appended before ``before``.
+    """Return the runs that may be removed: not among the newest ``keep`` of their branch, and older than ``before``.
 
-    last_good: also the last of each branch that passed a gate
+    Args:
+        last_good: let the last run of each branch that passed its gate be removed too
     """
     kept: set[int] = set()
     for branch in {run.branch for run in runs}:

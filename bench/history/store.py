@@ -1,4 +1,4 @@
-"""A history: the results of every run with the commit they are of, in one SQLite file that many jobs may append to.
+"""A history: the results of every run with their commit, in one SQLite file to which many CI jobs may append.
 
     history = History(Path("history"))
     history.append(Path("runs/mine"), find_origin(), gate)
@@ -6,7 +6,7 @@
 
 The whole ``result.json`` is kept, raw samples included, so that a run of the history can be a baseline like any folder
 of results. Runs are in the order in which they were appended, whatever the clocks of their machines say.
-``python -m bench.cli.history`` is the command (:mod:`bench.cli.history`). Imports no torch.
+``python -m bench.cli.history`` is the command. This module imports no torch.
 """
 
 from __future__ import annotations
@@ -32,8 +32,12 @@ from bench.schema.result import Result, parse_result
 
 @dataclass(frozen=True)
 class Appended:
-    """What :meth:`History.append` did: ``new`` is False where ``run`` held the same results before; ``notes`` are for
-    the user to read."""
+    """What :meth:`History.append` has done.
+
+    run: the run that now holds the results
+    new: whether it was appended; False where it was there already, with the same results
+    notes: sentences for the user
+    """
 
     run: Run
     new: bool
@@ -41,22 +45,31 @@ class Appended:
 
 
 @dataclass(frozen=True)
-class StoredResult:
-    """One ``result.json``: the name of its folder, its bytes, and their sha256."""
+class ArchivedResult:
+    """One ``result.json`` of the history.
+
+    job: the name of its folder
+    content: its bytes, ``sha256`` their digest
+    """
 
     job: str
     content: bytes
     sha256: str
 
     def parse(self) -> Result:
-        """The result; UserError where it is of another schema version."""
+        """Parse the result.
+
+        Raises:
+            UserError: it is of another schema version.
+        """
         return parse_result(self.content, f"history, {self.job}")
 
 
 class History:
     """The history at ``path``: a file, or a folder that holds ``history.sqlite``.
 
-    What is not there yet is a file if its name has a suffix, and is made by the first :meth:`append`.
+    A path that does not exist yet is a file where its name has a suffix, else a folder; the first :meth:`append` makes
+    it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -66,26 +79,29 @@ class History:
         self._file = HistoryFile(self.path)
 
     def append(self, results: Path | Sequence[Path], origin: Origin, gate: GateReport | None = None) -> Appended:
-        """Keep the results of one run: all of them, or none if this process is killed.
+        """Append the results of one run: all of them, or none where this process is killed.
 
-        results: the folder of a run, or ``result.json`` files, each in a folder with the name of its job
-        Results that are there already, of the same commit, are not appended again; a gate is then noted for that run.
+        The same results of the same commit are not appended twice; the outcome of a gate is then written into the run
+        that is there.
+
+        Args:
+            results: the folder of a run, or ``result.json`` files, each in a folder with the name of its job
 
         Raises:
-            UserError: no result is there, one cannot be read, two are of one job, or the history cannot be used.
+            UserError: there is no result, one cannot be read, two are of one job, or the history cannot be used.
         """
-        stored = [_read(path) for path in _files(results)]
-        if doubled := {one.job for one in stored if sum(one.job == other.job for other in stored) > 1}:
+        archived = [_read(path) for path in _files(results)]
+        if doubled := {one.job for one in archived if sum(one.job == other.job for other in archived) > 1}:
             raise UserError(f"two results of the job {min(doubled)}; append one run at a time")
-        parsed = [one.parse() for one in stored]
+        parsed = [one.parse() for one in archived]
         outcome = None if gate is None else PASSED if gate.passed else FAILED
-        digest = hashlib.sha256("".join(f"{one.job} {one.sha256}\n" for one in stored).encode()).hexdigest()
+        digest = hashlib.sha256("".join(f"{one.job} {one.sha256}\n" for one in archived).encode()).hexdigest()
         with self._file.writing(create=True) as connection:
             same = sa.and_(RUNS.c.digest == digest, RUNS.c.commit.is_not_distinct_from(origin.commit))
             earlier = connection.execute(sa.select(RUNS.c.id).where(same)).scalar()
             if earlier is None:
                 row = _row(parsed, origin) | {"digest": digest, "gate": outcome}
-                number = _insert(connection, row, stored, parsed)
+                number = _insert(connection, row, archived, parsed)
             else:
                 number = int(earlier)
                 if outcome is not None:
@@ -96,28 +112,28 @@ class History:
         return Appended(run, True, clock_notes(run, before))
 
     def runs(self, branch: str | None = None) -> list[Run]:
-        """All runs, or those of a branch, in the order of appending.
+        """Return all runs, or those of a branch, in the order of appending.
 
         Raises:
-            UserError: no such history, or no run of that branch.
+            UserError: there is no such history, or no run of that branch.
         """
         with self._file.reading() as connection:
             runs = _runs(connection)
         return runs if branch is None else of_branch(runs, branch, str(self.path))
 
     def find(self, name: str) -> Run:
-        """The newest run that a name stands for.
+        """Return the newest run of a name.
 
-        ``latest``; ``last-good``, the newest whose gate passed; ``BRANCH@latest``, ``BRANCH@last-good`` and
-        ``BRANCH@COMMIT`` (its first digits) those of a branch; ``@COMMIT`` of any.
+        ``latest`` is the newest of all, ``last-good`` the newest that passed its gate. ``BRANCH@latest``,
+        ``BRANCH@last-good`` and ``BRANCH@COMMIT`` (its first digits) are those of a branch, ``@COMMIT`` of any branch.
 
         Raises:
-            UserError: there is none; the nearest names that there are.
+            UserError: there is no such run; the message names the nearest names.
         """
         return find_run(self.runs(), name, str(self.path))
 
-    def results(self, run: Run) -> list[StoredResult]:
-        """The results of a run, by the names of their jobs."""
+    def results(self, run: Run) -> list[ArchivedResult]:
+        """Return the results of a run, sorted by the names of their jobs."""
         query = (
             sa.select(RESULTS.c.job, CONTENTS.c.zlib, RESULTS.c.sha256)
             .join_from(RESULTS, CONTENTS)
@@ -125,13 +141,13 @@ class History:
             .order_by(RESULTS.c.job)
         )
         with self._file.reading() as connection:
-            return [StoredResult(job, zlib.decompress(packed), sha) for job, packed, sha in connection.execute(query)]
+            return [ArchivedResult(job, zlib.decompress(packed), sha) for job, packed, sha in connection.execute(query)]
 
     def checkout(self, run: Run, folder: Path) -> Path:
-        """Write every ``jobs/<job>/result.json`` of a run into ``folder``, as the run itself had; gives ``folder``.
+        """Write every ``jobs/<job>/result.json`` of a run into ``folder``, and return the folder.
 
         Raises:
-            UserError: there are results in it already.
+            UserError: the folder holds results already.
         """
         if next(folder.glob("jobs/*/result.json"), None):
             raise UserError(f"{folder}: holds results already; give a new folder")
@@ -144,7 +160,7 @@ class History:
     def delete(self, runs: Collection[Run]) -> None:
         """Remove runs with their results, and give their space back."""
         with self._file.writing() as connection:
-            # One by one: SQLite bounds the length of a list.
+            # One by one, since SQLite limits the length of a list.
             for run in runs:
                 connection.execute(sa.delete(RUNS).where(RUNS.c.id == run.id))
             used = sa.select(RESULTS.c.sha256)
@@ -155,20 +171,20 @@ class History:
 def _files(results: Path | Sequence[Path]) -> list[Path]:
     if not isinstance(results, Path):
         return sorted(results, key=lambda path: path.parent.name)
-    found = sorted(results.glob("jobs/*/result.json"))
-    if not found:
+    files = sorted(results.glob("jobs/*/result.json"))
+    if not files:
         raise UserError(f"{results}: no jobs/*/result.json in it; give the out= folder of a run")
-    return found
+    return files
 
 
-def _read(path: Path) -> StoredResult:
+def _read(path: Path) -> ArchivedResult:
     content = read_file(path)
     parse_result(content, str(path))
-    return StoredResult(path.resolve().parent.name, content, hashlib.sha256(content).hexdigest())
+    return ArchivedResult(path.resolve().parent.name, content, hashlib.sha256(content).hexdigest())
 
 
 def _row(results: Sequence[Result], origin: Origin) -> dict[str, Any]:
-    """A run's row, but for its digest and its gate."""
+    """Return the row of a run in the table, without its digest and its gate."""
     machines = [result.machine for result in results if result.machine]
     own: dict[str, Any] = next((part for machine in machines if (part := machine.get("maskbench"))), {})
     started = sorted(time for result in results if (time := _utc(result.started)))
@@ -183,11 +199,11 @@ def _row(results: Sequence[Result], origin: Origin) -> dict[str, Any]:
 
 
 def _insert(
-    connection: sa.Connection, row: dict[str, Any], stored: Sequence[StoredResult], parsed: Sequence[Result]
+    connection: sa.Connection, row: dict[str, Any], archived: Sequence[ArchivedResult], parsed: Sequence[Result]
 ) -> int:
     connection.execute(sa.insert(RUNS).values(row))
     number = int(connection.execute(sa.select(sa.func.max(RUNS.c.id))).scalar_one())
-    for one, result in zip(stored, parsed, strict=True):
+    for one, result in zip(archived, parsed, strict=True):
         content = {"sha256": one.sha256, "zlib": zlib.compress(one.content)}
         connection.execute(sa.insert(CONTENTS).prefix_with("OR IGNORE").values(content))
         model = str((result.config.get("model") or {}).get("name", ""))

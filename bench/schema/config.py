@@ -1,6 +1,6 @@
 """The schema of the configuration: a dataclass for every group of ``configs/``.
 
-Imports nothing but the standard library, so that ``run_bench.py --help`` is quick and a worker in another
+This module imports nothing but the standard library, so that ``run_bench.py --help`` is quick, and a worker in another
 environment needs neither Hydra nor OmegaConf. ``"???"`` is OmegaConf's mark for a value that must be given.
 """
 
@@ -33,9 +33,10 @@ MEASURED_CHECKPOINTS = ("last", "best")
 class ZooConfig:
     """Where the library publishes the trained weights.
 
-    ``sha256`` may be the first digits only, as the zoos spell it into their file names. ``lookup`` is a function
-    ("module:function") that knows a library's whole zoo: ``model.config`` -> (family, weights' URL, published mask AP,
-    its source, backbone).
+    url: the address of the file
+    sha256: its digest, or the first digits, which the zoos write into their file names
+    lookup: a function ("module:function") that knows the whole zoo of a library: ``model.config`` -> (family, URL of
+        the weights, published mask AP, its source, backbone)
     """
 
     url: str | None = None
@@ -45,7 +46,7 @@ class ZooConfig:
 
 @dataclass
 class PublishedConfig:
-    """What the library itself publishes for these weights: mask AP in points (37.2) and where it says so."""
+    """The mask AP, in points (37.2), that the library itself publishes for these weights, and where."""
 
     mask_ap: float | None = None
     dataset: str = "coco_val2017"
@@ -54,7 +55,7 @@ class PublishedConfig:
 
 @dataclass
 class ExpectedConfig:
-    """The mask AP that weights of ours must reach on a dataset, in points, and by how much it may differ."""
+    """The mask AP that weights of ours have on a dataset, and by how much it may differ, both in points."""
 
     mask_ap: float = MISSING
     tolerance: float = 1.0
@@ -64,12 +65,15 @@ class ExpectedConfig:
 class ModelConfig:
     """One model of one library (group ``model/``).
 
-    ``name`` is the option's own name and is filled in by the command. ``weights`` is ``random``, ``zoo``, ``own`` (the
-    class brings its own, as a replayed results file does) or a path. ``classes`` names the model's labels in order
-    when neither the checkpoint nor the library does. ``expected`` maps a dataset's name to the mask AP that the
-    ``weights`` of this config have on it. ``score_threshold`` null means the library's own. ``config`` is
-    the name inside a library's zoo, for ``mmdet_zoo`` and ``detectron2_zoo``. ``options`` go to the predictor's
-    constructor as keywords. ``python`` is another interpreter to run the worker with.
+    name: the name of the option, which the command fills in
+    weights: ``random``, ``zoo``, ``own`` (the class brings its own, as a replayed results file does) or a path
+    allow_pickle: let the file of weights run its own code while it is read
+    expected: name of a dataset -> the mask AP that ``weights`` have on it
+    classes: names of the model's labels in order, where neither the checkpoint nor the library has them
+    score_threshold: null is the library's own
+    python: another interpreter for the worker; null is this one
+    config: a name in the zoo of a library, for ``mmdet_zoo`` and ``detectron2_zoo``
+    options: keywords of the predictor's constructor
     """
 
     name: str = ""
@@ -91,9 +95,12 @@ class ModelConfig:
 
 @dataclass
 class ShapesConfig:
-    """The generated demo dataset: how many images of which split, from which seed, kept where.
+    """The generated demo dataset.
 
-    ``cache`` null means ``$MASKBENCH_CACHE/shapes`` or ``~/.cache/maskbench/shapes``.
+    split: any name; every split has images of its own
+    count: number of images
+    seed: of all that is random in them
+    cache: the folder for the files; null is ``$MASKBENCH_CACHE/shapes`` or ``~/.cache/maskbench/shapes``
     """
 
     split: str = "val"
@@ -104,7 +111,10 @@ class ShapesConfig:
 
 @dataclass
 class TrainSplitConfig:
-    """What to fine-tune on: a COCO-format set of its own, or shapes to generate; ``limit`` takes the first N images."""
+    """The set that ``finetune=`` trains on: COCO-format files, or shapes to generate.
+
+    limit: take the first N images by id; null takes all
+    """
 
     images: str | None = None
     annotations: str | None = None
@@ -116,9 +126,12 @@ class TrainSplitConfig:
 class DatasetConfig:
     """One dataset (group ``dataset/``): COCO-format files, or shapes to generate.
 
-    ``limit`` takes the first N images by id. ``aliases`` maps a category name of the dataset to the class name
-    of the model where the two spell one thing differently. ``how_to_get`` is shown when the files are absent.
-    ``train`` is what ``finetune=`` trains on; everything else is measured on the set itself.
+    images: the folder of the image files
+    annotations: the JSON file
+    limit: take the first N images by id; null takes all
+    aliases: category name of the dataset -> class name of the model, where the two have different names for one thing
+    how_to_get: how to get the files, shown where they are absent
+    train: what ``finetune=`` trains on; all figures are measured on the set itself
     """
 
     name: str = MISSING
@@ -135,19 +148,22 @@ class DatasetConfig:
 class ProtocolConfig:
     """How to measure (group ``protocol/``).
 
-    rounds: how often the models of a study are timed, in turns, each time in a process of their own, so that a drift of
-        the machine falls on all of them alike and shows
-    warmup_batches: batches that are gone through untimed, again and again until they take no less time than before,
-        or ``max_warmup_seconds`` are over; 0 is no warm-up but the first call
-    min_samples, precision, max_seconds: the ``model`` boundary is timed, one sample a batch, until there are so many
-        and the 95 % confidence interval of their median reaches no further than this share of it to each side, but no
-        longer than ``max_seconds``; the rounds share all three. Each batch is timed end to end and by stages too,
-        which takes as long twice more.
+    rounds: how often every model of a study is timed. Each round times all models, one after the other, each in a
+        process of its own, so that a drift of the machine affects all of them alike and can be seen
+    warmup_batches: how many batches a warm-up has. It is repeated until it takes no less time than before, or
+        ``max_warmup_seconds`` are over; 0 is no warm-up but the first call
+    min_samples: least number of samples of the ``model`` boundary, one a batch, in all rounds together
+    precision: the timing goes on until the 95 % confidence interval of the median reaches no further than this share of
+        the median to each side
+    max_seconds: longest time for that, in all rounds together. Each batch is timed end to end and by stages too, which
+        takes as long twice more
     energy_seconds: how long the GPU's energy counter is watched
-    threads: of torch on the host; null leaves torch's own choice
+    max_detections: most instances an image
+    threads: of torch on the host; null is torch's own choice
     cudnn_benchmark: let cuDNN try its algorithms on every new input size and keep the fastest
     channels_last: keep weights, and so activations, in that memory format
-    time_limit_s, memory_limit_gb: bounds of a worker process, the second of its host memory; null is no bound
+    time_limit_s: longest time of a worker process; null is no limit
+    memory_limit_gb: most host memory of a worker process; null is no limit
     """
 
     rounds: int = 3
@@ -171,8 +187,9 @@ class FinetuneConfig:
     """How to train a model on ``dataset.train`` before it is measured (group ``finetune/``), alike in every library.
 
     start: ``published`` (``model.zoo``), ``weights`` (``model.weights``), ``scratch``, or ``auto``: published where the
-        model has such weights, else scratch. Layers that depend on the classes start anew where the classes differ.
-        ``partial`` takes from ``model.weights``, of whatever model, what fits by name and shape: another's backbone.
+        model has such weights, else scratch. Layers that depend on the classes start with random values where the
+        classes differ. ``partial`` takes from ``model.weights``, which may be of another model, every parameter of
+        equal name and shape, such as the backbone.
     schedule: ``1x`` (12 epochs) or ``3x`` (36); ``iterations`` N overrides it. An iteration is one optimiser step on
         ``batch_size`` x ``accumulate`` images; AMP follows the job's ``precision``.
     learning_rate: null is, for adamw, 1e-4 from weights and 1e-3 from scratch, and for sgd 0.02 for 16 images an
@@ -181,13 +198,17 @@ class FinetuneConfig:
     batch_norm: ``frozen`` keeps statistics, scale and shift as loaded; ``auto`` is frozen from weights, else train.
     decay: ``step`` divides by 10 after 2/3 and 11/12 of all iterations (8 and 11 of 12 epochs), ``cosine`` goes to 0.
     clip_norm: bound of the gradient's 2-norm over all parameters; null is none.
-    flip: probability of a horizontal flip. scales: the shorter edge is drawn uniformly between these shares of the
-        model's own test size; [0.6, 1.0] is 480 to 800 for 800.
-    evaluate_every, checkpoint_every: iterations; null is once an epoch, checkpoints every 100 at least.
-        evaluate_images: the first N only.
+    flip: probability of a horizontal flip.
+    scales: the shorter edge is drawn uniformly between these shares of the model's own test size; [0.6, 1.0] is 480 to
+        800 for 800.
+    evaluate_every: iterations between two evaluations; null is once an epoch.
+    evaluate_images: evaluate the first N images only; null is all.
+    checkpoint_every: iterations between two checkpoints; null is once an epoch, and every 100 at least.
     measure: the checkpoint that is measured afterwards, ``last`` or ``best``. The best is chosen by mask AP on the very
-        set that is measured, so its AP flatters.
-    weights_dtype: of the matrices in the checkpoints written; the training itself is not touched.
+        set that is measured, so its AP is too high.
+    weights_dtype: of the matrices in the files of weights; the training itself does not depend on it.
+    loader_processes: processes that load images ahead; 0 loads them in the worker itself.
+    time_limit_s: longest time of the training; null is no limit.
     """
 
     start: str = "auto"
@@ -219,9 +240,13 @@ class FinetuneConfig:
 
 @dataclass
 class ClaimConfig:
-    """What the literature says of two models of a study (option names of ``model/``): ``better`` exceeds ``worse`` in
-    ``metric``, there by so many ``points`` (``mask_ap``, ``boundary_ap``) or so many ``times`` (``fps_model``). The
-    report says whether it held here."""
+    """What the literature says of two models of a study. The report says whether it is so here.
+
+    claim, source: the claim in words, and where it is from
+    better, worse: option names of ``model/``; the first exceeds the second in ``metric``
+    points: by how much, for ``mask_ap`` and ``boundary_ap``
+    times: by what factor, for ``fps_model``
+    """
 
     claim: str = MISSING
     source: str = MISSING
@@ -234,21 +259,22 @@ class ClaimConfig:
 
 @dataclass
 class GateConfig:
-    """How a run is held against a baseline (group ``gate/``).
+    """How a run is compared with a baseline (group ``gate/``).
 
-    mode: ``baseline``: against results measured before (``baseline=``); ``interleaved``: base and head measured now, in
-        turns, round by round, each in workers of its own, so that a drift of the machine falls on both alike
-    thresholds: metric -> how much worse it may become (``-3%``, ``+50``; see ``gate.thresholds``), ``none`` for not
-        at all looked at. models: model's option name -> thresholds in place of those, for this model
+    mode: ``baseline`` compares with results measured before (``baseline=``). ``interleaved`` measures base and head
+        now, their rounds interleaved, each in workers of its own, so that a drift of the machine affects both alike
+    thresholds: metric -> how much worse it may become (``-3%``, ``+50``; see :mod:`bench.gate.thresholds`); ``none``
+        leaves the metric out
+    models: option name of a model -> thresholds for this model in place of those
     alpha: probability of any false difference among all tests of a gate (Holm)
-    on_ambiguous: what an ambiguous finding means: ``pass``, ``fail``, or ``remeasure``: more rounds, until there are
-        ``max_rounds``, then as ``pass``
-    rounds: of the speed pass, a side; null is ``protocol.rounds``
-    processes: interleaved: pairs of workers that the rounds are spread over, one pair after the other
-    allow: differences between the sides that shall not make them incomparable (names of
+    on_ambiguous: what an ambiguous finding means: ``pass``, ``fail``, or ``remeasure``, which adds rounds until there
+        are ``max_rounds`` and then means ``pass``
+    rounds: of the speed pass, on each side; null is ``protocol.rounds``
+    processes: with ``interleaved``, number of pairs of workers, one after the other, that share the rounds
+    allow: differences between the sides that leave them comparable (names of
         :data:`bench.schema.settings.SETTINGS` that a gate holds equal), as ``[driver]``
-    base_ref: interleaved: the git commit of the base, checked out beside the working tree
-    base_python, head_python: interleaved: two interpreters, each with its own versions of the libraries
+    base_ref: with ``interleaved``, the git commit of the base, checked out beside the working tree
+    base_python, head_python: with ``interleaved``, two interpreters, each with its own versions of the libraries
     """
 
     mode: str = "baseline"
@@ -269,14 +295,17 @@ class GateConfig:
 class BenchConfig:
     """One job: one model with one setting on one dataset.
 
-    ``detections``: ``saturated`` sets the score threshold to 0, so that even an untrained model gives
-    ``max_detections`` instances an image; ``auto``, which a job's result never says, is that for random weights, and
-    ``thresholded`` (the model's own threshold) for trained ones.
-    ``compile``: the mode of ``torch.compile`` for backbone and neck.
-    ``input_size``: "800x1333" scales every image, in whatever library, until its shorter edge has 800 pixels, or its
-    longer edge 1333 if that comes first; null is the model's own size.
-    ``gate``, ``baseline`` and ``history`` are of the command, not of a job: what the results are held against (a folder
-    of results, or the name of a run in the history), and where they are kept.
+    gate, baseline, history: settings of the command and not of a job: how the results are compared, with what (a folder
+        of results, or the name of a run in the history), and the history that they are appended to
+    out: the folder of the results
+    device: ``cpu``, ``cuda:0``, ...; ``auto`` is ``cuda:0`` where there is one
+    compile: the mode of ``torch.compile`` for backbone and neck
+    input_size: "800x1333" scales every image, in every library, until its shorter edge has 800 pixels, or its longer
+        edge 1333 where that comes first; null is the model's own size
+    detections: ``saturated`` sets the score threshold to 0, so that even an untrained model gives ``max_detections``
+        instances an image. ``thresholded`` is the model's own threshold. ``auto`` is the first for random weights and
+        the second for trained ones; a job's result names one of the two
+    overlap: ``keep``, or ``highest_score``: each pixel goes to the mask of the highest score
     """
 
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -301,7 +330,7 @@ class BenchConfig:
 
     @property
     def trained(self) -> bool:
-        """Whether the model knows anything: an AP of random weights says nothing and stays empty."""
+        """Whether the weights are trained; the AP of random weights means nothing and stays empty."""
         return self.model.weights != "random" or self.finetune is not None
 
     @property
@@ -309,7 +338,7 @@ class BenchConfig:
         """Shorter and longer edge of ``input_size``, in pixels.
 
         Raises:
-            ValueError: it is not two numbers with an x between them.
+            ValueError: ``input_size`` is not two numbers with an x between them.
         """
         if self.input_size is None:
             return None

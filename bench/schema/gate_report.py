@@ -1,6 +1,6 @@
-"""``gate.json``: what a gate found when it held the results of one run against those of a baseline.
+"""``gate.json``: the findings of a gate that compared the results of a run with those of a baseline.
 
-Written by :mod:`bench.gate.compare`, read by what reports it (JUnit, a job's summary, the history). Imports no torch.
+:mod:`bench.gate.compare` makes it; JUnit, the job summary of CI and the history read it.
 """
 
 from __future__ import annotations
@@ -19,15 +19,18 @@ SAME, BETTER, WORSE, AMBIGUOUS, NOT_COMPARABLE = VERDICTS = ("same", "better", "
 
 @dataclass(frozen=True)
 class Finding:
-    """One metric of one model.
+    """The verdict on one metric of one model.
 
-    model: the row's label, unique in the study with its metric; job: the name of its folder in the head's run
-    metric: a name of :data:`bench.schema.metrics.METRICS`, or ``status``; unit: of ``base`` and ``head`` ("" for none)
+    model: the label of the row; with the metric it is unique in a report
+    job: the name of the row's folder in the head's run
+    metric: a name of :data:`bench.schema.metrics.METRICS`, or ``status``
+    unit: of ``base`` and ``head``, "" where they have none
     base, head: the figures, None where a side has none
-    change: head minus base, a share of base where ``relative`` and else in ``unit``; low, high: its 95 % interval, None
-        for figures that are compared exactly
-    p: two-sided, corrected by Holm over all tests of the gate; None where nothing was tested
-    threshold: as it was given ("-2%"), "" where the metric is held to none; test: what decided, in words
+    change: head minus base, as a share of base where ``relative``, else in ``unit``
+    low, high: the 95 % interval of ``change``, None for figures that are compared exactly
+    p: two-sided p-value, corrected by Holm over all tests of the gate; None where nothing was tested
+    threshold: as it was given ("-2%"), "" where the metric has none
+    test: what decided, in words
     sentence: what a person needs to know, with model, metric, size, interval and threshold
     """
 
@@ -56,11 +59,12 @@ class Finding:
 class GateReport:
     """All findings of a gate, in the order of the head's rows and of the thresholds.
 
-    base, head: what was compared, as a person would name it (a folder, ``main@latest``, a commit)
-    passed: whether the gate lets the change through; outcome: why, in one sentence
+    base, head: names for people of what was compared (a folder, ``main@latest``, a commit)
+    passed: whether the gate lets the change pass
+    outcome: why, in one sentence
     on_ambiguous: what an ambiguous finding meant, ``pass`` or ``fail``
-    alpha: of the tests, after correction
-    notes: sentences about the comparison as a whole (clocks that disagree, rounds added)
+    alpha: level of significance of the tests, after correction
+    notes: sentences about the comparison as a whole (clocks that disagree, rounds that were added)
     """
 
     base: str
@@ -74,17 +78,17 @@ class GateReport:
     schema_version: int = SCHEMA_VERSION
 
     def of(self, *verdicts: str) -> list[Finding]:
-        """The findings with one of these verdicts."""
+        """Return the findings with one of these verdicts."""
         return [finding for finding in self.findings if finding.verdict in verdicts]
 
 
 def number_text(value: float | None) -> str:
-    """A figure with four significant digits, whole from 10,000 on; "" where there is none."""
+    """Write a figure with four significant digits, from 10,000 on as a whole number; "" where there is none."""
     return "" if value is None else f"{value:.4g}" if abs(value) < 1e4 else f"{value:.0f}"
 
 
 def write_report(report: GateReport, path: Path) -> None:
-    """Write atomically."""
+    """Write the report; a reader sees the old file or the new one, never a part of it."""
     json_file.write(report, path)
 
 
@@ -92,6 +96,6 @@ def read_report(path: Path) -> GateReport:
     """Read a ``gate.json``.
 
     Raises:
-        UserError: the file is absent, not JSON, of another schema version, or lacks a field.
+        UserError: the file is absent, is not JSON, is of another schema version, or lacks a field.
     """
     return json_file.parse(GateReport, GATE_FILE, json_file.read_file(path), str(path), SCHEMA_VERSION)

@@ -1,6 +1,4 @@
-"""Dataclasses as JSON files with a schema version: written whole or not at all, refused in one clear line. Imports no
-torch.
-"""
+"""Dataclasses as JSON files with a schema version: written whole or not at all, refused in one clear line."""
 
 from __future__ import annotations
 
@@ -19,12 +17,12 @@ T = TypeVar("T")
 
 
 def write(value: Any, path: Path) -> None:
-    """Write a dataclass atomically: a reader sees the old file or the new one, never a part."""
+    """Write a dataclass atomically: a reader sees the old file or the new one, never a part of it."""
     write_text_atomically(path, json.dumps(dataclasses.asdict(value), indent=1, allow_nan=False) + "\n")
 
 
 def read_file(path: Path) -> bytes:
-    """The bytes of a file.
+    """Return the bytes of a file.
 
     Raises:
         UserError: it cannot be read.
@@ -36,21 +34,23 @@ def read_file(path: Path) -> bytes:
 
 
 def parse(cls: type[T], name: str, content: bytes, where: str, version: int) -> T:
-    """The dataclass in the bytes of a file whose ``schema_version`` must be ``version``.
+    """Parse a dataclass from the bytes of a file whose ``schema_version`` must be ``version``.
 
-    name: what such files are called, as ``result.json``; where: these bytes are from; both for the errors
+    Args:
+        name: the name of such files, as ``result.json``, for the messages of errors
+        where: where these bytes are from, for the messages too
 
     Raises:
-        UserError: not JSON, of another schema version, or a field is missing.
+        UserError: the content is not JSON, is of another schema version, or lacks a field.
     """
     try:
         data = json.loads(content)
     except ValueError as error:
         raise UserError(f"{where}: not JSON ({error}); delete it and run again") from error
-    found = data.get("schema_version") if isinstance(data, dict) else None
-    if found != version:
+    theirs = data.get("schema_version") if isinstance(data, dict) else None
+    if theirs != version:
         raise UserError(
-            f"{where}: schema_version {found!r}, this maskbench reads {version}; give a {name} of this version"
+            f"{where}: schema_version {theirs!r}, this maskbench reads {version}; give a {name} of this version"
         )
     try:
         return from_dict(cls, data)
@@ -64,7 +64,7 @@ def write_text_atomically(path: Path, text: str) -> None:
 
 
 def write_atomically(path: Path, content: bytes | memoryview) -> None:
-    """Write to ``path`` through a temporary file beside it, flushed to the disk; what was there stays until then."""
+    """Write to ``path`` by way of a temporary file beside it, flushed to the disk; an older file stays until then."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -78,10 +78,10 @@ def write_atomically(path: Path, content: bytes | memoryview) -> None:
 
 
 def from_dict(cls: type[T], data: Mapping[str, Any]) -> T:
-    """A dataclass from parsed JSON, dataclasses nested in it, in its lists and in its dicts included.
+    """Make a dataclass from parsed JSON, and the dataclasses in its fields, lists and dicts.
 
     Raises:
-        ValueError: a key that the dataclass lacks.
+        ValueError: the dataclass lacks a key.
         TypeError: a field without default is missing.
     """
     hints = typing.get_type_hints(cls)

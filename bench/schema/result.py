@@ -1,7 +1,7 @@
-"""``result.json``: what one job measured. Its schema lives here and is read and written only here.
+"""``result.json``: what one job measured. It is read and written only here.
 
-Units stand in the names of the fields. What was not measured is None (``null``), never 0. Raw samples are kept and
-every summary is derived from them by the reader.
+The names of the fields end in their units. What was not measured is None (``null``), never 0. Raw samples are kept;
+every reader derives its summaries from them.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ STATUSES = ("ok", "failed", "out_of_memory", "timeout", "crashed", "skipped")
 
 UNFINISHED = "unfinished"
 INTERRUPTED = "interrupted"
-"""Reasons of a job that is still running, or died unheard; and of one that was stopped by the user."""
+"""Reasons of a job that still runs or died without a word, and of a job that the user stopped."""
 
 FINETUNED = "fine-tuned"
-"""``ModelInfo.weights`` of a model that the job has trained itself."""
+"""``ModelInfo.weights`` of a model that the job itself has trained."""
 
 COCO_FIGURES = (
     "mask_ap",
@@ -51,7 +51,10 @@ COCO_FIGURES = (
 class ModelInfo:
     """The network itself.
 
-    ``weights`` is ``random``, ``zoo``, :data:`FINETUNED` or the path given; ``weights_sha256`` is of the file read.
+    classes: the names of its labels, in order
+    weights: ``random``, ``zoo``, :data:`FINETUNED` or the path that was given
+    weights_sha256: of the file that was read
+    parameters: how many there are
     """
 
     classes: list[str]
@@ -62,10 +65,10 @@ class ModelInfo:
 
 @dataclass
 class Timing:
-    """Raw latencies of one boundary or stage, one per batch, in the order measured.
+    """Raw latencies of one boundary or stage, one for each batch, in the order in which they were measured.
 
-    clock: ``perf_counter`` (host, synchronised on both sides) or ``cuda_event``.
-    wall_ms: on a GPU the host's own clock for the same batches; None where ``clock`` is the host's.
+    clock: ``perf_counter`` (the host's, synchronised before and after) or ``cuda_event``
+    wall_ms: on a GPU the time of the same batches by the host's clock; None where ``clock`` is the host's
     """
 
     latency_ms: list[float]
@@ -75,8 +78,13 @@ class Timing:
 
 @dataclass
 class CompileResult:
-    """``torch.compile`` in the newest worker: which parts of the network, the seconds it took, into how many graphs
-    (new input shapes may make new ones), and how often it had to leave one."""
+    """What ``torch.compile`` did in the newest worker.
+
+    parts: names of the parts of the network that were compiled
+    seconds: how long compiling took
+    graphs: how many graphs it made; new input shapes may add some
+    graph_breaks: how often it had to leave a graph
+    """
 
     mode: str
     parts: list[str]
@@ -87,11 +95,12 @@ class CompileResult:
 
 @dataclass
 class GpuReadings:
-    """The GPU during one round, reading by reading, at most ten a second; None in a list where it refused one.
+    """Readings of the GPU during one round, at most ten a second; None in a list stands for a refused value.
 
-    throttled: reason (:data:`bench.device.gpu.THROTTLE_REASONS`) -> in how many readings it held the clocks down
-    dropped_batches: those timed while it was throttled, which are left out of the samples
-    kept_throttled: all are in nevertheless: more than half would have been left out, or rounds were taken in turns
+    throttled: reason (:data:`bench.device.gpu.THROTTLE_REASONS`) -> in how many readings it throttled the GPU
+    dropped_batches: how many batches were left out of the samples because the GPU was throttled
+    kept_throttled: throttled batches were kept, since more than half would have been left out or the rounds are
+        interleaved
     """
 
     sm_clock_mhz: list[int | None]
@@ -105,11 +114,12 @@ class GpuReadings:
 
 @dataclass
 class SpeedRound:
-    """One process's part of the speed pass.
+    """The part of the speed pass that one process measured.
 
-    samples: how many of the batches timed are its own
-    first_call_ms: the very first batch, compilation and the choice of algorithms included
-    warmup_ms: latencies of the warm-up, batch by batch; warmup_stable: whether it ended because they no longer fell
+    samples: how many of the timed batches are its own
+    first_call_ms: latency of the very first batch, compilation and the choice of algorithms included
+    warmup_ms: latencies of the warm-up, batch by batch
+    warmup_stable: whether the warm-up ended because they no longer fell
     """
 
     samples: int
@@ -122,10 +132,13 @@ class SpeedRound:
 
 @dataclass
 class SpeedResult:
-    """The speed pass. ``model`` and ``end_to_end`` are timed whole; the stages ``preprocess``, ``network`` (also a
-    boundary of its own) and ``postprocess`` in calls of their own. detections_per_image, image_sizes (one per
-    image) and input_sizes (one per batch, padded) are those of the ``model`` boundary; sizes are [height, width].
-    The samples of all rounds stand one behind the other.
+    """The speed pass. The samples of all rounds stand one behind the other.
+
+    model, end_to_end: timings of these boundaries, each timed as a whole
+    preprocess, network, postprocess: timings of the stages, in calls of their own; ``network`` is a boundary too
+    detections_per_image: of the images of the ``model`` boundary
+    image_sizes: [height, width] of the same images, in pixels
+    input_sizes: [height, width] of each batch of the ``model`` boundary, in pixels, with the padding
     """
 
     batch_size: int
@@ -142,9 +155,12 @@ class SpeedResult:
 
 @dataclass
 class MemoryResult:
-    """The five figures. ``device_source`` says how ``process_device_bytes`` was read: ``nvml_process``, or
-    ``device_difference`` (the whole GPU's growth) where NVML cannot see the process, as in a container.
-    ``host_rss_source`` says what ``host_rss_bytes`` is: ``resettable_peak`` or ``process_peak``."""
+    """The memory pass: five figures, in bytes.
+
+    device_source: how ``process_device_bytes`` was read: ``nvml_process``, or ``device_difference`` (the growth of the
+        whole GPU) where NVML cannot see the process, as in a container
+    host_rss_source: what ``host_rss_bytes`` is: ``resettable_peak``, the peak of this pass, or ``process_peak``
+    """
 
     parameters_bytes: int
     buffers_bytes: int
@@ -164,7 +180,7 @@ BOUNDARY_FIGURES = (
     "boundary_ap_medium",
     "boundary_ap_large",
 )
-"""Boundary AP (Cheng et al. 2021), named as the mask figures, as fractions."""
+"""Boundary AP (Cheng et al. 2021), with names like those of the mask figures, as fractions."""
 
 TIDE_ERRORS = ("classification", "localization", "both", "duplicate", "background", "missed")
 """The six error types of TIDE (Bolya et al. 2020)."""
@@ -172,10 +188,10 @@ TIDE_ERRORS = ("classification", "localization", "both", "duplicate", "backgroun
 
 @dataclass
 class BootstrapResult:
-    """AP of resampled sets of images (drawn with replacement, as many as there are), fractions.
+    """AP of resampled sets of images, fractions. Each set is drawn with replacement and has as many images.
 
-    Replicate r of every model on the same images (equal ``images_sha256``, ``seed`` and length) holds the same draw,
-    so that the difference of two models' lists is a paired bootstrap.
+    Replicate r is the same draw for every model on the same images (equal ``images_sha256``, ``seed`` and length), so
+    that the difference of two models' lists is a paired bootstrap.
     """
 
     seed: int
@@ -186,8 +202,13 @@ class BootstrapResult:
 
 @dataclass
 class Calibration:
-    """How far scores are from the share of true positives at IoU 0.5: expected calibration error (Naeini et al. 2015),
-    its bins' edges, and in each bin the mean score, the share of true positives and the number of detections."""
+    """How far the scores are from the share of true positives at IoU 0.5, in bins of the score.
+
+    expected_error: expected calibration error (Naeini et al. 2015)
+    edges: of the bins
+    mean_score, precision: in each bin, the mean score and the share of true positives; None in an empty bin
+    detections: their number in each bin
+    """
 
     expected_error: float
     edges: list[float]
@@ -198,8 +219,12 @@ class Calibration:
 
 @dataclass
 class ImageFaults:
-    """What a model got wrong in one image, at IoU 0.5 and score 0.3: things missed, false detections, and the mean mask
-    IoU of the true positives (None without any)."""
+    """What a model got wrong in one image, at IoU 0.5 and score 0.3.
+
+    missed: number of objects that no detection matches
+    false: number of false detections
+    mean_iou: mean mask IoU of the true positives, None where there is none
+    """
 
     image_id: int
     missed: int
@@ -209,15 +234,17 @@ class ImageFaults:
 
 @dataclass
 class AccuracyResult:
-    """The accuracy pass. ``figures`` maps :data:`COCO_FIGURES` to fractions, None where COCO defines none (no
-    ground truth of that size); it is None as a whole for random weights, with the cause in ``figures_absent``.
-    ``predictions`` is the results file's name, beside ``result.json``. The same absence holds for all that follows it:
+    """The accuracy pass. For random weights the fields from ``figures`` on are None, but ``figures_absent`` says why.
 
-    confidence_interval: of mask AP, 95 %, percentiles of ``bootstrap`` moved so that their mean is the measured AP
-    boundary_figures: :data:`BOUNDARY_FIGURES`
-    overlap_mask_ap: mask AP under each of ``keep`` and ``highest_score``; the first figure again for one of them
+    predictions: name of the results file beside ``result.json``
+    figures: :data:`COCO_FIGURES`, fractions, None where COCO defines none (no object of that size)
+    per_class: AP of each category by its name, fractions
+    confidence_interval: of mask AP, 95 %: percentiles of ``bootstrap``, moved so that their mean is the measured AP
+    boundary_figures: :data:`BOUNDARY_FIGURES`, fractions
+    overlap_mask_ap: mask AP with each of ``overlap=keep`` and ``highest_score``; one of the two is that of ``figures``
     errors: AP50 that is lost to each of :data:`TIDE_ERRORS`, fractions
     worst_images: by ``missed``, ``false`` and ``masks`` (lowest mean IoU), the worst first, at most 12 each
+    seconds: wall time of the pass
     """
 
     evaluator: str
@@ -244,12 +271,15 @@ class AccuracyResult:
 class FinetuneResult:
     """The training before the measurement.
 
-    start: what it began from, in words; reinitialised: parameters that began anew because they depend on the classes
-    dataset_sha256: of the training annotations; train_images: images with something to learn in them
+    start: what it started from, in words
+    reinitialised: parameters that started with random values because they depend on the classes
+    dataset_sha256: of the training annotations
+    train_images: number of images that have something to learn in them
     curve: every ``log_every`` iterations {"iteration", "learning_rate", "total", <loss>: mean since the last entry}
     evaluations: {"iteration", "mask_ap", "mask_ap50"}, fractions, on the set that is measured
-    checkpoint: file name beside ``result.json`` of the weights that were measured then, the best of the evaluations
-    seconds: of training, evaluations included, over all sessions of a training that was resumed
+    best_iteration: the one of the best evaluation
+    checkpoint: name of the file of weights that is measured afterwards, beside ``result.json``
+    seconds: wall time of the training, evaluations included, over all parts of a training that was resumed
     """
 
     start: str
@@ -278,7 +308,7 @@ class FlopsResult:
 
 @dataclass
 class EnergyResult:
-    """The energy pass: joules of the GPU over a window and the images of the ``model`` boundary inside it."""
+    """The energy pass: the joules that the GPU used in a window of time, and the images that the model did in it."""
 
     energy_joules: float
     images: int
@@ -305,10 +335,17 @@ def _pass(*, own_process: bool = False, in_rounds: bool = False) -> dict[str, Pa
 
 @dataclass
 class Result:
-    """One job. ``config`` is the resolved :class:`BenchConfig`, ``choices`` the chosen group options,
-    ``published`` the figures of the model's config with their source, ``seconds`` the wall time of its workers.
-    ``contents`` are digests of the files that were read (data set, weights); ``interleaved`` is equal in two results
-    whose speed was measured in turns, round by round."""
+    """What one job measured.
+
+    status: one of :data:`STATUSES`, ``reason`` says why where it is not ``ok``
+    config: the resolved :class:`bench.schema.config.BenchConfig`
+    choices: the chosen options of its groups
+    published: the figures that the library publishes for these weights, with their source
+    started: when the newest worker started, UTC, ISO 8601
+    seconds: wall time of the job's workers
+    contents: digests of the files that were read (data set, weights)
+    interleaved: equal in two results whose rounds were interleaved, None in others
+    """
 
     status: str
     config: dict[str, Any]
@@ -342,7 +379,7 @@ PASSES: dict[str, PassFacts] = {f.name: f.metadata["pass"] for f in fields(Resul
 
 
 def write_result(result: Result, path: Path) -> None:
-    """Write atomically: a reader sees the old file or the new one, never a part."""
+    """Write the result; a reader sees the old file or the new one, never a part of it."""
     json_file.write(result, path)
 
 
@@ -350,15 +387,15 @@ def read_result(path: Path) -> Result:
     """Read a ``result.json``.
 
     Raises:
-        UserError: the file is absent, not JSON, of another schema version, or lacks a field.
+        UserError: the file is absent, is not JSON, is of another schema version, or lacks a field.
     """
     return parse_result(json_file.read_file(path), str(path))
 
 
 def parse_result(content: bytes, where: str) -> Result:
-    """The result in the bytes of a ``result.json``; ``where`` they are from is for the error.
+    """Parse the bytes of a ``result.json``; ``where`` they are from is for the message of the error.
 
     Raises:
-        UserError: not JSON, of another schema version, or a field is missing.
+        UserError: the content is not JSON, is of another schema version, or lacks a field.
     """
     return json_file.parse(Result, "result.json", content, where, SCHEMA_VERSION)

@@ -1,4 +1,7 @@
-"""Training samples: image and target, flipped and scaled, the same whatever process makes them, in whatever order."""
+"""The samples of a training: image and target, flipped and scaled.
+
+A sample depends on the seed and its position alone, whichever process makes it and in whatever order.
+"""
 
 from __future__ import annotations
 
@@ -23,12 +26,12 @@ Sample = tuple[np.ndarray, Target]
 class TrainingSet(Dataset[Sample]):
     """The endless stream of training samples, by position.
 
-    An epoch takes every image once, in an order drawn anew: batches of images that all lie or all stand, at one scale a
-    batch, because what pads the others to the largest is computed like the rest (mmdetection has its
-    ``AspectRatioBatchSampler`` for it). What does not fill a batch is left out of that epoch. All that is random about
-    a sample comes from the seed and its position, so a training that is resumed at a position sees what an
-    uninterrupted one would have. Images without anything to learn in them, crowds set aside, are left out, as
-    detectron2, mmdetection and torchvision's references do.
+    An epoch takes every image once, in an order drawn anew. The images of a batch are all wide or all tall, and have
+    one scale, because a library pads the others to the largest and computes the padding like the rest (mmdetection has
+    its ``AspectRatioBatchSampler`` for that). Images that do not fill a batch are left out of that epoch. All that is
+    random about a sample comes from the seed and its position, so a training that is resumed sees the samples that an
+    uninterrupted one sees. Images that have no annotation but crowds are left out, as detectron2, mmdetection and
+    torchvision's references do.
 
     dataset: what to train on; the model's labels are its categories in their order
     edges: shorter and longer edge of the model's test size, in pixels
@@ -79,15 +82,15 @@ class TrainingSet(Dataset[Sample]):
         return pixels, Target(masks=masks, boxes=boxes_of(masks), labels=labels[kept])
 
     def _draw_order(self, epoch: int) -> np.ndarray:
-        """Indices of images, int64 (``batches_an_epoch`` * batch size,)."""
+        """Draw the images of an epoch: indices, int64 (``batches_an_epoch`` * batch size,)."""
         size, rng = self._config.batch_size, np.random.default_rng([self._config.seed, 0, epoch])
         drawn = rng.permutation(len(self.images))
         if len(drawn) < size:
             return np.resize(drawn, size)
-        lying = np.array([self.images[i].height <= self.images[i].width for i in drawn])
+        is_wide = np.array([self.images[i].height <= self.images[i].width for i in drawn])
         batches: list[np.ndarray] = []
         rest: list[np.ndarray] = []
-        for part in (drawn[lying], drawn[~lying]):
+        for part in (drawn[is_wide], drawn[~is_wide]):
             whole = len(part) // size * size
             batches += list(part[:whole].reshape(-1, size))
             rest.append(part[whole:])
@@ -97,27 +100,30 @@ class TrainingSet(Dataset[Sample]):
 
 
 def training_size(size: tuple[int, ...], edges: tuple[int, int], share: float) -> tuple[int, int]:
-    """Height and width of an image of ``size`` whose shorter edge becomes ``share`` of the model's test size, its
-    longer one no more than the model's longer edge (detectron2's ``ResizeShortestEdge.get_output_shape``)."""
+    """Return height and width to which an image of ``size`` (height, width) is scaled.
+
+    Its shorter edge becomes ``share`` of the model's shorter edge, its longer one no more than the model's longer edge
+    (detectron2's ``ResizeShortestEdge.get_output_shape``).
+    """
     shorter, longer = edges
     scale = min(share * shorter / min(size), longer / max(size))
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
 def resized_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """uint8 (H, W, 3) to (h, w, 3), bilinear with antialiasing."""
+    """Scale uint8 (H, W, 3) to (h, w, 3), bilinear with antialiasing."""
     pixels = torch.from_numpy(image).permute(2, 0, 1)[None]
     return interpolate(pixels, size=size, mode="bilinear", antialias=True)[0].permute(1, 2, 0).contiguous().numpy()
 
 
 def resized_masks(masks: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """bool (N, H, W) to (N, h, w): pixels of which at least half is covered."""
+    """Scale bool (N, H, W) to (N, h, w); a pixel is set where at least half of it is covered."""
     covered = interpolate(masks[:, None].to(torch.uint8) * 255, size=size, mode="bilinear", antialias=True)
     return covered[:, 0] > 127
 
 
 def boxes_of(masks: torch.Tensor) -> torch.Tensor:
-    """float32 (N, 4) xyxy around non-empty masks (N, h, w), right and lower edge exclusive."""
+    """Return the boxes, float32 (N, 4) xyxy, around non-empty masks (N, h, w), right and lower edge exclusive."""
     edges = []
     for axis in (1, 2):
         line = masks.any(axis).to(torch.uint8)  # any over rows leaves columns: x, then y
@@ -129,7 +135,7 @@ def boxes_of(masks: torch.Tensor) -> torch.Tensor:
 def training_batches(
     samples: TrainingSet, batch_size: int, first: int, last: int, processes: int
 ) -> Iterator[tuple[list[np.ndarray], list[Target]]]:
-    """Batches number ``first`` to ``last`` - 1, loaded ahead by ``processes`` processes (0: in this one)."""
+    """Yield the batches number ``first`` to ``last`` - 1; ``processes`` processes load them ahead (0: this one)."""
     positions = [range(number * batch_size, (number + 1) * batch_size) for number in range(first, last)]
     loader = DataLoader(samples, batch_sampler=positions, num_workers=processes, collate_fn=_batch)  # type: ignore[arg-type]
     yield from loader
@@ -140,7 +146,7 @@ def _batch(samples: Sequence[Sample]) -> tuple[list[np.ndarray], list[Target]]:
 
 
 def _decode(annotations: Sequence[dict[str, Any]], record: ImageRecord) -> torch.Tensor:
-    """The masks of one image's annotations, bool (N, H, W)."""
+    """Return the masks of one image's annotations, bool (N, H, W)."""
     library = mask_library()
     masks = [library.decode(to_rle(a["segmentation"], record.height, record.width)) for a in annotations]
     return torch.from_numpy(np.ascontiguousarray(np.stack(masks))).bool()

@@ -1,4 +1,4 @@
-"""What a training starts from: trained weights as far as they fit the classes, or the library's initialisation."""
+"""The model that a training starts from: trained weights as far as they fit the classes, or random ones."""
 
 from __future__ import annotations
 
@@ -21,10 +21,12 @@ Make = Callable[[Settings], Predictor]
 
 @dataclass
 class Start:
-    """predictor: built for the classes of the training set, on its device
-    from_weights: whether trained weights are in it
-    description: what it began from, in words
-    reinitialised: names of its parameters that began anew because they depend on the classes
+    """The model that a training starts from.
+
+    predictor: built for the classes of the training set, on the device of the training
+    from_weights: whether it has trained weights
+    description: what it starts from, in words
+    reinitialised: names of the parameters that start with random values because they depend on the classes
     """
 
     predictor: Predictor
@@ -38,10 +40,11 @@ def start_from(
 ) -> Start:
     """Build the model that is to be trained; ``make`` is called once for each network that this needs.
 
-    With weights, the network is built twice: as the weights want it, and for the classes of ``train``. What has one
-    shape in both is copied; the rest depends on the classes and starts anew, as does whatever depends on them when
-    there happen to be as many classes of other names. A ``partial`` start copies what has the same name and shape from
-    the checkpoint of whatever model (as ``load_from`` of mmengine does), such as its backbone and neck.
+    With weights, the network is built twice: for the classes of the weights, and for those of ``train``. Parameters of
+    equal shape are copied; the others depend on the classes and start with random values. Where there are as many
+    classes but with other names, the parameters that depend on them start with random values too. A ``partial`` start
+    copies every parameter of equal name and shape from a checkpoint of any model, such as its backbone and neck (as
+    ``load_from`` of mmengine does).
 
     Raises:
         UserError: the checkpoint does not fit the model's architecture.
@@ -100,7 +103,7 @@ def _state(predictor: Predictor) -> dict[str, torch.Tensor]:
 
 
 def _class_dependent(make: Make, config: BenchConfig, settings: Settings, predictor: Predictor) -> set[str]:
-    """Names of the tensors that have another shape with one class more."""
+    """Return the names of the tensors that have another shape where there is one class more."""
     assert settings.classes is not None
     longer = (*settings.classes, "one more")
     other = _build(make, config, dataclasses.replace(settings, device=torch.device("cpu"), classes=longer))
@@ -109,7 +112,7 @@ def _class_dependent(make: Make, config: BenchConfig, settings: Settings, predic
 
 
 def _copy(given: Mapping[str, torch.Tensor], target: Predictor, excluded: set[str]) -> list[str]:
-    """Copy what fits; gives the names of parameters that did not. BatchNorm's step counters play no part."""
+    """Copy the tensors that fit; return the names of the parameters that do not, BatchNorm's step counters aside."""
     own = _state(target)
     fitting = {k: v for k, v in given.items() if k in own and own[k].shape == v.shape and k not in excluded}
     assert target.module is not None

@@ -1,4 +1,4 @@
-"""The optimiser of a training: parameter groups, learning rate by iteration, frozen BatchNorm."""
+"""The optimiser and the schedule of a training: groups of parameters, iterations, learning rate, frozen BatchNorm."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import math
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from bench.schema.config import FinetuneConfig
+from bench.schema.config import SCHEDULE_EPOCHS, FinetuneConfig
 
 STEPS = (8 / 12, 11 / 12)
-"""Shares of the training after which ``decay: step`` divides the rate by 10: epochs 8 and 11 of the ``1x`` schedule."""
+"""Shares of the training after which ``decay: step`` divides the rate by 10: epochs 8 and 11 of schedule ``1x``."""
 
 WARMUP_START = 0.001
 """Share of the learning rate at the first iteration, as in mmdetection's and detectron2's schedules."""
@@ -19,8 +19,9 @@ WARMUP_START = 0.001
 def build_optimizer(
     module: torch.nn.Module, backbone_prefix: str, backbone_factor: float, config: FinetuneConfig
 ) -> torch.optim.Optimizer:
-    """The optimiser over the parameters that require gradients, each group with its ``factor`` of the learning rate,
-    which is still to be set (:func:`set_learning_rate`).
+    """Build the optimiser over the parameters that require gradients.
+
+    Each group of parameters has a ``factor``, its share of the learning rate, which :func:`set_learning_rate` sets.
 
     Parameters whose name begins with ``backbone_prefix`` train at ``backbone_factor`` times the rate. Vectors (biases,
     scales and shifts of normalisation) have no weight decay.
@@ -42,8 +43,15 @@ def build_optimizer(
     return torch.optim.AdamW(parameters)
 
 
+def total_iterations(config: FinetuneConfig, images: int) -> int:
+    """Return ``iterations`` of the configuration, or how many the epochs of ``schedule`` take on so many images."""
+    if config.iterations is not None:
+        return config.iterations
+    return math.ceil(SCHEDULE_EPOCHS[config.schedule] * images / (config.batch_size * config.accumulate))
+
+
 def peak_rate(config: FinetuneConfig, from_weights: bool) -> float:
-    """The learning rate after the warm-up, as :class:`bench.schema.config.FinetuneConfig` says."""
+    """Return the learning rate after the warm-up, as :class:`bench.schema.config.FinetuneConfig` says."""
     if config.learning_rate is not None:
         return config.learning_rate
     if config.optimizer == "sgd":
@@ -51,8 +59,20 @@ def peak_rate(config: FinetuneConfig, from_weights: bool) -> float:
     return 1e-4 if from_weights else 1e-3
 
 
+def backbone_factor(config: FinetuneConfig, from_weights: bool) -> float:
+    """Return the backbone's share of the learning rate; a backbone that starts from weights learns more slowly."""
+    if config.backbone_lr_factor is not None:
+        return config.backbone_lr_factor
+    return 0.1 if from_weights else 1.0
+
+
+def freezes_batch_norm(config: FinetuneConfig, from_weights: bool) -> bool:
+    """Say whether BatchNorm is frozen; ``auto`` freezes it where the training starts from weights."""
+    return config.batch_norm == "frozen" or (config.batch_norm == "auto" and from_weights)
+
+
 def learning_rate(iteration: int, iterations: int, peak: float, config: FinetuneConfig) -> float:
-    """The rate of iteration 0 .. ``iterations`` - 1: linear warm-up to ``peak`` times the decay."""
+    """Return the rate of an iteration (0 to ``iterations`` - 1): ``peak`` times the decay, after a linear warm-up."""
     rate = peak
     if config.decay == "step":
         rate *= 0.1 ** sum(iteration >= share * iterations for share in STEPS)
@@ -66,13 +86,13 @@ def learning_rate(iteration: int, iterations: int, peak: float, config: Finetune
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Give every group its share of the rate."""
+    """Give every group of parameters its share of the learning rate."""
     for group in optimizer.param_groups:
         group["lr"] = rate * group["factor"]
 
 
 def freeze_batch_norm(module: torch.nn.Module) -> None:
-    """Statistics, scale and shift of every BatchNorm stay as loaded; to be called after each ``module.train()``."""
+    """Keep statistics, scale and shift of every BatchNorm as they are; call it after each ``module.train()``."""
     for layer in module.modules():
         if isinstance(layer, _BatchNorm):
             layer.eval()

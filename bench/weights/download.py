@@ -1,6 +1,6 @@
-"""Trained weights from the web into a cache: resumed when cut off, verified, safe with several processes.
+"""Download of trained weights into a cache: resumed when it was cut off, verified, safe with several processes.
 
-Imports no torch, so that the command can fetch weights before any worker starts.
+This module imports no torch, so that the command can fetch weights before any worker starts.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from bench.errors import UserError
 Progress = Callable[[int, "int | None"], None]
 
 ATTEMPTS = 5
-"""Consecutive attempts that bring no new byte before a download is given up."""
+"""How many attempts in a row may bring no new byte before a download is given up."""
 
 BACKOFF_S = 0.5
-"""Pause before the second attempt; doubled before each further one."""
+"""Pause before the second attempt, in seconds; it is doubled before each further one."""
 
 TIMEOUT_S = 30.0
 CHUNK_BYTES = 1 << 20
 
 
 class _CutOffError(Exception):
-    """The connection failed in a way that another attempt may mend."""
+    """The connection failed in a way that may not happen again at the next attempt."""
 
 
 @dataclass
 class _Part:
-    """What is known of the file whose first bytes lie in ``NAME.part``: which version, and its full length."""
+    """What is known of the file whose first bytes are in ``NAME.part``: its version, and its full length in bytes."""
 
     etag: str | None = None
     last_modified: str | None = None
@@ -48,27 +48,27 @@ class _Part:
 
     @property
     def validator(self) -> str | None:
-        """A value for If-Range; RFC 9110 forbids weak ETags there."""
+        """The value for If-Range, where RFC 9110 forbids weak ETags."""
         return self.etag if self.etag and not self.etag.startswith("W/") else self.last_modified
 
     def contradicts(self, other: _Part) -> bool:
-        """Whether both say something of the same field, and not the same."""
+        """Say whether a field has a value in both, and not the same one."""
         mine, theirs = asdict(self), asdict(other)
         return any(mine[key] and theirs[key] and mine[key] != theirs[key] for key in mine)
 
 
 def fetch(url: str, sha256: str | None, cache: Path | None = None, progress: Progress | None = None) -> Path:
-    """The file behind ``url``, downloaded once and kept under ``cached_path(url, cache)``.
+    """Download the file behind ``url`` once, and return its path, ``cached_path(url, cache)``.
 
     A download that was cut off goes on where it stopped, in the same call and in a later one. Processes that want
     the same file wait for one another.
 
     Args:
-        sha256: the file's digest in hexadecimal, or its first digits as the zoos spell it into file names.
+        sha256: the file's digest in hexadecimal, or its first digits, which the zoos write into their file names.
         progress: called with (bytes so far, bytes in all or None where the server does not say).
 
     Raises:
-        UserError: no such file, no network, no room, or another checksum (the file is then deleted).
+        UserError: there is no such file, no network or no room, or the checksum differs (the file is then deleted).
     """
     if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
         raise UserError(f"{url}: weights are downloaded over http or https only; for a file give its path as weights")
@@ -94,20 +94,20 @@ def fetch(url: str, sha256: str | None, cache: Path | None = None, progress: Pro
 
 
 def cached_path(url: str, cache: Path | None = None) -> Path:
-    """Where the file behind ``url`` lies once fetched, and where one may put it by hand.
+    """Return where the file behind ``url`` is once it was fetched, and where a user may put it by hand.
 
     ``cache`` defaults to ``$MASKBENCH_CACHE/weights`` or ``~/.cache/maskbench/weights``.
     """
     if cache is None:
         home = os.environ.get("MASKBENCH_CACHE")
         cache = (Path(home) if home else Path.home() / ".cache" / "maskbench") / "weights"
-    # The URL's digest keeps apart the many files that are called model.safetensors.
+    # Many files are called model.safetensors; the digest of the URL keeps them apart.
     name = Path(urllib.parse.unquote(urllib.parse.urlsplit(url).path)).name or "weights"
     return cache / f"{hashlib.sha256(url.encode()).hexdigest()[:8]}-{name}"
 
 
 def sha256_of(path: Path | str) -> str:
-    """The file's SHA-256 in lower-case hexadecimal."""
+    """Return the file's SHA-256 in lower-case hexadecimal."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while chunk := file.read(CHUNK_BYTES):
@@ -126,17 +126,17 @@ def _digest_prefix(sha256: str | None) -> str | None:
 
 def _verify(path: Path, expected: str | None, final: Path) -> None:
     """Delete ``path`` and raise where its SHA-256 does not begin with ``expected``."""
-    if expected is None or (found := sha256_of(path)).startswith(expected):
+    if expected is None or (actual := sha256_of(path)).startswith(expected):
         return
     _forget(path)
     raise UserError(
-        f"{final}: sha256 {found} of the downloaded file does not begin with {expected}; the file was deleted: "
+        f"{final}: sha256 {actual} of the downloaded file does not begin with {expected}; the file was deleted: "
         f"run again, or correct zoo.sha256"
     )
 
 
 def _download(url: str, part: Path, final: Path, progress: Progress | None) -> None:
-    """Bring the whole file into ``part``, over as many connections as it takes."""
+    """Download the whole file into ``part``, over as many connections as it takes."""
     failures, furthest = 0, 0
     while True:
         try:
@@ -163,15 +163,15 @@ def _one_connection(url: str, part: Path, progress: Progress | None) -> None:
         notes = _Part(headers.get("ETag"), headers.get("Last-Modified"), _integer(headers.get("Content-Length")))
         if response.status == 206:
             start, notes.total = _content_range(headers.get("Content-Range", ""))
-            # A server may honour Range and not If-Range: then the file changed and the old bytes are worthless.
+            # A server may obey Range and not If-Range. Then the file has changed, and the old bytes are worthless.
             if start != have or notes.contradicts(known):
                 _forget(part)
                 raise _CutOffError("the server continued with another file, or from another byte, than asked for")
-            # A 206 may leave out what the first answer said.
+            # An answer 206 may leave out what the first answer said.
             notes = _Part(**{key: value or getattr(known, key) for key, value in asdict(notes).items()})
         else:
             have = 0
-            # The old bytes must be gone before the new notes vouch for them.
+            # The old bytes must be gone before the new notes are written, which would describe them.
             part.write_bytes(b"")
         _notes_path(part).write_text(json.dumps(asdict(notes)), encoding="utf-8")
         size = _append(response, part, have, notes.total, progress)
@@ -197,11 +197,11 @@ def _open(url: str, part: Path, have: int, known: _Part) -> Any:
 
 
 def _append(response: Any, part: Path, size: int, total: int | None, progress: Progress | None) -> int:
-    """Write the response's body behind the ``size`` bytes already there; the new size."""
+    """Write the response's body behind the ``size`` bytes already there; return the new size."""
     with open(part, "ab") as file:
         while True:
             try:
-                # read1 gives what has arrived, so that a reset loses nothing.
+                # read1 returns what has arrived, so that a reset of the connection loses nothing.
                 chunk = response.read1(CHUNK_BYTES)
             except (OSError, http.client.HTTPException) as error:
                 raise _CutOffError(str(error) or type(error).__name__) from error
@@ -214,7 +214,7 @@ def _append(response: Any, part: Path, size: int, total: int | None, progress: P
 
 
 def _content_range(header: str) -> tuple[int | None, int | None]:
-    """Start and full length from ``bytes 100-199/200``."""
+    """Return start and full length from a header like ``bytes 100-199/200``."""
     span, _, total = header.removeprefix("bytes").strip().partition("/")
     return _integer(span.partition("-")[0]), _integer(total)
 

@@ -1,19 +1,14 @@
-"""Trained weights from disk into a :class:`bench.predictor.Checkpoint`, without running code from the file.
+"""Loading of trained weights into a :class:`bench.predictor.Checkpoint`, without running code from the file.
 
-Read are safetensors, ``torch.save`` in both its formats (mmdetection, torchvision, transformers, detectron2), and the
-detectron2 zoo's plain pickle of numpy arrays. Which library wrote a file is seen from what it holds, never from its
-name.
+It reads safetensors, both formats of ``torch.save`` (mmdetection, torchvision, transformers, detectron2), and the plain
+pickle of numpy arrays of detectron2's zoo. The content of a file decides how it is read, never its name.
+:mod:`bench.weights.pickles` is what keeps a pickle from running code.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
-import pickle
-import re
-import zipfile
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,88 +18,24 @@ import torch
 
 from bench.errors import UserError
 from bench.predictor import Checkpoint
+from bench.weights.pickles import read_plain_pickle, read_torch
 
 LEGACY_MAGIC = (0x1950A86A20F9469CFC6C).to_bytes(10, "little")
-"""``torch.serialization.MAGIC_NUMBER``: the first thing pickled in torch's format before 1.6."""
-
-INERT_GLOBALS = (
-    "_codecs.encode",
-    "argparse.Namespace",
-    "builtins.getattr",
-    "mmengine.logging.history_buffer.HistoryBuffer",
-    "numpy.core.multiarray._reconstruct",
-    "numpy._core.multiarray._reconstruct",
-    "numpy.core.multiarray.scalar",
-    "numpy._core.multiarray.scalar",
-    "numpy.dtype",
-    "numpy.ndarray",
-)
-"""What training scripts pickle beside the weights: mmengine its log (``message_hub``) and best scores
-(``hook_msgs``), torchvision's references their arguments. They are of no use here, so each is read as an object that
-keeps nothing and does nothing."""
-
-
-class _Inert:
-    """Stands for one of :data:`INERT_GLOBALS`; whatever the pickle does with it has no effect."""
-
-    def __new__(cls, *args: Any) -> _Inert:
-        return super().__new__(cls)
-
-    def __init__(self, *args: Any) -> None: ...
-
-    def __setstate__(self, state: Any) -> None: ...
-
-
-class _NumpyUnpickler(pickle.Unpickler):
-    """Reads dicts, lists, strings, numbers and numpy arrays; any other global is refused before it is looked up."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _NUMPY_GLOBALS:
-            raise _RefusedGlobalError(f"{module}.{name}")
-        return _NUMPY_GLOBALS[module, name]
-
-
-class _RefusedGlobalError(Exception):
-    """A pickle asks for a global that plain weights do not need; the message is its full name."""
-
-
-def _numpy_globals() -> dict[tuple[str, str], Any]:
-    """The functions numpy names in the pickle of an array, taken from such a pickle: their module moved in numpy 2."""
-    reconstruct, scalar = np.empty(0).__reduce__()[0], np.float64(0).__reduce__()[0]
-    found: dict[tuple[str, str], Any] = {
-        ("numpy", "ndarray"): np.ndarray,
-        ("numpy", "dtype"): np.dtype,
-        ("collections", "OrderedDict"): OrderedDict,
-        ("_codecs", "encode"): _latin1,
-    }
-    for module in ("numpy.core.multiarray", "numpy._core.multiarray"):
-        found[module, "_reconstruct"] = reconstruct
-        found[module, "scalar"] = scalar
-    return found
-
-
-def _latin1(text: str, encoding: str) -> bytes:
-    """How Python 3 spells bytes in a pickle of protocol 2; ``codecs.encode`` itself reaches every codec."""
-    if encoding != "latin1":
-        raise _RefusedGlobalError(f"_codecs.encode to {encoding}")
-    return text.encode("latin1")
-
-
-_NUMPY_GLOBALS = _numpy_globals()
+"""``torch.serialization.MAGIC_NUMBER``, which stands first in a file that torch wrote before 1.6."""
 
 
 def load_checkpoint(path: Path | str, allow_pickle: bool = False) -> Checkpoint:
-    """Read trained weights; all tensors lie on the CPU, ``module.`` of DataParallel is taken off their names.
+    """Read trained weights. All tensors are on the CPU; DataParallel's prefix ``module.`` is removed from their names.
 
-    The class names come from the safetensors metadata key ``classes`` (a JSON list) or from mmdetection's ``meta``.
-    ``metadata`` holds the plain values (text, numbers) that stand beside the weights.
+    The class names come from the key ``classes`` of the safetensors metadata (a JSON list) or from mmdetection's
+    ``meta``. ``metadata`` holds the plain values (text, numbers) that stand beside the weights.
 
     Args:
         allow_pickle: let the file run its own code while it is read (``model.allow_pickle``).
 
     Raises:
-        UserError: no file, truncated, not a checkpoint, NaN or infinity among the weights, or a pickle that needs
-            more than tensors and plain containers (nothing of it has run then).
+        UserError: the file is absent, truncated or no checkpoint, a weight is NaN or infinite, or a pickle needs more
+            than tensors and plain containers (none of its code has run then).
     """
     path = Path(path)
     head = _head(path)
@@ -112,9 +43,9 @@ def load_checkpoint(path: Path | str, allow_pickle: bool = False) -> Checkpoint:
     if path.suffix == ".safetensors" or _begins_like_safetensors(head):
         data, metadata = _read_safetensors(path)
     elif head.startswith(b"PK") or LEGACY_MAGIC in head[:32]:
-        data = _read_torch(path, allow_pickle)
+        data = read_torch(path, allow_pickle)
     elif head.startswith(b"\x80"):
-        data = _read_plain_pickle(path, allow_pickle)
+        data = read_plain_pickle(path, allow_pickle)
     else:
         raise UserError(f"{path}: not a checkpoint ({_looks_like(head)}); give a .pth, .pkl or .safetensors file")
     weights, beside = _unwrap(data, path)
@@ -139,7 +70,7 @@ def _head(path: Path) -> bytes:
 
 
 def _begins_like_safetensors(head: bytes) -> bool:
-    """Eight bytes of header length, then the header, a JSON object (the safetensors format's own limit is 100 MB)."""
+    """Say whether a length of the header (eight bytes, at most 100 MB by the format) and a JSON object stand first."""
     return head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= 100_000_000
 
 
@@ -160,87 +91,8 @@ def _read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, st
         raise UserError(f"{path}: not a whole safetensors file ({error}); fetch the weights again") from error
 
 
-def _read_torch(path: Path, allow_pickle: bool) -> Any:
-    if not allow_pickle:
-        return _guarded(path, lambda: _load_weights_only(path))
-    return _guarded(path, lambda: torch.load(path, map_location="cpu", weights_only=False))
-
-
-def _load_weights_only(path: Path) -> Any:
-    with _inert_globals():
-        return torch.load(path, map_location="cpu", weights_only=True)
-
-
-@contextlib.contextmanager
-def _inert_globals() -> Iterator[None]:
-    """Let ``weights_only`` pass :data:`INERT_GLOBALS`; torch 2.4 has no ``safe_globals`` context yet."""
-    # A copy: torch 2.4 hands out the list that it goes on to change.
-    before = list(torch.serialization.get_safe_globals())
-    stubs: list[Any] = []
-    for full_name in INERT_GLOBALS:
-        module, _, name = full_name.rpartition(".")
-        stubs.append(type(name, (_Inert,), {"__module__": module, "__qualname__": name}))
-    torch.serialization.add_safe_globals(stubs)
-    try:
-        yield
-    finally:
-        torch.serialization.clear_safe_globals()
-        torch.serialization.add_safe_globals(before)
-
-
-def _read_plain_pickle(path: Path, allow_pickle: bool) -> Any:
-    """detectron2's ``.pkl`` (``DetectionCheckpointer._load_file``): written by Python 2, hence latin1."""
-
-    def read() -> Any:
-        with open(path, "rb") as file:
-            return (pickle.Unpickler if allow_pickle else _NumpyUnpickler)(file, encoding="latin1").load()
-
-    return _guarded(path, read)
-
-
-def _guarded(path: Path, read: Callable[[], Any]) -> Any:
-    """Call ``read`` and turn whatever a damaged or refused file makes it raise into one line."""
-    try:
-        return read()
-    except _RefusedGlobalError as error:
-        raise _refusal(path, str(error)) from error
-    except ModuleNotFoundError as error:
-        raise UserError(
-            f"{path}: the pickle needs the module {error.name}, which is not installed; "
-            f"save the state_dict alone, as tensors"
-        ) from error
-    except pickle.UnpicklingError as error:
-        if found := re.search(r"GLOBAL (\S+)", str(error)):
-            raise _refusal(path, found[1]) from error
-        cause = re.search(r"WeightsUnpickler error:\s*(.*)", str(error))
-        if cause and zipfile.is_zipfile(path):
-            raise UserError(
-                f"{path}: torch.load with weights_only=True cannot read it ({cause[1]}); save it anew with torch.save, "
-                f"or, where you trust its author, give model.allow_pickle=true"
-            ) from error
-        raise _damaged(path, cause[1] if cause else str(error)) from error
-    except Exception as error:
-        raise _damaged(path, f"{type(error).__name__}: {error}") from error
-
-
-def _refusal(path: Path, full_name: str) -> UserError:
-    return UserError(
-        f"{path}: the pickle asks for {full_name}, which is code and not weights, so it was not read; "
-        f"where you trust its author, model.allow_pickle=true lets it run"
-    )
-
-
-def _damaged(path: Path, cause: str) -> UserError:
-    with open(path, "rb") as file:
-        is_zip = file.read(2) == b"PK"
-    if is_zip and not zipfile.is_zipfile(path):
-        return UserError(f"{path}: the file is truncated (a zip archive without its end); fetch the weights again")
-    lines = cause.strip().splitlines() or ["no reason given"]
-    return UserError(f"{path}: truncated, damaged or not a checkpoint ({lines[0][:200]}); fetch the weights again")
-
-
 def _unwrap(data: Any, path: Path) -> tuple[Mapping[str, Any], dict[str, Any]]:
-    """The mapping of names to weights inside what was read, and what stands beside it."""
+    """Return the mapping of names to weights inside of what was read, and what stands beside it."""
     beside: dict[str, Any] = {}
     if isinstance(data, Mapping):
         wrapper = next(
@@ -276,19 +128,19 @@ def _state_dict(weights: Mapping[str, Any], path: Path) -> dict[str, torch.Tenso
 
 
 def _classes(metadata: Mapping[str, Any], path: Path) -> tuple[str, ...] | None:
-    """mmdet 2 spells meta.CLASSES, mmdet 3 meta.dataset_meta.CLASSES or .classes."""
+    """Return the class names; mmdet 2 writes meta.CLASSES, mmdet 3 meta.dataset_meta.CLASSES or .classes."""
     dataset = metadata.get("dataset_meta")
-    found: Any = None
+    names: Any = None
     for place in (metadata, dataset if isinstance(dataset, Mapping) else {}):
-        found = found or place.get("CLASSES") or place.get("classes")
-    if isinstance(found, str) and found.startswith("["):
+        names = names or place.get("CLASSES") or place.get("classes")
+    if isinstance(names, str) and names.startswith("["):
         try:
-            found = json.loads(found)
+            names = json.loads(names)
         except ValueError as error:
             raise UserError(f"{path}: metadata classes is not a JSON list ({error})") from error
-    if isinstance(found, str):
-        # ("balloon") without its comma is a common slip in mmdet datasets of one class.
-        found = [found]
-    if isinstance(found, (list, tuple)) and found and all(isinstance(name, str) for name in found):
-        return tuple(found)
+    if isinstance(names, str):
+        # In mmdet datasets of one class, ("balloon") without its comma is a common mistake.
+        names = [names]
+    if isinstance(names, (list, tuple)) and names and all(isinstance(name, str) for name in names):
+        return tuple(names)
     return None

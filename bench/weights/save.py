@@ -1,4 +1,4 @@
-"""Writing checkpoints: an old one is replaced by a whole new one or stays, whatever happens."""
+"""Writing of checkpoints: whatever happens, an old file is replaced by a whole new one, or stays."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from bench.schema.json_file import write_atomically
 def write_weights(path: Path, state_dict: Mapping[str, torch.Tensor], metadata: Mapping[str, str], dtype: str) -> None:
     """Write weights as safetensors.
 
-    dtype ``fp16`` stores matrices and kernels so; vectors (biases, normalisation and its statistics) stay float32,
-    where half precision would cost accuracy and save nothing.
+    With ``dtype`` fp16, matrices and kernels are written in half precision. Vectors (biases, normalisation and its
+    statistics) stay float32: half precision would cost accuracy there and save little.
 
     Raises:
         UserError: a value is not finite or overflows fp16, or the file cannot be written; an older file at ``path``
@@ -41,7 +41,7 @@ def write_weights(path: Path, state_dict: Mapping[str, torch.Tensor], metadata: 
 
 
 def write_state(path: Path, state: Mapping[str, Any]) -> None:
-    """Write what a training needs to go on; read it back with :func:`read_state`.
+    """Write what a training needs to go on; :func:`read_state` reads it.
 
     Raises:
         UserError: the file cannot be written; an older file at ``path`` is left as it was.
@@ -52,7 +52,7 @@ def write_state(path: Path, state: Mapping[str, Any]) -> None:
 
 
 def read_state(path: Path) -> dict[str, Any]:
-    """The state of a training that was stopped; plain containers and tensors only, on the CPU.
+    """Read the state of a training that was stopped: plain containers and tensors only, on the CPU.
 
     Raises:
         UserError: the file is damaged.
@@ -65,10 +65,10 @@ def read_state(path: Path) -> dict[str, Any]:
 
 
 def write_bytes(path: Path, content: bytes | memoryview) -> None:
-    """Write atomically, flushed to the disk.
+    """Write the whole file or nothing, and flush it to the disk.
 
     Raises:
-        UserError: a full or read-only disk.
+        UserError: the disk is full or read-only.
     """
     try:
         write_atomically(path, content)

@@ -38,7 +38,6 @@ def matches() -> Matches:
         categories=CATEGORIES,
         category=category,
         image=image,
-        rank=np.zeros(DETECTIONS, np.uint8),
         score=score,
         matched=matched,
         ignored=ignored,

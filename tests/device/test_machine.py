@@ -21,7 +21,8 @@ import pytest
 import torch
 from fake_nvml import UUID, FakeNvml
 
-from bench.device.machine import PACKAGES, describe, nvml_state
+from bench.device.gpu import nvml_state
+from bench.device.machine import PACKAGES, describe
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -9,10 +9,11 @@ import io
 import numpy as np
 import pytest
 from evaluator_cases import CASES, rle_of
+from figures_from_matches import coco_figures
 from scipy import ndimage
 from test_matching import matches_of
 
-from bench.evaluation.average_precision import boundary_figures, coco_figures
+from bench.evaluation.average_precision import boundary_figures
 from bench.evaluation.boundary import boundary, boundary_iou, boundary_width
 from bench.schema.result import BOUNDARY_FIGURES
 

@@ -18,7 +18,7 @@ from evaluator_cases import CASES, NOTHING_TO_FIND, Case, Coco, rectangle, resul
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from bench.data.dataset import CocoDataset, build
+from bench.data.dataset import CocoDataset, from_coco
 from bench.passes.accuracy import EVALUATORS
 from bench.schema.result import COCO_FIGURES
 
@@ -59,7 +59,7 @@ def by_ours(case: Case, name: str, backwards: bool = False) -> Figures:
 
 
 def dataset_of(truth: Coco) -> CocoDataset:
-    return build("case", copy.deepcopy(truth), Path("images"), Path("truth.json"), sha256="")
+    return from_coco("case", copy.deepcopy(truth), Path("images"), Path("truth.json"), sha256="")
 
 
 def by_faster_coco_eval(case: Case) -> Figures:

@@ -7,18 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 from evaluator_cases import CASES, NOTHING_TO_FIND, Case, perturbed, scene
+from figures_from_matches import coco_figures, per_class
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from test_evaluators import by_the_api, counted_from_1
 
-from bench.data.dataset import CocoDataset, build
-from bench.evaluation.average_precision import coco_figures, per_class
+from bench.data.dataset import CocoDataset, from_coco
 from bench.evaluation.evaluators import EVALUATORS
 from bench.evaluation.matching import Matcher, Matches, match, packed, unpacked
 
 
 def dataset_of(case: Case) -> CocoDataset:
-    return build("case", case.truth, Path("images"), Path("truth.json"), sha256="")
+    return from_coco("case", case.truth, Path("images"), Path("truth.json"), sha256="")
 
 
 def matches_of(case: Case, backwards: bool = False) -> Matches:

@@ -26,8 +26,13 @@ from bench.predictor import Checkpoint
 from bench.schema.config import BenchConfig, DatasetConfig, FinetuneConfig, ShapesConfig
 from bench.training.data import TrainingSet, boxes_of, training_batches, training_size
 from bench.training.initial_weights import Start, start_from
-from bench.training.loop import total_iterations
-from bench.training.optimizer import build_optimizer, freeze_batch_norm, learning_rate, peak_rate
+from bench.training.optimizer import (
+    build_optimizer,
+    freeze_batch_norm,
+    learning_rate,
+    peak_rate,
+    total_iterations,
+)
 from bench.weights.load import load_checkpoint
 from bench.weights.save import write_weights
 from run_bench import compose

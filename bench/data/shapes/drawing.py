@@ -11,13 +11,13 @@ from PIL import Image
 if TYPE_CHECKING:
     from bench.data.shapes.generate import Item
 
-# Distances of mean colours in RGB: a shape stands out from the background and, less so, from its neighbours.
+# Distances of mean colours in RGB, so that a shape is visible before the background and, less so, before the others.
 MIN_DISTANCE_TO_BACKGROUND = 95.0
 MIN_DISTANCE_TO_OTHERS = 60.0
 
 
 def draw(items: Sequence[Item], height: int, width: int, rng: np.random.Generator) -> Image.Image:
-    """An RGB image of the items, from the back to the front, on a background of one of four textures."""
+    """Draw the items, from the back to the front, on a background of one of four textures; return an RGB image."""
     dark, light = _background_colors(rng)
     weight = _texture(height, width, rng, scale=float(rng.uniform(14, 60)))
     canvas = dark + (light - dark) * weight[..., None]
@@ -46,7 +46,7 @@ def _background_colors(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray
 def _distinct_color(
     rng: np.random.Generator, background: Sequence[np.ndarray], used: Sequence[np.ndarray]
 ) -> np.ndarray:
-    """The first of some random colours that is far enough from all others, else the farthest."""
+    """Return the first of some random colours that is far enough from all others, else the farthest."""
     best, best_score = np.zeros(3), -1.0
     for candidate in rng.uniform(10, 245, (30, 3)):
         score = min(np.linalg.norm(candidate - other) for other in background) / MIN_DISTANCE_TO_BACKGROUND
@@ -60,7 +60,7 @@ def _distinct_color(
 
 
 def _texture(height: int, width: int, rng: np.random.Generator, scale: float) -> np.ndarray:
-    """Float (height, width) in 0..1: noise at several scales, a gradient, stripes or a checker, of ``scale`` pixels."""
+    """Make a texture of ``scale`` pixels, float (height, width) in 0..1: noise, a gradient, stripes or a checker."""
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     angle = rng.uniform(0, 2 * np.pi)
     along = x * np.cos(angle) + y * np.sin(angle)
@@ -79,7 +79,7 @@ def _texture(height: int, width: int, rng: np.random.Generator, scale: float) ->
 
 
 def _noise(height: int, width: int, rng: np.random.Generator, scale: float) -> np.ndarray:
-    """Value noise: random grids of falling cell size, interpolated and summed, in 0..1."""
+    """Make value noise, float (height, width) in 0..1: random grids of falling cell size, interpolated and summed."""
     total, weights = np.zeros((height, width), dtype=np.float32), 0.0
     for octave in range(4):
         cell, weight = max(scale / 2**octave, 2.0), 0.6**octave
@@ -91,7 +91,7 @@ def _noise(height: int, width: int, rng: np.random.Generator, scale: float) -> n
 
 
 def _blur(canvas: np.ndarray) -> np.ndarray:
-    """A (1, 2, 1) / 4 filter along both axes."""
+    """Filter with (1, 2, 1) / 4 along both axes."""
     for axis in (0, 1):
         pad = [(1, 1) if a == axis else (0, 0) for a in range(3)]
         padded = np.pad(canvas, pad, mode="edge")

@@ -1,9 +1,8 @@
 """The generated demo dataset: textured shapes on textured backgrounds, JPEG files and a COCO JSON.
 
-It needs no download and has what makes instance segmentation hard in the small: three sizes, occlusion, touching
-instances, holes, thin things, crowds, images of different sizes and images with nothing in them. The layout of
-an image and its pixels come from two random streams of its own, so that image 7 of a seed does not depend
-on how many images there are.
+It needs no download, and has on a small scale what makes instance segmentation hard: three sizes, occlusion, touching
+instances, holes, thin shapes, crowds, images of different sizes and empty images. Each image has two random streams of
+its own, for its layout and for its pixels, so that image 7 of a seed does not depend on how many images there are.
 """
 
 from __future__ import annotations
@@ -27,27 +26,27 @@ from bench.errors import UserError
 from bench.schema.config import ShapesConfig
 
 VERSION = 1
-"""Rises when the generator changes, so that an old cache is not taken for the new set."""
+"""Raised when the generator changes, so that an old cache is not taken for the new set."""
 
 CLASSES = ("circle", "square", "triangle", "star", "ring", "bar")
 
-# By number and not by chance, so that the smallest sets have both: images 7, 19, 31, ... are empty, and images
-# 3, 10, 17, ... have a crowd.
+# Images 7, 19, 31, ... are empty, and images 3, 10, 17, ... have a crowd: by number and not by chance, so that the
+# smallest sets have both.
 EMPTY_EVERY, EMPTY_FIRST = 12, 7
 CROWD_EVERY, CROWD_FIRST = 7, 3
 TOUCHING_SHARE = 0.3
 POLYGON_SHARE = 0.6
-# Square roots of the areas aimed at, in pixels: COCO's buckets part at 32 and 96.
+# Square roots of the areas, in pixels, as they are drawn; COCO's area ranges meet at 32 and 96.
 SIZE_BUCKETS = ((14.0, 29.0), (36.0, 90.0), (100.0, 165.0))
 SIZE_SHARES = (0.35, 0.42, 0.23)
-# What remains of a half-hidden shape must still be recognisable as its class.
+# So much of a half-hidden shape must be visible that its class can be recognised.
 MIN_VISIBLE_SHARE = 0.45
 MIN_VISIBLE_PIXELS = 40
 
 
 @dataclass
 class Item:
-    """One thing to draw: a shape, or a crowd of them. ``mask`` bool (H, W) is what is visible of it."""
+    """A shape to draw, or a crowd of shapes. ``mask``, bool (H, W), is the visible part."""
 
     label: int
     mask: np.ndarray
@@ -58,13 +57,13 @@ class Item:
 
 
 def ensure(config: ShapesConfig) -> tuple[Path, Path]:
-    """Image folder and annotation file of the set, generated into the cache on first use.
+    """Return image folder and annotation file of the set, which is generated into the cache on first use.
 
-    The annotations are the same on every machine; the JPEG bytes may differ with the version of Pillow. The
-    set appears under its name whole or not at all, so two processes may ask for it at once.
+    The annotations are the same on every machine; the JPEG bytes may differ with the version of Pillow. The folder of
+    the set appears when the set is complete, so that two processes may ask for it at once.
 
     Raises:
-        UserError: a count, seed or split that cannot be, or a cache that cannot be written.
+        UserError: count, seed or split is wrong, or the cache cannot be written.
     """
     if config.count < 1:
         raise UserError(f"dataset.shapes.count={config.count}: must be 1 or more")
@@ -134,7 +133,7 @@ def generate(config: ShapesConfig, folder: Path) -> None:
 
 
 def _streams(config: ShapesConfig, image_id: int) -> tuple[np.random.Generator, np.random.Generator]:
-    """The random streams of one image's layout and of its pixels; no other split, seed or image has them."""
+    """Return the random streams of an image's layout and of its pixels; no other split, seed or image has them."""
     entropy = (config.seed, zlib.crc32(config.split.encode()), image_id)
     layout, pixels = np.random.SeedSequence(entropy).spawn(2)
     return np.random.Generator(np.random.PCG64(layout)), np.random.Generator(np.random.PCG64(pixels))
@@ -146,11 +145,11 @@ def _image_size(rng: np.random.Generator) -> tuple[int, int]:
 
 
 def compose(rng: np.random.Generator, height: int, width: int, crowd: bool) -> list[Item]:
-    """The items of one image from the back to the front; ``mask`` holds only what is visible."""
+    """Compose the items of one image, from the back to the front; each mask holds only the visible part."""
     items: list[Item] = []
     for _ in range(int(rng.integers(3, 11))):
         _place(rng, items, height, width)
-    # Large things behind, as a rule: else the small ones are seldom seen.
+    # Large items mostly stand behind, or the small ones would seldom be visible.
     items = [items[i] for i in np.argsort([-item.mask.sum() * rng.uniform(0.5, 2.0) for item in items])]
     if crowd:
         items.append(_crowd(rng, height, width))
@@ -158,7 +157,7 @@ def compose(rng: np.random.Generator, height: int, width: int, crowd: bool) -> l
 
 
 def _place(rng: np.random.Generator, items: list[Item], height: int, width: int) -> None:
-    """Add one shape somewhere, or against the one before it."""
+    """Add one shape anywhere in the image, or touching the shape before it."""
     label = int(rng.integers(len(CLASSES)))
     low, high = SIZE_BUCKETS[int(rng.choice(len(SIZE_BUCKETS), p=SIZE_SHARES))]
     side = low * (high / low) ** rng.random()
@@ -184,7 +183,7 @@ def _place(rng: np.random.Generator, items: list[Item], height: int, width: int)
 
 
 def _crowd(rng: np.random.Generator, height: int, width: int) -> Item:
-    """Many small things of one class, close together: one annotation with ``iscrowd``."""
+    """Make a crowd: many small shapes of one class, close together, as one annotation with ``iscrowd``."""
     label = int(rng.integers(len(CLASSES)))
     spread = rng.uniform(28.0, 45.0)
     x, y = rng.uniform(1.6 * spread, width - 1.6 * spread), rng.uniform(spread, height - spread)
@@ -198,7 +197,7 @@ def _crowd(rng: np.random.Generator, height: int, width: int) -> Item:
 
 
 def visible_items(items: list[Item]) -> list[Item]:
-    """Cut from every item what lies in front of it, and drop those of which too little remains."""
+    """Remove from every mask what the items in front of it cover, and drop items of which too little is visible."""
     kept: list[Item] = []
     covered = np.zeros(items[0].mask.shape if items else (0, 0), dtype=bool)
     for item in reversed(items):

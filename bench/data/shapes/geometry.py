@@ -17,7 +17,6 @@ STAR_INNER = 0.45
 BAR_WIDTH = 0.12
 """Width of a bar over its length."""
 
-# The circumscribed circle's radius of each shape with an area of 1.
 RADIUS_OF_UNIT_AREA = {
     "circle": 1 / math.sqrt(math.pi),
     "square": 1 / math.sqrt(2),
@@ -26,10 +25,11 @@ RADIUS_OF_UNIT_AREA = {
     "ring": 1 / math.sqrt(math.pi * (1 - RING_HOLE**2)),
     "bar": math.sqrt(1 + BAR_WIDTH**2) / (2 * math.sqrt(BAR_WIDTH)),
 }
+"""The radius of the circumscribed circle of each shape that has an area of 1."""
 
 
 def outline(shape: str, x: float, y: float, radius: float, rotation: float) -> list[float]:
-    """The outer outline [x1, y1, x2, y2, ...] of a shape in a circle of ``radius`` pixels around (x, y)."""
+    """Return the outer outline [x1, y1, x2, y2, ...] of a shape in a circle of ``radius`` pixels around (x, y)."""
     if shape in ("circle", "ring"):
         corners = [(1.0, 2 * math.pi * k / 48) for k in range(48)]
     elif shape == "bar":
@@ -40,7 +40,7 @@ def outline(shape: str, x: float, y: float, radius: float, rotation: float) -> l
     else:
         sides = {"triangle": 3, "square": 4}[shape]
         corners = [(1.0, 2 * math.pi * k / sides) for k in range(sides)]
-    # Rounded, so that no machine's last bit of a cosine can move a pixel.
+    # Rounded, so that a cosine that differs in its last bit between machines moves no pixel.
     return [
         round(value, 2)
         for scale, angle in corners
@@ -52,13 +52,13 @@ def outline(shape: str, x: float, y: float, radius: float, rotation: float) -> l
 
 
 def rasterise(polygon: list[float], height: int, width: int) -> np.ndarray:
-    """Bool (height, width), by COCO's own rule, so that a polygon in the file is this very mask."""
+    """Fill a polygon, bool (height, width), by COCO's own rule: evaluators make exactly this mask of the polygon."""
     library = mask_library()
     return library.decode(library.frPyObjects([polygon], height, width)[0]).astype(bool)
 
 
 def shape_mask(shape: str, x: float, y: float, radius: float, rotation: float, height: int, width: int) -> np.ndarray:
-    """Bool (height, width) of one whole shape; a ring has its hole."""
+    """Return the mask of one whole shape, bool (height, width); a ring has its hole."""
     mask = rasterise(outline(shape, x, y, radius, rotation), height, width)
     if shape == "ring":
         mask &= ~rasterise(outline("circle", x, y, RING_HOLE * radius, 0.0), height, width)
