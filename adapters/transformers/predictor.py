@@ -15,7 +15,7 @@ from transformers.image_transforms import get_size_with_aspect_ratio
 
 from adapters.transformers.build import configured, from_checkpoint
 from bench.errors import UserError
-from bench.predictor import Instances, Predictor, Settings, Target
+from bench.predictor import Instances, Settings, Target, TorchPredictor, Trainable, boxes_around
 
 PIXEL_MEAN = (0.485, 0.456, 0.406)
 PIXEL_STD = (0.229, 0.224, 0.225)
@@ -45,7 +45,7 @@ class Raw:
     original_sizes: list[tuple[int, int]]
 
 
-class Mask2FormerPredictor(Predictor):
+class Mask2FormerPredictor(TorchPredictor, Trainable):
     """Mask2Former (Cheng et al. 2022), ``Mask2FormerForUniversalSegmentation``.
 
     backbone: its ``model_type`` (``swin`` unless said), and what differs from the defaults of that type's config.
@@ -63,6 +63,7 @@ class Mask2FormerPredictor(Predictor):
     """
 
     module: Mask2FormerForUniversalSegmentation
+    packages = ("transformers", "torchvision")
     backbone_prefix = "model.pixel_level_module.encoder."
     compiled_parts = ("model.pixel_level_module.encoder",)
 
@@ -163,7 +164,7 @@ class Mask2FormerPredictor(Predictor):
             order = order[scores > self.score_threshold]
             scores = scores[: len(order)]
         query, label = query[order], label[order]
-        return Instances(masks[query], _boxes(masks)[query], scores, label)
+        return Instances(masks[query], boxes_around(masks)[query], scores, label)
 
 
 def _padded_size(images: Sequence[torch.Tensor]) -> tuple[int, int]:
@@ -183,12 +184,3 @@ def _full_size(
     upsampled = interpolate(logits[None], size=padded, mode="bilinear", align_corners=False)
     cropped = upsampled[:, :, : image[0], : image[1]]
     return interpolate(cropped, size=original, mode="bilinear", align_corners=False)[0]
-
-
-def _boxes(masks: torch.Tensor) -> torch.Tensor:
-    """float32 (N, 4) xyxy around masks (N, H, W), the right and lower edge exclusive; zeros for an empty mask."""
-    pixels = masks.view(torch.uint8)
-    columns, rows = pixels.amax(1), pixels.amax(2)
-    low = torch.stack([columns.argmax(1), rows.argmax(1)], 1)
-    high = torch.stack([columns.shape[1] - columns.flip(1).argmax(1), rows.shape[1] - rows.flip(1).argmax(1)], 1)
-    return torch.cat([low, high], 1) * rows.amax(1)[:, None].float()

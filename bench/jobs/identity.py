@@ -28,14 +28,19 @@ def job_name(config: BenchConfig, contents: Mapping[str, str]) -> str:
     if what["finetune"] is not None:
         for key in ("time_limit_s", "loader_processes"):
             del what["finetune"][key]
-    _leave_paths_out(what)
+    _leave_paths_out(what, contents)
     digest = hashlib.sha256(json.dumps([what, dict(contents)], sort_keys=True).encode()).hexdigest()[:8]
     readable = f"{config.model.name}-{config.dataset.name}-{config.device}-{config.precision}-b{config.batch_size}"
     readable += f"-{config.input_size}" if config.input_size else ""
     return f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', readable)}-{digest}"
 
 
-def _leave_paths_out(what: dict[str, Any]) -> None:
+def option_key(option: str) -> str:
+    """The key in ``PlannedJob.contents`` of the file that an option of the model names."""
+    return f"model.options.{option}"
+
+
+def _leave_paths_out(what: dict[str, Any], contents: Mapping[str, str]) -> None:
     """The paths of a configuration as a plain dict, for whose files ``PlannedJob.contents`` stands."""
     for part in (what["dataset"], what["dataset"]["train"]):
         if part is None:
@@ -45,5 +50,4 @@ def _leave_paths_out(what: dict[str, Any]) -> None:
             part["shapes"]["cache"] = None
     model = what["model"]
     model["weights"] = Path(model["weights"]).name
-    if model["library"] == "replay":
-        model["options"] = {key: value for key, value in model["options"].items() if key != "results"}
+    model["options"] = {key: value for key, value in model["options"].items() if option_key(key) not in contents}

@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.data import dataset as datasets
-from bench.data.results_file import read_results
 from bench.errors import UserError, absent_library
-from bench.jobs.identity import job_name
+from bench.jobs.identity import job_name, option_key
 from bench.jobs.job import PlannedJob
 from bench.jobs.launcher import ROOT, worker_environment
 from bench.jobs.validate import Job
@@ -69,8 +68,6 @@ def _check_jobs(jobs: Sequence[Job], out: Path, on_download: OnDownload, command
         dataset = _check_dataset(config.dataset, checked)
         config.dataset = dataset.config
         contents = {"dataset": dataset.digest}
-        if config.model.library == "replay":
-            contents["results"] = sha256_of(_check_replay(config, dataset.content))
         skip_reason = _fill_from_zoo(config)
         if config.finetune is not None:
             contents["train"] = _check_training(config, dataset.content, checked).digest
@@ -122,8 +119,6 @@ def _check_training(
     Settles ``finetune.start`` and the paths of ``dataset.train``. Gives the set to learn from.
     """
     assert config.finetune is not None
-    if config.model.library == "replay":
-        raise UserError(f"finetune: {config.model.name} is a replayed results file, which cannot be trained")
     train = _check_dataset(datasets.training_split(config.dataset), checked)
     if not any(a["iscrowd"] == 0 for a in train.content.annotations):
         raise UserError(
@@ -142,14 +137,6 @@ def _check_training(
             f"model.weights=PATH, or finetune.start=scratch"
         )
     return train
-
-
-def _check_replay(config: BenchConfig, dataset: datasets.CocoDataset) -> Path:
-    """The results file, found sound."""
-    path = Path(str(config.model.options.get("results"))).expanduser()
-    read_results(path, dataset)
-    config.model.options["results"] = str(path.resolve())
-    return path
 
 
 def _fill_from_zoo(config: BenchConfig) -> str | None:
@@ -208,6 +195,7 @@ def _ask_interpreters(planned: Sequence[PlannedJob]) -> None:
             if "error" in verdict:
                 raise UserError(verdict["error"])
             job.skip_reason = job.skip_reason or verdict.get("skip")
+            job.contents |= {option_key(name): sha256_of(Path(path)) for name, path in verdict.get("files", {}).items()}
 
 
 def _ask(python: str | None, request: dict[str, Any]) -> dict[str, Any]:

@@ -37,10 +37,11 @@ from bench.data.dataset import CocoDataset, load, match_labels, training_split
 from bench.device import compiling, machine, numerics
 from bench.device.gpu import Gpu
 from bench.errors import UserError, absent_library
-from bench.jobs.load_model import build_predictor, check, import_library, trainable
+from bench.jobs.check import check
+from bench.jobs.load_model import build_predictor, import_library, note_on_module, trainable
 from bench.passes import accuracy, energy, flops, memory, speed
 from bench.passes.runner import Runner
-from bench.predictor import Predictor, ReplayPredictor
+from bench.predictor import Predictor, ReplayPredictor, TorchPredictor
 from bench.schema.config import BenchConfig
 from bench.schema.json_file import from_dict
 from bench.schema.result import FINETUNED, INTERRUPTED, FinetuneResult, ModelInfo, Result, read_result, write_result
@@ -147,7 +148,7 @@ def _train(
     progress("load", 0, 1, 0)
     start = start_from(trainable(config), config, learned, device, job["weights_path"])
     numerics.apply(config)
-    result.machine = machine.describe(device)
+    result.machine = machine.describe(device, start.predictor.packages)
     Training(start, learned, measured, config, folder, job["command"], progress, save).run()
 
 
@@ -174,11 +175,13 @@ def _run_passes(
     progress("load", 0, 1, 0)
     predictor = build_predictor(config, dataset, device, job["weights_path"])
     numerics.apply(config)
-    if config.protocol.channels_last and isinstance(predictor, Predictor) and predictor.module is not None:
-        predictor.module.to(memory_format=torch.channels_last)
-    if config.compile != "none" and isinstance(predictor, Predictor):
+    if config.protocol.channels_last and isinstance(predictor, TorchPredictor):
+        predictor.use_channels_last()
+    if config.compile != "none" and isinstance(predictor, TorchPredictor):
         compiling.compile_parts(predictor, config.compile)
-    result.machine = machine.describe(device)
+    result.machine = machine.describe(device, predictor.packages)
+    if note := note_on_module(predictor):
+        _note(result, note)
     earlier = result.model
     result.model = ModelInfo(
         classes=list(predictor.classes),
@@ -196,7 +199,7 @@ def _run_passes(
             _note(result, "a replayed results file has no speed and no memory: only its accuracy is measured")
     else:
         model = Runner(predictor, device, config.precision)
-        module = predictor.module
+        module = model.module
         result.model.parameters = sum(p.numel() for p in module.parameters()) if module is not None else None
         gpu = Gpu.of(device)
         if in_use := device_memory.use_by_others(device):
@@ -210,7 +213,7 @@ def _run_passes(
             for turn in _turns(progress) if turns else [None]:
                 result.speed = speed.measure(model, dataset, config, device, progress, result.speed, gpu, turn)
                 write_result(result, path)
-            if config.compile != "none":
+            if config.compile != "none" and isinstance(predictor, TorchPredictor):
                 result.compiled = compiling.outcome(predictor, config.compile)
             write_result(result, path)
             if result.model.flops_mean is None:

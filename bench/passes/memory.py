@@ -93,7 +93,7 @@ def measure(
 
     The peaks are of inference with the weights loaded, not of building the model.
     """
-    module = runner.predictor.module
+    module = runner.module
     cuda = device.type == "cuda"
     host_source = _reset_host_peak()
     if cuda:
@@ -105,8 +105,8 @@ def measure(
         progress("memory", done, count, config.batch_size)
     process_bytes, device_source = device_memory.of_process(device) if cuda else (None, None)
     return MemoryResult(
-        parameters_bytes=sum(_bytes(p) for p in module.parameters()) if module is not None else 0,
-        buffers_bytes=sum(_bytes(b) for b in module.buffers()) if module is not None else 0,
+        parameters_bytes=sum(_bytes(p) for p in module.parameters()) if module is not None else None,
+        buffers_bytes=sum(_bytes(b) for b in module.buffers()) if module is not None else None,
         peak_allocated_bytes=torch.cuda.max_memory_allocated(device) if cuda else None,
         peak_reserved_bytes=torch.cuda.max_memory_reserved(device) if cuda else None,
         process_device_bytes=process_bytes,

@@ -145,12 +145,14 @@ class SpeedResult:
 
 @dataclass
 class MemoryResult:
-    """The five figures. ``device_source`` says how ``process_device_bytes`` was read: ``nvml_process``, or
+    """The five figures. Parameters and buffers are None for a runtime that has no module of torch's.
+
+    ``device_source`` says how ``process_device_bytes`` was read: ``nvml_process``, or
     ``device_difference`` (the whole GPU's growth) where NVML cannot see the process, as in a container.
     ``host_rss_source`` says what ``host_rss_bytes`` is: ``resettable_peak`` or ``process_peak``."""
 
-    parameters_bytes: int
-    buffers_bytes: int
+    parameters_bytes: int | None
+    buffers_bytes: int | None
     peak_allocated_bytes: int | None = None
     peak_reserved_bytes: int | None = None
     process_device_bytes: int | None = None

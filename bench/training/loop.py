@@ -87,8 +87,7 @@ class Training:
         assert config.finetune is not None
         self._config, self._job, self._folder, self._command = config.finetune, config, folder, command
         self._predictor, self._measured, self._train = start.predictor, measured, train
-        assert start.predictor.module is not None
-        self._module: torch.nn.Module = start.predictor.module
+        self._module = start.predictor.module
         self._device = torch.device(config.device)
         self._samples = TrainingSet(train, start.predictor.training_edges(), self._config)
         self._iterations = total_iterations(self._config, len(self._samples.images))
@@ -265,7 +264,7 @@ class Training:
             "dataset": self._train.name,
             "dataset_sha256": self._train.sha256,
             "config": json.dumps(_portable(self._job)),
-            "machine": json.dumps(machine.describe(self._device)),
+            "machine": json.dumps(machine.describe(self._device, self._predictor.packages)),
         }
         return self._module.state_dict(), metadata
 
