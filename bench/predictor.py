@@ -223,7 +223,7 @@ class TorchPredictor(Predictor):
 
     def use_channels_last(self) -> None:
         """Lay the weights out in torch's channels-last order (``protocol.channels_last``)."""
-        self.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.module.to(memory_format=torch.channels_last)
 
 
 class Trainable(Predictor):

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from plain_runtime import Level
 from toy_models import Blobs
 
 from bench.data.dataset import CocoDataset
@@ -98,7 +99,9 @@ def test_the_compiler_is_not_imported_for_it(dataset: CocoDataset) -> None:
     assert done.stdout.split() == [str(2 * 5 * 7), "False"]
 
 
-def test_a_model_outside_of_torch_has_no_count(dataset: CocoDataset) -> None:
+def test_a_model_outside_of_torch_has_no_count(dataset: CocoDataset, tmp_path: Path) -> None:
+    (tmp_path / "level.txt").write_text("100")
+    assert count(Level(Settings(CPU, weights_path=tmp_path / "level.txt")), dataset) == (None, None)
     assert count(Blobs(Settings(CPU)), dataset) == (None, None)
 
 
