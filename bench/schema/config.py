@@ -7,7 +7,7 @@ environment needs neither Hydra nor OmegaConf. ``"???"`` is OmegaConf's mark for
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 MISSING: Any = "???"
 
@@ -33,13 +33,26 @@ class ZooConfig:
     """Where the library publishes the trained weights.
 
     ``sha256`` may be the first digits only, as the zoos spell it into their file names. ``lookup`` is a function
-    ("module:function") that knows a library's whole zoo: ``model.config`` -> (family, weights' URL, published mask AP,
-    its source, backbone).
+    ("module:function") that knows a library's whole zoo: it takes ``model.config`` and gives a :class:`ZooEntry`.
     """
 
     url: str | None = None
     sha256: str | None = None
     lookup: str | None = None
+
+
+class ZooEntry(NamedTuple):
+    """What a zoo says of one of its configurations.
+
+    ``url`` of the weights and ``mask_ap`` (points, COCO val2017) are None where the zoo publishes none; ``source`` says
+    where the figure stands; ``backbone`` is spelled as papers do (R50-FPN).
+    """
+
+    family: str
+    url: str | None
+    mask_ap: float | None
+    source: str
+    backbone: str
 
 
 @dataclass
@@ -67,7 +80,7 @@ class ModelConfig:
     class brings its own, as a replayed results file does) or a path. ``classes`` names the model's labels in order
     when neither the checkpoint nor the library does. ``expected`` maps a dataset's name to the mask AP that the
     ``weights`` of this config have on it. ``score_threshold`` null means the library's own. ``config`` is
-    the name inside a library's zoo, for ``mmdet_zoo`` and ``detectron2_zoo``. ``options`` go to the predictor's
+    the name inside a library's zoo, for adapters that serve one. ``options`` go to the predictor's
     constructor as keywords. ``python`` is another interpreter to run the worker with.
     """
 
