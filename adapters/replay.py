@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from bench.errors import UserError
 class ReplayPredictor(predictor.ReplayPredictor):
     """Serves a COCO results file image by image.
 
-    The file was checked against the dataset before (``bench.data.results_file.read_results``); here it is only grouped.
+    The check of the command (``bench.data.results_file.read_results``) has gone through it; here it is only grouped.
     Segmentations are served as the file has them, which may be polygons or an uncompressed RLE.
 
     Raises:
@@ -29,6 +30,10 @@ class ReplayPredictor(predictor.ReplayPredictor):
                 self._results.setdefault(entry["image_id"], []).append(entry)
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise UserError(f"{results}: no COCO results file (model.options.results): {error!r}") from error
+
+    @classmethod
+    def files_read(cls, options: Mapping[str, Any]) -> Mapping[str, Path]:
+        return {"results": Path(str(options["results"]))} if "results" in options else {}
 
     def results(self, image_id: int) -> list[dict[str, Any]]:
         """COCO results of one image by falling score, without ``bbox``; empty where the file has none.

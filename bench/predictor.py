@@ -1,10 +1,14 @@
-"""What an adapter must give: a :class:`Predictor` that turns images into :class:`Instances`."""
+"""What an adapter must give: a :class:`Predictor` that turns images into :class:`Instances`.
+
+``docs/adapters.md`` shows one from beginning to end.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,9 +39,12 @@ class Instances:
         """Check the promises above for an image of ``height`` x ``width`` pixels.
 
         Raises:
-            ValueError: says which promise is broken. This is a bug of the adapter, not of the user.
+            ValueError: the message names the field, what was given and what is promised. It is a bug of the adapter.
         """
-        n = len(self.scores)
+        for name in ("scores", "masks", "boxes", "labels"):
+            if not isinstance(value := getattr(self, name), torch.Tensor):
+                raise ValueError(f"Instances.{name} is a {_kind(value)}, must be a torch.Tensor")
+        n = self.scores.shape[0] if self.scores.ndim else 1
         expected = {
             "masks": (self.masks, torch.bool, (n, height, width)),
             "boxes": (self.boxes, torch.float32, (n, 4)),
@@ -48,29 +55,26 @@ class Instances:
             if tensor.dtype != dtype or tuple(tensor.shape) != shape:
                 raise ValueError(f"Instances.{name} is {tensor.dtype} {tuple(tensor.shape)}, must be {dtype} {shape}")
         if n > max_detections:
-            raise ValueError(f"{n} instances in one image, at most {max_detections} are allowed")
+            raise ValueError(f"Instances.scores holds {n} instances, must be at most {max_detections} of one image")
         if n == 0:
             return
         if not bool(torch.isfinite(self.scores).all()):
-            raise ValueError("Instances.scores holds NaN or infinity")
+            raise ValueError("Instances.scores holds NaN or infinity, must be finite")
         if bool((self.scores[1:] > self.scores[:-1]).any()):
-            raise ValueError("Instances are not ordered by falling score")
-        if int(self.labels.min()) < 0 or int(self.labels.max()) >= num_classes:
-            raise ValueError(f"Instances.labels lies outside 0..{num_classes - 1}")
+            raise ValueError("Instances.scores rises from one instance to the next, must be ordered by falling score")
+        low, high = int(self.labels.min()), int(self.labels.max())
+        if low < 0 or high >= num_classes:
+            raise ValueError(f"Instances.labels holds {low if low < 0 else high}, must be 0 to {num_classes - 1}")
 
 
-def validate_batch(
-    outputs: Sequence[Instances], sizes: Sequence[tuple[int, int]], num_classes: int, max_detections: int, name: str
-) -> None:
-    """Hold what a predictor of the class ``name`` gave for images of these sizes (height, width) against its promises.
-
-    Raises:
-        ValueError: says which promise is broken.
-    """
-    if len(outputs) != len(sizes):
-        raise ValueError(f"{name}.postprocess gave {len(outputs)} Instances for {len(sizes)} images")
-    for instances, (height, width) in zip(outputs, sizes, strict=True):
-        instances.validate(height, width, num_classes, max_detections)
+def boxes_around(masks: torch.Tensor) -> torch.Tensor:
+    """Boxes around bool masks (N, H, W): float32 (N, 4) xyxy in pixels, right and lower edge exclusive; zeros for an
+    empty mask."""
+    pixels = masks.view(torch.uint8)
+    columns, rows = pixels.amax(1), pixels.amax(2)
+    low = torch.stack([columns.argmax(1), rows.argmax(1)], 1)
+    high = torch.stack([columns.shape[1] - columns.flip(1).argmax(1), rows.shape[1] - rows.flip(1).argmax(1)], 1)
+    return torch.cat([low, high], 1) * rows.amax(1)[:, None].float()
 
 
 @dataclass
@@ -105,16 +109,18 @@ class Target:
         return len(self.labels)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Settings:
-    """What every predictor is given beside its own options.
+    """Everything that a row claims of its model, and that the model is told beside its own options.
 
     checkpoint: None means random weights: build the network and initialise it as the library does for training
-        from scratch (torch is already seeded).
+        from scratch (torch is already seeded). None too for a class that ``reads_weights_itself``.
     classes: names by contiguous label. None means the library's own names for its published weights (COCO's 80).
     score_threshold: None means the library's own default; 0 keeps every candidate, so that an untrained
         model still gives ``max_detections`` instances (``detections: saturated``).
     config: the name inside the library's zoo, for adapters that serve one.
+    precision: one of the class's ``precisions``. A :class:`TorchPredictor` may ignore it: it is called under autocast.
+    weights_path: the file of weights as given, for a runtime that loads a form of its own; None where there is none.
     """
 
     device: torch.device
@@ -123,14 +129,33 @@ class Settings:
     score_threshold: float | None = None
     max_detections: int = 100
     config: str | None = None
+    precision: str = "fp32"
+    weights_path: Path | None = None
 
 
-class Predictor(ABC):
-    """One model of one library, in the three stages that are timed.
+class Model(ABC):
+    """What every class that a ``_target_`` names says of itself. It is called as ``cls(settings, **model.options)``."""
 
-    A subclass is built as ``cls(settings, **model.options)``. It keeps its network in ``module``, in eval mode and
-    on ``settings.device``. The worker calls the stages under ``torch.inference_mode`` and, for fp16 and bf16,
-    ``torch.autocast``; a predictor does neither itself. The stages mean the same in every library:
+    classes: tuple[str, ...]
+    """Names by the model's own contiguous label."""
+
+    packages: tuple[str, ...] = ()
+    """Distributions (as ``pip list`` names them) whose version can move a figure; a row lists those installed."""
+
+    @classmethod
+    def files_read(cls, options: Mapping[str, Any]) -> Mapping[str, Path]:
+        """Files whose content decides the figures, by the option that names each, for ``model.options`` as configured.
+
+        A row is measured anew when the content of one changes, and not when its path does. ``model.weights`` is none
+        of them: it is known.
+        """
+        return {}
+
+
+class Predictor(Model):
+    """One model of one runtime, in the three stages that are timed.
+
+    The worker calls the stages under ``torch.inference_mode``. They mean the same in every library:
 
     ======================= ============================================================================
     ``preprocess``          on the host: resize to the network's size, collate
@@ -139,8 +164,11 @@ class Predictor(ABC):
     ======================= ============================================================================
     """
 
-    classes: tuple[str, ...]
-    module: torch.nn.Module | None = None
+    precisions: tuple[str, ...] = ("fp32",)
+    """What it can compute in, of fp32, tf32, fp16 and bf16; a job that asks for another is refused."""
+
+    reads_weights_itself: bool = False
+    """Whether it loads ``settings.weights_path`` in a form of its own (ONNX, an engine), which torch does not read."""
 
     mask_functions: tuple[str, ...] = ()
     """Library functions ("package.module:Class.method") inside ``forward`` that make the full-size masks, for a
@@ -177,16 +205,40 @@ class Predictor(ABC):
         """Height and width of the network's padded input for this batch, in pixels; None where it cannot be told."""
         return None
 
-    backbone_prefix: str = "backbone."
-    """What the names of the backbone's parameters begin with in ``module``; they train at a rate of their own."""
+
+class TorchPredictor(Predictor):
+    """A predictor whose network is a ``torch.nn.Module``: its parameters are counted, its parts can be compiled.
+
+    ``forward`` and ``postprocess`` are called under ``torch.autocast`` too for fp16 and bf16, and with TF32 allowed for
+    tf32; a predictor sees to neither itself.
+    """
+
+    module: torch.nn.Module
+    """The network, in eval mode and on ``settings.device`` once the constructor is done."""
+
+    precisions = ("fp32", "tf32", "fp16", "bf16")
 
     compiled_parts: tuple[str, ...] = ("backbone", "neck")
     """Modules inside ``module`` that ``compile=`` has compiled, as far as they are there."""
 
+    def use_channels_last(self) -> None:
+        """Lay the weights out in torch's channels-last order (``protocol.channels_last``)."""
+        self.module.to(memory_format=torch.channels_last)
+
+
+class Trainable(Predictor):
+    """What ``finetune=`` needs of a predictor; a class derives from :class:`TorchPredictor` and from this one."""
+
+    module: torch.nn.Module
+
+    backbone_prefix: str = "backbone."
+    """What the names of the backbone's parameters begin with in ``module``; they train at a rate of their own."""
+
+    @abstractmethod
     def training_edges(self) -> tuple[int, int]:
         """Shorter and longer edge of the test resize, in pixels: what an image is scaled to fit for training."""
-        raise NotImplementedError(f"{type(self).__name__} does not support training")
 
+    @abstractmethod
     def training_step(self, images: Sequence[np.ndarray], targets: Sequence[Target]) -> dict[str, torch.Tensor]:
         """The losses of one batch by name, scalars with gradients, on the device; their sum is what is optimised.
 
@@ -194,22 +246,43 @@ class Predictor(ABC):
         ``forward`` does. The worker has put ``module`` into training mode (frozen BatchNorm stays in eval mode) and
         calls this under the autocast of the precision. Names are the same in every library: ``rpn_objectness``,
         ``rpn_box``, ``class``, ``box``, ``mask``, ``dice``, ``point``; losses of several decoder layers or cascade
-        stages are summed under one name. A predictor that cannot be trained need not define it.
+        stages are summed under one name.
         """
-        raise NotImplementedError(f"{type(self).__name__} does not support training")
 
 
-class ReplayPredictor(ABC):
+class ReplayPredictor(Model):
     """A model that exists only as its predictions: accuracy can be measured, speed and memory cannot.
 
-    ``results`` gives COCO results (``image_id``, ``category_id``, ``segmentation`` RLE, ``score``) of one image.
+    A file that ``files_read`` names ``results`` is a COCO results file, which is checked against the data set.
     """
-
-    classes: tuple[str, ...]
 
     @abstractmethod
     def results(self, image_id: int) -> list[dict[str, Any]]:
-        """COCO results of one image, at most ``max_detections``, by falling score."""
+        """COCO results (``image_id``, ``category_id``, ``segmentation`` RLE, ``score``) of one image, at most
+        ``max_detections``, by falling score."""
+
+
+def validate_batch(predictor: Predictor, found: Any, sizes: Sequence[tuple[int, int]], max_detections: int) -> None:
+    """Check what ``postprocess`` gave for a batch of images of these sizes, (height, width) in pixels.
+
+    Raises:
+        ValueError: the message names the class's method, the field, what was given and what is promised.
+    """
+    method = f"{type(predictor).__name__}.postprocess"
+    if not isinstance(found, (list, tuple)) or len(found) != len(sizes):
+        given = f"{len(found)} of them" if isinstance(found, (list, tuple)) else f"a {_kind(found)}"
+        raise ValueError(f"{method}: gave {given}, must be a list of {len(sizes)} Instances, one for each image")
+    for number, (instances, (height, width)) in enumerate(zip(found, sizes, strict=True)):
+        if not isinstance(instances, Instances):
+            raise ValueError(f"{method}: image {number} of the batch: gave a {_kind(instances)}, must be Instances")
+        try:
+            instances.validate(height, width, len(predictor.classes), max_detections)
+        except ValueError as error:
+            raise ValueError(f"{method}: image {number} of the batch: {error}") from None
+
+
+def _kind(value: object) -> str:
+    return f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
 
 
 def predict(predictor: Predictor, images: Sequence[np.ndarray]) -> list[Instances]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import re
 import sys
@@ -92,21 +93,42 @@ def test_the_demo_is_brief_and_a_model_of_ones_own_is_not() -> None:
 
 
 def test_adapters_are_short_and_keep_to_themselves() -> None:
-    libraries = ("torchvision", "transformers", "mmdet", "mmcv", "mmengine", "detectron2")
-    allowed = ("bench.predictor", "bench.errors", "adapters")
-    for path in (ROOT / "adapters").glob("*.py"):
+    allowed = ("bench.predictor", "bench.errors", "bench.schema.config", "adapters")
+    folders = {path.name for path in (ROOT / "adapters").iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert {"torchvision", "mmdet", "detectron2", "transformers"} <= folders
+    for path in (ROOT / "adapters").rglob("*.py"):
         text = path.read_text()
-        assert len(text.splitlines()) < 200, path.name
+        assert len(text.splitlines()) < 200, path
+        own = path.relative_to(ROOT / "adapters").parts[0]
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                assert (node.end_lineno or 0) - node.lineno < 40, f"{path}: {node.name}"
         for module in re.findall(r"^\s*(?:from|import) (\S+)", text, re.MULTILINE):
-            if module.partition(".")[0] in ("bench", "adapters", "reports"):
-                assert module == "bench" or module.startswith(allowed), f"{path.name} imports {module}"
-    # What a person calls, and what has to show something when it is called.
-    commands = ("regression.py", "history_command.py", "pytest_plugin.py", "pytest_runs.py")
-    for path in (ROOT / "bench").glob("*.py"):
-        for indent, module in re.findall(r"^(\s*)(?:from|import) (\S+)", path.read_text(), re.MULTILINE):
-            package = module.partition(".")[0]
-            shows = package == "reports" and indent and path.name in commands
-            assert shows or package not in (*libraries, "adapters", "reports"), f"{path.name} imports {module}"
+            package = module.split(".")
+            if package[0] in ("bench", "adapters", "reports"):
+                assert module == "bench" or module.startswith(allowed), f"{path} imports {module}"
+            assert package[0] != "adapters" or package[1] == own, f"{path} imports another library's adapter, {module}"
+
+
+NOT_IN_CODE = ("torchvision", "mmdet", "mmcv", "detectron2", "transformers", "replay")
+
+
+def test_bench_knows_no_library_by_name() -> None:
+    """Neither imports one nor compares with its name; docstrings may cite one, and weights name classes."""
+    for path in (ROOT / "bench").rglob("*.py"):
+        if path == ROOT / "bench" / "weights" / "load.py":
+            continue
+        tree = ast.parse(path.read_text())
+        prose = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        for node in ast.walk(tree):
+            names = []
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in prose:
+                names = [node.value]
+            elif isinstance(node, (ast.Import, ast.ImportFrom)):
+                names = [getattr(node, "module", None) or "", *(alias.name for alias in node.names)]
+            for name in names:
+                words = set(re.split(r"[^a-z0-9]+", name.lower())) - {""}
+                assert not words & set(NOT_IN_CODE), f"{path}:{node.lineno}: {name}"
 
 
 def test_every_requirement_is_pinned() -> None:

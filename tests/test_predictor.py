@@ -1,14 +1,16 @@
-"""The promises of Instances, each broken once; checkpoints that do not fit."""
+"""The promises of Instances and of a batch of them, each broken once; boxes; checkpoints that do not fit."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
+from toy_models import Blobs
 
 from bench.errors import UserError
-from bench.predictor import Checkpoint, Instances, load_weights
+from bench.predictor import Checkpoint, Instances, Settings, boxes_around, load_weights, validate_batch
 
 
 def sound() -> Instances:
@@ -32,9 +34,11 @@ BREAKS: dict[str, tuple[Callable[[Instances], object], str]] = {
     "half boxes": (lambda i: setattr(i, "boxes", i.boxes.half()), "boxes is torch.float16"),
     "one box too few": (lambda i: setattr(i, "boxes", i.boxes[:1]), "boxes"),
     "int32 labels": (lambda i: setattr(i, "labels", i.labels.int()), "labels is torch.int32"),
-    "a label too high": (lambda i: setattr(i, "labels", torch.tensor([0, 2])), "outside 0..1"),
-    "a negative label": (lambda i: setattr(i, "labels", torch.tensor([0, -1])), "outside 0..1"),
+    "a label too high": (lambda i: setattr(i, "labels", torch.tensor([0, 2])), "labels holds 2, must be 0 to 1"),
+    "a negative label": (lambda i: setattr(i, "labels", torch.tensor([0, -1])), "labels holds -1, must be 0 to 1"),
     "NaN": (lambda i: setattr(i, "scores", torch.tensor([0.5, float("nan")])), "NaN"),
+    "numpy masks": (lambda i: setattr(i, "masks", i.masks.numpy()), "masks is a numpy.ndarray, must be a torch.Tensor"),
+    "a lone score": (lambda i: setattr(i, "scores", torch.tensor(0.5)), r"must be torch.bool \(1, 3, 4\)"),
     "rising scores": (lambda i: setattr(i, "scores", torch.tensor([0.4, 0.5])), "falling score"),
 }
 
@@ -49,8 +53,46 @@ def test_a_broken_promise_is_named(name: str) -> None:
 
 
 def test_too_many() -> None:
-    with pytest.raises(ValueError, match="2 instances in one image, at most 1"):
+    with pytest.raises(ValueError, match="holds 2 instances, must be at most 1 of one image"):
         sound().validate(3, 4, num_classes=2, max_detections=1)
+
+
+PREDICTOR = Blobs(Settings(torch.device("cpu"), classes=("cat", "dog")))
+
+
+def test_a_sound_batch_passes() -> None:
+    validate_batch(PREDICTOR, [sound(), sound()], [(3, 4), (3, 4)], max_detections=2)
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        ([sound()], "Blobs.postprocess: gave 1 of them, must be a list of 2 Instances"),
+        (sound(), "Blobs.postprocess: gave a bench.predictor.Instances, must be a list of 2 Instances"),
+        (None, "Blobs.postprocess: gave a NoneType, must be a list of 2"),
+        ([sound(), {"masks": 1}], "Blobs.postprocess: image 1 of the batch: gave a dict, must be Instances"),
+        (
+            [sound(), sound()],
+            r"Blobs.postprocess: image 1 of the batch: Instances.masks is torch.bool \(2, 3, 4\), must be torch.bool "
+            r"\(2, 6, 8\)",
+        ),
+    ],
+)
+def test_a_batch_that_breaks_a_promise_names_the_method(found: Any, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        validate_batch(PREDICTOR, found, [(3, 4), (6, 8)], max_detections=2)
+
+
+def test_boxes_around_hand_made_masks() -> None:
+    masks = torch.zeros(4, 6, 8, dtype=torch.bool)
+    masks[0, 2:4, 1:6] = True
+    masks[1, 5, 7] = True
+    masks[3, 0, 0] = masks[3, 4, 2] = True
+    boxes = boxes_around(masks)
+    assert boxes.dtype == torch.float32
+    assert boxes.tolist() == [[1, 2, 6, 4], [7, 5, 8, 6], [0, 0, 0, 0], [0, 0, 3, 5]]
+    assert boxes_around(masks[:0]).shape == (0, 4)
+    assert boxes_around(masks.flip(2)).tolist()[0] == [2, 2, 7, 4]
 
 
 def network() -> torch.nn.Module:

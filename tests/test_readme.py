@@ -31,10 +31,23 @@ class Model(torch.nn.Module):
         return {"masks": mask, "boxes": box, "scores": torch.ones(1), "labels": torch.zeros(1, dtype=torch.int64)}
 
 
-def test_your_own_model(bright_squares: list[str], environment: dict[str, str], tmp_path: Path) -> None:
+[SHOWN] = re.findall(r"```python\n(# my_package.py\n.*?)```", README, re.DOTALL)
+
+PLAIN = (
+    SHOWN.replace("TorchPredictor", "Predictor")
+    .replace("from pathlib import Path\n\n", "")
+    .replace(SHOWN[SHOWN.index("    @classmethod") : SHOWN.index("    def preprocess")], "")
+)
+"""The class as it may be written too: any runtime's, with a network that nobody is told of."""
+
+
+@pytest.mark.parametrize(("code", "is_torch"), [(SHOWN, True), (PLAIN, False)])
+def test_your_own_model(
+    code: str, is_torch: bool, bright_squares: list[str], environment: dict[str, str], tmp_path: Path
+) -> None:
     """The class and the command of the README, word for word, on data whose classes are cat and dog."""
-    [code] = re.findall(r"```python\n(# my_package.py\n.*?)```", README, re.DOTALL)
     assert code.count("\n") < 30
+    assert ("files_read" in code) == ("TorchPredictor" in code) == is_torch
     (tmp_path / "my_package.py").write_text(code)
     torch.jit.script(Model()).save(str(tmp_path / "model.pt"))
     shown = re.search(r"python run_bench.py (model=custom .*?)\n\n", README, re.DOTALL)
@@ -57,6 +70,14 @@ def test_your_own_model(bright_squares: list[str], environment: dict[str, str], 
     assert result.status == "ok"
     assert result.accuracy is not None
     assert result.accuracy.figures is not None
+    assert result.speed is not None
+    assert result.memory is not None
+    assert result.model is not None
+    # A module without parameters has 0 bytes of them; one that nobody is told of has an empty figure.
+    assert result.memory.parameters_bytes == result.model.parameters == (0 if is_torch else None)
+    assert result.contents.keys() >= ({"model.options.checkpoint"} if is_torch else set())
+    told = "MyPredictor keeps a torch.nn.Module in self.module: derived from bench.predictor.TorchPredictor"
+    assert [note.startswith(told) for note in result.notes] == ([] if is_torch else [True])
     # The left half of the 60 x 80 image and the 30 x 40 rectangle share 30 x 35 of 60 x 40 + 30 x 5 pixels: IoU 0.41.
     assert result.accuracy.figures["mask_ap"] == 0.0
     assert result.accuracy.detections == 4

@@ -18,7 +18,7 @@ from adapters.detectron2.build import Built, build_lazy, build_yacs, with_edges
 from adapters.detectron2.training import backbone_prefix, calm_residuals, losses
 from adapters.detectron2.zoo import config_file
 from bench.errors import UserError
-from bench.predictor import Instances, Predictor, Settings, Target, load_weights
+from bench.predictor import Instances, Settings, Target, TorchPredictor, Trainable, load_weights
 
 RENAMED = (
     ("roi_heads.mask_point_head.", "roi_heads.mask_head.point_head."),
@@ -28,7 +28,7 @@ RENAMED = (
 """PointRend's parameters were renamed twice since its published weights were trained; old name, new name."""
 
 
-class Detectron2Predictor(Predictor):
+class Detectron2Predictor(TorchPredictor, Trainable):
     """A ``GeneralizedRCNN`` with a mask head, in the stages of ``detectron2.engine.DefaultPredictor``.
 
     ``settings.config`` names a config of detectron2's model zoo, as
@@ -45,6 +45,7 @@ class Detectron2Predictor(Predictor):
     """
 
     module: GeneralizedRCNN
+    packages = ("detectron2", "torchvision")
 
     def __init__(
         self,

@@ -27,7 +27,7 @@ LOSS_NAMES = {
 def losses(
     module: GeneralizedRCNN, images: Sequence[torch.Tensor], targets: Sequence[Target]
 ) -> dict[str, torch.Tensor]:
-    """The losses of one batch as ``Predictor.training_step`` gives them; ``module`` is in training mode.
+    """The losses of one batch as ``Trainable.training_step`` gives them; ``module`` is in training mode.
 
     Images are uint8 (3, h, w) in the model's channel order. Where RPN's output is NaN or infinite, the library raises
     before it hands out any loss: RPN's two losses are NaN then, for the training loop to stop at as at any other.

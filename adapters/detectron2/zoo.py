@@ -9,9 +9,9 @@ import importlib.util
 import re
 import warnings
 from pathlib import Path
-from typing import NamedTuple
 
 from bench.errors import UserError, nearest
+from bench.schema.config import ZooEntry
 
 SOURCE = "https://github.com/facebookresearch/detectron2/blob/main/MODEL_ZOO.md"
 
@@ -50,17 +50,6 @@ MASK_AP = {
     "Misc/cascade_mask_rcnn_X_152_32x8d_FPN_IN5k_gn_dconv": 44.0,
 }
 """Mask AP on COCO val2017 in points, as :data:`SOURCE` states it; the package itself does not carry the figures."""
-
-
-class ZooEntry(NamedTuple):
-    """One model of the zoo. ``url`` is None where no weights are published, ``mask_ap`` (points) where no COCO mask
-    AP is; ``backbone`` is spelled as papers do (R50-FPN)."""
-
-    family: str
-    url: str | None
-    mask_ap: float | None
-    source: str
-    backbone: str
 
 
 def zoo_entry(name: str) -> ZooEntry:

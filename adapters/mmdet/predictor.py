@@ -25,12 +25,18 @@ from adapters.mmdet.training import (
     training_edges,
     training_pipeline,
 )
-from bench.predictor import Instances, Predictor, Settings, Target, load_weights
+from bench.predictor import Instances, Settings, Target, TorchPredictor, Trainable, load_weights
+
+PACKAGES = (
+    *("mmdet", "onedl-mmdetection", "mmcv", "mmcv-full", "onedl-mmcv", "mmengine", "onedl-mmengine"),
+    *("opencv-python", "opencv-python-headless"),
+)
+"""The original distributions and those of the maintained fork, and what mmcv resizes with."""
 
 Batch = dict[str, list[Any]]
 
 
-class MmdetPredictor(Predictor):
+class MmdetPredictor(TorchPredictor, Trainable):
     """Options: ``cfg_options`` are changes to the config, nested or dotted as in ``Config.merge_from_dict``; ``scale``
     is the test pipeline's (width, height), within which an image is resized.
 
@@ -41,6 +47,7 @@ class MmdetPredictor(Predictor):
     """
 
     module: Any
+    packages = PACKAGES
 
     def __init__(
         self, settings: Settings, scale: Sequence[int] | None = None, cfg_options: Mapping[str, Any] | None = None

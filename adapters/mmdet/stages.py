@@ -18,6 +18,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch.overrides import TorchFunctionMode
 
+from bench.predictor import boxes_around
+
 MakeMasks = Callable[[], list[Any]]
 """Makes the full-size masks and gives mmdet's ``InstanceData``, one per image. It can be called again."""
 
@@ -82,7 +84,7 @@ def _solo(detector: Any, inputs: torch.Tensor, samples: list[Any], max_candidate
                 (args, first), (_, second) = next(calls), next(calls)
                 at_input = F.interpolate(*args, **first)[:, :, :height, :width]
                 masks = F.interpolate(at_input, **second).squeeze(0) > head.test_cfg.mask_thr
-                instances.masks, instances.bboxes = masks, _boxes_of(masks)
+                instances.masks, instances.bboxes = masks, boxes_around(masks)
         return found
 
     return make_masks
@@ -139,11 +141,3 @@ def _keep_best(level_scores: list[torch.Tensor], count: int) -> None:
             least = scores.topk(count).values[-1]
             for level in level_scores:
                 level[image].masked_fill_(level[image] < least, -torch.inf)
-
-
-def _boxes_of(masks: torch.Tensor) -> torch.Tensor:
-    """Boxes of bool masks (N, H, W): float32 (N, 4) xyxy, right and bottom exclusive; zeros for an empty mask."""
-    columns, rows = masks.any(dim=1), masks.any(dim=2)
-    first = [line.byte().argmax(dim=1) for line in (columns, rows)]
-    last = [line.shape[1] - line.flip(1).byte().argmax(dim=1) for line in (columns, rows)]
-    return torch.stack(first + last, dim=1).float() * columns.any(dim=1, keepdim=True)

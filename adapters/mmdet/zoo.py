@@ -8,25 +8,15 @@ from __future__ import annotations
 import importlib.util
 import re
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import unquote
 
 from bench.errors import UserError, nearest
+from bench.schema.config import ZooEntry
 
 _SOURCE = "https://github.com/open-mmlab/mmdetection/blob/main/configs"
 _SCHEDULE = re.compile(r"\d+x\d*$|\d+xb|ms-|coco|lvis|\d+e$|poly|amp|lsj|ssj|8x|mstrain|fp16|instaboost")
 _BACKBONE = re.compile(r"(r|x|s|dq?)\d|hrnet|swin|regnet|res2net|convnext|pvt|tiny|s$|m$|l$|x$")
-
-
-class ZooEntry(NamedTuple):
-    """``url`` and ``mask_ap`` (points, COCO val2017) are None where the zoo publishes none; ``source`` is the
-    metafile's address."""
-
-    family: str
-    url: str | None
-    mask_ap: float | None
-    source: str
-    backbone: str
 
 
 def configs_folder() -> Path:
@@ -65,7 +55,7 @@ def config_path(name: str) -> Path:
 
 
 def zoo_entry(name: str) -> ZooEntry:
-    """What the zoo publishes for an instance-segmentation config.
+    """What the zoo publishes for an instance-segmentation config; the source is its metafile's address.
 
     Raises:
         UserError: mmdet has no such config, or publishes it for another task.

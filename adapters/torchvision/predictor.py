@@ -13,7 +13,7 @@ from torchvision.models.detection.image_list import ImageList
 
 from adapters.torchvision.build import build
 from adapters.torchvision.heads import ablate
-from bench.predictor import Instances, Predictor, Settings, Target, load_weights
+from bench.predictor import Instances, Settings, Target, TorchPredictor, Trainable, load_weights
 
 COCO_CATEGORIES: tuple[str, ...] = tuple(MaskRCNN_ResNet50_FPN_Weights.COCO_V1.meta["categories"])
 """The 91 outputs of the published weights: background, COCO's 80 classes, and gaps named N/A."""
@@ -47,7 +47,7 @@ class Raw:
     original_sizes: list[tuple[int, int]]
 
 
-class TorchvisionPredictor(Predictor):
+class TorchvisionPredictor(TorchPredictor, Trainable):
     """Mask R-CNN (He et al. 2017) as ``torchvision.models.detection`` builds and runs it.
 
     builder: ``maskrcnn_resnet50_fpn``, ``maskrcnn_resnet50_fpn_v2``, or ``demo``, a narrow ResNet-18 variant.
@@ -63,6 +63,7 @@ class TorchvisionPredictor(Predictor):
     """
 
     module: MaskRCNN
+    packages = ("torchvision",)
     backbone_prefix = "backbone.body."
 
     def __init__(

@@ -9,21 +9,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.nn.functional import interpolate, pad
+from torch.nn.functional import interpolate
 from transformers import Mask2FormerForUniversalSegmentation
 from transformers.image_transforms import get_size_with_aspect_ratio
 
 from adapters.transformers.build import configured, from_checkpoint
+from adapters.transformers.training import losses
 from bench.errors import UserError
-from bench.predictor import Instances, Predictor, Settings, Target
+from bench.predictor import Instances, Settings, Target, TorchPredictor, Trainable, boxes_around
 
 PIXEL_MEAN = (0.485, 0.456, 0.406)
 PIXEL_STD = (0.229, 0.224, 0.225)
 STRIDE = 32
 """Padded height and width are multiples of this, the stride of the coarsest features (``size_divisor``)."""
-
-LOSSES = {"loss_cross_entropy": "class", "loss_mask": "mask", "loss_dice": "dice"}
-"""The library's names of its losses, and those that all libraries share; decoder layers add ``_0``, ``_1``, ..."""
 
 
 @dataclass
@@ -45,7 +43,7 @@ class Raw:
     original_sizes: list[tuple[int, int]]
 
 
-class Mask2FormerPredictor(Predictor):
+class Mask2FormerPredictor(TorchPredictor, Trainable):
     """Mask2Former (Cheng et al. 2022), ``Mask2FormerForUniversalSegmentation``.
 
     backbone: its ``model_type`` (``swin`` unless said), and what differs from the defaults of that type's config.
@@ -63,6 +61,7 @@ class Mask2FormerPredictor(Predictor):
     """
 
     module: Mask2FormerForUniversalSegmentation
+    packages = ("transformers", "torchvision")
     backbone_prefix = "model.pixel_level_module.encoder."
     compiled_parts = ("model.pixel_level_module.encoder",)
 
@@ -124,20 +123,7 @@ class Mask2FormerPredictor(Predictor):
 
     def training_step(self, images: Sequence[np.ndarray], targets: Sequence[Target]) -> dict[str, torch.Tensor]:
         pixels = [torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1) for image in images]
-        pixel_values, pixel_mask = self._padded(pixels)
-        output = self.module(pixel_values=pixel_values, pixel_mask=pixel_mask, output_auxiliary_logits=True)
-        masks = [_padded_masks(target.masks.to(self.device), pixel_mask.shape[-2:]) for target in targets]
-        labels = [target.labels.to(self.device) for target in targets]
-        layers = [{name: logits.float() for name, logits in layer.items()} for layer in output.auxiliary_logits]
-        logits = output.masks_queries_logits.float(), output.class_queries_logits.float()
-        # The matching and the points of the masks need float32, and the library reads them under autocast too.
-        with torch.autocast(self.device.type, enabled=False):
-            losses = self.module.get_loss_dict(*logits, masks, labels, layers)
-        summed = {name: torch.zeros((), device=self.device) for name in LOSSES.values()}
-        for key, loss in losses.items():
-            name = LOSSES[key.rstrip("_0123456789")]
-            summed[name] = summed[name] + loss
-        return summed
+        return losses(self.module, *self._padded(pixels), targets)
 
     def _padded(self, images: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         """Images uint8 (3, h, w) on the host to the normalised batch (B, 3, H, W) on the device, and int64 (B, H, W),
@@ -163,17 +149,12 @@ class Mask2FormerPredictor(Predictor):
             order = order[scores > self.score_threshold]
             scores = scores[: len(order)]
         query, label = query[order], label[order]
-        return Instances(masks[query], _boxes(masks)[query], scores, label)
+        return Instances(masks[query], boxes_around(masks)[query], scores, label)
 
 
 def _padded_size(images: Sequence[torch.Tensor]) -> tuple[int, int]:
     height, width = (max(image.shape[axis] for image in images) for axis in (-2, -1))
     return math.ceil(height / STRIDE) * STRIDE, math.ceil(width / STRIDE) * STRIDE
-
-
-def _padded_masks(masks: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
-    """Masks (N, h, w) to float32 (N, H, W): the library finds their points by their share of the padded input."""
-    return pad(masks.float(), (0, size[1] - masks.shape[2], 0, size[0] - masks.shape[1]))
 
 
 def _full_size(
@@ -183,12 +164,3 @@ def _full_size(
     upsampled = interpolate(logits[None], size=padded, mode="bilinear", align_corners=False)
     cropped = upsampled[:, :, : image[0], : image[1]]
     return interpolate(cropped, size=original, mode="bilinear", align_corners=False)[0]
-
-
-def _boxes(masks: torch.Tensor) -> torch.Tensor:
-    """float32 (N, 4) xyxy around masks (N, H, W), the right and lower edge exclusive; zeros for an empty mask."""
-    pixels = masks.view(torch.uint8)
-    columns, rows = pixels.amax(1), pixels.amax(2)
-    low = torch.stack([columns.argmax(1), rows.argmax(1)], 1)
-    high = torch.stack([columns.shape[1] - columns.flip(1).argmax(1), rows.shape[1] - rows.flip(1).argmax(1)], 1)
-    return torch.cat([low, high], 1) * rows.amax(1)[:, None].float()

@@ -8,11 +8,11 @@ from __future__ import annotations
 import torch
 
 from bench.errors import UserError
-from bench.predictor import Predictor
+from bench.predictor import TorchPredictor
 from bench.schema.result import CompileResult
 
 
-def compile_parts(predictor: Predictor, mode: str) -> None:
+def compile_parts(predictor: TorchPredictor, mode: str) -> None:
     """Have the predictor's ``compiled_parts`` compiled when they are first called.
 
     Raises:
@@ -29,7 +29,7 @@ def compile_parts(predictor: Predictor, mode: str) -> None:
         part.compile(mode=None if mode == "default" else mode)
 
 
-def outcome(predictor: Predictor, mode: str) -> CompileResult:
+def outcome(predictor: TorchPredictor, mode: str) -> CompileResult:
     """What compiling has cost so far, in this process."""
     from torch._dynamo.utils import calculate_time_spent, counters
 
@@ -42,8 +42,6 @@ def outcome(predictor: Predictor, mode: str) -> CompileResult:
     )
 
 
-def _parts(predictor: Predictor) -> dict[str, torch.nn.Module]:
-    if predictor.module is None:
-        return {}
+def _parts(predictor: TorchPredictor) -> dict[str, torch.nn.Module]:
     modules = dict(predictor.module.named_modules())
     return {name: modules[name] for name in predictor.compiled_parts if name in modules}

@@ -6,7 +6,7 @@ import contextlib
 import importlib.metadata
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -18,31 +18,22 @@ from bench.device.gpu import nvml_state
 
 PACKAGES = (
     "torch",
-    "torchvision",
-    "transformers",
-    "mmdet",
-    "onedl-mmdetection",
-    "mmcv",
-    "mmcv-full",
-    "onedl-mmcv",
-    "mmengine",
-    "onedl-mmengine",
-    "detectron2",
     "hotcoco",
     "pycocotools",
     "faster-coco-eval",
     "numpy",
     "pillow",
-    "opencv-python",
-    "opencv-python-headless",
     "safetensors",
     "nvidia-ml-py",
 )
-"""Distributions whose version can move a figure; two of one library are the original and its maintained fork."""
+"""Distributions whose version can move a figure of any model; a model's class adds those of its library."""
 
 
-def describe(device: torch.device | str | None) -> dict[str, Any]:
+def describe(device: torch.device | str | None, packages: Iterable[str] = ()) -> dict[str, Any]:
     """The machine, as JSON: processor, memory, system, versions, and the GPU where ``device`` is a CUDA one.
+
+    ``packages`` are distributions whose versions are listed beside those of :data:`PACKAGES`, as far as they are
+    installed.
 
     What cannot be told is None, and ``notes`` says why; nothing is imported to learn its version. Clocks are those of
     this moment, ``max_`` what the GPU may reach.
@@ -54,7 +45,7 @@ def describe(device: torch.device | str | None) -> dict[str, Any]:
         "host_memory_bytes": _host_memory_bytes(),
         "os": _os(),
         "python": platform.python_version(),
-        "versions": _versions(),
+        "versions": _versions(packages),
         "maskbench": _maskbench(),
         "torch_threads": torch.get_num_threads(),
         **_numerics(notes),
@@ -113,10 +104,10 @@ def _os() -> str:
     return platform.platform()
 
 
-def _versions() -> dict[str, str]:
+def _versions(packages: Iterable[str]) -> dict[str, str]:
     """Installed packages by name, and the CUDA and cuDNN that torch was built with."""
     found = {}
-    for name in PACKAGES:
+    for name in dict.fromkeys((*PACKAGES, *packages)):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)
     # torch's own knows what the metadata may not: the build (+cpu, +cu130).

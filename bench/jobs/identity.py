@@ -24,10 +24,15 @@ def job_name(config: BenchConfig, contents: Mapping[str, str]) -> str:
     what = dataclasses.asdict(config)
     for key in NO_FIGURE:
         _leave_out(what, key)
-    _leave_paths_out(what)
+    _leave_paths_out(what, contents)
     digest = hashlib.sha256(json.dumps([what, dict(contents)], sort_keys=True).encode()).hexdigest()[:8]
     readable = "-".join((config.model.name, config.dataset.name, describe(config, separator="-")))
     return f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', readable)}-{digest}"
+
+
+def option_key(option: str) -> str:
+    """The key in ``PlannedJob.contents`` of the file that an option of the model names."""
+    return f"model.options.{option}"
 
 
 def _leave_out(what: dict[str, Any], key: str) -> None:
@@ -40,7 +45,7 @@ def _leave_out(what: dict[str, Any], key: str) -> None:
         del part[name]
 
 
-def _leave_paths_out(what: dict[str, Any]) -> None:
+def _leave_paths_out(what: dict[str, Any], contents: Mapping[str, str]) -> None:
     """The paths of a configuration as a plain dict, for whose files ``PlannedJob.contents`` stands."""
     for part in (what["dataset"], what["dataset"]["train"]):
         if part is None:
@@ -50,5 +55,4 @@ def _leave_paths_out(what: dict[str, Any]) -> None:
             part["shapes"]["cache"] = None
     model = what["model"]
     model["weights"] = Path(model["weights"]).name
-    if model["library"] == "replay":
-        model["options"] = {key: value for key, value in model["options"].items() if key != "results"}
+    model["options"] = {key: value for key, value in model["options"].items() if option_key(key) not in contents}

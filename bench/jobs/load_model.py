@@ -1,25 +1,20 @@
-"""Building a job's model in the worker's environment, and saying beforehand what stands against it."""
+"""A job's model in the worker's environment: its class found, called with settings and options, held to its promise."""
 
 from __future__ import annotations
 
 import contextlib
 import gc
 import importlib
-import importlib.util
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from bench.data.dataset import CocoDataset, load, match_labels, training_split
-from bench.device.numerics import refuse_unsupported
-from bench.errors import UserError, absent_library
-from bench.predictor import Predictor, ReplayPredictor, Settings
-from bench.schema.config import BenchConfig, DatasetConfig
-from bench.schema.json_file import from_dict
-from bench.training.initial_weights import start_from
+from bench.data.dataset import CocoDataset
+from bench.errors import UserError
+from bench.predictor import Predictor, ReplayPredictor, Settings, TorchPredictor, Trainable
+from bench.schema.config import BenchConfig
 from bench.weights.load import load_checkpoint
 
 
@@ -32,8 +27,10 @@ def build_predictor(
         UserError: the class cannot be found, or the checkpoint does not fit.
         ModuleNotFoundError: the model's library is not installed here.
     """
-    model = config.model
-    checkpoint = load_checkpoint(Path(weights_path), allow_pickle=model.allow_pickle) if weights_path else None
+    model, cls = config.model, locate(config.model._target_)
+    checkpoint = None
+    if weights_path and not getattr(cls, "reads_weights_itself", False):
+        checkpoint = load_checkpoint(Path(weights_path), allow_pickle=model.allow_pickle)
     classes = tuple(model.classes) if model.classes else (checkpoint.classes if checkpoint else dataset.class_names)
     settings = Settings(
         device=device,
@@ -42,19 +39,22 @@ def build_predictor(
         score_threshold=0.0 if config.detections == "saturated" else model.score_threshold,
         max_detections=config.protocol.max_detections,
         config=model.config,
+        precision=config.precision,
+        weights_path=Path(weights_path) if weights_path else None,
     )
     torch.manual_seed(config.protocol.seed)
-    return make(locate(model._target_), config, settings)
+    return make(cls, config, settings)
 
 
 def make(cls: Any, config: BenchConfig, settings: Settings) -> Predictor | ReplayPredictor:
     """Call the class of a job's model with its settings and options.
 
     Raises:
-        UserError: an option that it does not have, an input size that it cannot take, or a class that is no predictor.
+        UserError: an option that it does not have, an input size or a precision that it cannot take, a class that is no
+            predictor, or one without the network that it promises.
     """
     model = config.model
-    options = {**model.options, **_size_options(cls, config)}
+    options = {**model.options, **size_options(cls, config)}
     try:
         predictor = cls(settings, **options)
     except TypeError as error:
@@ -64,32 +64,79 @@ def make(cls: Any, config: BenchConfig, settings: Settings) -> Predictor | Repla
         raise
     if not isinstance(predictor, (Predictor, ReplayPredictor)):
         raise UserError(f"model._target_={model._target_}: not a bench.predictor.Predictor")
+    if isinstance(predictor, TorchPredictor) and not _has_module(predictor):
+        raise UserError(
+            f"model._target_={model._target_}: a TorchPredictor keeps its network in self.module, and this one has "
+            f"none; set it in __init__, or derive the class from Predictor"
+        )
+    refuse_what_it_cannot(type(predictor), config)  # again: the target may be a function, which promises nothing itself
     return predictor
 
 
-def trainable(config: BenchConfig) -> Callable[[Settings], Predictor]:
+def refuse_what_it_cannot(cls: object, config: BenchConfig) -> None:
+    """Raise a UserError where a job asks for what the model's class does not offer: a precision, or what only a network
+    of torch's has. A replay takes whatever is said of its file."""
+    if not (isinstance(cls, type) and issubclass(cls, Predictor)):
+        return
+    target, precisions, is_torch = config.model._target_, cls.precisions, issubclass(cls, TorchPredictor)
+    if config.precision not in precisions:
+        remedy = "" if is_torch else ", or derive the class from bench.predictor.TorchPredictor, which can all four"
+        raise UserError(
+            f"precision={config.precision}: {target} computes in {' or '.join(precisions)} (its precisions); give "
+            f"precision={precisions[0]}{remedy}"
+        )
+    asked = {"compile": config.compile != "none", "protocol.channels_last": config.protocol.channels_last}
+    for key in (key for key, wanted in asked.items() if wanted and not is_torch):
+        raise UserError(
+            f"{key}: {target} is no bench.predictor.TorchPredictor and has no network to change; leave {key} out, or "
+            f"derive the class from it"
+        )
+
+
+def _has_module(predictor: object) -> bool:
+    return isinstance(getattr(predictor, "module", None), torch.nn.Module)
+
+
+def note_on_module(predictor: Predictor | ReplayPredictor) -> str | None:
+    """A sentence for a predictor that has a network of torch's and does not say so; None for any other."""
+    if isinstance(predictor, TorchPredictor) or not _has_module(predictor):
+        return None
+    name = type(predictor).__name__
+    return (
+        f"{name} keeps a torch.nn.Module in self.module: derived from bench.predictor.TorchPredictor in place of "
+        f"Predictor it would have its parameters counted, and could be asked for tf32, fp16, bf16 and compile"
+    )
+
+
+def trainable(config: BenchConfig) -> Callable[[Settings], Trainable]:
     """What builds a job's model for a training, as often as that needs it.
 
     Raises:
-        UserError: the model's class defines no ``training_step``.
+        UserError: the model's class is no :class:`TorchPredictor` that is :class:`Trainable`.
     """
     model = config.model
     cls = locate(model._target_)
-    if not issubclass(cls, Predictor) or cls.training_step is Predictor.training_step:
+    if not (is_class(cls, TorchPredictor) and is_class(cls, Trainable)):
+        lacks = "is not derived from Trainable" if hasattr(cls, "training_step") else "defines no training_step"
         raise UserError(
-            f"model={model.name}: {model._target_} defines no training_step, so it cannot be trained; "
-            f"leave finetune out"
+            f"model={model.name}: {model._target_} {lacks}, so it cannot be trained; leave finetune out, or derive the "
+            f"class from TorchPredictor and Trainable of bench.predictor"
         )
 
-    def make_trainable(settings: Settings) -> Predictor:
+    def make_trainable(settings: Settings) -> Trainable:
         predictor = make(cls, config, settings)
-        assert isinstance(predictor, Predictor)
+        assert isinstance(predictor, Trainable)
         return predictor
 
     return make_trainable
 
 
-def _size_options(cls: Any, config: BenchConfig) -> dict[str, Any]:
+def is_class(cls: object, base: type) -> bool:
+    """Whether a target is a class derived from ``base``, and not a function or what else can be called."""
+    return isinstance(cls, type) and issubclass(cls, base)
+
+
+def size_options(cls: Any, config: BenchConfig) -> dict[str, Any]:
     """What tells the class the job's ``input_size``.
 
     Raises:
@@ -98,7 +145,7 @@ def _size_options(cls: Any, config: BenchConfig) -> dict[str, Any]:
     edges = config.input_edges
     if edges is None:
         return {}
-    if not isinstance(cls, type) or not issubclass(cls, Predictor):
+    if not (isinstance(cls, type) and issubclass(cls, Predictor)):
         raise UserError(f"input_size={config.input_size}: {config.model._target_} sees no image; leave input_size out")
     return cls.options_for_input_size(*edges)
 
@@ -137,85 +184,3 @@ def import_library(target: str) -> None:
         importlib.import_module(target.rpartition(".")[0])
     gc.enable()
     gc.collect()  # what is there now counts as old, as it does after an import statement, and is left alone from now on
-
-
-def check(request: dict[str, Any]) -> dict[str, Any]:
-    """What stands against each job in this environment, found without running it.
-
-    request: ``device`` as the user gave it, ``jobs`` as in ``job.json``.
-    Gives ``device`` (resolved) or ``error``; and per job ``{}``, ``{"skip": reason}`` or ``{"error": line}``.
-    """
-    try:
-        device = resolve_device(request["device"])
-        for precision in dict.fromkeys(job["config"]["precision"] for job in request["jobs"]):
-            refuse_unsupported(precision, device)
-    except UserError as error:
-        return {"error": str(error)}
-    for target in dict.fromkeys(job["config"]["model"]["_target_"] for job in request["jobs"]):
-        import_library(target)
-    loaded: dict[str, CocoDataset] = {}
-    return {"device": str(device), "jobs": [_check_job(job, loaded) for job in request["jobs"]]}
-
-
-def _check_job(job: dict[str, Any], loaded: dict[str, CocoDataset]) -> dict[str, str]:
-    """``loaded`` keeps the datasets of earlier jobs: the jobs of a study share them."""
-    config = from_dict(BenchConfig, job["config"])
-    if "accuracy" in config.passes and importlib.util.find_spec(config.evaluator) is None:
-        return {
-            "error": f"evaluator={config.evaluator} is not installed in {sys.executable}; install it there, "
-            f"or leave accuracy out of passes"
-        }
-    try:
-        if config.finetune is not None:
-            return _check_training(config, job["weights_path"], loaded)
-        if config.model.weights == "random":  # nothing to load, hence nothing that could not fit
-            _size_options(locate(config.model._target_), config)
-            return {}
-        dataset = _load_once(config.dataset, loaded)
-        # On the CPU: a check must not leave memory on the GPU that is to be measured.
-        predictor = build_predictor(config, dataset, torch.device("cpu"), job["weights_path"])
-        match_labels(dataset, predictor.classes, config.dataset.aliases)
-    except ModuleNotFoundError as error:
-        return {"skip": absent_library(error)}
-    except UserError as error:
-        return {"error": str(error)}
-    return {}
-
-
-def _load_once(config: DatasetConfig, loaded: dict[str, CocoDataset]) -> CocoDataset:
-    key = repr(config)
-    if key not in loaded:
-        loaded[key] = load(config)
-    return loaded[key]
-
-
-def _check_training(config: BenchConfig, weights_path: str | None, loaded: dict[str, CocoDataset]) -> dict[str, str]:
-    """From scratch there is nothing that could not fit, so the network is not built."""
-    make_model = trainable(config)
-    _size_options(locate(config.model._target_), config)
-    if weights_path is not None:
-        train = _load_once(training_split(config.dataset), loaded)
-        start_from(make_model, config, train, torch.device("cpu"), weights_path)
-    return {}
-
-
-def resolve_device(name: str) -> torch.device:
-    """The device that a name means here; ``auto`` is ``cuda:0`` where there is one, else ``cpu``.
-
-    Raises:
-        UserError: this machine has no such device.
-    """
-    if name == "auto":
-        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
-    device = torch.device(name)
-    if device.type == "cuda":
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if (device.index or 0) >= count:
-            there = f"cpu, {', '.join(f'cuda:{i}' for i in range(count))}" if count else "cpu"
-            raise UserError(f"device={name}: torch {torch.__version__} sees no such device here; available: {there}")
-        return torch.device("cuda", device.index or 0)
-    try:
-        torch.empty(1, device=device)
-    except Exception as error:
-        raise UserError(f"device={name}: {str(error).splitlines()[0]}") from error
-    return device

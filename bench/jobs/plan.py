@@ -9,15 +9,14 @@ import importlib
 import json
 import os
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench.data import dataset as datasets
-from bench.data.results_file import read_results
 from bench.errors import UserError, absent_library
-from bench.jobs.identity import job_name
+from bench.jobs.identity import job_name, option_key
 from bench.jobs.job import ComposedJob, PlannedJob, told
 from bench.jobs.local import ROOT, worker_command, worker_environment
 from bench.schema.config import BenchConfig, DatasetConfig, PublishedConfig, ZooConfig
@@ -37,10 +36,16 @@ class CheckedDataset:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the interpreter of a job says of it: the device that its name means there, and why it must be skipped."""
+    """What the interpreter of a job says of it.
+
+    device: what the job's device is called there
+    skip_reason: why the job must be skipped; None where it can run
+    files: paths of the files that its options name and its figures depend on, by the option
+    """
 
     device: str
     skip_reason: str | None
+    files: Mapping[str, str]
 
 
 def plan(jobs: Sequence[ComposedJob], out: Path, on_download: OnDownload, command: str = "") -> list[PlannedJob]:
@@ -74,8 +79,6 @@ def _draft(
     dataset = _check_dataset(config.dataset, checked)
     config.dataset = dataset.config
     contents = {"dataset": dataset.digest}
-    if config.model.library == "replay":
-        contents["results"] = sha256_of(_check_replay(config, dataset.content))
     skip_reason = _fill_from_zoo(config)
     if config.finetune is not None:
         contents["train"] = _check_training(config, dataset.content, checked).digest
@@ -97,11 +100,14 @@ def _draft(
 def _planned(draft: PlannedJob, answer: Answer, out: Path) -> PlannedJob:
     """The job with what its interpreter says of it."""
     config = dataclasses.replace(draft.config, device=answer.device)
+    named = {option_key(option): sha256_of(Path(path)) for option, path in answer.files.items()}
+    contents = draft.contents | named
     return dataclasses.replace(
         draft,
         config=config,
         skip_reason=draft.skip_reason or answer.skip_reason,
-        folder=out / "jobs" / job_name(config, draft.contents),
+        contents=contents,
+        folder=out / "jobs" / job_name(config, contents),
     )
 
 
@@ -135,8 +141,6 @@ def _check_training(
     Settles ``finetune.start`` and the paths of ``dataset.train``. Gives the set to learn from.
     """
     assert config.finetune is not None
-    if config.model.library == "replay":
-        raise UserError(f"finetune: {config.model.name} is a replayed results file, which cannot be trained")
     train = _check_dataset(datasets.training_split(config.dataset), checked)
     if not any(a["iscrowd"] == 0 for a in train.content.annotations):
         raise UserError(
@@ -155,14 +159,6 @@ def _check_training(
             f"model.weights=PATH, or finetune.start=scratch"
         )
     return train
-
-
-def _check_replay(config: BenchConfig, dataset: datasets.CocoDataset) -> Path:
-    """The results file, found sound."""
-    path = Path(str(config.model.options.get("results"))).expanduser()
-    read_results(path, dataset)
-    config.model.options["results"] = str(path.resolve())
-    return path
 
 
 def _fill_from_zoo(config: BenchConfig) -> str | None:
@@ -224,7 +220,7 @@ def _ask_interpreters(drafts: Sequence[PlannedJob]) -> list[Answer]:
             if "error" in verdict:
                 raise UserError(verdict["error"])
         for place, verdict in zip(places, said["jobs"], strict=True):
-            answers[place] = Answer(said["device"], verdict.get("skip"))
+            answers[place] = Answer(said["device"], verdict.get("skip"), verdict.get("files", {}))
     return [answers[place] for place in range(len(drafts))]
 
 

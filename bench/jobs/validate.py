@@ -56,7 +56,8 @@ def to_config(cfg: DictConfig, choices: dict[str, str]) -> ComposedJob:
     except OmegaConfBaseException as error:
         raise _schema_error(error) from error
     assert isinstance(config, BenchConfig)
-    config.model.name = choices.get("model", "") + (f":{config.model.config}" if _serves_a_zoo(choices) else "")
+    serves_a_zoo = config.model.zoo.lookup is not None
+    config.model.name = choices.get("model", "") + (f":{config.model.config}" if serves_a_zoo else "")
     check_values(config)
     if config.detections == "auto":
         config.detections = "thresholded" if config.trained else "saturated"
@@ -195,10 +196,6 @@ def _keys_of(node: object, prefix: str) -> Iterator[str]:
             yield from _keys_of(value, f"{prefix}{field.name}.")
         else:
             yield f"{prefix}{field.name}"
-
-
-def _serves_a_zoo(choices: dict[str, str]) -> bool:
-    return choices.get("model", "").endswith("_zoo")
 
 
 def _schema_error(error: OmegaConfBaseException) -> UserError:

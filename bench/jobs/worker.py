@@ -34,12 +34,13 @@ from bench.device import compiling, machine, numerics
 from bench.device.gpu import Gpu
 from bench.device.gpu_memory import DeviceMemory
 from bench.errors import UserError, absent_library
+from bench.jobs.check import check
 from bench.jobs.job import WorkerJob, read_job
 from bench.jobs.launcher import ROUNDS, TRAIN
-from bench.jobs.load_model import build_predictor, check, import_library, trainable
+from bench.jobs.load_model import build_predictor, import_library, note_on_module, trainable
 from bench.jobs.messages import Channel, Complete, Ready
 from bench.passes.base import Context, InterleavedRound, load_pass
-from bench.predictor import Predictor, ReplayPredictor
+from bench.predictor import Predictor, ReplayPredictor, TorchPredictor
 from bench.schema.config import BenchConfig
 from bench.schema.result import (
     FINETUNED,
@@ -103,7 +104,7 @@ def _train(job: WorkerJob, folder: Path, result: Result, channel: Channel) -> No
     channel("load", 0, 1, 0)
     start = start_from(trainable(config), config, learned, device, job.weights_path)
     numerics.apply(config)
-    result.machine = machine.describe(device)
+    result.machine = machine.describe(device, start.predictor.packages)
     Training(start, learned, measured, config, folder, job.command, channel, save).run()
 
 
@@ -125,7 +126,7 @@ def _context(job: WorkerJob, folder: Path, result: Result, device_memory: Device
     predictor = build_predictor(config, dataset, device, job.weights_path)
     numerics.apply(config)
     _ready(predictor, config)
-    result.machine = machine.describe(device)
+    result.machine = machine.describe(device, predictor.packages)
     result.model = _model_info(job, predictor)
     labels = match_labels(dataset, predictor.classes, config.dataset.aliases)
     gpu = Gpu.of(device)
@@ -134,29 +135,29 @@ def _context(job: WorkerJob, folder: Path, result: Result, device_memory: Device
         if set(config.passes) - {"accuracy"}:
             context.note("a replayed results file has no speed and no memory: only its accuracy is measured")
         return context
-    for warning in (device_memory.use_by_others(device), numerics.emulated(config.precision, device)):
-        if warning:
-            context.note(warning)
+    in_use, emulated = device_memory.use_by_others(device), numerics.emulated(config.precision, device)
+    for note in (note_on_module(predictor), in_use, emulated):
+        if note:
+            context.note(note)
     return context
 
 
 def _ready(predictor: Predictor | ReplayPredictor, config: BenchConfig) -> None:
     """Memory format and compiler, as the job asks for them."""
-    if not isinstance(predictor, Predictor):
-        return
-    if config.protocol.channels_last and predictor.module is not None:
-        predictor.module.to(memory_format=torch.channels_last)
-    if config.compile != "none":
-        compiling.compile_parts(predictor, config.compile)
+    if isinstance(predictor, TorchPredictor):
+        if config.protocol.channels_last:
+            predictor.use_channels_last()
+        if config.compile != "none":
+            compiling.compile_parts(predictor, config.compile)
 
 
 def _model_info(job: WorkerJob, predictor: Predictor | ReplayPredictor) -> ModelInfo:
-    module = predictor.module if isinstance(predictor, Predictor) else None
+    parameters = predictor.module.parameters() if isinstance(predictor, TorchPredictor) else None
     return ModelInfo(
         classes=list(predictor.classes),
         weights=FINETUNED if job.config.finetune else job.config.model.weights,
         weights_sha256=job.weights_sha256,
-        parameters=sum(p.numel() for p in module.parameters()) if module is not None else None,
+        parameters=sum(p.numel() for p in parameters) if parameters is not None else None,
     )
 
 

@@ -85,8 +85,7 @@ class Context:
             ValueError: says which promise is not kept, in which field.
         """
         sizes = [(record.height, record.width) for record in records]
-        limit = self.config.protocol.max_detections
-        validate_batch(instances, sizes, len(self.labels), limit, type(self.predictor).__name__)
+        validate_batch(self.runner.predictor, instances, sizes, self.config.protocol.max_detections)
 
 
 class Pass(Protocol):

@@ -43,10 +43,10 @@ class MemoryPass(RunsTheModel):
             del instances
             context.progress("memory", done, count, size)
         process_bytes, device_source = context.device_memory.of_process(device) if cuda else (None, None)
-        module = runner.predictor.module
+        module = runner.module
         return MemoryResult(
-            parameters_bytes=sum(_bytes(p) for p in module.parameters()) if module is not None else 0,
-            buffers_bytes=sum(_bytes(b) for b in module.buffers()) if module is not None else 0,
+            parameters_bytes=sum(_bytes(p) for p in module.parameters()) if module is not None else None,
+            buffers_bytes=sum(_bytes(b) for b in module.buffers()) if module is not None else None,
             peak_allocated_bytes=torch.cuda.max_memory_allocated(device) if cuda else None,
             peak_reserved_bytes=torch.cuda.max_memory_reserved(device) if cuda else None,
             process_device_bytes=process_bytes,

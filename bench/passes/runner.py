@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench.predictor import Instances, Predictor
+from bench.predictor import Instances, Predictor, TorchPredictor
 
 AUTOCAST = {"fp32": None, "tf32": None, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 class Runner:
-    """A predictor under ``torch.inference_mode`` and the autocast of a precision (none for fp32).
+    """A predictor under ``torch.inference_mode``, and a :class:`TorchPredictor` under the autocast of its precision too
+    (none for fp32).
 
     Both are entered anew for every call, as the libraries' own test loops do: an autocast held open keeps the
     weights it has cast, and would time what nobody runs.
@@ -23,7 +24,12 @@ class Runner:
     def __init__(self, predictor: Predictor, device: torch.device, precision: str) -> None:
         self.predictor = predictor
         self._device_type = device.type
-        self._dtype = AUTOCAST[precision]
+        self._dtype = AUTOCAST[precision] if isinstance(predictor, TorchPredictor) else None
+
+    @property
+    def module(self) -> torch.nn.Module | None:
+        """The network, where it is one of torch's."""
+        return self.predictor.module if isinstance(self.predictor, TorchPredictor) else None
 
     def preprocess(self, images: Sequence[np.ndarray]) -> Any:
         """``Predictor.preprocess``; images are uint8 RGB (H, W, 3)."""

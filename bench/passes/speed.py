@@ -24,6 +24,7 @@ from bench.evaluation.intervals import median_reach
 from bench.evaluation.rle import masks_to_rle
 from bench.passes.base import Context, RunsTheModel
 from bench.passes.runner import Runner
+from bench.predictor import TorchPredictor
 from bench.schema.config import ProtocolConfig
 from bench.schema.result import SpeedResult, SpeedRound, Timing
 
@@ -83,8 +84,8 @@ class SpeedPass(RunsTheModel):
         speed = samples.result(config.batch_size, timed)
         if dropped and not keep_all:
             speed = _without(speed, throttled)
-        if config.compile != "none":
-            context.result.compiled = compiling.outcome(context.runner.predictor, config.compile)
+        if config.compile != "none" and isinstance(context.predictor, TorchPredictor):
+            context.result.compiled = compiling.outcome(context.predictor, config.compile)
         earlier = context.result.speed
         return speed if earlier is None else _joined(earlier, speed)
 

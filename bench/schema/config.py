@@ -7,7 +7,7 @@ environment needs neither Hydra nor OmegaConf. ``"???"`` is OmegaConf's mark for
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from bench.schema.result import PASSES
 
@@ -35,13 +35,27 @@ class ZooConfig:
 
     url: the address of the file
     sha256: its digest, or the first digits, which the zoos write into their file names
-    lookup: a function ("module:function") that knows the whole zoo of a library: ``model.config`` -> (family, URL of
-        the weights, published mask AP, its source, backbone)
+    lookup: a function ("module:function") that knows the whole zoo of a library: it takes ``model.config`` and gives a
+        :class:`ZooEntry`
     """
 
     url: str | None = None
     sha256: str | None = None
     lookup: str | None = None
+
+
+class ZooEntry(NamedTuple):
+    """What a zoo says of one of its configurations.
+
+    ``url`` of the weights and ``mask_ap`` (points, COCO val2017) are None where the zoo publishes none; ``source`` says
+    where the figure stands; ``backbone`` is spelled as papers do (R50-FPN).
+    """
+
+    family: str
+    url: str | None
+    mask_ap: float | None
+    source: str
+    backbone: str
 
 
 @dataclass
@@ -72,7 +86,7 @@ class ModelConfig:
     classes: names of the model's labels in order, where neither the checkpoint nor the library has them
     score_threshold: null is the library's own
     python: another interpreter for the worker; null is this one
-    config: a name in the zoo of a library, for ``mmdet_zoo`` and ``detectron2_zoo``
+    config: a name in the zoo of a library, for adapters that serve one
     options: keywords of the predictor's constructor
     """
 

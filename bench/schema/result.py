@@ -157,13 +157,14 @@ class SpeedResult:
 class MemoryResult:
     """The memory pass: five figures, in bytes.
 
+    parameters_bytes, buffers_bytes: None for a runtime that has no module of torch's
     device_source: how ``process_device_bytes`` was read: ``nvml_process``, or ``device_difference`` (the growth of the
         whole GPU) where NVML cannot see the process, as in a container
     host_rss_source: what ``host_rss_bytes`` is: ``resettable_peak``, the peak of this pass, or ``process_peak``
     """
 
-    parameters_bytes: int
-    buffers_bytes: int
+    parameters_bytes: int | None
+    buffers_bytes: int | None
     peak_allocated_bytes: int | None = None
     peak_reserved_bytes: int | None = None
     process_device_bytes: int | None = None

@@ -12,7 +12,7 @@ import torch
 
 from bench.data.dataset import CocoDataset
 from bench.device import machine
-from bench.predictor import Predictor
+from bench.predictor import Trainable
 from bench.schema.config import BenchConfig
 from bench.schema.result import FinetuneResult
 from bench.weights.save import read_state, write_state, write_weights
@@ -33,14 +33,13 @@ class Checkpoints:
     job: the configuration, ``command`` the command line that started the training
     """
 
-    def __init__(self, folder: Path, predictor: Predictor, train: CocoDataset, job: BenchConfig, command: str) -> None:
+    def __init__(self, folder: Path, predictor: Trainable, train: CocoDataset, job: BenchConfig, command: str) -> None:
         assert job.finetune is not None
-        assert predictor.module is not None
         self.last = folder / LAST
         self.state = folder / STATE
         self._best = folder / BEST
-        self._module: torch.nn.Module = predictor.module
-        self._classes = list(predictor.classes)
+        self._module = predictor.module
+        self._classes, self._packages = list(predictor.classes), predictor.packages
         self._train = train
         self._job, self._config, self._command = job, job.finetune, command
 
@@ -81,7 +80,7 @@ class Checkpoints:
             "dataset": self._train.name,
             "dataset_sha256": self._train.sha256,
             "config": json.dumps(_portable(self._job)),
-            "machine": json.dumps(machine.describe(torch.device(self._job.device))),
+            "machine": json.dumps(machine.describe(torch.device(self._job.device), self._packages)),
         }
         write_weights(path, self._module.state_dict(), metadata, self._config.weights_dtype)
 

@@ -17,7 +17,7 @@ from bench.data.coco_json import mask_library, to_rle
 from bench.data.dataset import CocoDataset
 from bench.data.images import ImageRecord, read_image
 from bench.errors import UserError
-from bench.predictor import Target
+from bench.predictor import Target, boxes_around
 from bench.schema.config import FinetuneConfig
 
 Sample = tuple[np.ndarray, Target]
@@ -79,7 +79,7 @@ class TrainingSet(Dataset[Sample]):
             pixels, masks = np.ascontiguousarray(pixels[:, ::-1]), masks.flip(2)
         labels = torch.tensor([self._labels[a["category_id"]] for a in annotations])
         masks = masks[kept]
-        return pixels, Target(masks=masks, boxes=boxes_of(masks), labels=labels[kept])
+        return pixels, Target(masks=masks, boxes=boxes_around(masks), labels=labels[kept])
 
     def _draw_order(self, epoch: int) -> np.ndarray:
         """Draw the images of an epoch: indices, int64 (``batches_an_epoch`` * batch size,)."""
@@ -120,16 +120,6 @@ def resized_masks(masks: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """Scale bool (N, H, W) to (N, h, w); a pixel is set where at least half of it is covered."""
     covered = interpolate(masks[:, None].to(torch.uint8) * 255, size=size, mode="bilinear", antialias=True)
     return covered[:, 0] > 127
-
-
-def boxes_of(masks: torch.Tensor) -> torch.Tensor:
-    """Return the boxes, float32 (N, 4) xyxy, around non-empty masks (N, h, w), right and lower edge exclusive."""
-    edges = []
-    for axis in (1, 2):
-        line = masks.any(axis).to(torch.uint8)  # any over rows leaves columns: x, then y
-        edges.append((line.argmax(1), line.shape[1] - line.flip(1).argmax(1)))
-    (left, right), (top, bottom) = edges
-    return torch.stack([left, top, right, bottom], 1).float()
 
 
 def training_batches(

@@ -11,11 +11,11 @@ import torch
 
 from bench.data.dataset import CocoDataset
 from bench.errors import UserError
-from bench.predictor import Checkpoint, Predictor, Settings
+from bench.predictor import Checkpoint, Settings, Trainable
 from bench.schema.config import BenchConfig
 from bench.weights.load import load_checkpoint
 
-Make = Callable[[Settings], Predictor]
+Make = Callable[[Settings], Trainable]
 """Builds the model that is to be trained, for the device, the classes and the checkpoint of the settings."""
 
 
@@ -29,7 +29,7 @@ class Start:
     reinitialised: names of the parameters that start with random values because they depend on the classes
     """
 
-    predictor: Predictor
+    predictor: Trainable
     from_weights: bool
     description: str
     reinitialised: list[str] = field(default_factory=list)
@@ -56,6 +56,7 @@ def start_from(
         score_threshold=config.model.score_threshold,
         max_detections=config.protocol.max_detections,
         config=config.model.config,
+        precision=config.precision,
     )
     predictor = _build(make, config, settings)
     if weights_path is None:
@@ -67,7 +68,13 @@ def start_from(
     source = _build(
         make,
         config,
-        dataclasses.replace(settings, device=torch.device("cpu"), checkpoint=checkpoint, classes=own_classes),
+        dataclasses.replace(
+            settings,
+            device=torch.device("cpu"),
+            checkpoint=checkpoint,
+            classes=own_classes,
+            weights_path=Path(weights_path),
+        ),
     )
     excluded: set[str] = set()
     if source.classes != predictor.classes and len(source.classes) == len(predictor.classes):
@@ -78,7 +85,7 @@ def start_from(
 
 
 def _partial(
-    make: Make, config: BenchConfig, settings: Settings, predictor: Predictor, checkpoint: Checkpoint
+    make: Make, config: BenchConfig, settings: Settings, predictor: Trainable, checkpoint: Checkpoint
 ) -> Start:
     excluded = set() if checkpoint.classes == predictor.classes else _class_dependent(make, config, settings, predictor)
     anew = _copy(checkpoint.state_dict, predictor, excluded)
@@ -91,18 +98,17 @@ def _partial(
     return Start(predictor, True, f"{tensors - len(anew)} of {tensors} tensors of {Path(checkpoint.path).name}", anew)
 
 
-def _build(make: Make, config: BenchConfig, settings: Settings) -> Predictor:
+def _build(make: Make, config: BenchConfig, settings: Settings) -> Trainable:
     assert config.finetune is not None
     torch.manual_seed(config.finetune.seed)
     return make(settings)
 
 
-def _state(predictor: Predictor) -> dict[str, torch.Tensor]:
-    assert predictor.module is not None
+def _state(predictor: Trainable) -> dict[str, torch.Tensor]:
     return predictor.module.state_dict()
 
 
-def _class_dependent(make: Make, config: BenchConfig, settings: Settings, predictor: Predictor) -> set[str]:
+def _class_dependent(make: Make, config: BenchConfig, settings: Settings, predictor: Trainable) -> set[str]:
     """Return the names of the tensors that have another shape where there is one class more."""
     assert settings.classes is not None
     longer = (*settings.classes, "one more")
@@ -111,11 +117,10 @@ def _class_dependent(make: Make, config: BenchConfig, settings: Settings, predic
     return {name for name, tensor in _state(predictor).items() if name in theirs and theirs[name].shape != tensor.shape}
 
 
-def _copy(given: Mapping[str, torch.Tensor], target: Predictor, excluded: set[str]) -> list[str]:
+def _copy(given: Mapping[str, torch.Tensor], target: Trainable, excluded: set[str]) -> list[str]:
     """Copy the tensors that fit; return the names of the parameters that do not, BatchNorm's step counters aside."""
     own = _state(target)
     fitting = {k: v for k, v in given.items() if k in own and own[k].shape == v.shape and k not in excluded}
-    assert target.module is not None
     target.module.load_state_dict(fitting, strict=False)
     return [name for name in _learned(own) if name not in fitting]
 

@@ -71,10 +71,9 @@ class Training:
         save: OnResult,
     ) -> None:
         assert config.finetune is not None
-        assert start.predictor.module is not None
         self._config, self._job = config.finetune, config
         self._predictor, self._measured = start.predictor, measured
-        self._module: torch.nn.Module = start.predictor.module
+        self._module = start.predictor.module
         self._device = torch.device(config.device)
         self._samples = TrainingSet(train, start.predictor.training_edges(), self._config)
         self._images_an_iteration = self._config.batch_size * self._config.accumulate

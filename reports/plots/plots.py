@@ -152,7 +152,9 @@ def _timed(comparison: Comparison) -> list[int]:
 
 def _module_mb(comparison: Comparison, row: int) -> float | None:
     memory = comparison.rows[row].result.memory
-    return (memory.parameters_bytes + memory.buffers_bytes) / MB if memory else None
+    if memory is None or memory.parameters_bytes is None or memory.buffers_bytes is None:
+        return None
+    return (memory.parameters_bytes + memory.buffers_bytes) / MB
 
 
 def _distribution(axes: Axes, place: int, samples: Sequence[float], colour: tuple[float, float, float]) -> None:

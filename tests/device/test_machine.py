@@ -57,6 +57,9 @@ def test_versions_without_an_import() -> None:
     installed = {d.metadata["Name"].lower(): d.version for d in importlib.metadata.distributions()}
     for name in set(PACKAGES) - {"torch"}:
         assert versions.get(name) == installed.get(name)
+    assert not {"torchvision", "mmdet", "mmcv", "detectron2", "transformers"} & {*PACKAGES, *versions}
+    asked = describe("cpu", ("scipy", "torch", "a-library-that-nobody-has"))["versions"]
+    assert asked == {**versions, "scipy": installed["scipy"]}
     code = (
         "import sys; from bench.device.machine import describe; describe('cpu'); "
         "print([m for m in ('torchvision', 'transformers', 'mmdet', 'mmcv', 'detectron2') if m in sys.modules])"

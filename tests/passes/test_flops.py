@@ -14,6 +14,7 @@ import pytest
 import torch
 from contexts import context_of
 from PIL import Image
+from plain_runtime import Level
 from toy_models import Blobs
 
 from bench.data.dataset import CocoDataset
@@ -101,7 +102,9 @@ def test_the_compiler_is_not_imported_for_it(dataset: CocoDataset) -> None:
     assert done.stdout.split() == [str(2 * 5 * 7), "False"]
 
 
-def test_a_model_outside_of_torch_has_no_count(dataset: CocoDataset) -> None:
+def test_a_model_outside_of_torch_has_no_count(dataset: CocoDataset, tmp_path: Path) -> None:
+    (tmp_path / "level.txt").write_text("100")
+    assert PASS.measure(context_of(Level(Settings(CPU, weights_path=tmp_path / "level.txt")), dataset)) is None
     assert PASS.measure(context_of(Blobs(Settings(CPU)), dataset)) is None
 
 

@@ -1,10 +1,13 @@
-"""The contexts in which a predictor is called."""
+"""The contexts in which a predictor is called, and the network that a pass may look at."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from plain_runtime import Level
 from toy_models import Blobs
 
 from bench.passes.runner import Runner
@@ -13,18 +16,20 @@ from bench.predictor import Instances, Settings
 CPU = torch.device("cpu")
 
 
-class Watches(Blobs):
-    """Notes the type of a matrix product and whether gradients are off, stage by stage."""
+def note() -> tuple[torch.dtype, bool]:
+    """The type of a matrix product, and whether gradients are off."""
+    return (torch.ones(2, 2) @ torch.ones(2, 2)).dtype, torch.is_inference_mode_enabled()
 
-    def note(self) -> tuple[torch.dtype, bool]:
-        return (torch.ones(2, 2) @ torch.ones(2, 2)).dtype, torch.is_inference_mode_enabled()
+
+class Watches(Blobs):
+    """Takes the note stage by stage."""
 
     def forward(self, batch: list[torch.Tensor]) -> list[torch.Tensor]:
-        self.in_forward = self.note()
+        self.in_forward = note()
         return super().forward(batch)
 
     def postprocess(self, raw: list[torch.Tensor]) -> list[Instances]:
-        self.in_postprocess = self.note()
+        self.in_postprocess = note()
         return super().postprocess(raw)
 
 
@@ -40,4 +45,30 @@ def test_precision_is_autocast_and_gradients_are_off(precision: str, dtype: torc
     assert watches.in_forward == (dtype, True)
     assert watches.in_postprocess == (dtype, True)
     assert found[0].masks.shape == (1, 4, 5)
-    assert watches.note() == (torch.float32, False)
+    assert note() == (torch.float32, False)
+
+
+class Elsewhere(Level):
+    """A runtime that is not torch, and says that it computes in fp16 itself."""
+
+    precisions = ("fp32", "fp16")
+
+    def forward(self, batch: list[np.ndarray]) -> list[np.ndarray]:
+        self.in_forward = note()
+        return super().forward(batch)
+
+
+def test_another_runtime_is_told_its_precision_and_runs_without_autocast(tmp_path: Path) -> None:
+    path = tmp_path / "level.txt"
+    path.write_text("100")
+    elsewhere = Elsewhere(Settings(CPU, precision="fp16", weights_path=path))
+    runner = Runner(elsewhere, CPU, "fp16")
+    [found] = runner.model(runner.preprocess([np.full((4, 5, 3), 101, np.uint8)]))
+    assert elsewhere.in_forward == (torch.float32, True)
+    assert bool(found.masks.all())
+    assert runner.module is None
+
+
+def test_the_network_of_a_torch_predictor() -> None:
+    blobs = Blobs(Settings(CPU))
+    assert Runner(blobs, CPU, "fp32").module is blobs.module

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch.nn.functional import interpolate
 
-from bench.predictor import Instances, Predictor, ReplayPredictor, Settings
+from bench.predictor import Instances, ReplayPredictor, Settings, TorchPredictor
 
 
-class Blobs(Predictor):
+class Blobs(TorchPredictor):
     """Finds one instance: the pixels brighter than the image's mean."""
 
     def __init__(self, settings: Settings, delay_ms: float = 0.0) -> None:

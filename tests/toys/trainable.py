@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bench.predictor import Instances, Predictor, Settings, Target, load_weights
+from bench.predictor import Instances, Settings, Target, TorchPredictor, Trainable, load_weights
 
 
-class Painter(Predictor):
+class Painter(TorchPredictor, Trainable):
     """Two convolutions. ``nan_at`` makes the loss NaN at that step of a process; ``dies_at`` kills the process there,
     the first time only: the file ``once`` remembers."""
 

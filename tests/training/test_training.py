@@ -24,7 +24,7 @@ from bench.jobs.job import ComposedJob
 from bench.jobs.load_model import trainable
 from bench.predictor import Checkpoint
 from bench.schema.config import BenchConfig, DatasetConfig, FinetuneConfig, ShapesConfig
-from bench.training.data import TrainingSet, boxes_of, training_batches, training_size
+from bench.training.data import TrainingSet, training_batches, training_size
 from bench.training.initial_weights import Start, start_from
 from bench.training.optimizer import (
     build_optimizer,
@@ -338,13 +338,6 @@ def test_a_batch_is_the_same_whoever_loads_it(small_shapes: CocoDataset, process
     for (image, target), got, wanted in zip(expected, images, targets, strict=True):
         np.testing.assert_array_equal(image, got)
         assert torch.equal(target.masks, wanted.masks)
-
-
-def test_boxes_of_hand_made_masks() -> None:
-    masks = torch.zeros(2, 6, 8, dtype=torch.bool)
-    masks[0, 2:4, 1:6] = True
-    masks[1, 5, 7] = True
-    assert boxes_of(masks).tolist() == [[1, 2, 6, 4], [7, 5, 8, 6]]
 
 
 def composed(*arguments: str) -> ComposedJob:
