@@ -10,7 +10,8 @@ from bench.schema.result import AccuracyResult, Calibration, ImageFaults
 from reports.page.details import checks
 from reports.page.render import file_uri, jpeg_uri, render
 from reports.plots.faults import draw_faults, sort_out
-from reports.plots.masks import Drawn, GroundTruth, read_predictions
+from reports.plots.ground_truth import GroundTruth
+from reports.plots.masks import Drawn, read_predictions
 from reports.plots.panels import drawn_rows, predictions_path
 from reports.plots.picture import Picture
 from reports.plots.training import training_facts
@@ -127,7 +128,7 @@ def _worst(job: Job, accuracy: AccuracyResult, truth: GroundTruth | None) -> tup
     if not ids:
         return [], "No image has a fault."
     if truth is None:
-        return [], "The annotations are no longer where they were, so no image can be shown."
+        return [], "The dataset is no longer where it was, so no image can be shown."
     predictions = read_predictions(predictions_path(job), ids)
     if isinstance(predictions, str):
         return [], f"No image can be shown: {predictions}."
@@ -160,7 +161,7 @@ def _draw(ids: Sequence[int], truth: GroundTruth, predictions: Mapping[int, Sequ
         if isinstance(pixels, str):
             shown[image_id] = {"name": name, "reason": " ".join(pixels.split()), "uris": ()}
             continue
-        faults = sort_out(truth.masks(image_id), truth.crowds(image_id), found)
+        faults = sort_out(truth.objects(image_id), truth.crowds(image_id), found)
         uris = [jpeg_uri(picture, quality=80) for picture in draw_faults(pixels, faults)]
         shown[image_id] = {"name": name, "reason": "", "uris": uris}
     return shown

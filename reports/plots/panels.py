@@ -9,7 +9,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from reports.plots.masks import Drawn, GroundTruth, draw, read_predictions
+from reports.plots.ground_truth import GroundTruth
+from reports.plots.masks import Drawn, draw, read_predictions
 from reports.plots.picture import Picture
 from reports.plots.style import FAINT, figure
 from reports.table.columns import Job, dataset_files, dataset_name
@@ -83,7 +84,7 @@ Cell = tuple[str, str, "Sequence[Drawn] | None"]
 
 
 def _truth_cell(truth: GroundTruth, image_id: int) -> Cell:
-    masks = truth.masks(image_id)
+    masks = truth.objects(image_id)
     return "Ground truth", f"{len(masks)} instance{'' if len(masks) == 1 else 's'}", masks
 
 
