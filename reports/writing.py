@@ -18,11 +18,11 @@ PICTURES = (
 
 def build(sources: Sequence[Path], out: Path, gate: Path | None = None) -> Path:
     """See :func:`reports.build`."""
-    from reports.page.html import Pictures, write_html
+    from reports.page.comparison_page import Pictures, write_html
     from reports.page.model_pages import write_model_pages
     from reports.plots.accuracy import draw_accuracy_plots
+    from reports.plots.overview import draw_plots
     from reports.plots.panels import draw_panels
-    from reports.plots.plots import draw_plots
     from reports.plots.training import draw_training
     from reports.table.matrix import write_differences
     from reports.text.latex import write_latex

@@ -14,8 +14,9 @@ from pycocotools import mask as coco_mask
 from reports.plots.ground_truth import GroundTruth
 from reports.plots.labels import place_labels
 from reports.plots.masks import Drawn, draw, read_predictions
+from reports.plots.overview import draw_plots
 from reports.plots.panels import draw_panels
-from reports.plots.plots import draw_plots, pareto_front
+from reports.plots.pareto import pareto_front
 from reports.plots.style import row_colours
 from reports.table.columns import Job
 from reports.table.comparison import load
