@@ -28,7 +28,7 @@ LEFT, RIGHT, TOP, BOTTOM = 58, 14, 24, 22
 """Width, height and margins of a chart, in pixels of the SVG."""
 
 SMALLEST_RANGE = 0.04
-"""The least that a vertical axis spans, as a share of the figure: noise over the whole height would read as an alarm."""
+"""The least that a vertical axis spans, as a share of the figure: noise at full height would read as an alarm."""
 
 RULES = {
     **{"segment": MIN_SEGMENT, "points": MIN_POINTS},
