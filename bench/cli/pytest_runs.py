@@ -78,7 +78,7 @@ class Maskbench:
         if refused:  # not within the except: pytest would print that exception too
             pytest.fail(refused, pytrace=False)
         failures, skipped = [], []
-        for row, job in enumerate(comparison.jobs):
+        for row, job in enumerate(comparison.rows):
             reason = comparison.text(row, "reason") or "no reason given"
             if job.result.status == "skipped":
                 skipped.append(reason)
@@ -93,7 +93,7 @@ class Maskbench:
         if skipped:
             pytest.skip("; ".join(dict.fromkeys(skipped)))
         columns = [str(name) for name in comparison.frame]
-        return [{name: comparison.cell(row, name) for name in columns} for row in range(len(comparison.jobs))]
+        return [{name: comparison.cell(row, name) for name in columns} for row in range(len(comparison.rows))]
 
     def results(self, model: str, *overrides: str) -> Comparison:
         """The rows of these arguments, measured now or before in this pytest run.

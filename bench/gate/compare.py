@@ -14,7 +14,7 @@ from bench.evaluation.bootstrap import holm
 from bench.gate.comparable import check_allowed, obstacles
 from bench.gate.decide import Measured, judge, measure
 from bench.gate.rank_tests import LEAST_ROUNDS
-from bench.gate.rows import Row, labels, matched
+from bench.gate.rows import labels, matched
 from bench.gate.thresholds import Thresholds, parse_all
 from bench.schema.config import GATE_MODES, ON_AMBIGUOUS, GateConfig
 from bench.schema.gate_report import (
@@ -26,6 +26,7 @@ from bench.schema.gate_report import (
     Finding,
     GateReport,
 )
+from bench.schema.row import Row
 
 STATUS = "status"
 """The metric that needs no threshold: what ran in the base must run in the head."""

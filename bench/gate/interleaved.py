@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
-from bench.gate.rows import Row, matched
+from bench.gate.rows import matched
 from bench.gate.sides import Sides
 from bench.gate.turns import TurnWorker, WorkerDiedError
 from bench.jobs.job import PlannedJob, new_result, passes_due
@@ -17,6 +17,7 @@ from bench.jobs.launcher import run_job
 from bench.jobs.study import StudyProgress
 from bench.schema.config import GateConfig
 from bench.schema.result import UNFINISHED, read_result, write_result
+from bench.schema.row import Row
 
 
 def measure_sides(sides: Sides, gate: GateConfig, rounds: int, console: Console) -> bool:
@@ -48,7 +49,7 @@ def _pairs(sides: Sides) -> tuple[list[tuple[PlannedJob, PlannedJob]], list[Plan
     job_of: dict[int, PlannedJob] = {}
     rows: list[list[Row]] = []
     for jobs in (sides.base, sides.head):
-        rows.append([Row(job.folder.name, new_result(job, "failed", UNFINISHED)) for job in jobs])
+        rows.append([Row(job.result_path, new_result(job, "failed", UNFINISHED)) for job in jobs])
         job_of |= {id(row): job for row, job in zip(rows[-1], jobs, strict=True)}
     pairs, _, only_head = matched(*rows)
     return (

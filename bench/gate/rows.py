@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError
-from bench.schema.result import Result, read_result
+from bench.schema.result import read_result
+from bench.schema.row import Row
 
 _SETTINGS = {
     "dataset": "{}",
@@ -21,26 +22,6 @@ _SETTINGS = {
     "detections": "{}",
 }
 """What tells rows of one model apart, and how it is said."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """One result of a run; ``job`` is the name of its folder."""
-
-    job: str
-    result: Result
-
-    @property
-    def model(self) -> str:
-        """The model's option name."""
-        return str((self.result.config.get("model") or {}).get("name") or "model")
-
-    def setting(self, name: str) -> Any:
-        """One of the settings that tell rows of a model apart; of the data set its name, of the device its kind."""
-        value = self.result.config.get(name)
-        if name == "dataset":
-            return (value or {}).get("name")
-        return str(value).partition(":")[0] if name == "device" else value
 
 
 @dataclass(frozen=True)
@@ -62,7 +43,15 @@ def load_rows(folder: Path) -> list[Row]:
     paths = sorted(folder.rglob("result.json")) if folder.is_dir() else [folder]
     if not paths:
         raise UserError(f"{folder}: no result.json in it; give the out= folder of a finished run")
-    return [Row(path.resolve().parent.name, read_result(path)) for path in paths]
+    return [Row(path.resolve(), read_result(path)) for path in paths]
+
+
+def setting_of(row: Row, name: str) -> Any:
+    """One of the settings that tell rows of a model apart; of the data set its name, of the device its kind."""
+    if name == "dataset":
+        return row.setting("dataset", "name")
+    value = row.setting(name)
+    return str(value).partition(":")[0] if name == "device" else value
 
 
 def labels(rows: Sequence[Row]) -> list[str]:
@@ -70,8 +59,10 @@ def labels(rows: Sequence[Row]) -> list[str]:
     texts = []
     for row in rows:
         alike = [other for other in rows if other.model == row.model]
-        differing = [name for name in _SETTINGS if len({str(other.setting(name)) for other in alike}) > 1]
-        told = [_SETTINGS[name].format(row.setting(name)) for name in differing if row.setting(name) is not None]
+        differing = [name for name in _SETTINGS if len({str(setting_of(other, name)) for other in alike}) > 1]
+        told = [
+            _SETTINGS[name].format(setting_of(row, name)) for name in differing if setting_of(row, name) is not None
+        ]
         texts.append(" · ".join([row.model, *told]))
     return [
         text if texts.count(text) == 1 else f"{text} · {row.job.rpartition('-')[2]}"
@@ -109,4 +100,4 @@ def _same_job(one: Row, other: Row) -> bool:
 
 
 def _same_settings(one: Row, other: Row) -> bool:
-    return one.model == other.model and all(one.setting(name) == other.setting(name) for name in _SETTINGS)
+    return one.model == other.model and all(setting_of(one, name) == setting_of(other, name) for name in _SETTINGS)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from bench.errors import UserError
-from bench.gate.rows import Baseline, Row, load_rows
+from bench.gate.rows import Baseline, load_rows
 from bench.history.runs import looks_like_name
 from bench.history.store import History
+from bench.schema.row import Row
 
 
 def find_baseline(baseline: str, history: str | None) -> Baseline:
@@ -27,5 +28,5 @@ def find_baseline(baseline: str, history: str | None) -> Baseline:
     kept = History(Path(history))
     run = kept.find(baseline)
     commit = f", commit {run.commit[:10]}" if run.commit else ""
-    rows = [Row(stored.job, stored.parse()) for stored in kept.results(run)]
+    rows = [Row(Path(stored.job) / "result.json", stored.parse()) for stored in kept.results(run)]
     return Baseline(rows, f"{baseline} (run {run.id}{commit})")

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from bench.evaluation.intervals import fps_interval, median_interval
-from bench.gate.rows import Row, labels
+from bench.gate.rows import labels, setting_of
 from bench.schema.json_file import write_text_atomically
 from bench.schema.metrics import METRICS
 from bench.schema.result import Result
+from bench.schema.row import Row
 from reports.table.machine import machine_text, maskbench_text, versions_text
 
 CHARTED = (
@@ -71,9 +72,9 @@ def interval(result: Result, metric: str) -> tuple[float, float] | None:
 def _conditions(row: Row) -> str:
     """What the chart shows when the pointer is on a value."""
     machine = row.result.machine or {}
-    setting = f"{row.setting('dataset')}, {row.result.config.get('device')}, {row.setting('precision')}"
+    setting = f"{setting_of(row, 'dataset')}, {row.result.config.get('device')}, {setting_of(row, 'precision')}"
     lines = (
-        f"{setting}, batch {row.setting('batch_size')}",
+        f"{setting}, batch {setting_of(row, 'batch_size')}",
         machine_text(machine),
         versions_text(machine),
         f"maskbench {maskbench_text(machine)}",

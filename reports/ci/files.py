@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.errors import UserError
-from bench.gate.rows import Row
 from bench.schema.gate_report import GateReport, read_report
 from bench.schema.result import read_result
+from bench.schema.row import Row
 from reports.ci.action_benchmark import write_action_benchmark
 from reports.ci.job_summary import append_to_github_summary, job_summary
 from reports.ci.junit import write_junit
@@ -62,7 +62,7 @@ def rows_of(sources: Sequence[Path]) -> list[Row]:
     rows = []
     for path in find_results(sources):
         try:
-            rows.append(Row(path.resolve().parent.name, read_result(path)))
+            rows.append(Row(path.resolve(), read_result(path)))
         except UserError as error:
             print(f"warning: {error}; left out of what CI reads", file=sys.stderr)
     return rows

@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from bench.gate.rows import Row, labels
+from bench.gate.rows import labels, setting_of
 from bench.schema.json_file import write_text_atomically
 from bench.schema.result import Timing
+from bench.schema.row import Row
 
 FORMAT_VERSION = "5.3.1"
 """The pytest-benchmark whose format this is."""
@@ -65,7 +66,7 @@ def benchmarks(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 
 def _entry(label: str, row: Row, boundary: str, timing: Timing) -> dict[str, Any]:
-    settings = {name: row.setting(name) for name in ("dataset", "device", "precision", "batch_size", "input_size")}
+    settings = {name: setting_of(row, name) for name in ("dataset", "device", "precision", "batch_size", "input_size")}
     return {
         "group": boundary,
         "name": f"{label}[{boundary}]",

@@ -62,7 +62,7 @@ def write_html(
         row_conditions=row_conditions(comparison),
         **_pictures(comparison, pictures, model_pages),
         definitions=list(COLUMNS.values()),
-        jobs=[{**job_details(comparison, row), "page": model_pages.get(row)} for row in range(len(comparison.jobs))],
+        jobs=[{**job_details(comparison, row), "page": model_pages.get(row)} for row in range(len(comparison.rows))],
     )
     path.write_text(page, encoding="utf-8")
     return path
@@ -70,14 +70,14 @@ def write_html(
 
 def _table(comparison: Comparison, model_pages: Mapping[int, str]) -> dict[str, Any]:
     """The table of all rows but the skipped ones, and what its legend says."""
-    rows = [row for row, job in enumerate(comparison.jobs) if job.result.status != "skipped"]
+    rows = [row for row, job in enumerate(comparison.rows) if job.result.status != "skipped"]
     return {
         "columns": _columns(comparison),
         "rows": [_row(comparison, row, model_pages) for row in rows],
         "best": bool(comparison.best),
         "marks": comparison.marks(),
-        "intervals": any(comparison.interval(row) for row in range(len(comparison.jobs))),
-        "published": any(published(job) for job in comparison.jobs),
+        "intervals": any(comparison.interval(row) for row in range(len(comparison.rows))),
+        "published": any(published(job) for job in comparison.rows),
     }
 
 
@@ -88,7 +88,7 @@ def _judgements(comparison: Comparison, gate: GateReport | None) -> dict[str, An
         "gate_heads": HEADS,
         "gate_rows": gate_rows(gate) if gate else [],
         "warnings": [
-            (comparison.labels[row], text) for row, job in enumerate(comparison.jobs) for text in warnings(job)
+            (comparison.labels[row], text) for row, job in enumerate(comparison.rows) for text in warnings(job)
         ],
         "claims": [(claim, VERDICTS[claim.verdict]) for claim in claims(comparison)],
         "matrices": [
@@ -106,7 +106,7 @@ def _problems(comparison: Comparison) -> list[tuple[str, str, list[dict[str, str
     skipped = "These jobs were not started."
     return [
         ("Not finished", unfinished, [_problem(comparison, row) for row in comparison.broken()]),
-        ("Skipped", skipped, [_problem(comparison, row) for row in comparison.rows("skipped")]),
+        ("Skipped", skipped, [_problem(comparison, row) for row in comparison.with_status("skipped")]),
     ]
 
 
@@ -121,12 +121,11 @@ def _pictures(comparison: Comparison, pictures: Pictures, model_pages: Mapping[i
 
 
 def _subtitle(comparison: Comparison) -> str:
-    models = len({(model_name(job), job.setting("model", "library")) for job in comparison.jobs})
+    models = len({(model_name(job), job.setting("model", "library")) for job in comparison.rows})
     datasets = sorted(set(comparison.frame["dataset"].dropna()))
-    days = sorted({job.result.started[:10] for job in comparison.jobs if job.result.started})
-    count = (
-        f"{models} model{'s' if models != 1 else ''}, {len(comparison.rows('ok'))} of {len(comparison.jobs)} rows ok"
-    )
+    days = sorted({job.result.started[:10] for job in comparison.rows if job.result.started})
+    ok = f"{len(comparison.with_status('ok'))} of {len(comparison.rows)} rows ok"
+    count = f"{models} model{'s' if models != 1 else ''}, {ok}"
     measured = " to ".join(dict.fromkeys((*days[:1], *days[-1:])))
     return " · ".join(part for part in (count, ", ".join(datasets), f"measured {measured}" if measured else "") if part)
 
@@ -159,7 +158,7 @@ def _tooltip(name: str) -> str:
 
 
 def _row(comparison: Comparison, row: int, model_pages: Mapping[int, str]) -> dict[str, Any]:
-    job = comparison.jobs[row]
+    job = comparison.rows[row]
     cells = {
         name: {
             "text": comparison.text(row, name),
@@ -179,7 +178,7 @@ def _row(comparison: Comparison, row: int, model_pages: Mapping[int, str]) -> di
         cells["published_mask_ap"] |= {"note": signed(check.difference), "bad": not check.holds, "tooltip": check.text}
     second = [str(job.setting("model", key)) for key in ("backbone", "library") if job.setting("model", key)]
     shown = ("model", "backbone", "library", *comparison.differing(TELLING))
-    second += row_details(comparison.jobs, shown)[row]
+    second += row_details(comparison.rows, shown)[row]
     return {
         "cells": cells,
         "second": SEPARATOR.join(second),

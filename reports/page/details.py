@@ -7,8 +7,8 @@ from typing import Any
 
 from bench.schema.latency import images_per_second, percentile
 from bench.schema.result import SpeedResult, Timing
+from bench.schema.row import Row
 from reports.table.checks import Check, expected, published
-from reports.table.columns import Job
 from reports.table.comparison import Comparison
 from reports.table.machine import flat_text
 from reports.text.conditions import CLOCKS
@@ -16,7 +16,7 @@ from reports.text.conditions import CLOCKS
 
 def job_details(comparison: Comparison, row: int) -> dict[str, Any]:
     """The values of one entry under "Jobs"."""
-    job = comparison.jobs[row]
+    job = comparison.rows[row]
     result, speed, accuracy = job.result, job.result.speed, job.result.accuracy
     facts = {
         "Result": job.shown,
@@ -43,7 +43,7 @@ def job_details(comparison: Comparison, row: int) -> dict[str, Any]:
     }
 
 
-def checks(job: Job) -> list[tuple[str, str, str]]:
+def checks(job: Row) -> list[tuple[str, str, str]]:
     """Name, words and ``ok``, ``bad`` or "" of what the mask AP ought to be."""
     lines = []
     if against_published := published(job):

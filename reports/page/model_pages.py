@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.schema.result import AccuracyResult, Calibration, ImageFaults
+from bench.schema.row import Row
 from reports.page.details import checks
 from reports.page.render import file_uri, jpeg_uri, render
 from reports.plots.faults import draw_faults, sort_out
@@ -24,7 +25,7 @@ from reports.table.accuracy import (
     figures_table,
     per_class_table,
 )
-from reports.table.columns import Job, dataset_files
+from reports.table.columns import dataset_files
 from reports.table.comparison import Comparison
 from reports.text.conditions import row_setting
 
@@ -51,7 +52,7 @@ def write_model_pages(comparison: Comparison, trainings: Mapping[int, Picture], 
     links: dict[int, str] = {}
     truths: dict[tuple[str, str], GroundTruth | None] = {}
     for row, alike in drawn_rows(comparison).items():
-        job, accuracy = comparison.jobs[row], accuracy_of(comparison, row)
+        job, accuracy = comparison.rows[row], accuracy_of(comparison, row)
         if accuracy is None:
             continue
         place = dataset_files(job)
@@ -68,7 +69,7 @@ def write_model_pages(comparison: Comparison, trainings: Mapping[int, Picture], 
 def _page(
     comparison: Comparison, row: int, accuracy: AccuracyResult, truth: GroundTruth | None, training: Picture | None
 ) -> str:
-    job = comparison.jobs[row]
+    job = comparison.rows[row]
     heads, figures = figures_table(comparison, [row], (*COCO_HEADINGS, *OTHER_HEADINGS))
     errors = error_points(accuracy)
     kinds, reason = _worst(job, accuracy, truth)
@@ -119,7 +120,7 @@ def _bins(calibration: Calibration) -> dict[str, Any]:
     return {"error": 100 * calibration.expected_error, "bins": bins}
 
 
-def _worst(job: Job, accuracy: AccuracyResult, truth: GroundTruth | None) -> tuple[list[dict[str, Any]], str]:
+def _worst(job: Row, accuracy: AccuracyResult, truth: GroundTruth | None) -> tuple[list[dict[str, Any]], str]:
     """The images of each kind, or why there are none."""
     if accuracy.worst_images is None:
         return [], "Faults by image were not measured."

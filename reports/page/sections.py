@@ -60,7 +60,7 @@ def accuracy(comparison: Comparison, pictures: Sequence[Picture], model_pages: M
 
 def trainings(comparison: Comparison, pictures: Mapping[int, Picture]) -> list[dict[str, Any]]:
     sections = []
-    for row, job in enumerate(comparison.jobs):
+    for row, job in enumerate(comparison.rows):
         if training := job.result.finetune:
             picture = pictures.get(row)
             entry = {"label": comparison.labels[row], "facts": training_facts(training), "picture": picture}

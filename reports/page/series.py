@@ -13,7 +13,8 @@ from typing import Any
 from bench.errors import UserError, nearest
 from bench.history.runs import Run
 from bench.history.store import History
-from reports.table.columns import COLUMNS, INTERVALS, Job, dataset_files, dataset_name
+from bench.schema.row import Row
+from reports.table.columns import COLUMNS, INTERVALS, dataset_files, dataset_name
 from reports.table.comparison import comparison_key
 from reports.table.machine import machine_key
 from reports.table.naming import row_labels
@@ -32,7 +33,7 @@ class Measured:
 
     place: int
     run: Run
-    job: Job
+    job: Row
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def read_series(history: History, runs: Sequence[Run], model: str | None = None)
         name = (*key, one.job.path.parent.name) if key in unclear else key
         series.setdefault(name, Series()).measured.append(one)
     newest = [
-        Job(one.job.path if key[-1] == one.job.path.parent.name else Path("result.json"), one.job.result, "")
+        Row(one.job.path if key[-1] == one.job.path.parent.name else Path("result.json"), one.job.result, "")
         for key, of_key in series.items()
         for one in of_key.measured[-1:]
     ]
@@ -111,7 +112,7 @@ def _read(history: History, runs: Sequence[Run], model: str | None) -> Iterator[
                 continue
             seen.add(identity)
             try:
-                job = Job(Path(stored.job) / "result.json", stored.parse(), "")
+                job = Row(Path(stored.job) / "result.json", stored.parse(), "")
             except UserError as error:
                 print(f"warning: run {run.id}: {error}; left out", file=sys.stderr)
                 continue
@@ -119,7 +120,7 @@ def _read(history: History, runs: Sequence[Run], model: str | None) -> Iterator[
                 yield Measured(place, run, job)
 
 
-def _key(job: Job) -> tuple[Any, ...]:
+def _key(job: Row) -> tuple[Any, ...]:
     """What two results must share to be one series: the model, and all that makes them comparable but the annotations'
     folder, which is another one in every checkout."""
     model = (job.setting("model", "name"), json.dumps(job.setting("model", "options", default={}), sort_keys=True))
@@ -127,7 +128,7 @@ def _key(job: Job) -> tuple[Any, ...]:
     return (*model, job.setting("finetune") is not None, dataset, Path(annotations).name, *others)
 
 
-def _setting_text(job: Job) -> str:
+def _setting_text(job: Row) -> str:
     cpu, cores, _, gpu = machine_key(job)
     size = job.setting("input_size")
     parts = (

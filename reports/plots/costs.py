@@ -20,7 +20,7 @@ MAX_DOTS = 300
 
 def latency(comparison: Comparison, folder: Path) -> Picture | None:
     """Raw samples of the model boundary with their quartiles, one line a row."""
-    jobs = [(row, comparison.jobs[row].result.speed) for row in _timed(comparison)]
+    jobs = [(row, comparison.rows[row].result.speed) for row in _timed(comparison)]
     timings = {row: speed.model.latency_ms for row, speed in jobs if speed}
     if not timings:
         return None
@@ -66,7 +66,7 @@ def stages(comparison: Comparison, folder: Path) -> Picture | None:
 
 def memory(comparison: Comparison, folder: Path) -> Picture | None:
     """The memory figures that were measured, each on an axis of its own: they do not add up."""
-    rows = [row for row, job in enumerate(comparison.jobs) if job.result.memory]
+    rows = [row for row, job in enumerate(comparison.rows) if job.result.memory]
     figures: dict[str, list[float | None]] = {
         "Parameters and buffers": [_module_mb(comparison, row) for row in rows],
         **{
@@ -102,11 +102,11 @@ def memory(comparison: Comparison, folder: Path) -> Picture | None:
 
 
 def _timed(comparison: Comparison) -> list[int]:
-    return [row for row, job in enumerate(comparison.jobs) if job.result.speed]
+    return [row for row, job in enumerate(comparison.rows) if job.result.speed]
 
 
 def _module_mb(comparison: Comparison, row: int) -> float | None:
-    memory = comparison.jobs[row].result.memory
+    memory = comparison.rows[row].result.memory
     return (memory.parameters_bytes + memory.buffers_bytes) / MB if memory else None
 
 

@@ -1,4 +1,4 @@
-"""The dataset of a job with what a panel or a model's page needs of it."""
+"""The dataset of a row with what a panel or a model's page needs of it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from bench.data.dataset import CocoDataset, load
 from bench.data.images import read_image
 from bench.errors import UserError
 from bench.schema.config import DatasetConfig
+from bench.schema.row import Row
 from reports.plots.masks import RGB, Drawn, class_colour
-from reports.table.columns import Job, dataset_files
+from reports.table.columns import dataset_files
 
 
 class GroundTruth:
@@ -31,9 +32,9 @@ class GroundTruth:
         self.colour_classes(())
 
     @classmethod
-    def read(cls, job: Job) -> GroundTruth | None:
-        """The dataset of a job; None where it is no longer where it was, or is no longer right."""
-        folder, annotations = dataset_files(job)
+    def read(cls, row: Row) -> GroundTruth | None:
+        """The dataset of a row; None where it is no longer where it was, or is no longer right."""
+        folder, annotations = dataset_files(row)
         if not folder or not annotations:
             return None
         try:

@@ -9,11 +9,12 @@ from pathlib import Path
 
 from PIL import Image
 
+from bench.schema.row import Row
 from reports.plots.ground_truth import GroundTruth
 from reports.plots.masks import Drawn, draw, read_predictions
 from reports.plots.picture import Picture
 from reports.plots.style import FAINT, figure
-from reports.table.columns import Job, dataset_files, dataset_name
+from reports.table.columns import dataset_files, dataset_name
 from reports.table.comparison import Comparison
 
 IMAGES = 3
@@ -29,7 +30,7 @@ def draw_panels(comparison: Comparison, folder: Path) -> list[Picture]:
     pictures = []
     names: dict[str, int] = {}
     for rows in _datasets(comparison).values():
-        first = comparison.jobs[rows[0]]
+        first = comparison.rows[rows[0]]
         truth = GroundTruth.read(first)
         if truth is None:
             continue
@@ -40,12 +41,12 @@ def draw_panels(comparison: Comparison, folder: Path) -> list[Picture]:
         image_ids = truth.choose(IMAGES, first.setting("dataset", "limit"))
         truth.colour_classes(image_ids)
         shown = rows[:MAX_MODELS]
-        predictions = {row: read_predictions(predictions_path(comparison.jobs[row]), image_ids) for row in shown}
+        predictions = {row: read_predictions(predictions_path(comparison.rows[row]), image_ids) for row in shown}
         for image_id in image_ids:
             picture = folder / f"{prefix}_{image_id}.png"
             cells = [_truth_cell(truth, image_id)]
             for row in shown:
-                drawn = _model_cell(comparison.jobs[row], truth, image_id, predictions[row])
+                drawn = _model_cell(comparison.rows[row], truth, image_id, predictions[row])
                 cells.append((comparison.labels[row], *drawn))
             _draw_panel(picture, truth, image_id, cells)
             pictures.append(Picture(picture, f"{truth.file_name(image_id)} ({dataset_name(first)})", _caption(rows)))
@@ -55,7 +56,7 @@ def draw_panels(comparison: Comparison, folder: Path) -> list[Picture]:
 def drawn_rows(comparison: Comparison) -> dict[int, list[int]]:
     """Rows to draw, each with all rows of its masks: a setting of the clock alone leaves them alike."""
     groups: dict[tuple[str, ...], list[int]] = {}
-    for row, job in enumerate(comparison.jobs):
+    for row, job in enumerate(comparison.rows):
         if job.result.status != "skipped" and "accuracy" in job.setting("passes", default=["accuracy"]):
             model = (str(job.setting("model", key)) for key in ("name", "family", "backbone", "library", "options"))
             setting = (str(job.setting(key)) for key in ("finetune", "overlap", "detections"))
@@ -63,7 +64,7 @@ def drawn_rows(comparison: Comparison) -> dict[int, list[int]]:
     return {rows[0]: rows for rows in groups.values()}
 
 
-def predictions_path(job: Job) -> Path:
+def predictions_path(job: Row) -> Path:
     accuracy = job.result.accuracy
     return job.path.parent / (accuracy.predictions if accuracy else "predictions.json")
 
@@ -72,7 +73,7 @@ def _datasets(comparison: Comparison) -> dict[tuple[str, str], list[int]]:
     """Rows to draw by their dataset."""
     groups: dict[tuple[str, str], list[int]] = {}
     for row in drawn_rows(comparison):
-        groups.setdefault(dataset_files(comparison.jobs[row]), []).append(row)
+        groups.setdefault(dataset_files(comparison.rows[row]), []).append(row)
     return groups
 
 
@@ -89,7 +90,7 @@ def _truth_cell(truth: GroundTruth, image_id: int) -> Cell:
 
 
 def _model_cell(
-    job: Job, truth: GroundTruth, image_id: int, predictions: dict[int, list[Drawn]] | str
+    job: Row, truth: GroundTruth, image_id: int, predictions: dict[int, list[Drawn]] | str
 ) -> tuple[str, Sequence[Drawn] | None]:
     if isinstance(predictions, str):
         status = job.result.status

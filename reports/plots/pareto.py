@@ -19,9 +19,9 @@ from reports.table.naming import row_labels
 def pareto(comparison: Comparison, folder: Path) -> list[Picture]:
     """Mask AP against FPS, one picture for each dataset, device, batch size and machine that has several rows."""
     groups: dict[tuple[str, ...], list[int]] = {}
-    for row in comparison.rows("ok"):
+    for row in comparison.with_status("ok"):
         if comparison.cell(row, "mask_ap") is not None and comparison.cell(row, "fps_model") is not None:
-            job = comparison.jobs[row]
+            job = comparison.rows[row]
             names = (dataset_name(job), *(str(job.setting(key)) for key in ("device", "batch_size", "detections")))
             groups.setdefault((*names, *machine_key(job)), []).append(row)
     pictures = []
@@ -78,7 +78,7 @@ def _draw_pareto(comparison: Comparison, rows: Sequence[int], path: Path) -> Non
 
 def _pareto_labels(comparison: Comparison, rows: Sequence[int]) -> list[str]:
     """Names that tell these rows apart, without the library, which the marker tells, where that is enough."""
-    names = row_labels([comparison.jobs[row] for row in rows])
+    names = row_labels([comparison.rows[row] for row in rows])
     libraries = [comparison.text(row, "library") for row in rows]
     short = [name.replace(f" · {library}", "", 1) for name, library in zip(names, libraries, strict=True)]
     marked = list(zip(short, libraries, strict=True))

@@ -55,7 +55,7 @@ def figure(path: Path, width: float, height: float, **kwargs: Any) -> Iterator[t
 def row_colours(comparison: Comparison) -> list[Colour]:
     """A hue for each model family, and a shade of it for each of the family's rows; the same in every plot."""
     families: dict[str, list[int]] = {}
-    for row in range(len(comparison.jobs)):
+    for row in range(len(comparison.rows)):
         families.setdefault(comparison.text(row, "model"), []).append(row)
     colours: dict[int, Colour] = {}
     for hue, name in enumerate(sorted(families)):
@@ -65,7 +65,7 @@ def row_colours(comparison: Comparison) -> list[Colour]:
             white = 0.45 * place / max(len(rows) - 1, 3)
             red, green, blue = (channel + (1.0 - channel) * white for channel in base)
             colours[row] = (red, green, blue)
-    return [colours[row] for row in range(len(comparison.jobs))]
+    return [colours[row] for row in range(len(comparison.rows))]
 
 
 def row_axis(axes: Axes, labels: list[str]) -> None:

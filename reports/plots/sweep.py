@@ -15,10 +15,10 @@ _SAME = ("model", "backbone", "library", "weights", "dataset", "device", "precis
 def sweeps(comparison: Comparison) -> list[list[int]]:
     """Rows that differ in nothing but the batch size, by rising batch size, where there are two at least."""
     groups: dict[tuple[object, ...], dict[int, int]] = {}
-    for row in comparison.rows("ok"):
+    for row in comparison.with_status("ok"):
         if comparison.cell(row, "fps_model") is None:
             continue
-        job = comparison.jobs[row]
+        job = comparison.rows[row]
         names = tuple(comparison.text(row, name) for name in _SAME)
         options = str(job.setting("model", "options"))
         key = (*names, options, *comparison_key(job, but="batch_size"))

@@ -18,7 +18,7 @@ MAX_REINITIALISED = 6
 def draw_training(comparison: Comparison, folder: Path) -> dict[int, Picture]:
     """By row, a picture of each training that left a curve."""
     pictures: dict[int, Picture] = {}
-    for row, job in enumerate(comparison.jobs):
+    for row, job in enumerate(comparison.rows):
         training = job.result.finetune
         if training and len(training.curve) > 1:
             path = folder / f"training_{len(pictures) + 1}.png"

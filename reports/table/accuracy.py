@@ -31,14 +31,14 @@ class Heading:
 
 def rows_with_figures(comparison: Comparison) -> list[int]:
     """Rows whose accuracy may be shown: measured, and not of random weights."""
-    return [row for row in range(len(comparison.jobs)) if accuracy_of(comparison, row) is not None]
+    return [row for row in range(len(comparison.rows)) if accuracy_of(comparison, row) is not None]
 
 
-def accuracy_of(comparison: Comparison, row: int) -> AccuracyResult | None:
+def accuracy_of(comparison: Comparison, number: int) -> AccuracyResult | None:
     """The accuracy of a row, None where its figures are absent."""
-    job = comparison.jobs[row]
-    accuracy = job.result.accuracy
-    return accuracy if accuracy and accuracy.figures and not job.random_weights else None
+    row = comparison.rows[number]
+    accuracy = row.result.accuracy
+    return accuracy if accuracy and accuracy.figures and not row.random_weights else None
 
 
 def figures_table(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bench.schema.config import ShapesConfig
-from reports.table.columns import COLUMNS, Job
+from bench.schema.row import Row
+from reports.table.columns import COLUMNS
 
 PUBLISHED_TOLERANCE = 0.2
 """Points by which a measurement of published weights may differ from the published mask AP without a mark."""
@@ -24,13 +25,13 @@ class Check:
     text: str
 
 
-def published(job: Job) -> Check | None:
+def published(row: Row) -> Check | None:
     """Against ``model.published``; None where the two are not of the same weights on the same, whole dataset."""
-    figures, measured = job.result.published, _mask_ap(job)
+    figures, measured = row.result.published, _mask_ap(row)
     wanted = figures.get("mask_ap")
-    if wanted is None or measured is None or not _published_weights(job):
+    if wanted is None or measured is None or not _published_weights(row):
         return None
-    if figures.get("dataset") != job.setting("dataset", "name") or not _whole(job):
+    if figures.get("dataset") != row.setting("dataset", "name") or not _whole(row):
         return None
     difference = measured - wanted
     holds = abs(difference) <= PUBLISHED_TOLERANCE + _ROUNDING
@@ -39,18 +40,18 @@ def published(job: Job) -> Check | None:
     return Check(difference, holds, text)
 
 
-def expected(job: Job) -> Check | str | None:
-    """Against ``model.expected`` of the job's dataset; words where it cannot be checked, None where there is none."""
-    wanted = job.setting("model", "expected", default={}).get(job.setting("dataset", "name", default=""))
+def expected(row: Row) -> Check | str | None:
+    """Against ``model.expected`` of the row's dataset; words where it cannot be checked, None where there is none."""
+    wanted = row.setting("model", "expected", default={}).get(row.setting("dataset", "name", default=""))
     if not isinstance(wanted, dict) or not isinstance(wanted.get("mask_ap"), int | float):
         return None
     target, tolerance = wanted["mask_ap"], wanted.get("tolerance", 1.0)
-    head, measured = f"{target:.1f} ± {tolerance:g}", _mask_ap(job)
+    head, measured = f"{target:.1f} ± {tolerance:g}", _mask_ap(row)
     if measured is None:
         return f"{head}, not measured"
-    if job.result.finetune is not None:
+    if row.result.finetune is not None:
         return f"{head} holds for the weights before this training, so it is not compared"
-    if not _whole(job):
+    if not _whole(row):
         return f"{head} holds for the whole dataset, so it is not compared"
     difference = measured - target
     holds = abs(difference) <= tolerance + _ROUNDING
@@ -58,9 +59,9 @@ def expected(job: Job) -> Check | str | None:
     return Check(difference, holds, text)
 
 
-def warnings(job: Job) -> list[str]:
+def warnings(row: Row) -> list[str]:
     """The checks that failed, one sentence each."""
-    against_published, against_expected = published(job), expected(job)
+    against_published, against_expected = published(row), expected(row)
     lines = []
     if against_published and not against_published.holds:
         lines.append(f"mask AP and the published one: {against_published.text}")
@@ -75,22 +76,22 @@ def signed(points: float, decimals: int = 1) -> str:
     return text if float(text) else f"{0.0:+.{decimals}f}"
 
 
-def _mask_ap(job: Job) -> float | None:
-    value = COLUMNS["mask_ap"].value(job)
+def _mask_ap(row: Row) -> float | None:
+    value = COLUMNS["mask_ap"].value(row)
     return None if value is None else float(value)
 
 
-def _published_weights(job: Job) -> bool:
+def _published_weights(row: Row) -> bool:
     """The library's own file, and nothing trained since."""
-    digest = job.result.model.weights_sha256 if job.result.model else None
-    zoo = job.setting("model", "zoo", "sha256")
+    digest = row.result.model.weights_sha256 if row.result.model else None
+    zoo = row.setting("model", "zoo", "sha256")
     same_file = bool(digest and zoo and str(digest).startswith(str(zoo)))
-    return job.result.finetune is None and (job.weights == "zoo" or same_file)
+    return row.result.finetune is None and (row.weights == "zoo" or same_file)
 
 
-def _whole(job: Job) -> bool:
+def _whole(row: Row) -> bool:
     """Every image of the dataset as its config defines it; a generated one of other images is another dataset."""
-    accuracy, shapes = job.result.accuracy, job.setting("dataset", "shapes")
+    accuracy, shapes = row.result.accuracy, row.setting("dataset", "shapes")
     if accuracy is None or accuracy.images_evaluated != accuracy.images_in_dataset:
         return False
     usual = ShapesConfig()

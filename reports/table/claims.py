@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from reports.table.columns import COLUMNS, Job
+from bench.schema.row import Row
+from reports.table.columns import COLUMNS
 from reports.table.comparison import Comparison, comparison_key
 from reports.table.differences import between
 
@@ -81,7 +82,7 @@ class Claim:
 def claims(comparison: Comparison) -> list[Claim]:
     """Every claim that the jobs' studies make, once for each group of rows that may be compared."""
     found: dict[tuple[Any, ...], Claim] = {}
-    for job in comparison.jobs:
+    for job in comparison.rows:
         for claim in job.setting("claims", default=[]):
             for key, rows in _groups(comparison, (claim["better"], claim["worse"])).items():
                 identity = (*(str(value) for value in claim.values()), key)
@@ -89,17 +90,17 @@ def claims(comparison: Comparison) -> list[Claim]:
     return list(found.values())
 
 
-def _groups(comparison: Comparison, names: tuple[str, str]) -> dict[tuple[Any, ...], dict[str, Job]]:
+def _groups(comparison: Comparison, names: tuple[str, str]) -> dict[tuple[Any, ...], dict[str, Row]]:
     """The rows of the two models, by what they may be compared within; one of the two may be missing there."""
-    groups: dict[tuple[Any, ...], dict[str, Job]] = {}
-    for job in comparison.jobs:
+    groups: dict[tuple[Any, ...], dict[str, Row]] = {}
+    for job in comparison.rows:
         name = job.setting("model", "name")
         if name in names and job.result.status == "ok":
             groups.setdefault(comparison_key(job), {}).setdefault(name, job)
     return groups
 
 
-def _claim(comparison: Comparison, claim: dict[str, Any], rows: dict[str, Job]) -> Claim:
+def _claim(comparison: Comparison, claim: dict[str, Any], rows: dict[str, Row]) -> Claim:
     better, worse = rows.get(claim["better"]), rows.get(claim["worse"])
     measure = _ratio if claim["metric"] == "fps_model" else _difference
     return Claim(
@@ -113,12 +114,12 @@ def _claim(comparison: Comparison, claim: dict[str, Any], rows: dict[str, Job]) 
     )
 
 
-def _difference(better: Job, worse: Job, metric: str) -> Found | None:
+def _difference(better: Row, worse: Row, metric: str) -> Found | None:
     found = between(better, worse, metric)
     return Found(found.difference, found.low, found.high) if found else None
 
 
-def _ratio(better: Job, worse: Job, metric: str) -> Found | None:
+def _ratio(better: Row, worse: Row, metric: str) -> Found | None:
     """The ratio of two speeds that were measured independently: their intervals, as shares, add up as squares do."""
     speeds = []
     for job in (better, worse):

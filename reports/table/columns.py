@@ -11,7 +11,7 @@ import numpy as np
 
 from bench.evaluation.intervals import fps_interval
 from bench.schema.metrics import METRICS
-from bench.schema.result import Result
+from bench.schema.row import Row
 
 INTERVALS = {"mask_ap": ("mask_ap_low", "mask_ap_high"), "fps_model": ("fps_model_low", "fps_model_high")}
 """The columns that hold the ends of a column's 95 % interval."""
@@ -21,109 +21,85 @@ GPU_SIZES_GB = (4, 8, 12, 16, 24, 40, 80)
 
 
 @dataclass(frozen=True)
-class Job:
-    """One ``result.json`` and where it was read from; ``shown`` is the path that the report prints."""
-
-    path: Path
-    result: Result
-    shown: str
-
-    def setting(self, *keys: str, default: Any = None) -> Any:
-        """A value of the job's configuration, ``default`` where it is absent or null."""
-        value: Any = self.result.config
-        for key in keys:
-            value = value.get(key) if isinstance(value, dict) else None
-        return default if value is None else value
-
-    @property
-    def weights(self) -> str:
-        return self.result.model.weights if self.result.model else str(self.setting("model", "weights", default=""))
-
-    @property
-    def random_weights(self) -> bool:
-        return self.weights == "random" and self.result.finetune is None
-
-
-@dataclass(frozen=True)
 class Column:
     """``better`` is None where no direction is good as such; ``decimals`` is None for text."""
 
     title: str
     description: str
-    value: Callable[[Job], Any]
+    value: Callable[[Row], Any]
     unit: str = ""
     better: Literal["high", "low"] | None = None
     decimals: int | None = None
 
 
-def dataset_name(job: Job) -> str:
-    name, limit = job.setting("dataset", "name", default=""), job.setting("dataset", "limit")
+def dataset_name(row: Row) -> str:
+    name, limit = row.setting("dataset", "name", default=""), row.setting("dataset", "limit")
     return f"{name} (first {limit})" if limit else str(name)
 
 
-def dataset_files(job: Job) -> tuple[str, str]:
-    """Image folder and annotations as absolute paths, "" where the job names none."""
-    names = (job.setting("dataset", key) for key in ("images", "annotations"))
+def dataset_files(row: Row) -> tuple[str, str]:
+    """Image folder and annotations as absolute paths, "" where the row names none."""
+    names = (row.setting("dataset", key) for key in ("images", "annotations"))
     images, annotations = (str(Path(name).expanduser().resolve()) if name else "" for name in names)
     return images, annotations
 
 
-def _setting(*keys: str) -> Callable[[Job], Any]:
-    return lambda job: job.setting(*keys)
+def _setting(*keys: str) -> Callable[[Row], Any]:
+    return lambda row: row.setting(*keys)
 
 
 def _points(fraction: float | None) -> float | None:
     return None if fraction is None else 100.0 * fraction
 
 
-def _figure(name: str) -> Callable[[Job], float | None]:
-    def value(job: Job) -> float | None:
-        accuracy = job.result.accuracy
+def _figure(name: str) -> Callable[[Row], float | None]:
+    def value(row: Row) -> float | None:
+        accuracy = row.result.accuracy
         # The AP of an untrained network is noise, and beside trained ones it would read as a fact.
-        if accuracy is None or accuracy.figures is None or job.random_weights:
+        if accuracy is None or accuracy.figures is None or row.random_weights:
             return None
         return _points(accuracy.figures.get(name))
 
     return value
 
 
-def _accuracy(derive: Callable[[Any], float | None]) -> Callable[[Job], float | None]:
-    return lambda job: None if job.result.accuracy is None or job.random_weights else derive(job.result.accuracy)
+def _accuracy(derive: Callable[[Any], float | None]) -> Callable[[Row], float | None]:
+    return lambda row: None if row.result.accuracy is None or row.random_weights else derive(row.result.accuracy)
 
 
-def _interval(index: int) -> Callable[[Job], float | None]:
+def _interval(index: int) -> Callable[[Row], float | None]:
     return _accuracy(lambda a: _points(a.confidence_interval[index]) if a.confidence_interval else None)
 
 
-def _metric(name: str) -> Callable[[Job], float | None]:
+def _metric(name: str) -> Callable[[Row], float | None]:
     """What the gate reads of a result under the same name; not for AP, which here is empty for random weights."""
     figure = METRICS[name].figure
-    return lambda job: figure(job.result)
+    return lambda row: figure(row.result)
 
 
-def _fps_end(index: int) -> Callable[[Job], float | None]:
-    def value(job: Job) -> float | None:
-        ends = fps_interval(job.result.speed) if job.result.speed else None
+def _fps_end(index: int) -> Callable[[Row], float | None]:
+    def value(row: Row) -> float | None:
+        ends = fps_interval(row.result.speed) if row.result.speed else None
         return ends[index] if ends else None
 
     return value
 
 
-def _gflops(job: Job) -> float | None:
-    flops = job.result.model.flops_mean if job.result.model else None
+def _gflops(row: Row) -> float | None:
+    flops = row.result.model.flops_mean if row.result.model else None
     return None if flops is None else flops / 1e9
 
 
-def _fits_in(job: Job) -> int | None:
-    memory = job.result.memory
+def _fits_in(row: Row) -> int | None:
+    memory = row.result.memory
     needed = memory.process_device_bytes if memory else None
     if needed is None:
         return None
     return next((size for size in GPU_SIZES_GB if needed <= 0.95 * size * 2**30), None)
 
 
-def _detections(job: Job) -> float | None:
-    speed = job.result.speed
+def _detections(row: Row) -> float | None:
+    speed = row.result.speed
     return float(np.mean(speed.detections_per_image)) if speed and speed.detections_per_image else None
 
 
@@ -138,7 +114,7 @@ COLUMNS: dict[str, Column] = {
     "weights": Column(
         "Weights",
         "random (untrained, seeded), zoo (published by the library) or the file given",
-        lambda job: job.weights,
+        lambda row: row.weights,
     ),
     "dataset": Column("Dataset", "images that the row was measured on", dataset_name),
     "device": Column("Device", "device that the network ran on", _setting("device")),
@@ -158,8 +134,8 @@ COLUMNS: dict[str, Column] = {
         "shorter and longer edge in pixels that images are scaled to fit; empty is the model's own size",
         _setting("input_size"),
     ),
-    "status": Column("Status", "ok, failed, out_of_memory, timeout, crashed or skipped", lambda job: job.result.status),
-    "reason": Column("Reason", "why the job did not end well", lambda job: job.result.reason),
+    "status": Column("Status", "ok, failed, out_of_memory, timeout, crashed or skipped", lambda row: row.result.status),
+    "reason": Column("Reason", "why the job did not end well", lambda row: row.result.reason),
     "mask_ap": Column(
         "Mask AP", f"{_AP}, mean over IoU 0.50:0.95; empty for random weights", _figure("mask_ap"), "points", "high", 1
     ),
@@ -199,7 +175,7 @@ COLUMNS: dict[str, Column] = {
     "published_mask_ap": Column(
         "Published AP",
         "mask AP that the library publishes for its own weights on its own dataset; not measured here",
-        lambda job: job.result.published.get("mask_ap"),
+        lambda row: row.result.published.get("mask_ap"),
         "points",
         decimals=1,
     ),
@@ -311,11 +287,11 @@ COLUMNS: dict[str, Column] = {
     "images": Column(
         "Images",
         "images evaluated for AP",
-        lambda job: getattr(job.result.accuracy, "images_evaluated", None),
+        lambda row: getattr(row.result.accuracy, "images_evaluated", None),
         "images",
         decimals=0,
     ),
-    "result": Column("Result", "path of the row's result.json, relative to the report", lambda job: job.shown),
+    "result": Column("Result", "path of the row's result.json, relative to the report", lambda row: row.shown),
 }
 """Every column in its order. Text columns have no ``decimals``."""
 

@@ -14,7 +14,8 @@ import pandas as pd
 
 from bench.errors import UserError
 from bench.schema.result import read_result
-from reports.table.columns import COLUMNS, Job, dataset_files, dataset_name, decimals_of
+from bench.schema.row import Row
+from reports.table.columns import COLUMNS, dataset_files, dataset_name, decimals_of
 from reports.table.differences import ALPHA, Group, compare
 from reports.table.machine import machine_key
 from reports.table.naming import model_name, row_labels
@@ -30,9 +31,9 @@ INDISTINGUISHABLE = (
 
 @dataclass(frozen=True)
 class Comparison:
-    """``jobs``, ``labels`` and the rows of ``frame`` are in the same order.
+    """``rows``, ``labels`` and the lines of ``frame`` are in the same order; methods take a row by its number in it.
 
-    frame:  one row a job, the columns of :data:`reports.table.columns.COLUMNS`, empty where not measured
+    frame:  one line a row, the columns of :data:`reports.table.columns.COLUMNS`, empty where not measured
     labels: a short name for each row, different from all others
     best:   (row, column) of the values to mark: the best among the rows comparable with it, and of mask AP also
             those that are not distinguishable from the best
@@ -40,7 +41,7 @@ class Comparison:
     tied:   rows whose mask AP is marked though another's is higher, with the corrected p of that difference
     """
 
-    jobs: list[Job]
+    rows: list[Row]
     frame: pd.DataFrame
     labels: list[str]
     best: frozenset[tuple[int, str]]
@@ -79,17 +80,17 @@ class Comparison:
     def differing(self, columns: Iterable[str]) -> list[str]:
         """Those of ``columns`` in which rows differ. A checkpoint of its own for each model is no difference of
         weights, random against trained is; no input size asked for is one of its own."""
-        kinds = {job.weights if job.weights in ("random", "zoo", "own") else "file" for job in self.jobs}
+        kinds = {row.weights if row.weights in ("random", "zoo", "own") else "file" for row in self.rows}
         counts = {name: self.frame[name].nunique(dropna=name != "input_size") for name in columns}
         counts["weights"] = len(kinds)
         return [name for name in columns if counts[name] > 1]
 
-    def rows(self, *statuses: str) -> list[int]:
-        return [row for row, job in enumerate(self.jobs) if job.result.status in statuses]
+    def with_status(self, *statuses: str) -> list[int]:
+        return [number for number, row in enumerate(self.rows) if row.result.status in statuses]
 
     def broken(self) -> list[int]:
         """Rows that were tried and did not end well; ``skipped`` is not among them."""
-        return [row for row, job in enumerate(self.jobs) if job.result.status not in ("ok", "skipped")]
+        return [number for number, row in enumerate(self.rows) if row.result.status not in ("ok", "skipped")]
 
 
 def load(sources: Sequence[Path], out: Path, *, warn: bool = True) -> Comparison:
@@ -100,12 +101,12 @@ def load(sources: Sequence[Path], out: Path, *, warn: bool = True) -> Comparison
     Raises:
         UserError: a source does not exist, or no result among them could be read.
     """
-    jobs = [job for path in find_results(sources) if (job := _read(path, out, warn)) is not None]
-    if not jobs:
+    rows = [row for path in find_results(sources) if (row := _read(path, out, warn)) is not None]
+    if not rows:
         places = ", ".join(str(source) for source in sources)
         raise UserError(f"{places}: no readable result.json in it; give the out= folder of a finished run")
-    jobs.sort(key=_order)
-    records = [_record(job) for job in jobs]
+    rows.sort(key=_order)
+    records = [_record(row) for row in rows]
     frame = pd.DataFrame(records, columns=list(COLUMNS))
     for name, column in COLUMNS.items():
         if column.decimals == 0 and not column.unit.startswith("MB"):
@@ -114,11 +115,11 @@ def load(sources: Sequence[Path], out: Path, *, warn: bool = True) -> Comparison
             frame[name] = frame[name].astype("float64")
         else:
             frame[name] = frame[name].astype("object").where(frame[name].notna(), None)
-    comparable = _comparable_rows(jobs)
-    groups = [group for rows in comparable for group in compare(jobs, rows)]
+    comparable = _comparable_rows(rows)
+    groups = [group for numbers in comparable for group in compare(rows, numbers)]
     best = best_cells(comparable, frame)
     tied = _tied(groups, best)
-    return Comparison(jobs, frame, row_labels(jobs), best | {(row, "mask_ap") for row in tied}, groups, tied)
+    return Comparison(rows, frame, row_labels(rows), best | {(number, "mask_ap") for number in tied}, groups, tied)
 
 
 def find_results(sources: Sequence[Path]) -> list[Path]:
@@ -132,17 +133,17 @@ def find_results(sources: Sequence[Path]) -> list[Path]:
     return list(found.values())
 
 
-def comparison_key(job: Job, but: str | None = None) -> tuple[Any, ...]:
+def comparison_key(row: Row, but: str | None = None) -> tuple[Any, ...]:
     """Rows with equal keys were measured alike, so that one may be called better than another; ``but`` is a setting
     that they may differ in."""
     keys = ("device", "precision", "compile", "batch_size", "input_size", "detections", "overlap")
     settings = [key for key in keys if key != but]
     return (
-        dataset_name(job),
-        dataset_files(job)[1],
-        *(str(job.setting(key, default="")) for key in settings),
-        job.random_weights,
-        machine_key(job),
+        dataset_name(row),
+        dataset_files(row)[1],
+        *(str(row.setting(key, default="")) for key in settings),
+        row.random_weights,
+        machine_key(row),
     )
 
 
@@ -159,12 +160,12 @@ def best_cells(comparable: Iterable[Sequence[int]], frame: pd.DataFrame) -> froz
     return frozenset(best)
 
 
-def _comparable_rows(jobs: Sequence[Job]) -> list[list[int]]:
+def _comparable_rows(rows: Sequence[Row]) -> list[list[int]]:
     """The ``ok`` rows, those together that were measured alike."""
     groups: dict[tuple[Any, ...], list[int]] = {}
-    for row, job in enumerate(jobs):
-        if job.result.status == "ok":
-            groups.setdefault(comparison_key(job), []).append(row)
+    for number, row in enumerate(rows):
+        if row.result.status == "ok":
+            groups.setdefault(comparison_key(row), []).append(number)
     return list(groups.values())
 
 
@@ -186,15 +187,15 @@ def write_csv(comparison: Comparison, path: Path) -> None:
 
 def write_json(comparison: Comparison, path: Path) -> None:
     """One object a row; empty values are null."""
-    records = [{name: comparison.cell(row, name) for name in COLUMNS} for row in range(len(comparison.jobs))]
+    records = [{name: comparison.cell(row, name) for name in COLUMNS} for row in range(len(comparison.rows))]
     path.write_text(json.dumps(records, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _read(path: Path, out: Path, warn: bool) -> Job | None:
+def _read(path: Path, out: Path, warn: bool) -> Row | None:
     try:
-        job = Job(path, read_result(path), os.path.relpath(path.resolve(), out.resolve()))
-        _order(job)
-        return job
+        row = Row(path, read_result(path), os.path.relpath(path.resolve(), out.resolve()))
+        _order(row)
+        return row
     except UserError as error:
         problem = str(error)
     # The schema checks names, not types: a list where a number belongs shows only when it is used.
@@ -205,8 +206,8 @@ def _read(path: Path, out: Path, warn: bool) -> Job | None:
     return None
 
 
-def _record(job: Job) -> dict[str, Any]:
-    record = {name: column.value(job) for name, column in COLUMNS.items()}
+def _record(row: Row) -> dict[str, Any]:
+    record = {name: column.value(row) for name, column in COLUMNS.items()}
     for name, column in COLUMNS.items():
         if column.decimals is not None and record[name] is not None:
             record[name] = float(record[name])
@@ -216,10 +217,10 @@ def _record(job: Job) -> dict[str, Any]:
     return record
 
 
-def _order(job: Job) -> tuple[Any, ...]:
+def _order(row: Row) -> tuple[Any, ...]:
     """``ok`` rows first, trained ones before untrained, comparable ones together, the most accurate and then the
     fastest of them on top."""
-    record = _record(job)
-    status = {"ok": 0, "skipped": 2}.get(job.result.status, 1)
+    record = _record(row)
+    status = {"ok": 0, "skipped": 2}.get(row.result.status, 1)
     best_first = -(record["mask_ap"] or 0.0), -(record["fps_model"] or 0.0)
-    return (status, job.random_weights, comparison_key(job), *best_first, model_name(job), job.shown)
+    return (status, row.random_weights, comparison_key(row), *best_first, model_name(row), row.shown)

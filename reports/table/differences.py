@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from bench.evaluation.bootstrap import holm, paired_difference
 from bench.schema.result import BootstrapResult
-from reports.table.columns import COLUMNS, Job
+from bench.schema.row import Row
+from reports.table.columns import COLUMNS
 
 ALPHA = 0.05
 METRICS = ("mask_ap", "boundary_ap")
@@ -61,40 +62,40 @@ class Group:
         return pairs.get((first, second))
 
 
-def compare(jobs: Sequence[Job], rows: Sequence[int]) -> list[Group]:
+def compare(rows: Sequence[Row], numbers: Sequence[int]) -> list[Group]:
     """The groups of at least two among comparable ``rows``: rows whose replicates hold the same draws."""
     draws: dict[tuple[str, int, int], list[int]] = {}
-    for row in rows:
-        if bootstrap := _bootstrap(jobs[row]):
+    for number in numbers:
+        if bootstrap := _bootstrap(rows[number]):
             key = (bootstrap.images_sha256, bootstrap.seed, len(bootstrap.mask_ap))
-            draws.setdefault(key, []).append(row)
-    return [_group(jobs, together, key[2]) for key, together in draws.items() if len(together) > 1]
+            draws.setdefault(key, []).append(number)
+    return [_group(rows, together, key[2]) for key, together in draws.items() if len(together) > 1]
 
 
-def between(first: Job, second: Job, metric: str) -> Difference | None:
+def between(first: Row, second: Row, metric: str) -> Difference | None:
     """Of one question asked by itself, hence without correction; None unless both rows hold the same draws."""
     groups = compare([first, second], [0, 1])
     return groups[0].difference(metric, 0, 1) if groups else None
 
 
-def _bootstrap(job: Job) -> BootstrapResult | None:
-    measured = job.result.accuracy is not None and not job.random_weights
-    bootstrap = job.result.accuracy.bootstrap if measured and job.result.accuracy else None
+def _bootstrap(row: Row) -> BootstrapResult | None:
+    measured = row.result.accuracy is not None and not row.random_weights
+    bootstrap = row.result.accuracy.bootstrap if measured and row.result.accuracy else None
     return bootstrap if bootstrap and bootstrap.mask_ap else None
 
 
-def _group(jobs: Sequence[Job], rows: Sequence[int], replicates: int) -> Group:
+def _group(rows: Sequence[Row], numbers: Sequence[int], replicates: int) -> Group:
     figure = COLUMNS["mask_ap"].value
-    ordered = tuple(sorted(rows, key=lambda row: -(figure(jobs[row]) or 0.0)))
-    return Group(ordered, replicates, {metric: _differences(jobs, ordered, metric) for metric in METRICS})
+    ordered = tuple(sorted(numbers, key=lambda number: -(figure(rows[number]) or 0.0)))
+    return Group(ordered, replicates, {metric: _differences(rows, ordered, metric) for metric in METRICS})
 
 
-def _differences(jobs: Sequence[Job], rows: Sequence[int], metric: str) -> dict[tuple[int, int], Difference]:
-    figure: Callable[[Job], float | None] = COLUMNS[metric].value
-    samples = {row: getattr(_bootstrap(jobs[row]), metric) for row in rows}
-    sampled = [row for row in rows if samples[row] and figure(jobs[row]) is not None]
+def _differences(rows: Sequence[Row], numbers: Sequence[int], metric: str) -> dict[tuple[int, int], Difference]:
+    figure: Callable[[Row], float | None] = COLUMNS[metric].value
+    samples = {number: getattr(_bootstrap(rows[number]), metric) for number in numbers}
+    sampled = [number for number in numbers if samples[number] and figure(rows[number]) is not None]
     pairs = list(itertools.combinations(sampled, 2))
-    measured = [((figure(jobs[first]) or 0.0) - (figure(jobs[second]) or 0.0)) / 100 for first, second in pairs]
+    measured = [((figure(rows[first]) or 0.0) - (figure(rows[second]) or 0.0)) / 100 for first, second in pairs]
     paired = [
         paired_difference(samples[first], samples[second], difference)
         for (first, second), difference in zip(pairs, measured, strict=True)

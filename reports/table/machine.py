@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from reports.table.columns import Job
+from bench.schema.row import Row
 
 Machine = Mapping[str, Any]
 
 
-def machine_key(job: Job) -> tuple[str, ...]:
+def machine_key(row: Row) -> tuple[str, ...]:
     """Jobs with equal keys ran on the same kind of machine: processor, cores to use, threads, GPU."""
-    machine = job.result.machine or {}
+    machine = row.result.machine or {}
     cpu, gpu = _part(machine, "cpu"), _part(machine, "gpu")
     facts = (cpu.get("name"), cpu.get("usable_cores"), machine.get("torch_threads"), gpu.get("name"))
     return tuple(str(fact) for fact in facts)

@@ -7,49 +7,50 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from reports.table.columns import COLUMNS, Job, dataset_name
+from bench.schema.row import Row
+from reports.table.columns import COLUMNS, dataset_name
 
 SEPARATOR = " · "
 LONGEST_VALUE = 40
 
-_Texts = Callable[[Sequence[Job]], list[str]]
-"""Gives each of some jobs that are named alike so far a text; "" adds nothing to the name."""
+_Texts = Callable[[Sequence[Row]], list[str]]
+"""Gives each of some rows that are named alike so far a text; "" adds nothing to the name."""
 
 
-def model_name(job: Job) -> str:
+def model_name(row: Row) -> str:
     """Family and backbone."""
-    return f"{job.setting('model', 'family', default='?')} {job.setting('model', 'backbone', default='')}".strip()
+    return f"{row.setting('model', 'family', default='?')} {row.setting('model', 'backbone', default='')}".strip()
 
 
-def row_labels(jobs: Sequence[Job]) -> list[str]:
+def row_labels(rows: Sequence[Row]) -> list[str]:
     """Model, backbone and library, and what tells two such rows apart: no two labels are equal."""
-    labels = [f"{model_name(job)}{SEPARATOR}{job.setting('model', 'library', default='?')}" for job in jobs]
-    details = row_details(jobs, ("model", "backbone", "library"))
+    labels = [f"{model_name(row)}{SEPARATOR}{row.setting('model', 'library', default='?')}" for row in rows]
+    details = row_details(rows, ("model", "backbone", "library"))
     return [SEPARATOR.join((label, *parts)) for label, parts in zip(labels, details, strict=True)]
 
 
-def row_details(jobs: Sequence[Job], columns: Sequence[str]) -> list[list[str]]:
+def row_details(rows: Sequence[Row], columns: Sequence[str]) -> list[list[str]]:
     """What a table that shows ``columns`` must add to each row so that no two rows look alike."""
-    keys: list[tuple[Hashable, ...]] = [tuple(str(COLUMNS[name].value(job)) for name in columns) for job in jobs]
-    details: list[list[str]] = [[] for _ in jobs]
+    keys: list[tuple[Hashable, ...]] = [tuple(str(COLUMNS[name].value(row)) for name in columns) for row in rows]
+    details: list[list[str]] = [[] for _ in rows]
     for part in _PARTS:
         for key in {key for key in keys if keys.count(key) > 1}:
-            rows = [row for row, other in enumerate(keys) if other == key]
-            texts = part([jobs[row] for row in rows])
+            numbers = [number for number, other in enumerate(keys) if other == key]
+            texts = part([rows[number] for number in numbers])
             if len(set(texts)) > 1:
-                for row, text in zip(rows, texts, strict=True):
-                    keys[row] = (*key, text)
-                    details[row] += [text] if text else []
+                for number, text in zip(numbers, texts, strict=True):
+                    keys[number] = (*key, text)
+                    details[number] += [text] if text else []
     return details
 
 
-def differing_options(jobs: Sequence[Job]) -> list[str]:
-    """``roi_pooling=pool`` for each of ``model.options`` in which the jobs differ; unset ones are not named."""
-    return _differing([_flat(job.setting("model", "options", default={})) for job in jobs])
+def differing_options(rows: Sequence[Row]) -> list[str]:
+    """``roi_pooling=pool`` for each of ``model.options`` in which the rows differ; unset ones are not named."""
+    return _differing([_flat(row.setting("model", "options", default={})) for row in rows])
 
 
-def _differing_training(jobs: Sequence[Job]) -> list[str]:
-    return _differing([_flat(job.setting("finetune", default={})) for job in jobs])
+def _differing_training(rows: Sequence[Row]) -> list[str]:
+    return _differing([_flat(row.setting("finetune", default={})) for row in rows])
 
 
 def _differing(settings: Sequence[Mapping[str, str]]) -> list[str]:
@@ -75,25 +76,25 @@ def _short(value: Any) -> str:
     return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 1]}…"
 
 
-def _each(text: Callable[[Job], str]) -> _Texts:
-    return lambda jobs: [text(job) for job in jobs]
+def _each(text: Callable[[Row], str]) -> _Texts:
+    return lambda rows: [text(row) for row in rows]
 
 
 _PARTS: tuple[_Texts, ...] = (
     _each(dataset_name),
-    _each(lambda job: str(job.setting("device", default=""))),
-    _each(lambda job: str(job.setting("precision", default=""))),
-    _each(lambda job: f"compile {mode}" if (mode := job.setting("compile", default="none")) != "none" else ""),
-    _each(lambda job: f"batch {job.setting('batch_size', default='')}"),
-    _each(lambda job: f"input {size}" if (size := job.setting("input_size")) else ""),
+    _each(lambda row: str(row.setting("device", default=""))),
+    _each(lambda row: str(row.setting("precision", default=""))),
+    _each(lambda row: f"compile {mode}" if (mode := row.setting("compile", default="none")) != "none" else ""),
+    _each(lambda row: f"batch {row.setting('batch_size', default='')}"),
+    _each(lambda row: f"input {size}" if (size := row.setting("input_size")) else ""),
     differing_options,
-    _each(lambda job: "fine-tuned" if job.setting("finetune") else ""),
+    _each(lambda row: "fine-tuned" if row.setting("finetune") else ""),
     _differing_training,
-    _each(lambda job: Path(job.weights).name),
-    _each(lambda job: str(job.setting("overlap", default=""))),
-    _each(lambda job: str(job.setting("detections", default=""))),
-    _each(lambda job: str(job.setting("model", "name", default=""))),
-    _each(lambda job: job.path.parent.name),
-    _each(lambda job: job.shown),
+    _each(lambda row: Path(row.weights).name),
+    _each(lambda row: str(row.setting("overlap", default=""))),
+    _each(lambda row: str(row.setting("detections", default=""))),
+    _each(lambda row: str(row.setting("model", "name", default=""))),
+    _each(lambda row: row.path.parent.name),
+    _each(lambda row: row.shown),
 )
 """What tells rows of one model and library apart, in the order in which it is tried."""

@@ -41,25 +41,25 @@ def select(comparison: Comparison, where: str | None, best: str | None) -> Selec
     conditions = split_conditions(where) if where else []
     met = {condition: _evaluate(comparison, condition) for condition in conditions}
     satisfying, fallen = [], []
-    for row, job in enumerate(comparison.jobs):
-        unmet = [condition for condition in conditions if not met[condition][row]]
-        if job.result.status != "ok":
-            reason = comparison.text(row, "reason")
-            fallen.append((row, job.result.status + (f": {reason}" if reason else "")))
+    for number, row in enumerate(comparison.rows):
+        unmet = [condition for condition in conditions if not met[condition][number]]
+        if row.result.status != "ok":
+            reason = comparison.text(number, "reason")
+            fallen.append((number, row.result.status + (f": {reason}" if reason else "")))
         elif unmet:
             fallen.append(
-                (row, "; ".join(f"{condition}: {_values(comparison, row, condition)}" for condition in unmet))
+                (number, "; ".join(f"{condition}: {_values(comparison, number, condition)}" for condition in unmet))
             )
-        elif best and comparison.cell(row, best if best in COLUMNS else _unknown(best)) is None:
-            fallen.append((row, f"{best}: not measured"))
+        elif best and comparison.cell(number, best if best in COLUMNS else _unknown(best)) is None:
+            fallen.append((number, f"{best}: not measured"))
         else:
-            satisfying.append(row)
+            satisfying.append(number)
     if best:
         direction = COLUMNS[best].better if best in COLUMNS else _unknown(best)
         if direction is None:
             directed = [name for name, column in COLUMNS.items() if column.better]
             raise UserError(f"--best {best}: neither more nor less of it is better; {nearest(best, directed)}")
-        satisfying.sort(key=lambda row: comparison.cell(row, best), reverse=direction == "high")
+        satisfying.sort(key=lambda number: comparison.cell(number, best), reverse=direction == "high")
     tied = _not_distinguishable(comparison, satisfying) if best == "mask_ap" else []
     return Selection(satisfying, tied, fallen)
 
@@ -165,13 +165,13 @@ def _not_distinguishable(comparison: Comparison, rows: Sequence[int]) -> list[in
     return tied
 
 
-def _unlike(comparison: Comparison, rows: Sequence[int]) -> list[str]:
+def _unlike(comparison: Comparison, numbers: Sequence[int]) -> list[str]:
     """What rows that are compared must not differ in. Precision and batch size are a user's to choose."""
-    jobs = [comparison.jobs[row] for row in rows]
+    rows = [comparison.rows[number] for number in numbers]
     facts: dict[str, set[Any]] = {
-        "machine": {machine_key(job) for job in jobs if job.result.machine},
-        "dataset": {comparison.text(row, "dataset") for row in rows},
-        "detections setting": {str(job.setting("detections")) for job in jobs},
+        "machine": {machine_key(row) for row in rows if row.result.machine},
+        "dataset": {comparison.text(number, "dataset") for number in numbers},
+        "detections setting": {str(row.setting("detections")) for row in rows},
     }
     return [
         f"these rows are not of one {name}, so they cannot be compared"

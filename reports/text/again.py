@@ -53,26 +53,26 @@ class Repeats:
 
 def repeats(first: Comparison, second: Comparison) -> Repeats:
     """The rows of both runs, matched by their jobs' folders, whose names are spelled from all that is measured."""
-    in_second = {job.path.parent.name: row for row, job in enumerate(second.jobs)}
-    rows, left_out = [], []
-    for row, job in enumerate(first.jobs):
-        other = in_second.pop(job.path.parent.name, None)
+    in_second = {row.job: number for number, row in enumerate(second.rows)}
+    repeated, left_out = [], []
+    for number, row in enumerate(first.rows):
+        other = in_second.pop(row.job, None)
         if other is None:
-            left_out.append((first.labels[row], "only in the first run"))
+            left_out.append((first.labels[number], "only in the first run"))
             continue
-        fps, again = first.cell(row, "fps_model"), second.cell(other, "fps_model")
+        fps, again = first.cell(number, "fps_model"), second.cell(other, "fps_model")
         if fps is None or again is None:
-            run, place = (first, row) if fps is None else (second, other)
+            run, place = (first, number) if fps is None else (second, other)
             which = "first" if fps is None else "second"
             reason = run.text(place, "reason")
             status = run.text(place, "status") + (f", {reason}" if reason else "")
-            left_out.append((first.labels[row], f"not timed in the {which} run: {status}"))
+            left_out.append((first.labels[number], f"not timed in the {which} run: {status}"))
             continue
-        reaches = [_reach(first, row), _reach(second, other)]
+        reaches = [_reach(first, number), _reach(second, other)]
         known = None if None in reaches else math.hypot(*(reach or 0.0 for reach in reaches)) / fps
-        rows.append(Repeat(first.labels[row], fps, again, (again - fps) / fps, known))
-    left_out += [(second.labels[row], "only in the second run") for row in in_second.values()]
-    return Repeats(rows, left_out)
+        repeated.append(Repeat(first.labels[number], fps, again, (again - fps) / fps, known))
+    left_out += [(second.labels[number], "only in the second run") for number in in_second.values()]
+    return Repeats(repeated, left_out)
 
 
 def answer(found: Repeats) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from bench.evaluation.intervals import median_reach
-from reports.table.columns import Job, dataset_name
+from bench.schema.row import Row
+from reports.table.columns import dataset_name
 from reports.table.comparison import Comparison
 from reports.table.machine import machine_text, maskbench_text, notes_text, numerics_text, versions_text
 from reports.table.timing import rounds_text, warm_up_text
@@ -40,30 +41,30 @@ ROW_COLUMNS = (
 
 def conditions(comparison: Comparison) -> list[tuple[str, str]]:
     """(what, how) pairs to print under every table; where rows differ, the labels say which."""
-    jobs = [(comparison.labels[row], comparison.jobs[row]) for row in _measured_rows(comparison)]
-    facts: list[tuple[str, Callable[[Job], str | None]]] = [
-        ("Machine", lambda job: machine_text(job.result.machine or {})),
-        ("Machine notes", lambda job: notes_text(job.result.machine or {})),
-        ("Versions", lambda job: versions_text(job.result.machine or {})),
-        ("maskbench", lambda job: maskbench_text(job.result.machine or {})),
-        ("Numerics", lambda job: numerics_text(job.result.machine or {})),
+    rows = [(comparison.labels[number], comparison.rows[number]) for number in _measured_rows(comparison)]
+    facts: list[tuple[str, Callable[[Row], str | None]]] = [
+        ("Machine", lambda row: machine_text(row.result.machine or {})),
+        ("Machine notes", lambda row: notes_text(row.result.machine or {})),
+        ("Versions", lambda row: versions_text(row.result.machine or {})),
+        ("maskbench", lambda row: maskbench_text(row.result.machine or {})),
+        ("Numerics", lambda row: numerics_text(row.result.machine or {})),
         ("Dataset", dataset_name),
         ("Images for AP", _images),
         ("Evaluator", _evaluator),
         ("Setting", _setting),
-        ("Weights", lambda job: "random: untrained, so mask AP is empty" if job.random_weights else "trained"),
+        ("Weights", lambda row: "random: untrained, so mask AP is empty" if row.random_weights else "trained"),
         ("Detections", _detection_mode),
         ("Clock", _clock),
         ("Compiling", _compiling),
-        ("Warm-up", lambda job: warm_up_text(job.result.speed) if job.result.speed else None),
+        ("Warm-up", lambda row: warm_up_text(row.result.speed) if row.result.speed else None),
         ("Stopping rule", _protocol),
         ("GPU", _gpu),
         ("Host", _host),
-        ("Device memory", lambda job: _source(job, "device_source", DEVICE_SOURCES)),
-        ("Host memory", lambda job: _source(job, "host_rss_source", RSS_SOURCES)),
+        ("Device memory", lambda row: _source(row, "device_source", DEVICE_SOURCES)),
+        ("Host memory", lambda row: _source(row, "host_rss_source", RSS_SOURCES)),
     ]
-    lines = [(name, text) for name, fact in facts if (text := _shared(jobs, fact))]
-    if notes := _notes(jobs):
+    lines = [(name, text) for name, fact in facts if (text := _shared(rows, fact))]
+    if notes := _notes(rows):
         lines.append(("Notes", notes))
     return [*lines, ("Definitions", FPS_DEFINITION), ("Marks", f"{comparison.marks()}.")]
 
@@ -72,23 +73,23 @@ def row_conditions(comparison: Comparison) -> list[tuple[str, ...]]:
     """What differs from row to row, in the order of :data:`ROW_COLUMNS`; "" where it was not measured."""
     table: list[tuple[str, ...]] = []
     for row in _measured_rows(comparison):
-        speed = comparison.jobs[row].result.speed
+        speed = comparison.rows[row].result.speed
         sizes = (sizes_text(speed.image_sizes), sizes_text(speed.input_sizes)) if speed else ("", "")
         batches = str(len(speed.model.latency_ms)) if speed else ""
-        detections = _detections(comparison.jobs[row])
-        trust = (_median(comparison.jobs[row]), rounds_text(speed)) if speed else ("", "")
+        detections = _detections(comparison.rows[row])
+        trust = (_median(comparison.rows[row]), rounds_text(speed)) if speed else ("", "")
         table.append((comparison.labels[row], comparison.text(row, "weights"), *sizes, detections, batches, *trust))
     return table
 
 
-def row_setting(job: Job) -> list[tuple[str, str]]:
-    """(what, how) pairs of one job: where its accuracy was measured."""
+def row_setting(row: Row) -> list[tuple[str, str]]:
+    """(what, how) pairs of one row: where its accuracy was measured."""
     facts = (
-        ("Dataset", dataset_name(job)),
-        ("Images", _images(job)),
-        ("Evaluator", _evaluator(job)),
-        ("Setting", _setting(job)),
-        ("Weights", job.weights),
+        ("Dataset", dataset_name(row)),
+        ("Images", _images(row)),
+        ("Evaluator", _evaluator(row)),
+        ("Setting", _setting(row)),
+        ("Weights", row.weights),
     )
     return [(name, text) for name, text in facts if text]
 
@@ -106,25 +107,25 @@ def number_range(values: Iterable[int]) -> str:
 
 
 def _measured_rows(comparison: Comparison) -> list[int]:
-    results = [job.result for job in comparison.jobs]
-    return [row for row, result in enumerate(results) if result.speed or result.memory or result.accuracy]
+    results = [row.result for row in comparison.rows]
+    return [number for number, result in enumerate(results) if result.speed or result.memory or result.accuracy]
 
 
-def _notes(jobs: Sequence[tuple[str, Job]]) -> str:
+def _notes(rows: Sequence[tuple[str, Row]]) -> str:
     """What the workers noted, with the labels of their rows: a GPU that others use, a figure that could not be had."""
-    rows: dict[str, list[str]] = {}
-    for label, job in jobs:
-        for note in job.result.notes:
-            rows.setdefault(note, []).append(label)
-    named = {note: "all rows" if len(labels) == len(jobs) else ", ".join(labels) for note, labels in rows.items()}
+    by_note: dict[str, list[str]] = {}
+    for label, row in rows:
+        for note in row.result.notes:
+            by_note.setdefault(note, []).append(label)
+    named = {note: "all rows" if len(labels) == len(rows) else ", ".join(labels) for note, labels in by_note.items()}
     return "; ".join(f"{note} [{labels}]" for note, labels in named.items())
 
 
-def _shared(jobs: Sequence[tuple[str, Job]], fact: Callable[[Job], str | None]) -> str:
+def _shared(rows: Sequence[tuple[str, Row]], fact: Callable[[Row], str | None]) -> str:
     """The fact once where all rows share it, else each value with the labels of its rows."""
     by_text: dict[str, list[str]] = {}
-    for label, job in jobs:
-        if text := fact(job):
+    for label, row in rows:
+        if text := fact(row):
             by_text.setdefault(text, []).append(label)
     if len(by_text) <= 1:
         return "".join(by_text)
@@ -135,15 +136,15 @@ def _shared(jobs: Sequence[tuple[str, Job]], fact: Callable[[Job], str | None]) 
     return "; ".join([*rest, named])
 
 
-def _setting(job: Job) -> str:
-    device, precision, batch_size = (job.setting(key, default="?") for key in ("device", "precision", "batch_size"))
-    size = job.setting("input_size")
+def _setting(row: Row) -> str:
+    device, precision, batch_size = (row.setting(key, default="?") for key in ("device", "precision", "batch_size"))
+    size = row.setting("input_size")
     scaled = f", images scaled to fit {size} (shorter and longer edge)" if size else ""
     return f"device {device}, {precision}, batch size {batch_size}{scaled}"
 
 
-def _images(job: Job) -> str | None:
-    accuracy = job.result.accuracy
+def _images(row: Row) -> str | None:
+    accuracy = row.result.accuracy
     if accuracy is None:
         return None
     if accuracy.images_evaluated == accuracy.images_in_dataset:
@@ -151,44 +152,44 @@ def _images(job: Job) -> str | None:
     return f"first {accuracy.images_evaluated} of {accuracy.images_in_dataset}"
 
 
-def _evaluator(job: Job) -> str | None:
-    accuracy = job.result.accuracy
+def _evaluator(row: Row) -> str | None:
+    accuracy = row.result.accuracy
     if accuracy is None:
         return None
     return f"{accuracy.evaluator} {accuracy.evaluator_version}, overlap: {accuracy.overlap}"
 
 
-def _detection_mode(job: Job) -> str | None:
-    if job.result.speed is None:
+def _detection_mode(row: Row) -> str | None:
+    if row.result.speed is None:
         return None
-    if job.setting("detections") == "saturated":
+    if row.setting("detections") == "saturated":
         return "saturated: score threshold 0, so that every model has as many instances to make masks of"
     warning = "; untrained models find few or strange instances, so their mask time is not a trained model's"
-    return "thresholded: the library's own score threshold" + (warning if job.random_weights else "")
+    return "thresholded: the library's own score threshold" + (warning if row.random_weights else "")
 
 
-def _detections(job: Job) -> str:
-    speed = job.result.speed
+def _detections(row: Row) -> str:
+    speed = row.result.speed
     if speed is None or not speed.detections_per_image:
         return ""
     counts = speed.detections_per_image
     return f"{sum(counts) / len(counts):.1f} ({number_range(counts)})"
 
 
-def _clock(job: Job) -> str | None:
-    speed = job.result.speed
+def _clock(row: Row) -> str | None:
+    speed = row.result.speed
     if speed is None:
         return None
     model, whole = (CLOCKS.get(timing.clock, timing.clock) for timing in (speed.model, speed.end_to_end))
     return model if model == whole else f"{model}; end-to-end: {whole}"
 
 
-def _protocol(job: Job) -> str | None:
+def _protocol(row: Row) -> str | None:
     """The stopping rule in words."""
-    if job.result.speed is None:
+    if row.result.speed is None:
         return None
     rounds, samples, precision, seconds = (
-        job.setting("protocol", key, default=0) for key in ("rounds", "min_samples", "precision", "max_seconds")
+        row.setting("protocol", key, default=0) for key in ("rounds", "min_samples", "precision", "max_seconds")
     )
     turns = f"{rounds} rounds, the models in turns, each in a process of its own; " if rounds > 1 else "one round; "
     return (
@@ -197,8 +198,8 @@ def _protocol(job: Job) -> str | None:
     )
 
 
-def _compiling(job: Job) -> str | None:
-    found = job.result.compiled
+def _compiling(row: Row) -> str | None:
+    found = row.result.compiled
     if found is None:
         return None
     return (
@@ -207,9 +208,9 @@ def _compiling(job: Job) -> str | None:
     )
 
 
-def _gpu(job: Job) -> str | None:
+def _gpu(row: Row) -> str | None:
     """Clocks and temperature while the row was timed, whether somebody had set the clocks, and what was left out."""
-    readings = [part.gpu for part in job.result.speed.rounds if part.gpu] if job.result.speed else []
+    readings = [part.gpu for part in row.result.speed.rounds if part.gpu] if row.result.speed else []
     if not readings:
         return None
     texts = []
@@ -217,7 +218,7 @@ def _gpu(job: Job) -> str | None:
         values = [round(value) for part in readings for value in getattr(part, name) if value is not None]
         if values:
             texts.append(number_range(values) + unit)
-    if ((job.result.machine or {}).get("gpu") or {}).get("clocks_set_by_user") is False:
+    if ((row.result.machine or {}).get("gpu") or {}).get("clocks_set_by_user") is False:
         texts.append("clocks not locked")
     if dropped := sum(part.dropped_batches for part in readings):
         texts.append(f"{dropped} batches left out, timed while the GPU was throttled")
@@ -228,9 +229,9 @@ def _gpu(job: Job) -> str | None:
     return ", ".join(texts)
 
 
-def _host(job: Job) -> str | None:
+def _host(row: Row) -> str | None:
     """Whether the host kept the GPU busy: time between CUDA events against the host's own around the same calls."""
-    timing = job.result.speed.model if job.result.speed else None
+    timing = row.result.speed.model if row.result.speed else None
     if timing is None or not timing.wall_ms:
         return None
     share = sum(timing.latency_ms) / sum(timing.wall_ms)
@@ -238,16 +239,16 @@ def _host(job: Job) -> str | None:
     return f"the device's time is {100 * share:.0f} % of wall time{verdict}"
 
 
-def _median(job: Job) -> str:
+def _median(row: Row) -> str:
     """``within 0.8 %``, and what was wanted where that was not reached; "" where speed was not measured."""
-    speed = job.result.speed
+    speed = row.result.speed
     if speed is None:
         return ""
-    reach, wanted = median_reach(speed.model.latency_ms), float(job.setting("protocol", "precision", default=0.0))
+    reach, wanted = median_reach(speed.model.latency_ms), float(row.setting("protocol", "precision", default=0.0))
     text = "too few batches" if reach is None else f"within {100 * reach:.2g} %"
     return text if reach is not None and reach <= wanted else f"{text} (not {100 * wanted:g} %)"
 
 
-def _source(job: Job, name: str, meanings: dict[str, str]) -> str | None:
-    source = getattr(job.result.memory, name, None)
+def _source(row: Row, name: str, meanings: dict[str, str]) -> str | None:
+    source = getattr(row.result.memory, name, None)
     return None if source is None else meanings.get(source, source)

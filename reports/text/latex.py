@@ -46,14 +46,14 @@ def write_latex(comparison: Comparison, path: Path) -> None:
     same = set(SETTING_COLUMNS) - set(comparison.differing(SETTING_COLUMNS))
     columns = [name for name in comparison.measured(PAPER_COLUMNS) if name not in same]
     alignment = "".join("l" if COLUMNS[name].decimals is None else "r" for name in columns)
-    rows = comparison.rows("ok")
+    rows = comparison.with_status("ok")
     texts = [name for name in columns if COLUMNS[name].decimals is None or name == "batch_size"]
-    details = row_details([comparison.jobs[row] for row in rows], texts)
+    details = row_details([comparison.rows[row] for row in rows], texts)
     body = [_row(comparison, row, columns, details[place]) for place, row in enumerate(rows)]
     left_out = [
         f"% not in the table: {_comment(comparison.labels[row])}: {comparison.text(row, 'status')}: "
         f"{_comment(comparison.text(row, 'reason'))}"
-        for row in (*comparison.broken(), *comparison.rows("skipped"))
+        for row in (*comparison.broken(), *comparison.with_status("skipped"))
     ]
     facts = " ".join(rf"\textbf{{{escape(name)}:}} {escape(text)}." for name, text in conditions(comparison))
     lines = [
@@ -86,7 +86,7 @@ def _cell(comparison: Comparison, row: int, name: str, details: Sequence[str]) -
         cell = rf"\textbf{{{cell}}}"
     if name == "mask_ap" and (interval := comparison.interval(row)):
         cell += rf" {{\scriptsize {interval}}}"
-    if name == "published_mask_ap" and (check := published(comparison.jobs[row])):
+    if name == "published_mask_ap" and (check := published(comparison.rows[row])):
         mark = "" if check.holds else r"$^\dagger$"
         cell += rf" {{\scriptsize ({signed(check.difference)}{mark})}}"
     return cell
@@ -98,7 +98,7 @@ def _legend(comparison: Comparison, rows: Sequence[int]) -> str:
         parts.append(f"of mask AP also those {INDISTINGUISHABLE}")
     if any(comparison.interval(row) for row in rows):
         parts.append("in brackets the 95 % interval (bootstrap over images)")
-    checks = [check for row in rows if (check := published(comparison.jobs[row]))]
+    checks = [check for row in rows if (check := published(comparison.rows[row]))]
     if checks:
         parts.append("beside the published AP measured minus published")
     if not all(check.holds for check in checks):

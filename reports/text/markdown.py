@@ -34,7 +34,7 @@ def write_markdown(comparison: Comparison, path: Path) -> None:
         _claims(comparison),
         *_differences(comparison),
         problems(comparison, "Not finished", comparison.broken()),
-        problems(comparison, "Skipped", comparison.rows("skipped")),
+        problems(comparison, "Skipped", comparison.with_status("skipped")),
         "## Conditions",
         "\n".join(f"- **{name}:** {escape(text)}" for name, text in conditions(comparison)),
         grid(ROW_COLUMNS, row_conditions(comparison)),
@@ -64,8 +64,8 @@ def shown_columns(comparison: Comparison) -> list[str]:
 def table(comparison: Comparison) -> str:
     """Every row but the skipped ones, best values in bold."""
     columns = shown_columns(comparison)
-    rows = [row for row, job in enumerate(comparison.jobs) if job.result.status != "skipped"]
-    if not rows:
+    numbers = [number for number, row in enumerate(comparison.rows) if row.result.status != "skipped"]
+    if not numbers:
         return "No row was measured."
     titles = [
         f"{COLUMNS[name].title} [{COLUMNS[name].unit}]" if _has_unit(name) else COLUMNS[name].title for name in columns
@@ -74,9 +74,9 @@ def table(comparison: Comparison) -> str:
         f"| {' | '.join(titles)} |",
         f"| {' | '.join('---' if COLUMNS[name].decimals is None else '---:' for name in columns)} |",
     ]
-    details = row_details(comparison.jobs, [name for name in columns if COLUMNS[name].decimals is None])
-    for row in rows:
-        cells = [_cell(comparison, row, name, details[row]) for name in columns]
+    details = row_details(comparison.rows, [name for name in columns if COLUMNS[name].decimals is None])
+    for number in numbers:
+        cells = [_cell(comparison, number, name, details[number]) for name in columns]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -87,16 +87,16 @@ def _cell(comparison: Comparison, row: int, name: str, details: Sequence[str]) -
         return escape(" · ".join((text, *details)))
     if name == "mask_ap" and text:
         text = f"{text} {comparison.interval(row)}".strip()
-    if name == "published_mask_ap" and (check := published(comparison.jobs[row])):
+    if name == "published_mask_ap" and (check := published(comparison.rows[row])):
         text = f"{text} ({signed(check.difference)}){'' if check.holds else f' {MARK}'}"
     return f"**{escape(text)}**" if (row, name) in comparison.best else escape(text)
 
 
 def _legend(comparison: Comparison) -> str:
     parts = [f"In bold: {comparison.marks()}."] if comparison.best else []
-    if any(comparison.interval(row) for row in range(len(comparison.jobs))):
+    if any(comparison.interval(number) for number in range(len(comparison.rows))):
         parts.append("In brackets: the 95 % interval of mask AP, by bootstrap over images.")
-    if any(published(job) for job in comparison.jobs):
+    if any(published(row) for row in comparison.rows):
         parts.append(
             f"Beside the published AP: measured minus published, with {MARK} where they differ by more than "
             f"{PUBLISHED_TOLERANCE:g} points."
@@ -106,9 +106,9 @@ def _legend(comparison: Comparison) -> str:
 
 def _checks(comparison: Comparison) -> str:
     lines = [
-        f"- **{escape(comparison.labels[row])}**: {escape(text)}"
-        for row, job in enumerate(comparison.jobs)
-        for text in warnings(job)
+        f"- **{escape(comparison.labels[number])}**: {escape(text)}"
+        for number, row in enumerate(comparison.rows)
+        for text in warnings(row)
     ]
     return "\n".join(["## Not as it should be", "", *lines]) if lines else ""
 

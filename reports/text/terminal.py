@@ -38,24 +38,26 @@ def terminal_table(sources: Sequence[Path]) -> RenderableType:
     if comparison.best:
         tied = f"; of mask AP also those {INDISTINGUISHABLE}" if comparison.groups else ""
         parts.append(Text(f"* best among comparable rows{tied}", style="dim"))
-    if any(comparison.interval(row) for row in range(len(comparison.jobs))):
+    if any(comparison.interval(number) for number in range(len(comparison.rows))):
         parts.append(Text("± half the width of the 95 % interval of mask AP (bootstrap over images)", style="dim"))
-    for row, job in enumerate(comparison.jobs):
-        parts += [Text(f"! {comparison.labels[row]}: {text}", style="yellow") for text in warnings(job)]
+    for number, row in enumerate(comparison.rows):
+        parts += [Text(f"! {comparison.labels[number]}: {text}", style="yellow") for text in warnings(row)]
     for claim in claims(comparison):
         style = {"held": "green", "refuted": "red"}.get(claim.verdict, "yellow")
         parts.append(Text(f"\nClaim: {claim.text} ({claim.source})"))
         parts.append(Text(f"  {claim.outcome}", style=style))
-    for title, rows, style in (
+    for title, numbers, style in (
         ("Not finished", comparison.broken(), "bold red"),
-        ("Skipped", comparison.rows("skipped"), "bold yellow"),
+        ("Skipped", comparison.with_status("skipped"), "bold yellow"),
     ):
-        if rows:
+        if numbers:
             parts.append(Text(f"\n{title}", style=style))
-        for row in rows:
-            status = comparison.text(row, "status")
-            line = Text(f"  {comparison.labels[row]}: ")
-            parts.append(line.append(status, style=style).append(f": {comparison.text(row, 'reason') or 'no reason'}"))
+        for number in numbers:
+            status = comparison.text(number, "status")
+            line = Text(f"  {comparison.labels[number]}: ")
+            parts.append(
+                line.append(status, style=style).append(f": {comparison.text(number, 'reason') or 'no reason'}")
+            )
     return Group(*parts)
 
 
@@ -68,10 +70,10 @@ def _table(comparison: Comparison) -> Table:
         text = COLUMNS[name].decimals is None
         # Only the model's name may wrap when the terminal is narrow: it has spaces to wrap at.
         table.add_column(Text(title), justify="left" if text else "right", no_wrap=name != "model", overflow="fold")
-    details = row_details(comparison.jobs, ("model", "backbone", "library", *differing))
-    for row, job in enumerate(comparison.jobs):
-        model = Text(" · ".join((model_name(job), *details[row])))
-        table.add_row(*(model if column == "model" else _cell(comparison, row, column) for column in titles))
+    details = row_details(comparison.rows, ("model", "backbone", "library", *differing))
+    for number, row in enumerate(comparison.rows):
+        model = Text(" · ".join((model_name(row), *details[number])))
+        table.add_row(*(model if column == "model" else _cell(comparison, number, column) for column in titles))
     return table
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bench.gate.rows import Row
 from bench.schema.config import BenchConfig
 from bench.schema.result import (
     AccuracyResult,
@@ -21,6 +21,7 @@ from bench.schema.result import (
     SpeedRound,
     Timing,
 )
+from bench.schema.row import Row
 
 MACHINE: dict[str, Any] = {
     "cpu": {"name": "AMD EPYC 9354", "usable_cores": 16},
@@ -95,4 +96,4 @@ def result(
 
 
 def row(measured: Result, job: str = "solov2-coco-1234abcd") -> Row:
-    return Row(job, measured)
+    return Row(Path(job) / "result.json", measured)

@@ -14,10 +14,10 @@ from gate_cases import MACHINE, QUIET, result, row, speed
 from bench.cli.gate import main
 from bench.errors import UserError
 from bench.gate.compare import check_gate, compare
-from bench.gate.rows import Row
 from bench.schema.config import GateConfig
 from bench.schema.gate_report import Finding, GateReport, read_report
 from bench.schema.result import Result, write_result
+from bench.schema.row import Row
 
 NAMES = ("base", "head")
 SHIFTED = np.random.default_rng(0).normal(0, 0.01, 200)

@@ -11,8 +11,8 @@ import pytest
 from literal_results import build_result
 from scipy.stats import t
 
-from bench.gate.rows import Row
 from bench.schema.metrics import METRICS
+from bench.schema.row import Row
 from reports.ci.action_benchmark import CHARTED, write_action_benchmark
 
 
@@ -23,7 +23,7 @@ def _read(rows: list[Row], folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def test_literal(tmp_path: Path) -> None:
-    found = _read([Row("job0", build_result("SOLOv2", library="mmdet"))], tmp_path)
+    found = _read([Row(Path("job0/result.json"), build_result("SOLOv2", library="mmdet"))], tmp_path)
     bigger, smaller = found["bigger_is_better"], found["smaller_is_better"]
     assert list(bigger) == [
         f"solov2_mmdet: {name}"
@@ -53,21 +53,21 @@ def test_literal(tmp_path: Path) -> None:
 
 def test_range_is_half_of_the_stated_interval(tmp_path: Path) -> None:
     samples = [19.0, 20.0, 21.0] * 20
-    found = _read([Row("job0", build_result(model_ms=samples))], tmp_path)
+    found = _read([Row(Path("job0/result.json"), build_result(model_ms=samples))], tmp_path)
     reach = t.ppf(0.975, 59) * np.std(samples, ddof=1) / np.sqrt(60)
     half = (1e3 / (20 - reach) - 1e3 / (20 + reach)) / 2
     assert found["bigger_is_better"]["mask r-cnn_torchvision: fps_model"]["range"] == f"± {half:.2g}"
     # Of six samples the interval of the median reaches from the lowest to the highest.
-    six = _read([Row("job0", build_result(model_ms=[18.0, 19.0, 20.0, 21.0, 22.0, 23.0]))], tmp_path)
+    six = _read([Row(Path("job0/result.json"), build_result(model_ms=[18.0, 19.0, 20.0, 21.0, 22.0, 23.0]))], tmp_path)
     assert six["smaller_is_better"]["mask r-cnn_torchvision: latency_ms_p50"]["range"] == "± 2.5"
 
 
 def test_names_tell_rows_apart_and_what_failed_has_none(tmp_path: Path) -> None:
     rows = [
-        Row("job0", build_result()),
-        Row("job1", build_result(precision="fp16")),
-        Row("job2", build_result("SOLO", status="crashed")),
-        Row("job3", build_result("Mask2Former", weights="random", mask_ap=None)),
+        Row(Path("job0/result.json"), build_result()),
+        Row(Path("job1/result.json"), build_result(precision="fp16")),
+        Row(Path("job2/result.json"), build_result("SOLO", status="crashed")),
+        Row(Path("job3/result.json"), build_result("Mask2Former", weights="random", mask_ap=None)),
     ]
     names = _read(rows, tmp_path)["bigger_is_better"]
     assert "mask r-cnn_torchvision · fp16: fps_model" in names
@@ -78,7 +78,7 @@ def test_names_tell_rows_apart_and_what_failed_has_none(tmp_path: Path) -> None:
 
 def test_the_action_takes_it(tmp_path: Path) -> None:
     """``z.array(z.object({name, value, range?, unit, extra?}))``: no other key, strings and finite numbers."""
-    for entries in _read([Row("job0", build_result())], tmp_path).values():
+    for entries in _read([Row(Path("job0/result.json"), build_result())], tmp_path).values():
         for entry in entries.values():
             assert set(entry) - {"range", "extra"} == {"name", "unit", "value"}
             assert isinstance(entry["value"], float)

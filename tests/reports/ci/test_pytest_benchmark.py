@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from literal_results import build_result
 
-from bench.gate.rows import Row
+from bench.schema.row import Row
 from reports.ci.pytest_benchmark import document, statistics, write_pytest_benchmark
 
 stats = pytest.importorskip("pytest_benchmark.stats")
@@ -35,7 +35,10 @@ def test_statistics_are_those_of_pytest_benchmark(count: int, seed: int) -> None
 
 
 def test_document() -> None:
-    rows = [Row("job0", build_result("SOLOv2")), Row("job1", build_result(status="failed", mask_ap=None))]
+    rows = [
+        Row(Path("job0/result.json"), build_result("SOLOv2")),
+        Row(Path("job1/result.json"), build_result(status="failed", mask_ap=None)),
+    ]
     written = document(rows)
     assert list(written) == ["machine_info", "commit_info", "benchmarks", "datetime", "version"]
     assert written["commit_info"]["id"] == "0123456789abcdef"
@@ -57,7 +60,7 @@ def _two_files(folder: Path) -> list[Path]:
     files = [folder / "before.json", folder / "after.json"]
     for file, factor in zip(files, (1.0, 1.5), strict=True):
         result = build_result("SOLOv2", model_ms=[factor * ms for ms in (20.0, 30.0, 50.0)])
-        write_pytest_benchmark([Row("job0", result)], file)
+        write_pytest_benchmark([Row(Path("job0/result.json"), result)], file)
     return files
 
 

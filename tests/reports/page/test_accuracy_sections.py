@@ -67,7 +67,7 @@ def test_training_curves_and_facts(tmp_path, write_run):
     (row,) = pictures
     assert comparison.cell(row, "model") == "A"
     assert np.asarray(Image.open(pictures[row].path).convert("L")).std() > 5
-    assert training_facts(comparison.jobs[row].result.finetune) == [
+    assert training_facts(comparison.rows[row].result.finetune) == [
         ("Start", "published weights of the library"),
         ("Begun anew", "2 parameters that depend on the classes: head.weight, head.bias"),
         ("Trained", "80 iterations, 2.5 epochs of 256 images"),

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from bench.schema.row import Row
 from reports.plots.ground_truth import GroundTruth
 from reports.plots.labels import place_labels
 from reports.plots.masks import Drawn, draw, read_predictions
@@ -18,7 +19,6 @@ from reports.plots.overview import draw_plots
 from reports.plots.panels import draw_panels
 from reports.plots.pareto import pareto_front
 from reports.plots.style import row_colours
-from reports.table.columns import Job
 from reports.table.comparison import load
 
 
@@ -113,8 +113,8 @@ def test_no_predictions_file_says_so(tmp_path):
     assert read_predictions(tmp_path / "predictions.json", [1]) == "no predictions file"
 
 
-def _job(make_result, dataset) -> Job:
-    return Job(Path("result.json"), make_result(dataset=dataset), "result.json")
+def _job(make_result, dataset) -> Row:
+    return Row(Path("result.json"), make_result(dataset=dataset), "result.json")
 
 
 def test_ground_truth_without_crowds(make_result, tiny_dataset):

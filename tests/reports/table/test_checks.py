@@ -10,8 +10,8 @@ from literal_results import build_result, build_training
 from rich.console import Console
 
 import reports
+from bench.schema.row import Row
 from reports.table.checks import expected, published, signed, warnings
-from reports.table.columns import Job
 from reports.table.comparison import load
 from reports.text import latex, markdown
 
@@ -22,8 +22,8 @@ def _result(mask_ap, name="coco_val2017", **changes):
     return result
 
 
-def _job(result) -> Job:
-    return Job(Path("result.json"), result, "result.json")
+def _job(result) -> Row:
+    return Row(Path("result.json"), result, "result.json")
 
 
 @pytest.mark.parametrize(

@@ -169,7 +169,7 @@ def test_bad_files_warn_and_are_left_out(tmp_path, make_result, write_run, capsy
     wrong["speed"]["model"]["latency_ms"] = "fast"
     (run / "jobs/job2/result.json").write_text(json.dumps(wrong))
     comparison = load([run], tmp_path)
-    assert [job.shown for job in comparison.jobs] == ["jobs/job3/result.json"]
+    assert [job.shown for job in comparison.rows] == ["jobs/job3/result.json"]
     warnings = capsys.readouterr().err.splitlines()
     assert len(warnings) == 3
     assert all(line.startswith("warning: ") and "result.json" in line for line in warnings)
