@@ -220,7 +220,7 @@ class FinetuneConfig:
 class ClaimConfig:
     """What the literature says of two models of a study (option names of ``model/``): ``better`` exceeds ``worse`` in
     ``metric``, there by so many ``points`` (``mask_ap``, ``boundary_ap``) or so many ``times`` (``fps_model``). The
-    report says whether it held here."""
+    report says what was measured here of both models, and whether it is as much."""
 
     claim: str = MISSING
     source: str = MISSING

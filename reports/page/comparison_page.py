@@ -13,7 +13,7 @@ from reports.page.render import file_uri, render
 from reports.page.sections import accuracy, matrix, trainings
 from reports.plots.picture import Picture
 from reports.table.checks import published, signed, warnings
-from reports.table.claims import VERDICTS, claims
+from reports.table.claims import MEANING, claims
 from reports.table.columns import COLUMNS
 from reports.table.comparison import Comparison
 from reports.table.differences import METRICS
@@ -90,7 +90,8 @@ def _judgements(comparison: Comparison, gate: GateReport | None) -> dict[str, An
         "warnings": [
             (comparison.labels[row], text) for row, job in enumerate(comparison.rows) for text in warnings(job)
         ],
-        "claims": [(claim, VERDICTS[claim.verdict]) for claim in claims(comparison)],
+        "claims": claims(comparison),
+        "claims_meaning": MEANING,
         "matrices": [
             matrix(comparison, group, metric)
             for group in comparison.groups
