@@ -125,8 +125,8 @@ def _subtitle(comparison: Comparison) -> str:
     models = len({(model_name(job), job.setting("model", "library")) for job in comparison.rows})
     datasets = sorted(set(comparison.frame["dataset"].dropna()))
     days = sorted({job.result.started[:10] for job in comparison.rows if job.result.started})
-    ok = f"{len(comparison.with_status('ok'))} of {len(comparison.rows)} rows ok"
-    count = f"{models} model{'s' if models != 1 else ''}, {ok}"
+    ended_well = f"{len(comparison.with_status('ok'))} of {len(comparison.rows)} rows ok"
+    count = f"{models} model{'s' if models != 1 else ''}, {ended_well}"
     measured = " to ".join(dict.fromkeys((*days[:1], *days[-1:])))
     return " · ".join(part for part in (count, ", ".join(datasets), f"measured {measured}" if measured else "") if part)
 

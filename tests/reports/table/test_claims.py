@@ -116,7 +116,8 @@ def test_a_claim_names_its_rows_and_stands_for_every_comparable_two(tmp_path, wr
     settings += [("b", "fp32", 1, {"layers": layers}) for layers in (3, 4)]
     results = []
     for name, precision, batch, options in settings:
-        result = build_result(name.upper(), weights="random", precision=precision, batch_size=batch)
+        numbers = {"model_ms": [9.0, 11.0, 9.0, 11.0], "precision": precision, "batch_size": batch}
+        result = build_result(name.upper(), weights="random", **numbers)
         result.config["model"] |= {"name": name, "options": options}
         result.config["claims"] = [{**CLAIM, "metric": "fps_model"}]
         results.append(result)
