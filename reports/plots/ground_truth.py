@@ -1,4 +1,4 @@
-"""The dataset of a row with what a panel or a model's page needs of it."""
+"""What a panel and a model's page need of a dataset: its images, objects, crowds and the colours of its classes."""
 
 from __future__ import annotations
 
@@ -17,6 +17,20 @@ from reports.plots.masks import RGB, Drawn, class_colour
 from reports.table.columns import dataset_files
 
 
+class Datasets:
+    """The datasets of a comparison, each read once however many rows were measured on it."""
+
+    def __init__(self) -> None:
+        self._read: dict[tuple[str, str], GroundTruth | None] = {}
+
+    def of(self, row: Row) -> GroundTruth | None:
+        """The dataset of a row; None where it is no longer where it was, or is no longer right."""
+        files = dataset_files(row)
+        if files not in self._read:
+            self._read[files] = GroundTruth.read(*files)
+        return self._read[files]
+
+
 class GroundTruth:
     """A dataset whose images and annotations are taken by the id of the image.
 
@@ -32,9 +46,8 @@ class GroundTruth:
         self.colour_classes(())
 
     @classmethod
-    def read(cls, row: Row) -> GroundTruth | None:
-        """The dataset of a row; None where it is no longer where it was, or is no longer right."""
-        folder, annotations = dataset_files(row)
+    def read(cls, folder: str, annotations: str) -> GroundTruth | None:
+        """The dataset in these places; None where it is not there, or is not right."""
         if not folder or not annotations:
             return None
         try:

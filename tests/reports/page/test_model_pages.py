@@ -21,6 +21,7 @@ import reports
 from bench.schema.result import ImageFaults
 from reports.page.model_pages import write_model_pages
 from reports.plots.faults import MAX_SIDE, Faults, draw_faults, sort_out
+from reports.plots.ground_truth import Datasets
 from reports.plots.masks import Drawn
 from reports.table.comparison import load
 
@@ -157,7 +158,7 @@ def test_a_page_for_each_model_linked_from_the_report(run, tmp_path):
 
 
 def _write_pages(run: Path, out: Path) -> None:
-    write_model_pages(load([run], out), {}, out)
+    write_model_pages(load([run], out), {}, Datasets(), out)
 
 
 def test_the_worst_images_and_their_faults(run, tmp_path):

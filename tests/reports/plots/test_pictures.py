@@ -12,7 +12,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from bench.schema.row import Row
-from reports.plots.ground_truth import GroundTruth
+from reports.plots.ground_truth import Datasets, GroundTruth
 from reports.plots.labels import place_labels
 from reports.plots.masks import Drawn, draw, read_predictions
 from reports.plots.overview import draw_plots
@@ -113,12 +113,12 @@ def test_no_predictions_file_says_so(tmp_path):
     assert read_predictions(tmp_path / "predictions.json", [1]) == "no predictions file"
 
 
-def _job(make_result, dataset) -> Row:
-    return Row(Path("result.json"), make_result(dataset=dataset), "result.json")
+def _ground_truth(make_result, dataset) -> GroundTruth | None:
+    return Datasets().of(Row(Path("result.json"), make_result(dataset=dataset)))
 
 
 def test_ground_truth_without_crowds(make_result, tiny_dataset):
-    truth = GroundTruth.read(_job(make_result, tiny_dataset))
+    truth = _ground_truth(make_result, tiny_dataset)
     objects, crowds = truth.objects(1), truth.crowds(1)
     assert [drawn.category_id for drawn in objects] == [1, 2]
     mask = objects[0].decoded(40, 60)
@@ -128,18 +128,18 @@ def test_ground_truth_without_crowds(make_result, tiny_dataset):
 
 
 def test_images_without_annotations_are_not_chosen(make_result, tiny_dataset):
-    truth = GroundTruth.read(_job(make_result, tiny_dataset))
+    truth = _ground_truth(make_result, tiny_dataset)
     assert truth.choose(3, None) == [1, 3, 4]
     assert truth.choose(3, 2) == [1]
 
 
 @pytest.mark.parametrize("key", ["annotations", "images"])
 def test_a_moved_dataset_gives_no_panel(make_result, tiny_dataset, key):
-    assert GroundTruth.read(_job(make_result, {**tiny_dataset, key: "/absent"})) is None
+    assert _ground_truth(make_result, {**tiny_dataset, key: "/absent"}) is None
 
 
 def test_an_image_that_cannot_be_shown_says_why_without_its_folder(make_result, tiny_dataset, tmp_path):
-    truth = GroundTruth.read(_job(make_result, tiny_dataset))
+    truth = _ground_truth(make_result, tiny_dataset)
     assert (truth.image(1) == 40).all()
     (tmp_path / "data/images/1.jpg").write_bytes(b"no image")
     (tmp_path / "data/images/2.jpg").unlink()
@@ -187,7 +187,7 @@ def test_one_dataset_named_in_two_ways_has_one_panel(tmp_path, make_result, writ
     relative = {**tiny_dataset, "images": "data/images", "annotations": "data/instances.json"}
     run = write_run(tmp_path / "run", [make_result("A", dataset=tiny_dataset), make_result("B", dataset=relative)])
     (tmp_path / "plots").mkdir()
-    assert len(draw_panels(load([run], tmp_path), tmp_path / "plots")) == 3
+    assert len(draw_panels(load([run], tmp_path), tmp_path / "plots", Datasets())) == 3
 
 
 @pytest.mark.parametrize("weights", ["zoo", "random"])
@@ -200,7 +200,7 @@ def test_panels(tmp_path, make_result, write_run, tiny_dataset, weights):
     (tmp_path / "data/images/4.jpg").unlink()
     comparison = load([run], tmp_path)
     (tmp_path / "plots").mkdir()
-    pictures = draw_panels(comparison, tmp_path / "plots")
+    pictures = draw_panels(comparison, tmp_path / "plots", Datasets())
     assert [p.path.name for p in pictures] == ["panel_tiny_1.png", "panel_tiny_3.png", "panel_tiny_4.png"]
     first, _, missing = (np.asarray(Image.open(p.path).convert("HSV")) for p in pictures)
     # The class colours are vivid and the photographs of this dataset grey, as is a cell that only says why.
