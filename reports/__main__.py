@@ -19,6 +19,27 @@ from bench.errors import UserError
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; gives the exit status: 0, 1 where no row meets the condition or too few rows repeat, 2 for wrong
     input."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.again and (options.where or options.best):
+        parser.error("--again compares all rows; leave out --where and --best")
+    try:
+        if options.where or options.best:
+            from reports.table.selection import answer_from
+
+            return _print_answer(*answer_from(options.sources, options.where, options.best))
+        if options.again:
+            from reports.text import again
+
+            return _print_answer(*again.answer_from(options.sources, options.again))
+        _print_report(options.sources, options.out)
+        return 0
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m reports",
         description="Rebuild the report from result files; or, with --where and --best, choose among them; or, with "
@@ -33,33 +54,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--best", metavar="COLUMN", help="the column that decides, as mask_ap")
     parser.add_argument("--again", type=Path, metavar="DIR", help="the same study, measured in another run")
-    options = parser.parse_args(arguments)
-    if options.again and (options.where or options.best):
-        parser.error("--again compares all rows; leave out --where and --best")
-    only = options.sources[0] if len(options.sources) == 1 and options.sources[0].is_dir() else Path("comparison")
-    try:
-        if options.where or options.best:
-            from reports.table.selection import answer_from
+    return parser
 
-            text, any_left = answer_from(options.sources, options.where, options.best)
-            print(text)
-            return 0 if any_left else 1
-        if options.again:
-            from reports.text import again
 
-            text, held = again.answer_from(options.sources, options.again)
-            print(text)
-            return 0 if held else 1
-        page = reports.build(options.sources, options.out or only)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+def _print_answer(text: str, yes: bool) -> int:
+    """Print the answer to a question and give the exit status that says yes or no."""
+    print(text)
+    return 0 if yes else 1
+
+
+def _print_report(sources: Sequence[Path], out: Path | None) -> None:
+    """Write the report, then print its table and the path of its page."""
+    only = sources[0] if len(sources) == 1 and sources[0].is_dir() else Path("comparison")
+    page = reports.build(sources, out or only)
     from rich.console import Console
 
     # Into a file or a pipe there is no width to find out.
-    Console(width=None if sys.stdout.isatty() else 120).print(reports.terminal_table(options.sources))
+    Console(width=None if sys.stdout.isatty() else 120).print(reports.terminal_table(sources))
     print(page)
-    return 0
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Every file of a report, from the result files of one run or several."""
+"""Writing a report: every file of it, from the result files of one run or several."""
 
 from __future__ import annotations
 
@@ -13,23 +13,24 @@ PICTURES = (
     *("pareto*.png", "latency.png", "throughput.png", "stages.png", "memory.png", "panel_*.png"),
     *("errors.png", "calibration.png", "training_*.png"),
 )
-"""Names of the files in ``plots/`` that a report owns."""
+"""The names of the files in ``plots/`` that belong to a report."""
 
 
 def build(sources: Sequence[Path], out: Path, gate: Path | None = None) -> Path:
     """See :func:`reports.build`."""
-    from reports.page.html import Pictures, write_html
+    from reports.page.comparison_page import Pictures, write_html
     from reports.page.model_pages import write_model_pages
     from reports.plots.accuracy import draw_accuracy_plots
+    from reports.plots.ground_truth import Datasets
+    from reports.plots.overview import draw_plots
     from reports.plots.panels import draw_panels
-    from reports.plots.plots import draw_plots
     from reports.plots.training import draw_training
     from reports.table.matrix import write_differences
     from reports.text.latex import write_latex
     from reports.text.markdown import write_markdown
 
     comparison, verdicts = load(sources, out), read_report(gate) if gate else None
-    plots = out / "plots"
+    plots, datasets = out / "plots", Datasets()
     try:
         plots.mkdir(parents=True, exist_ok=True)
         # A picture of an earlier report, with other rows, must not stand beside this one's tables.
@@ -45,9 +46,9 @@ def build(sources: Sequence[Path], out: Path, gate: Path | None = None) -> Path:
             draw_plots(comparison, plots),
             draw_accuracy_plots(comparison, plots),
             draw_training(comparison, plots),
-            draw_panels(comparison, plots),
+            draw_panels(comparison, plots, datasets),
         )
-        pages = write_model_pages(comparison, pictures.trainings, out)
+        pages = write_model_pages(comparison, pictures.trainings, datasets, out)
         return write_html(comparison, pictures, pages, out / "comparison.html", verdicts)
     except OSError as error:
         raise UserError(f"{out}: the report cannot be written: {error}") from error

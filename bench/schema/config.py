@@ -254,7 +254,8 @@ class FinetuneConfig:
 
 @dataclass
 class ClaimConfig:
-    """What the literature says of two models of a study. The report says whether it is so here.
+    """What the literature says of two models of a study. The report says what was measured here of both, and whether it
+    is as much.
 
     claim, source: the claim in words, and where it is from
     better, worse: option names of ``model/``; the first exceeds the second in ``metric``

@@ -11,7 +11,8 @@ from bench.schema.row import Row
 from reports.page.details import checks
 from reports.page.render import file_uri, jpeg_uri, render
 from reports.plots.faults import draw_faults, sort_out
-from reports.plots.masks import Drawn, GroundTruth, read_predictions
+from reports.plots.ground_truth import Datasets, GroundTruth
+from reports.plots.masks import Drawn, read_predictions
 from reports.plots.panels import drawn_rows, predictions_path
 from reports.plots.picture import Picture
 from reports.plots.training import training_facts
@@ -24,7 +25,6 @@ from reports.table.accuracy import (
     figures_table,
     per_class_table,
 )
-from reports.table.columns import dataset_files
 from reports.table.comparison import Comparison
 from reports.text.conditions import row_setting
 
@@ -33,32 +33,30 @@ GENERATOR = '<meta name="generator" content="maskbench">'
 IMAGES_PER_KIND = 4
 KINDS = {
     "missed": ("Most missed", "objects that no detection of their class covers"),
-    "false": ("Most false", "detections that no object answers to"),
-    "masks": ("Worst masks", "objects that were found, with the least mean IoU"),
+    "false": ("Most false", "detections that match no object of their class"),
+    "masks": ("Worst masks", "objects that were detected, with the least mean IoU"),
 }
 
 Shown = dict[int, dict[str, Any]]
-"""What is shown of an image, by its id."""
+"""The name and the pictures of each image that is shown, by the id of the image."""
 
 
-def write_model_pages(comparison: Comparison, trainings: Mapping[int, Picture], out: Path) -> dict[int, str]:
-    """Write ``models/*.html`` into ``out``; gives the link of each row's page, relative to ``out``.
+def write_model_pages(
+    comparison: Comparison, trainings: Mapping[int, Picture], datasets: Datasets, out: Path
+) -> dict[int, str]:
+    """Write ``models/*.html`` into ``out`` and give the link of each row's page, relative to ``out``.
 
-    Rows that differ in the clock's setting alone share a page: their masks are the same.
+    Rows that differ in a setting of the clock alone have the same masks and share a page.
     """
     folder = out / FOLDER
     _remove_old(folder)
     links: dict[int, str] = {}
-    truths: dict[tuple[str, str], GroundTruth | None] = {}
     for row, alike in drawn_rows(comparison).items():
         job, accuracy = comparison.rows[row], accuracy_of(comparison, row)
         if accuracy is None:
             continue
-        place = dataset_files(job)
-        if place not in truths:
-            truths[place] = GroundTruth.read(job)
         name = _file_name(comparison.labels[row], set(links.values()))
-        page = _page(comparison, row, accuracy, truths[place], trainings.get(row))
+        page = _page(comparison, row, accuracy, datasets.of(job), trainings.get(row))
         folder.mkdir(parents=True, exist_ok=True)
         (out / name).write_text(page, encoding="utf-8")
         links |= dict.fromkeys(alike, name)
@@ -93,14 +91,14 @@ def _page(
 
 
 def _headline(comparison: Comparison, row: int) -> list[tuple[str, str, str]]:
-    """Title, value and what stands small beside it."""
-    found = [
+    """The figures on top of the page: title, value, and what stands small beside it."""
+    figures = [
         ("Mask AP", comparison.text(row, "mask_ap"), comparison.interval(row)),
         ("Boundary AP", comparison.text(row, "boundary_ap"), ""),
         ("FPS model", comparison.text(row, "fps_model"), "images/s"),
         ("Parameters", comparison.text(row, "parameters_m"), "M"),
     ]
-    return [entry for entry in found if entry[1]]
+    return [entry for entry in figures if entry[1]]
 
 
 def _bins(calibration: Calibration) -> dict[str, Any]:
@@ -120,7 +118,7 @@ def _bins(calibration: Calibration) -> dict[str, Any]:
 
 
 def _worst(job: Row, accuracy: AccuracyResult, truth: GroundTruth | None) -> tuple[list[dict[str, Any]], str]:
-    """The images of each kind, or why there are none."""
+    """The worst images of each kind, and "", or none and the reason."""
     if accuracy.worst_images is None:
         return [], "Faults by image were not measured."
     chosen = {kind: _chosen(kind, accuracy.worst_images.get(kind, ())) for kind in KINDS}
@@ -128,7 +126,7 @@ def _worst(job: Row, accuracy: AccuracyResult, truth: GroundTruth | None) -> tup
     if not ids:
         return [], "No image has a fault."
     if truth is None:
-        return [], "The annotations are no longer where they were, so no image can be shown."
+        return [], "The dataset is no longer where it was, so no image can be shown."
     predictions = read_predictions(predictions_path(job), ids)
     if isinstance(predictions, str):
         return [], f"No image can be shown: {predictions}."
@@ -145,9 +143,9 @@ def _worst(job: Row, accuracy: AccuracyResult, truth: GroundTruth | None) -> tup
 
 
 def _chosen(kind: str, listed: Sequence[ImageFaults]) -> list[ImageFaults]:
-    """The worst that have a fault of the kind and are worth a picture."""
-    bad = [f for f in listed if (f.mean_iou is not None if kind == "masks" else getattr(f, kind) > 0)]
-    return bad[:IMAGES_PER_KIND]
+    """The worst of the listed images that have a fault of the kind."""
+    faulty = [f for f in listed if (f.mean_iou is not None if kind == "masks" else getattr(f, kind) > 0)]
+    return faulty[:IMAGES_PER_KIND]
 
 
 def _draw(ids: Sequence[int], truth: GroundTruth, predictions: Mapping[int, Sequence[Drawn]]) -> Shown:
@@ -157,11 +155,11 @@ def _draw(ids: Sequence[int], truth: GroundTruth, predictions: Mapping[int, Sequ
             shown[image_id] = {"name": f"image {image_id}", "reason": "no longer in the annotations", "uris": ()}
             continue
         name, pixels = truth.file_name(image_id), truth.image(image_id)
-        found = [drawn for drawn in predictions.get(image_id, ()) if drawn.shape == truth.shape(image_id)]
+        detections = [drawn for drawn in predictions.get(image_id, ()) if drawn.shape == truth.shape(image_id)]
         if isinstance(pixels, str):
             shown[image_id] = {"name": name, "reason": " ".join(pixels.split()), "uris": ()}
             continue
-        faults = sort_out(truth.masks(image_id), truth.crowds(image_id), found)
+        faults = sort_out(truth.objects(image_id), truth.crowds(image_id), detections)
         uris = [jpeg_uri(picture, quality=80) for picture in draw_faults(pixels, faults)]
         shown[image_id] = {"name": name, "reason": "", "uris": uris}
     return shown
@@ -182,7 +180,7 @@ def _file_name(label: str, taken: set[str]) -> str:
 
 
 def _remove_old(folder: Path) -> None:
-    """Pages of an earlier report with other rows; a file that is not ours stays."""
+    """Remove the pages of an earlier report, which may have had other rows; a file that is not ours stays."""
     for page in folder.glob("*.html"):
         with open(page, encoding="utf-8", errors="replace") as file:
             if GENERATOR in file.read(1000):

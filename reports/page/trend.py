@@ -23,15 +23,21 @@ METRICS = tuple(name for name, figure in metrics.METRICS.items() if "trend" in f
 
 WIDTH, HEIGHT = 560, 170
 LEFT, RIGHT, TOP, BOTTOM = 58, 14, 24, 22
-"""Of a chart and its margins, in its own pixels."""
+"""Width, height and margins of a chart, in pixels of the SVG."""
 
 SMALLEST_RANGE = 0.04
-"""Of the vertical axis, as a share of the figure: a chart that fills its height with noise would read as an alarm."""
+"""The least that a vertical axis spans, as a share of the figure: noise at full height would read as an alarm."""
+
+RULES = {
+    **{"segment": MIN_SEGMENT, "points": MIN_POINTS},
+    **{"share": f"{100 * SMALLEST_SHARE:g} %", "alpha": f"{100 * ALPHA:g} %"},
+}
+"""What makes a step, as the page says it."""
 
 
 @dataclass(frozen=True)
 class Trend:
-    """One figure of one series with its steps; ``place`` of a step's run is that of its first point."""
+    """One figure of one series, and its steps; ``index`` of a step is that of its first point in ``points``."""
 
     series: Series
     metric: str
@@ -39,7 +45,7 @@ class Trend:
     steps: list[Step]
 
     def verdict(self, step: Step) -> str:
-        """``better``, ``worse``, or "" where neither direction is."""
+        """``better``, ``worse``, or "" where neither direction of the figure is better."""
         better = COLUMNS[self.metric].better
         if better is None:
             return ""
@@ -49,9 +55,11 @@ class Trend:
 def write_trend(
     history: History, out: Path, branch: str | None = None, model: str | None = None, last: int | None = None
 ) -> list[Trend]:
-    """Write the page to ``out``: one HTML file that needs nothing else. Gives what was drawn.
+    """Write the page to ``out``, one HTML file that needs nothing else, and give the trends that it shows.
 
-    branch, model: only the runs of that branch, the results of that configuration; last: only the newest so many runs
+    branch: only the runs of this branch are shown
+    model: only the results of the model configuration of this name are shown
+    last: only so many of the newest runs are shown
 
     Raises:
         UserError: there is no history, no run of that branch or no result of that model, or ``out`` cannot be written.
@@ -59,34 +67,18 @@ def write_trend(
     everything = history.runs()
     runs = (history.runs(branch) if branch else everything)[-last if last else 0 :]
     all_series = read_series(history, runs, model)
-    trends = [
-        Trend(series, metric, points, find_steps([point.value for point in points]))
-        for series in all_series
-        for metric in METRICS
-        if (points := series.points(metric))
-    ]
-    shown = {run.id for run in runs}
+    trends = [trend for series in all_series for trend in _trends(series)]
     page = render(
         "trend.html",
         subtitle=_subtitle(runs, branch),
         charts=[
-            (series, [_chart(trend, runs) for trend in trends if trend.series is series], _broken(series))
+            (series, [_chart(trend, runs) for trend in trends if trend.series is series], _unfinished(series))
             for series in all_series
         ],
         steps=[_step_row(trend, step) for trend in trends for step in trend.steps],
-        notes=[
-            note
-            for before, run in pairwise([None, *everything])
-            if run is not None and run.id in shown
-            for note in clock_notes(run, before)
-        ],
+        notes=_notes(everything, runs),
         runs=[(run, date_text(run)) for run in reversed(runs)],
-        rules={
-            "segment": MIN_SEGMENT,
-            "points": MIN_POINTS,
-            "share": f"{100 * SMALLEST_SHARE:g} %",
-            "alpha": f"{100 * ALPHA:g} %",
-        },
+        rules=RULES,
         size=(WIDTH, HEIGHT),
     )
     try:
@@ -97,18 +89,35 @@ def write_trend(
     return trends
 
 
+def _trends(series: Series) -> list[Trend]:
+    """The figures that a series has, each with its steps."""
+    all_points = {metric: series.points(metric) for metric in METRICS}
+    return [
+        Trend(series, metric, points, find_steps([point.value for point in points]))
+        for metric, points in all_points.items()
+        if points
+    ]
+
+
+def _notes(everything: Sequence[Run], runs: Sequence[Run]) -> list[str]:
+    """What the clocks say of the runs that are shown, each against the run that was appended before it."""
+    shown = {run.id for run in runs}
+    pairs = zip([None, *everything], everything, strict=False)
+    return [note for before, run in pairs if run.id in shown for note in clock_notes(run, before)]
+
+
 def number_text(metric: str, value: float) -> str:
-    """As the table of a comparison prints it, with the thousands set apart."""
+    """The value as the table of a comparison prints it, with a comma between thousands."""
     return f"{value:,.{decimals_of(metric, value)}f}"
 
 
 def share_text(step: Step) -> str:
-    """The size of a step, ``+5.1 %``."""
+    """The size of a step in percent of the level before it: ``+5.1 %``."""
     return "from 0" if step.share is None else f"{100 * step.share:+.1f} %"
 
 
 def date_text(run: Run) -> str:
-    """When a run was measured, or else appended: ``2026-11-22 13:00 UTC``."""
+    """The time when a run was measured, or else when it was appended: ``2026-11-22 13:00 UTC``."""
     return f"{(run.measured or run.appended)[:16].replace('T', ' ')} UTC"
 
 
@@ -121,7 +130,7 @@ def _subtitle(runs: Sequence[Run], branch: str | None) -> str:
 
 
 def _chart(trend: Trend, runs: Sequence[Run]) -> dict[str, Any]:
-    """What the template draws, in the chart's pixels."""
+    """What the template draws of a trend, at places in pixels of the SVG."""
     column, points = COLUMNS[trend.metric], trend.points
     low, high, ticks = _range(points)
 
@@ -158,7 +167,7 @@ def _chart(trend: Trend, runs: Sequence[Run]) -> dict[str, Any]:
 
 
 def _range(points: Sequence[Point]) -> tuple[float, float, list[float]]:
-    """Lower and upper end of the vertical axis, and its ticks."""
+    """The lower and the upper end of the vertical axis, and its ticks."""
     values = [value for point in points for value in (point.value, point.low, point.high) if value is not None]
     low, high = min(values), max(values)
     middle = (low + high) / 2
@@ -189,7 +198,7 @@ def _point_text(metric: str, point: Point) -> str:
     return f"{text}\n{commit}\n{point.run.branch or 'no branch'}, {date_text(point.run)}, run {point.run.id}"
 
 
-def _broken(series: Series) -> list[str]:
+def _unfinished(series: Series) -> list[str]:
     """The results of a series that did not end well, the newest first."""
     return [
         f"run {one.run.id} ({one.run.name}): {one.job.result.status}"

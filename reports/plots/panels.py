@@ -1,4 +1,4 @@
-"""Pictures of the masks: a few images of the dataset, each with the ground truth and every model side by side."""
+"""Panels: a few images of the dataset, each with the masks of the ground truth and of every model side by side."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from pathlib import Path
 from PIL import Image
 
 from bench.schema.row import Row
-from reports.plots.masks import Drawn, GroundTruth, draw, read_predictions
+from reports.plots.ground_truth import Datasets, GroundTruth
+from reports.plots.masks import Drawn, draw, read_predictions
 from reports.plots.picture import Picture
 from reports.plots.style import FAINT, figure
 from reports.table.columns import dataset_files, dataset_name
@@ -21,16 +22,16 @@ MAX_COLUMNS = 5
 MAX_MODELS = 19
 SCORE_THRESHOLD = 0.5
 TOP = 10
-"""Masks drawn of an untrained model, whose scores say nothing."""
+"""So many masks are drawn of an untrained model, whose scores say nothing."""
 
 
-def draw_panels(comparison: Comparison, folder: Path) -> list[Picture]:
-    """One picture for each of :data:`IMAGES` images of every dataset whose annotations can still be read."""
+def draw_panels(comparison: Comparison, folder: Path, datasets: Datasets) -> list[Picture]:
+    """Draw a panel for each of :data:`IMAGES` images of every dataset that is still where it was."""
     pictures = []
     names: dict[str, int] = {}
     for rows in _datasets(comparison).values():
         first = comparison.rows[rows[0]]
-        truth = GroundTruth.read(first)
+        truth = datasets.of(first)
         if truth is None:
             continue
         name = _file_name(dataset_name(first))
@@ -53,7 +54,7 @@ def draw_panels(comparison: Comparison, folder: Path) -> list[Picture]:
 
 
 def drawn_rows(comparison: Comparison) -> dict[int, list[int]]:
-    """Rows to draw, each with all rows of its masks: a setting of the clock alone leaves them alike."""
+    """The rows to draw, each with all rows that have its masks: rows that differ in a setting of the clock alone do."""
     groups: dict[tuple[str, ...], list[int]] = {}
     for row, job in enumerate(comparison.rows):
         if job.result.status != "skipped" and "accuracy" in job.setting("passes", default=["accuracy"]):
@@ -64,12 +65,13 @@ def drawn_rows(comparison: Comparison) -> dict[int, list[int]]:
 
 
 def predictions_path(job: Row) -> Path:
+    """The path of a row's results file, whether it is there or not."""
     accuracy = job.result.accuracy
     return job.path.parent / (accuracy.predictions if accuracy else "predictions.json")
 
 
 def _datasets(comparison: Comparison) -> dict[tuple[str, str], list[int]]:
-    """Rows to draw by their dataset."""
+    """The rows to draw, grouped by their dataset."""
     groups: dict[tuple[str, str], list[int]] = {}
     for row in drawn_rows(comparison):
         groups.setdefault(dataset_files(comparison.rows[row]), []).append(row)
@@ -77,14 +79,14 @@ def _datasets(comparison: Comparison) -> dict[tuple[str, str], list[int]]:
 
 
 TITLE_CHARACTER_INCHES = 0.0865
-"""Mean width of a title's character at 9.5 points in bold."""
+"""The mean width of a character in a title, at 9.5 points in bold."""
 
 Cell = tuple[str, str, "Sequence[Drawn] | None"]
-"""Title, second line of it, and the masks; None where there is nothing to draw and the second line says why."""
+"""A title, a note, and the masks to draw; None in their place where there are none, and then the note says why."""
 
 
 def _truth_cell(truth: GroundTruth, image_id: int) -> Cell:
-    masks = truth.masks(image_id)
+    masks = truth.objects(image_id)
     return "Ground truth", f"{len(masks)} instance{'' if len(masks) == 1 else 's'}", masks
 
 
@@ -94,15 +96,14 @@ def _model_cell(
     if isinstance(predictions, str):
         status = job.result.status
         return (predictions if status == "ok" else f"{status.replace('_', ' ')}:\n{predictions}"), None
-    found = sorted(predictions.get(image_id, ()), key=lambda drawn: -drawn.score)
-    fitting = [drawn for drawn in found if drawn.shape == truth.shape(image_id)]
-    if len(fitting) < len(found):
+    detections = sorted(predictions.get(image_id, ()), key=lambda drawn: -drawn.score)
+    if any(drawn.shape != truth.shape(image_id) for drawn in detections):
         return "masks of another size than the image", None
-    if not found:
-        return "no detections", found
+    if not detections:
+        return "no detections", detections
     if job.random_weights:
-        return f"random weights, top {min(TOP, len(found))} by score", found[:TOP]
-    confident = [drawn for drawn in found if drawn.score >= SCORE_THRESHOLD]
+        return f"random weights, top {min(TOP, len(detections))} by score", detections[:TOP]
+    confident = [drawn for drawn in detections if drawn.score >= SCORE_THRESHOLD]
     return f"{len(confident)} with score of {SCORE_THRESHOLD} or more", confident
 
 
@@ -114,7 +115,7 @@ def _draw_panel(path: Path, truth: GroundTruth, image_id: int, cells: Sequence[C
     cell_width = 3.0
     cell_height = cell_width * min(max(height / width, 0.5), 1.4)
     drawn_width = min(cell_width, cell_height * width / height)
-    titles = [_broken(title, drawn_width) for title, _, _ in cells]
+    titles = [_wrapped(title, drawn_width) for title, _, _ in cells]
     heads = 0.28 + 0.22 * max(title.count("\n") + 1 for title in titles)
     size = (columns * cell_width, rows * (cell_height + heads) + 0.4)
     with figure(path, *size, nrows=rows, ncols=columns, squeeze=False) as (fig, grid):
@@ -145,8 +146,8 @@ def _legend(fig: object, truth: GroundTruth, seen: set[int]) -> None:
         fig.legend(handles=patches, loc="outside lower left", ncols=min(len(patches), 8), fontsize=8, handlelength=1.0)
 
 
-def _broken(title: str, inches: float) -> str:
-    """The title in lines that are no wider than the picture below, broken before the library if that is enough."""
+def _wrapped(title: str, inches: float) -> str:
+    """The title in lines that are no wider than the picture below; the library begins a line if that is enough."""
     characters = int(inches / TITLE_CHARACTER_INCHES)
     if len(title) <= characters:
         return title

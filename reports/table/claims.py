@@ -1,7 +1,8 @@
-"""What the literature claims of two models, and whether it held here."""
+"""What the literature claims of two models, and what was measured here of the rows of those models."""
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -12,14 +13,22 @@ from reports.table.comparison import Comparison, comparison_key
 from reports.table.differences import between
 
 VERDICTS = {
-    "held": "held",
-    "refuted": "did not hold: it is the other way round",
-    "open": "not decided: the two cannot be told apart",
-    "absent": "not measured",
+    "more": "the better model is better, and the interval does not lie below what was said",
+    "less than said": "the better model is better, and the whole interval lies below what was said",
+    "not": "the other model is better",
+    "not decided": "the interval reaches to both sides, so the two rows cannot be told apart",
+    "not measured": "the figure of one of the two rows is missing",
 }
+"""Each verdict with its meaning."""
+
+MEANING = "; ".join(f"{verdict}: {meaning}" for verdict, meaning in VERDICTS.items())
+"""The verdicts as a legend says them."""
+
+_Pair = tuple[int | None, int | None]
+"""The numbers of the better model's row and of the worse one's, None for a model without a row."""
 
 
-class Found(NamedTuple):
+class Estimate(NamedTuple):
     """A figure with its 95 % interval."""
 
     value: float
@@ -29,9 +38,12 @@ class Found(NamedTuple):
 
 @dataclass(frozen=True)
 class Claim:
-    """One claim of a study and what was measured of it, None where one of the two figures is missing.
+    """One claim of a study about two rows, and what was measured of them.
 
-    found: of AP the better one's figure minus the other's, in points; of speed (``fps_model``) the first over the other
+    better, worse: the labels of the rows; the name of the model where it has no row that may be compared
+    said: by how many points or how many times the better one exceeds the other; None where the source gives no number
+    estimate: the better row's AP minus the other's in points, or its speed (``fps_model``) over the other's; None where
+        one of the two figures is missing
     """
 
     text: str
@@ -40,29 +52,44 @@ class Claim:
     said: float | None
     better: str
     worse: str
-    found: Found | None
+    estimate: Estimate | None
 
     @property
     def verdict(self) -> str:
-        """A key of :data:`VERDICTS`: by whether the 95 % interval of the difference holds 0, that of the ratio 1."""
-        if self.found is None:
-            return "absent"
+        """A key of :data:`VERDICTS`, by where the 95 % interval lies.
+
+        The direction comes first: the interval is held against 0, that of a speed against 1. Where it lies below, the
+        claim is ``not`` so; where it holds that value, the claim is ``not decided``. Where it lies above, the better
+        model is better: the verdict is ``less than said`` where the whole interval lies below the number that was
+        said, else ``more``. A claim without a number is about the direction alone.
+        """
+        if self.estimate is None:
+            return "not measured"
         equal = 1 if self._of_speed else 0
-        return "held" if self.found.low > equal else "refuted" if self.found.high < equal else "open"
+        if self.estimate.high < equal:
+            return "not"
+        if self.estimate.low <= equal:
+            return "not decided"
+        return "less than said" if self.said is not None and self.estimate.high < self.said else "more"
+
+    @property
+    def rows(self) -> str:
+        """The two rows that the claim is about, the better one first."""
+        return f"{self.better} against {self.worse}"
 
     @property
     def measured(self) -> str:
-        """As "Boundary AP +1.2 [0.4, 2.0]" or "FPS model 2.10 times [2.05, 2.15]", "" where it was not measured."""
-        if self.found is None:
+        """What was measured, as "Boundary AP +1.2 [0.4, 2.0]" or "FPS model 2.10 times [2.05, 2.15]", or ""."""
+        if self.estimate is None:
             return ""
-        title, (value, low, high) = COLUMNS[self.metric].title, self.found
+        title, (value, low, high) = COLUMNS[self.metric].title, self.estimate
         if self._of_speed:
             return f"{title} {value:.2f} times [{low:.2f}, {high:.2f}]"
         return f"{title} {value:+.1f} [{low:+.1f}, {high:+.1f}]"
 
     @property
     def claimed(self) -> str:
-        """As "Boundary AP +2.1", or without a number where the source gives none."""
+        """What was said, as "Boundary AP +2.1", or without a number where the source gives none."""
         title = COLUMNS[self.metric].title
         if self.said is None:
             return f"{title} higher"
@@ -70,9 +97,9 @@ class Claim:
 
     @property
     def outcome(self) -> str:
-        """What was said and measured, and the verdict, in one line."""
+        """What was said and measured of which rows, and the verdict, in one line."""
         measured = f"; measured {self.measured}" if self.measured else ""
-        return f"said: {self.claimed}{measured}; {VERDICTS[self.verdict]} ({self.better} against {self.worse})"
+        return f"{self.rows}: said {self.claimed}{measured}; verdict: {self.verdict}"
 
     @property
     def _of_speed(self) -> bool:
@@ -80,55 +107,64 @@ class Claim:
 
 
 def claims(comparison: Comparison) -> list[Claim]:
-    """Every claim that the jobs' studies make, once for each group of rows that may be compared."""
-    found: dict[tuple[Any, ...], Claim] = {}
-    for job in comparison.rows:
-        for claim in job.setting("claims", default=[]):
-            for key, rows in _groups(comparison, (claim["better"], claim["worse"])).items():
-                identity = (*(str(value) for value in claim.values()), key)
-                found.setdefault(identity, _claim(comparison, claim, rows))
-    return list(found.values())
+    """Every claim that the studies of the rows make, once for each two rows of its models that may be compared."""
+    by_identity: dict[tuple[Any, ...], Claim] = {}
+    for row in comparison.rows:
+        for claim in row.setting("claims", default=[]):
+            for pair in _pairs(comparison, claim["better"], claim["worse"]):
+                identity = (*(str(value) for value in claim.values()), pair)
+                by_identity.setdefault(identity, _claim(comparison, claim, pair))
+    return list(by_identity.values())
 
 
-def _groups(comparison: Comparison, names: tuple[str, str]) -> dict[tuple[Any, ...], dict[str, Row]]:
-    """The rows of the two models, by what they may be compared within; one of the two may be missing there."""
-    groups: dict[tuple[Any, ...], dict[str, Row]] = {}
-    for job in comparison.rows:
-        name = job.setting("model", "name")
-        if name in names and job.result.status == "ok":
-            groups.setdefault(comparison_key(job), {}).setdefault(name, job)
-    return groups
+def _pairs(comparison: Comparison, better: str, worse: str) -> list[_Pair]:
+    """Every two rows of the two models that were measured alike; a row whose partner is missing stands alone."""
+    groups: dict[tuple[Any, ...], dict[str, list[int]]] = {}
+    for number, row in enumerate(comparison.rows):
+        if row.model in (better, worse) and row.result.status == "ok":
+            groups.setdefault(comparison_key(row), {}).setdefault(row.model, []).append(number)
+    absent: list[int | None] = [None]
+    return [
+        pair
+        for of_model in groups.values()
+        for pair in itertools.product(of_model.get(better, absent), of_model.get(worse, absent))
+    ]
 
 
-def _claim(comparison: Comparison, claim: dict[str, Any], rows: dict[str, Row]) -> Claim:
-    better, worse = rows.get(claim["better"]), rows.get(claim["worse"])
+def _claim(comparison: Comparison, claim: dict[str, Any], pair: _Pair) -> Claim:
+    names = ("better", "worse")
+    labels = {
+        name: claim[name] if number is None else comparison.labels[number]
+        for name, number in zip(names, pair, strict=True)
+    }
+    better, worse = (None if number is None else comparison.rows[number] for number in pair)
     measure = _ratio if claim["metric"] == "fps_model" else _difference
     return Claim(
         text=claim["claim"],
         source=claim["source"],
         metric=claim["metric"],
         said=claim.get("times" if claim["metric"] == "fps_model" else "points"),
-        better=claim["better"],
-        worse=claim["worse"],
-        found=measure(better, worse, claim["metric"]) if better and worse else None,
+        better=labels["better"],
+        worse=labels["worse"],
+        estimate=measure(better, worse, claim["metric"]) if better and worse else None,
     )
 
 
-def _difference(better: Row, worse: Row, metric: str) -> Found | None:
-    found = between(better, worse, metric)
-    return Found(found.difference, found.low, found.high) if found else None
+def _difference(better: Row, worse: Row, metric: str) -> Estimate | None:
+    difference = between(better, worse, metric)
+    return Estimate(difference.difference, difference.low, difference.high) if difference else None
 
 
-def _ratio(better: Row, worse: Row, metric: str) -> Found | None:
+def _ratio(better: Row, worse: Row, metric: str) -> Estimate | None:
     """The ratio of two speeds that were measured independently: their intervals, as shares, add up as squares do."""
     speeds = []
-    for job in (better, worse):
-        value, low, high = (COLUMNS[name].value(job) for name in (metric, f"{metric}_low", f"{metric}_high"))
+    for row in (better, worse):
+        value, low, high = (COLUMNS[name].value(row) for name in (metric, f"{metric}_low", f"{metric}_high"))
         if value is None or low is None or high is None:
             return None
-        speeds.append(Found(value, low, high))
+        speeds.append(Estimate(value, low, high))
     first, second = speeds
     ratio = first.value / second.value
     down = math.hypot(1 - first.low / first.value, second.high / second.value - 1)
     up = math.hypot(first.high / first.value - 1, 1 - second.low / second.value)
-    return Found(ratio, ratio * (1 - down), ratio * (1 + up))
+    return Estimate(ratio, ratio * (1 - down), ratio * (1 + up))

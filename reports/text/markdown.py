@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bench.schema.metrics import shown_in
 from reports.table.checks import MARK, PUBLISHED_TOLERANCE, published, signed, warnings
-from reports.table.claims import VERDICTS, claims
+from reports.table.claims import MEANING, claims
 from reports.table.columns import COLUMNS, setting_columns
 from reports.table.comparison import Comparison
 from reports.table.differences import METRICS
@@ -48,11 +48,9 @@ def write_markdown(comparison: Comparison, path: Path) -> None:
 
 
 def _claims(comparison: Comparison) -> str:
-    found = claims(comparison)
-    if not found:
-        return ""
-    rows = [(f"{c.text} ({c.source})", c.claimed, c.measured, VERDICTS[c.verdict]) for c in found]
-    return f"## Claims\n\n{grid(('Claim', 'Said', 'Measured here, with its 95 % interval', 'Held?'), rows)}"
+    rows = [(f"{c.text} ({c.source})", c.rows, c.claimed, c.measured, c.verdict) for c in claims(comparison)]
+    heads = ("Claim", "Rows", "Said", "Measured here, with its 95 % interval", "Verdict")
+    return f"## Claims\n\n{grid(heads, rows)}\n\n{escape(MEANING)}." if rows else ""
 
 
 def shown_columns(comparison: Comparison) -> list[str]:

@@ -34,7 +34,7 @@ def terminal_table(sources: Sequence[Path]) -> RenderableType:
     for number, row in enumerate(comparison.rows):
         parts += [Text(f"! {comparison.labels[number]}: {text}", style="yellow") for text in warnings(row)]
     for claim in claims(comparison):
-        style = {"held": "green", "refuted": "red"}.get(claim.verdict, "yellow")
+        style = {"more": "green", "not": "red"}.get(claim.verdict, "yellow")
         parts.append(Text(f"\nClaim: {claim.text} ({claim.source})"))
         parts.append(Text(f"  {claim.outcome}", style=style))
     for title, numbers, style in (

@@ -21,6 +21,7 @@ import reports
 from bench.schema.result import ImageFaults
 from reports.page.model_pages import write_model_pages
 from reports.plots.faults import MAX_SIDE, Faults, draw_faults, sort_out
+from reports.plots.ground_truth import Datasets
 from reports.plots.masks import Drawn
 from reports.table.comparison import load
 
@@ -38,6 +39,10 @@ def _rle(mask: np.ndarray) -> dict:
     return {"size": rle["size"], "counts": rle["counts"].decode()}
 
 
+def _drawn(mask: np.ndarray, category: int, score: float = 1.0) -> Drawn:
+    return Drawn(_rle(mask), category, score)
+
+
 def _coco_counts(truth: list[Drawn], crowds: list[Drawn], found: list[Drawn]) -> tuple[int, int]:
     """Objects missed and detections false at IoU 0.5, by pycocotools' own matching of detections of 0.3 or more."""
     annotations = [
@@ -45,10 +50,10 @@ def _coco_counts(truth: list[Drawn], crowds: list[Drawn], found: list[Drawn]) ->
             "id": n,
             "image_id": 1,
             "category_id": d.category_id,
-            "segmentation": _rle(d.mask),
+            "segmentation": d.rle,
             "iscrowd": int(n > len(truth)),
         }
-        | {"area": float(d.mask.sum()), "bbox": [0, 0, 1, 1]}
+        | {"area": float(coco_mask.area(d.rle)), "bbox": [0, 0, 1, 1]}
         for n, d in enumerate([*truth, *crowds], start=1)
     ]
     image = {"id": 1, "height": SHAPE[0], "width": SHAPE[1]}
@@ -57,7 +62,7 @@ def _coco_counts(truth: list[Drawn], crowds: list[Drawn], found: list[Drawn]) ->
         coco.dataset = {"images": [image], "annotations": annotations, "categories": [{"id": 1}, {"id": 2}]}
         coco.createIndex()
         results = [
-            {"image_id": 1, "category_id": d.category_id, "segmentation": _rle(d.mask), "score": d.score}
+            {"image_id": 1, "category_id": d.category_id, "segmentation": d.rle, "score": d.score}
             for d in found
             if d.score >= 0.3
         ]
@@ -80,24 +85,24 @@ def test_matching_is_that_of_pycocotools(seed):
         places = rng.integers((0, 0, 4), (50, 30, 12), (count, 3))
         scores = rng.permutation(count) / count + 0.05
         return [
-            Drawn(_mask(int(x), int(y), int(size)), int(rng.integers(1, 3)), float(score))
+            _drawn(_mask(int(x), int(y), int(size)), int(rng.integers(1, 3)), float(score))
             for (x, y, size), score in zip(places, scores, strict=True)
         ]
 
     truth, crowds = drawn(8), drawn(2)
     near = [
-        Drawn(np.roll(item.mask, int(rng.integers(-3, 4)), 1), item.category_id, float(score))
+        _drawn(np.roll(item.decoded(*SHAPE), int(rng.integers(-3, 4)), 1), item.category_id, float(score))
         for item, score in zip([*truth, *truth], rng.permutation(16) / 16 + 0.01, strict=True)
     ]
     predictions = [*near, *drawn(6)]
     faults = sort_out(truth, crowds, predictions)
     assert (len(faults.missed), len(faults.false)) == _coco_counts(truth, crowds, predictions)
-    assert len(faults.found) == len(faults.true) == len(truth) - len(faults.missed)
+    assert len(faults.matched) == len(faults.true) == len(truth) - len(faults.missed)
 
 
 def test_colours_of_right_and_wrong():
     image = np.full((*SHAPE, 3), 100, dtype=np.uint8)
-    faults = Faults([Drawn(_mask(5), 1)], [Drawn(_mask(30), 1)], [Drawn(_mask(5), 1)], [Drawn(_mask(45), 2)])
+    faults = Faults([_drawn(_mask(5), 1)], [_drawn(_mask(30), 1)], [_drawn(_mask(5), 1)], [_drawn(_mask(45), 2)])
     truth, predicted = draw_faults(image, faults)
     # In the middle of a mask its colour is blended half and half with the photograph.
     assert truth[15, 10].tolist() == predicted[15, 10].tolist() == [93, 141, 166]
@@ -109,7 +114,7 @@ def test_colours_of_right_and_wrong():
 def test_large_images_are_drawn_smaller():
     image = np.zeros((300, 2 * MAX_SIDE, 3), dtype=np.uint8)
     mask = np.ones(image.shape[:2], dtype=bool)
-    truth, predicted = draw_faults(image, Faults([], [Drawn(mask, 1)], [], []))
+    truth, predicted = draw_faults(image, Faults([], [_drawn(mask, 1)], [], []))
     assert truth.shape == predicted.shape == (150, MAX_SIDE, 3)
     assert truth[75, 200].any()
     assert not predicted.any()
@@ -153,7 +158,7 @@ def test_a_page_for_each_model_linked_from_the_report(run, tmp_path):
 
 
 def _write_pages(run: Path, out: Path) -> None:
-    write_model_pages(load([run], out), {}, out)
+    write_model_pages(load([run], out), {}, Datasets(), out)
 
 
 def test_the_worst_images_and_their_faults(run, tmp_path):
@@ -186,9 +191,9 @@ def test_pages_of_an_earlier_report_go_and_strangers_stay(run, tmp_path):
 @pytest.mark.parametrize(
     ("remove", "reason"),
     [
-        ("data/instances.json", "The annotations are no longer where they were"),
+        ("data/instances.json", "The dataset is no longer where it was"),
         ("run/jobs/job0/predictions.json", "No image can be shown: no predictions file."),
-        ("data/images/1.jpg", "(image cannot be read: No such file or directory)"),
+        ("data/images/1.jpg", "(image cannot be shown: no such image file)"),
     ],
 )
 def test_what_cannot_be_shown_is_said(run, tmp_path, remove, reason):

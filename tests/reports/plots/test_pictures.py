@@ -12,10 +12,12 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from bench.schema.row import Row
+from reports.plots.ground_truth import Datasets, GroundTruth
 from reports.plots.labels import place_labels
-from reports.plots.masks import Drawn, GroundTruth, draw, read_predictions
+from reports.plots.masks import Drawn, draw, read_predictions
+from reports.plots.overview import draw_plots
 from reports.plots.panels import draw_panels
-from reports.plots.plots import draw_plots, pareto_front
+from reports.plots.pareto import pareto_front
 from reports.plots.style import row_colours
 from reports.table.comparison import load
 
@@ -95,8 +97,10 @@ def test_predictions_of_some_images_from_a_file_cut_short(tmp_path):
     found = read_predictions(file, [1])
     assert list(found) == [1]
     assert [drawn.score for drawn in found[1]] == [0.9, 0.7]
-    assert found[1][0].mask[15, 5:15].all()
-    assert found[1][0].mask.sum() == 100
+    assert found[1][0].area == 100
+    mask = found[1][0].decoded(40, 60)
+    assert mask[15, 5:15].all()
+    assert mask.sum() == 100
 
 
 def test_predictions_on_a_single_line(tmp_path):
@@ -109,33 +113,70 @@ def test_no_predictions_file_says_so(tmp_path):
     assert read_predictions(tmp_path / "predictions.json", [1]) == "no predictions file"
 
 
-def _job(make_result, dataset) -> Row:
-    return Row(Path("result.json"), make_result(dataset=dataset), "result.json")
+def _ground_truth(make_result, dataset) -> GroundTruth | None:
+    return Datasets().of(Row(Path("result.json"), make_result(dataset=dataset)))
 
 
 def test_ground_truth_without_crowds(make_result, tiny_dataset):
-    truth = GroundTruth.read(_job(make_result, tiny_dataset))
-    masks = truth.masks(1)
-    assert [drawn.category_id for drawn in masks] == [1, 2]
-    assert masks[0].mask.sum() == 64
-    assert masks[0].mask[10:18, 5:13].all()
+    truth = _ground_truth(make_result, tiny_dataset)
+    objects, crowds = truth.objects(1), truth.crowds(1)
+    assert [drawn.category_id for drawn in objects] == [1, 2]
+    mask = objects[0].decoded(40, 60)
+    assert mask.sum() == objects[0].area == 64
+    assert mask[10:18, 5:13].all()
+    assert [(drawn.category_id, drawn.area) for drawn in crowds] == [(1, 64)]
 
 
 def test_images_without_annotations_are_not_chosen(make_result, tiny_dataset):
-    truth = GroundTruth.read(_job(make_result, tiny_dataset))
+    truth = _ground_truth(make_result, tiny_dataset)
     assert truth.choose(3, None) == [1, 3, 4]
     assert truth.choose(3, 2) == [1]
 
 
-def test_a_moved_dataset_gives_no_panel(make_result, tiny_dataset):
-    assert GroundTruth.read(_job(make_result, {**tiny_dataset, "annotations": "/absent.json"})) is None
+@pytest.mark.parametrize("key", ["annotations", "images"])
+def test_a_moved_dataset_gives_no_panel(make_result, tiny_dataset, key):
+    assert _ground_truth(make_result, {**tiny_dataset, key: "/absent"}) is None
+
+
+def test_an_image_that_cannot_be_shown_says_why_without_its_folder(make_result, tiny_dataset, tmp_path):
+    truth = _ground_truth(make_result, tiny_dataset)
+    assert (truth.image(1) == 40).all()
+    (tmp_path / "data/images/1.jpg").write_bytes(b"no image")
+    (tmp_path / "data/images/2.jpg").unlink()
+    Image.new("RGB", (30, 40)).save(tmp_path / "data/images/3.jpg")
+    reasons = [truth.image(image_id) for image_id in (1, 2, 3)]
+    assert reasons[0].startswith("image cannot be shown:\ncannot be decoded, truncated or not an image (")
+    assert reasons[1] == "image cannot be shown:\nno such image file"
+    assert reasons[2] == (
+        "image cannot be shown:\nhas 40 x 30 pixels (height x width), the annotation file says 40 x 60"
+    )
+    assert not any(str(tmp_path) in reason for reason in reasons)
+
+
+def test_a_detection_whose_rle_is_not_of_its_size_is_left_out(tmp_path):
+    """pycocotools would read past the end of such an RLE."""
+    whole = json.loads(_prediction(1, 5, 0.9))
+    short = {**whole, "segmentation": {"size": [40, 60], "counts": [10, 20]}}
+    listed = {**whole, "segmentation": {"size": [2, 2], "counts": [1, 2, 1]}}
+    (tmp_path / "predictions.json").write_text(json.dumps([short, {**whole, "segmentation": "x"}, listed]))
+    (drawn,) = read_predictions(tmp_path / "predictions.json", [1])[1]
+    # Read down the columns: background, two pixels of the mask, background.
+    assert drawn.decoded(2, 2).tolist() == [[False, True], [True, False]]
+
+
+def test_a_mask_is_scaled_to_the_drawing_by_nearest_neighbour():
+    rle = coco_mask.encode(np.asfortranarray([[1, 0], [0, 0]], dtype=np.uint8))
+    drawn = Drawn({"size": [2, 2], "counts": rle["counts"].decode()}, 1)
+    assert drawn.decoded(2, 4).tolist() == [[True, True, False, False], [False] * 4]
 
 
 def test_mask_pixels_are_coloured_and_the_rest_is_untouched():
     image = np.full((20, 20, 3), 100, dtype=np.uint8)
     mask = np.zeros((20, 20), dtype=bool)
     mask[4:16, 4:16] = True
-    drawn = draw(image, [Drawn(mask, 7)], {7: (1.0, 0.0, 0.0)})
+    rle = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
+    red = Drawn({"size": [20, 20], "counts": rle["counts"].decode()}, 7)
+    drawn = draw(image, [red], {7: (1.0, 0.0, 0.0)})
     assert (drawn[~mask] == 100).all()
     assert drawn[4, 10].tolist() == [255, 0, 0]
     assert drawn[10, 10].tolist() == [178, 50, 50]
@@ -146,7 +187,7 @@ def test_one_dataset_named_in_two_ways_has_one_panel(tmp_path, make_result, writ
     relative = {**tiny_dataset, "images": "data/images", "annotations": "data/instances.json"}
     run = write_run(tmp_path / "run", [make_result("A", dataset=tiny_dataset), make_result("B", dataset=relative)])
     (tmp_path / "plots").mkdir()
-    assert len(draw_panels(load([run], tmp_path), tmp_path / "plots")) == 3
+    assert len(draw_panels(load([run], tmp_path), tmp_path / "plots", Datasets())) == 3
 
 
 @pytest.mark.parametrize("weights", ["zoo", "random"])
@@ -159,7 +200,7 @@ def test_panels(tmp_path, make_result, write_run, tiny_dataset, weights):
     (tmp_path / "data/images/4.jpg").unlink()
     comparison = load([run], tmp_path)
     (tmp_path / "plots").mkdir()
-    pictures = draw_panels(comparison, tmp_path / "plots")
+    pictures = draw_panels(comparison, tmp_path / "plots", Datasets())
     assert [p.path.name for p in pictures] == ["panel_tiny_1.png", "panel_tiny_3.png", "panel_tiny_4.png"]
     first, _, missing = (np.asarray(Image.open(p.path).convert("HSV")) for p in pictures)
     # The class colours are vivid and the photographs of this dataset grey, as is a cell that only says why.

@@ -14,7 +14,7 @@ from reports.page.render import file_uri, render
 from reports.page.sections import accuracy, matrix, trainings
 from reports.plots.picture import Picture
 from reports.table.checks import published, signed, warnings
-from reports.table.claims import VERDICTS, claims
+from reports.table.claims import MEANING, claims
 from reports.table.columns import COLUMNS, setting_columns
 from reports.table.comparison import Comparison
 from reports.table.differences import METRICS
@@ -50,55 +50,74 @@ def write_html(
     gate: GateReport | None = None,
 ) -> Path:
     """Write the page to ``path``; ``model_pages`` are links by row, relative to it. Gives ``path``."""
-    rows = range(len(comparison.rows))
     page = render(
         "report.html",
         subtitle=_subtitle(comparison),
-        columns=_columns(comparison),
-        rows=[_row(comparison, row, model_pages) for row in rows if _in_table(comparison, row)],
-        gate=gate,
-        gate_heads=HEADS,
-        gate_rows=gate_rows(gate) if gate else [],
-        warnings=[(comparison.labels[row], text) for row in rows for text in warnings(comparison.rows[row])],
-        claims=[(claim, VERDICTS[claim.verdict]) for claim in claims(comparison)],
-        intervals=any(comparison.interval(row) for row in rows),
-        published=any(published(job) for job in comparison.rows),
-        matrices=[
-            matrix(comparison, group, metric)
-            for group in comparison.groups
-            for metric in METRICS
-            if group.pairs[metric]
-        ],
-        problems=[
-            (
-                "Not finished",
-                "These jobs were started and did not end well; what they measured before is kept.",
-                [_problem(comparison, row) for row in comparison.broken()],
-            ),
-            (
-                "Skipped",
-                "These jobs were not started.",
-                [_problem(comparison, row) for row in comparison.with_status("skipped")],
-            ),
-        ],
+        **_table(comparison, model_pages),
+        **_judgements(comparison, gate),
+        problems=_problems(comparison),
         conditions=conditions(comparison),
         row_heads=ROW_COLUMNS,
         row_conditions=row_conditions(comparison),
-        plots=[(picture, file_uri(picture.path)) for picture in pictures.plots],
-        accuracy=accuracy(comparison, pictures.accuracy, model_pages),
-        trainings=trainings(comparison, pictures.trainings),
-        panels=[(picture, file_uri(picture.path, photograph=True)) for picture in pictures.panels],
+        **_pictures(comparison, pictures, model_pages),
         definitions=list(COLUMNS.values()),
-        jobs=[{**job_details(comparison, row), "page": model_pages.get(row)} for row in rows],
-        best=bool(comparison.best),
-        marks=comparison.marks(),
+        jobs=[{**job_details(comparison, row), "page": model_pages.get(row)} for row in range(len(comparison.rows))],
     )
     path.write_text(page, encoding="utf-8")
     return path
 
 
-def _in_table(comparison: Comparison, row: int) -> bool:
-    return comparison.rows[row].result.status != "skipped"
+def _table(comparison: Comparison, model_pages: Mapping[int, str]) -> dict[str, Any]:
+    """The table of all rows but the skipped ones, and what its legend says."""
+    rows = [row for row, job in enumerate(comparison.rows) if job.result.status != "skipped"]
+    return {
+        "columns": _columns(comparison),
+        "rows": [_row(comparison, row, model_pages) for row in rows],
+        "best": bool(comparison.best),
+        "marks": comparison.marks(),
+        "intervals": any(comparison.interval(row) for row in range(len(comparison.rows))),
+        "published": any(published(job) for job in comparison.rows),
+    }
+
+
+def _judgements(comparison: Comparison, gate: GateReport | None) -> dict[str, Any]:
+    """What is said about the rows: the gate's verdicts, warnings, claims, differences between comparable rows."""
+    return {
+        "gate": gate,
+        "gate_heads": HEADS,
+        "gate_rows": gate_rows(gate) if gate else [],
+        "warnings": [
+            (comparison.labels[row], text) for row, job in enumerate(comparison.rows) for text in warnings(job)
+        ],
+        "claims": claims(comparison),
+        "claims_meaning": MEANING,
+        "matrices": [
+            matrix(comparison, group, metric)
+            for group in comparison.groups
+            for metric in METRICS
+            if group.pairs[metric]
+        ],
+    }
+
+
+def _problems(comparison: Comparison) -> list[tuple[str, str, list[dict[str, str]]]]:
+    """Title, meaning and rows of the two kinds of job that have no result to compare."""
+    unfinished = "These jobs were started and did not end well; what they measured before is kept."
+    skipped = "These jobs were not started."
+    return [
+        ("Not finished", unfinished, [_problem(comparison, row) for row in comparison.broken()]),
+        ("Skipped", skipped, [_problem(comparison, row) for row in comparison.with_status("skipped")]),
+    ]
+
+
+def _pictures(comparison: Comparison, pictures: Pictures, model_pages: Mapping[int, str]) -> dict[str, Any]:
+    """Every section that shows pictures, each picture inside the page."""
+    return {
+        "plots": [(picture, file_uri(picture.path)) for picture in pictures.plots],
+        "accuracy": accuracy(comparison, pictures.accuracy, model_pages),
+        "trainings": trainings(comparison, pictures.trainings),
+        "panels": [(picture, file_uri(picture.path, photograph=True)) for picture in pictures.panels],
+    }
 
 
 def _subtitle(comparison: Comparison) -> str:

@@ -1,0 +1,105 @@
+"""What a panel and a model's page need of a dataset: its images, objects, crowds and the colours of its classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from bench.data.coco_json import to_rle
+from bench.data.dataset import CocoDataset, load
+from bench.data.images import read_image
+from bench.errors import UserError
+from bench.schema.config import DatasetConfig
+from bench.schema.row import Row
+from reports.plots.masks import RGB, Drawn, class_colour
+from reports.table.columns import dataset_files
+
+
+class Datasets:
+    """The datasets of a comparison, each read once however many rows were measured on it."""
+
+    def __init__(self) -> None:
+        self._read: dict[tuple[str, str], GroundTruth | None] = {}
+
+    def of(self, row: Row) -> GroundTruth | None:
+        """The dataset of a row; None where it is no longer where it was, or is no longer right."""
+        files = dataset_files(row)
+        if files not in self._read:
+            self._read[files] = GroundTruth.read(*files)
+        return self._read[files]
+
+
+class GroundTruth:
+    """A dataset whose images and annotations are taken by the id of the image.
+
+    images: by rising id, all that the annotation file lists
+    categories, colours: the name and the colour of each category, by its id
+    """
+
+    def __init__(self, dataset: CocoDataset, folder: Path) -> None:
+        self._folder = folder
+        self.images = {record.id: record for record in dataset.images}
+        self._annotations = dataset.annotations_by_image()
+        self.categories = {category.id: category.name for category in dataset.categories}
+        self.colour_classes(())
+
+    @classmethod
+    def read(cls, folder: str, annotations: str) -> GroundTruth | None:
+        """The dataset in these places; None where it is not there, or is not right."""
+        if not folder or not annotations:
+            return None
+        try:
+            return cls(load(DatasetConfig(images=folder, annotations=annotations)), Path(folder))
+        except UserError:
+            return None
+
+    def choose(self, count: int, limit: int | None) -> list[int]:
+        """Up to ``count`` images, spread evenly over the first ``limit``.
+
+        Those with 2 to 12 instances come first: enough to see, and not too many.
+        """
+        evaluated = list(self.images)[:limit]
+        instances = {i: sum(not a["iscrowd"] for a in self._annotations.get(i, ())) for i in evaluated}
+        good = [image_id for image_id in evaluated if 2 <= instances[image_id] <= 12]
+        pool = good if len(good) >= count else [image_id for image_id in evaluated if instances[image_id]]
+        places = np.unique(np.linspace(0, len(pool) - 1, min(count, len(pool))).round().astype(int))
+        return [pool[place] for place in places]
+
+    def colour_classes(self, image_ids: Sequence[int]) -> None:
+        """Give the classes that stand in these images the colours that are furthest apart."""
+        there = {annotation["category_id"] for i in image_ids for annotation in self._annotations.get(i, ())}
+        ordered = sorted(self.categories, key=lambda category: category not in there)
+        self.colours: dict[int, RGB] = {category: class_colour(place) for place, category in enumerate(ordered)}
+
+    def shape(self, image_id: int) -> tuple[int, int]:
+        """Height and width of an image in pixels."""
+        record = self.images[image_id]
+        return record.height, record.width
+
+    def file_name(self, image_id: int) -> str:
+        """The path of an image inside the dataset's folder; the bare name of a file that lies elsewhere."""
+        path = self.images[image_id].path
+        return path.relative_to(self._folder).as_posix() if path.is_relative_to(self._folder) else path.name
+
+    def image(self, image_id: int) -> np.ndarray | str:
+        """The image as uint8 RGB (H, W, 3), or why it cannot be shown, without a path of this machine."""
+        record = self.images[image_id]
+        try:
+            return read_image(record)
+        except UserError as error:
+            reason = str(error).removeprefix(f"{record.path}: ").replace(str(record.path), record.path.name)
+            return f"image cannot be shown:\n{reason}"
+
+    def objects(self, image_id: int) -> list[Drawn]:
+        """The annotated instances of an image, without its crowds."""
+        return self._drawn(image_id, crowds=False)
+
+    def crowds(self, image_id: int) -> list[Drawn]:
+        """The crowds of an image, in which a detection is neither right nor wrong."""
+        return self._drawn(image_id, crowds=True)
+
+    def _drawn(self, image_id: int, crowds: bool) -> list[Drawn]:
+        chosen = [a for a in self._annotations.get(image_id, ()) if bool(a["iscrowd"]) == crowds]
+        return [Drawn(to_rle(a["segmentation"], *self.shape(image_id)), a["category_id"]) for a in chosen]

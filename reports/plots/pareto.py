@@ -1,0 +1,85 @@
+"""Mask AP against speed: which models no other model beats in both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from reports.plots.labels import place_labels
+from reports.plots.picture import WIDTH, Picture
+from reports.plots.style import MARKERS, figure, row_colours
+from reports.table.columns import dataset_name
+from reports.table.comparison import Comparison
+from reports.table.machine import machine_key
+from reports.table.naming import row_labels
+
+
+def pareto(comparison: Comparison, folder: Path) -> list[Picture]:
+    """Mask AP against FPS, one picture for each dataset, device, batch size and machine that has several rows."""
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for row in comparison.with_status("ok"):
+        if comparison.cell(row, "mask_ap") is not None and comparison.cell(row, "fps_model") is not None:
+            job = comparison.rows[row]
+            names = (dataset_name(job), *(str(job.setting(key)) for key in ("device", "batch_size", "detections")))
+            groups.setdefault((*names, *machine_key(job)), []).append(row)
+    pictures = []
+    comparable = {key: rows for key, rows in groups.items() if len(rows) > 1}
+    for number, (key, rows) in enumerate(comparable.items(), start=1):
+        path = folder / ("pareto.png" if number == 1 else f"pareto-{number}.png")
+        where = f"{key[0]}, {key[1]}, batch size {key[2]}"
+        _draw_pareto(comparison, rows, path)
+        caption = (
+            f"{where}. Up and to the right is better. The line joins the models that no other model beats in both "
+            "mask AP and FPS (model boundary). Upright lines are 95 % confidence intervals of mask AP."
+        )
+        pictures.append(Picture(path, "Mask AP against speed", caption))
+    return pictures
+
+
+def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
+    """Indices of the points that no other point beats in both coordinates (larger is better), by rising x."""
+    front, highest = [], -np.inf
+    for index in sorted(range(len(points)), key=lambda i: points[i], reverse=True):
+        if points[index][1] > highest:
+            front.append(index)
+            highest = points[index][1]
+    return front[::-1]
+
+
+def _draw_pareto(comparison: Comparison, rows: Sequence[int], path: Path) -> None:
+    points = [(comparison.cell(row, "fps_model"), comparison.cell(row, "mask_ap")) for row in rows]
+    libraries = sorted({comparison.text(row, "library") for row in rows})
+    colours = row_colours(comparison)
+    with figure(path, WIDTH, 5.6) as (_, axes):
+        front = pareto_front(points)
+        axes.plot(*zip(*(points[i] for i in front), strict=True), color="#B0B5BA", linewidth=1.6, zorder=1)
+        for index, row in enumerate(rows):
+            marker = MARKERS[libraries.index(comparison.text(row, "library")) % len(MARKERS)]
+            edge = {"edgecolors": "white", "linewidths": 0.8, "zorder": 3}
+            axes.scatter(*points[index], s=64, marker=marker, color=colours[row], **edge)
+            ends = [comparison.cell(row, key) for key in ("mask_ap_low", "mask_ap_high")]
+            if None not in ends:
+                axes.vlines(points[index][0], *ends, color=colours[row], linewidth=1.2, alpha=0.6, zorder=2)
+        for index, library in enumerate(libraries):
+            axes.scatter([], [], s=50, marker=MARKERS[index % len(MARKERS)], color="#6B7075", label=library)
+        axes.grid(True)
+        axes.margins(0.12, 0.14)
+        axes.set_xlabel("FPS, model boundary (images per second)")
+        axes.set_ylabel("mask AP (points)")
+        fps = [point[0] for point in points]
+        if max(fps) / min(fps) > 12:
+            axes.set_xscale("log")
+            axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.legend(loc="upper left", bbox_to_anchor=(0, 1.09), ncols=len(libraries), handletextpad=0.2)
+        place_labels(axes, points, _pareto_labels(comparison, rows), front)
+
+
+def _pareto_labels(comparison: Comparison, rows: Sequence[int]) -> list[str]:
+    """Names that tell these rows apart, without the library, which the marker tells, where that is enough."""
+    names = row_labels([comparison.rows[row] for row in rows])
+    libraries = [comparison.text(row, "library") for row in rows]
+    short = [name.replace(f" · {library}", "", 1) for name, library in zip(names, libraries, strict=True)]
+    marked = list(zip(short, libraries, strict=True))
+    return short if len(set(marked)) == len(marked) else names
