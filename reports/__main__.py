@@ -16,11 +16,11 @@ import reports
 from bench.errors import UserError
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, program: str = "python -m reports") -> int:
     """Entry point; gives the exit status: 0, 1 where no row meets the condition or too few rows repeat, 2 for wrong
     input."""
     parser = argparse.ArgumentParser(
-        prog="python -m reports",
+        prog=program,
         description="Rebuild the report from result files; or, with --where and --best, choose among them; or, with "
         "--again, hold them against the same study measured anew.",
     )

@@ -19,8 +19,8 @@ from typing import Any
 from bench.device.commands import git
 from bench.errors import UserError
 from bench.jobs.job import PlannedJob
-from bench.jobs.launcher import ROOT, worker_environment
 from bench.jobs.plan import OnDownload, plan
+from bench.jobs.start import ROOT, worker_environment
 from bench.jobs.validate import Job
 from bench.schema.config import BenchConfig, GateConfig
 from bench.schema.json_file import from_dict
@@ -124,9 +124,7 @@ def _plan_there(repository: Path, tree: Path, out: Path, overrides: Sequence[str
         raise UserError(f"gate.base_ref: that commit has no {root / 'run_bench.py' if cwd.is_dir() else cwd}")
     given = [_path_kept(override, cwd) for override in overrides]
     command = [sys.executable, str(root / "run_bench.py"), "--plan", str(out), *given]
-    done = subprocess.run(
-        command, cwd=cwd, env=worker_environment(str(root), str(cwd)), capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(command, cwd=cwd, env=worker_environment(), capture_output=True, text=True, check=False)
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["no output"])[-1]
         raise UserError(f"gate.base_ref: the base cannot be planned by its own maskbench: {last}")

@@ -9,7 +9,6 @@ import os
 import selectors
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,11 +17,11 @@ from typing import Any
 import psutil
 
 from bench.jobs.job import PlannedJob, new_result, open_result, training_left, write_job
+from bench.jobs.start import worker_command, worker_environment
 from bench.schema.config import BenchConfig
 from bench.schema.result import INTERRUPTED, UNFINISHED, Result, read_result, write_result
 from bench.weights.download import sha256_of
 
-ROOT = Path(__file__).resolve().parents[2]
 TICK_SECONDS = 0.5
 
 OnProgress = Callable[[dict[str, Any]], None]
@@ -152,25 +151,17 @@ def _finish(job: PlannedJob, status: str, reason: str | None, seconds: float) ->
     return result
 
 
-def worker_environment(root: str | None = None, cwd: str | None = None) -> dict[str, str]:
-    """The environment in which a worker, in whatever interpreter, finds maskbench and the user's own package; null is
-    those of this process."""
-    path = [root or str(ROOT), cwd or os.getcwd(), os.environ.get("PYTHONPATH")]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path)), "PYTHONUNBUFFERED": "1"}
-
-
 def start_worker(job: PlannedJob, stage: str, stdin: int) -> tuple[subprocess.Popen[bytes], int]:
     """The worker process, which reads ``job.json`` to find its job, and the end of a pipe with its messages."""
     read_end, write_end = os.pipe()
-    python = job.config.model.python or sys.executable
-    command = [python, "-m", "bench.jobs.worker", str(job.folder), str(write_end), stage]
+    command = worker_command(job.config.model.python, job.root, str(job.folder), str(write_end), stage)
     with open(job.folder / "worker.log", "ab") as log:
         worker = subprocess.Popen(
             command,
             stdin=stdin,
             stdout=log,
             stderr=log,
-            env=worker_environment(job.root, job.cwd) | (_STEADY_HEAP if stage == "memory" else {}),
+            env=worker_environment() | (_STEADY_HEAP if stage == "memory" else {}),
             cwd=job.cwd,
             pass_fds=(write_end,),
             start_new_session=True,  # so that Ctrl-C reaches us alone, and a kill reaches its children too

@@ -8,7 +8,6 @@ import importlib
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from bench.data.results_file import read_results
 from bench.errors import UserError, absent_library
 from bench.jobs.identity import job_name
 from bench.jobs.job import PlannedJob
-from bench.jobs.launcher import ROOT, worker_environment
+from bench.jobs.start import ROOT, worker_command, worker_environment
 from bench.jobs.validate import Job
 from bench.schema.config import BenchConfig, DatasetConfig, PublishedConfig, ZooConfig
 from bench.weights.download import fetch, sha256_of
@@ -211,7 +210,7 @@ def _ask_interpreters(planned: Sequence[PlannedJob]) -> None:
 
 
 def _ask(python: str | None, request: dict[str, Any]) -> dict[str, Any]:
-    command = [python or sys.executable, "-m", "bench.jobs.worker", "--check"]
+    command = worker_command(python, None, "--check")
     try:
         done = subprocess.run(
             command,

@@ -37,7 +37,8 @@ from bench.data.dataset import CocoDataset, load, match_labels, training_split
 from bench.device import compiling, machine, numerics
 from bench.device.gpu import Gpu
 from bench.errors import UserError, absent_library
-from bench.jobs.load_model import build_predictor, check, import_library, trainable
+from bench.jobs.load_model import build_predictor, check, trainable
+from bench.jobs.locate import import_library
 from bench.passes import accuracy, energy, flops, memory, speed
 from bench.passes.runner import Runner
 from bench.predictor import Predictor, ReplayPredictor
