@@ -1,5 +1,6 @@
 # The two commands: `make bench` and `make test`. Each sets up what it needs first; a second call starts at once.
 #   VENV=DIR    where the environment lives (default .venv)
+#   LIBS=a,b    only these of torchvision, transformers, mmdet; without mmdet nothing is compiled (default: all three)
 #   ARGS="..."  further arguments of run_bench.py, or of pytest
 VENV ?= .venv
 
@@ -24,4 +25,4 @@ lint: setup
 	@PYTHONPATH=. $(VENV)/bin/lint-imports
 
 setup:
-	@./setup.sh $(VENV)
+	@./setup.sh $(VENV) $(LIBS)

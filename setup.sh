@@ -1,15 +1,18 @@
 #!/usr/bin/env bash
 # Makes the environment that `make bench` and `make test` run in: a virtual environment with everything pinned.
-#   usage: setup.sh [VENV]        (default .venv; PYTHON=python3.12 chooses the interpreter)
-# A second call with the same requirements returns at once.
+#   usage: setup.sh [VENV [LIBS]]     (default .venv; PYTHON=python3.12 chooses the interpreter)
+# LIBS names libraries, as torchvision,transformers: only these are installed, and without mmdet nothing is compiled.
+# The default is all three; a later call adds what is missing. A call that finds everything in place returns at once.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 venv=$(realpath -m "${1:-$here/.venv}")
+all="torchvision transformers mmdet"
+libs=${2:-$all}
+libs=${libs//,/ }
 python=${PYTHON:-python3}
+# The stamp holds a checksum of the requirements and, after it, the libraries that were installed by them.
 stamp="$venv/.maskbench-ready"
-wanted=$(cat "$here"/requirements/*.txt "$here/pyproject.toml" | cksum)
-
-if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then exit 0; fi
+wanted=$(cat "$here"/requirements/*.txt "$here/pyproject.toml" | cksum | tr ' ' '-')
 
 say() { printf 'maskbench set-up: %s\n' "$*" >&2; }
 step() { # step MINUTES-AND-WORDS COMMAND... : runs quietly, shows the end of the log when it fails
@@ -22,6 +25,23 @@ step() { # step MINUTES-AND-WORDS COMMAND... : runs quietly, shows the end of th
   fi
   say "  done in $((SECONDS - began)) s"
 }
+has() { [[ " $1 " == *" $2 "* ]]; } # has LIST WORD
+
+for lib in $libs; do
+  has "$all" "$lib" && continue
+  say "LIBS=$lib: unknown, must be some of ${all// /,} (detectron2 is built by hand: docs/install.md#detectron2)"
+  exit 1
+done
+
+# What is installed already and stays: only libraries that the same requirements pinned.
+present=""
+if [ -f "$stamp" ]; then
+  read -r found present <"$stamp"
+  [ "$found" = "$wanted" ] || present=""
+fi
+missing=""
+for lib in $libs; do has "$present" "$lib" || missing+=" $lib"; done
+if [ -z "$missing" ]; then exit 0; fi
 
 "$python" - <<'PY' || { say "needs Python 3.10 to 3.13; set PYTHON=python3.12, say"; exit 1; }
 import sys
@@ -30,22 +50,44 @@ PY
 
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
 pip=("$venv/bin/python" -m pip install --disable-pip-version-check --no-input)
-step "1/4 torch and the build tools (5.5 GB; about 2 minutes)" "${pip[@]}" -r "$here/requirements/build.txt"
+
 # mmcv is published as source only and its setup.py imports torch: hence no build isolation, and after torch.
 # It asks the compiler for C++17, where torch's headers need C++20: hence the compiler in between. pip keeps the wheel it built.
-for compiler in c++ nvcc; do
-  printf '#!/usr/bin/env bash\nexec %s "${@/#-std=c++17/-std=c++20}"\n' "$compiler" >"$venv/bin/$compiler-20"
-  chmod +x "$venv/bin/$compiler-20"
-done
-step "2/4 mmcv: compiling its operators (about 11 minutes on 2 cores, once; seconds when pip has the wheel)" \
+compile_mmcv() {
+  local compiler
+  for compiler in c++ nvcc; do
+    printf '#!/usr/bin/env bash\nexec %s "${@/#-std=c++17/-std=c++20}"\n' "$compiler" >"$venv/bin/$compiler-20"
+    chmod +x "$venv/bin/$compiler-20"
+  done
   env CXX="$venv/bin/c++-20" PYTORCH_NVCC="$venv/bin/nvcc-20" MMCV_WITH_OPS=1 MAX_JOBS="${MAX_JOBS:-$(nproc)}" \
-  "${pip[@]}" --no-build-isolation --no-deps -r "$here/requirements/mmcv.txt"
-step "3/4 torchvision, transformers, mmdet, hotcoco and the rest (about 2 minutes)" "${pip[@]}" -r "$here/requirements/all.txt"
-# opencv-python and opencv-python-headless write into the same folder and both are asked for; the headless one needs no libGL.
-headless=$(grep '^opencv-python-headless==' "$here/requirements/all.txt")
-install_ourselves() {
-  "${pip[@]}" --force-reinstall --no-deps "$headless" && "${pip[@]}" --no-build-isolation --no-deps -e "$here"
+    "${pip[@]}" --no-build-isolation --no-deps -r "$here/requirements/mmcv.txt"
 }
-step "4/4 maskbench itself" install_ourselves
-printf '%s' "$wanted" >"$stamp"
+# mmdet asks for opencv-python and opencv-python-headless, which write into the same folder; the headless one needs no libGL.
+install_ourselves() {
+  if has "$missing" mmdet; then
+    "${pip[@]}" --force-reinstall --no-deps "$(grep '^opencv-python-headless==' "$here/requirements/all.txt")" || return 1
+  fi
+  "${pip[@]}" --no-build-isolation --no-deps -e "$here"
+}
+
+# all.txt pins every version; the extras of pyproject.toml say which of its packages a part of the libraries needs.
+install_libraries() {
+  local lib extras=dev whole=yes
+  for lib in $all; do
+    if has "$present $missing" "$lib"; then extras+=",$lib"; else whole=""; fi
+  done
+  if [ "$whole" ]; then
+    "${pip[@]}" -r "$here/requirements/all.txt"
+  else
+    "${pip[@]}" --no-build-isolation -c "$here/requirements/all.txt" -e "$here[$extras]"
+  fi
+}
+
+step "torch and the build tools (5.5 GB; about 2 minutes)" "${pip[@]}" -r "$here/requirements/build.txt"
+if has "$missing" mmdet; then
+  step "mmcv: compiling its operators (about 11 minutes on 2 cores, once; seconds when pip has the wheel)" compile_mmcv
+fi
+step "$(sed 's/^ //; s/ /, /g' <<<"$missing"), hotcoco and the rest (about 2 minutes)" install_libraries
+step "maskbench itself" install_ourselves
+echo "$wanted $present$missing" >"$stamp"
 say "ready: $venv"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 
 _SHOWN = 12
 """How many names a message lists where no known name is close; the line must stay readable."""
@@ -37,3 +38,8 @@ def absent_library(error: ModuleNotFoundError) -> str:
     """Return the reason of a row that is skipped because its library is not installed in this interpreter."""
     name = (error.name or str(error)).partition(".")[0]
     return f"{name} is not installed in {sys.executable}; see docs/install.md#{name}"
+
+
+def called_as_maskbench() -> bool:
+    """Whether the user typed ``maskbench``, the installed command, so that a message can name a command that works."""
+    return Path(sys.argv[0]).stem == "maskbench"

@@ -16,10 +16,10 @@ import reports
 from bench.errors import UserError
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, program: str = "python -m reports") -> int:
     """Entry point; gives the exit status: 0, 1 where no row meets the condition or too few rows repeat, 2 for wrong
     input."""
-    parser = _parser()
+    parser = _parser(program)
     options = parser.parse_args(arguments)
     if options.again and (options.where or options.best):
         parser.error("--again compares all rows; leave out --where and --best")
@@ -39,9 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(program: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m reports",
+        prog=program,
         description="Rebuild the report from result files; or, with --where and --best, choose among them; or, with "
         "--again, hold them against the same study measured anew.",
     )

@@ -37,9 +37,9 @@ def _commands(path: Path) -> Iterator[list[str]]:
         blocks = list(_strings(yaml.safe_load(text)))
     else:
         blocks = [line for line in text.splitlines() if line.startswith("    python run_bench.py")]
-        blocks += re.findall(r"`(python -m run_bench [^`]*)`", text)
+        blocks += re.findall(r"`(maskbench study=[^`]*)`", text)
     for block in blocks:
-        for found in re.findall(r"run_bench(?:\.py)? ([^#\n]*)", block):
+        for found in re.findall(r"(?:run_bench\.py|maskbench) ([^#\n]*)", block):
             yield shlex.split(found)
 
 
@@ -97,5 +97,5 @@ def test_two_jobs_never_share_the_card() -> None:
 def test_the_plugin_is_registered_and_the_command_is_installed() -> None:
     """In pyproject.toml, as text: Python 3.10 has no reader of it."""
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    assert '[project.entry-points.pytest11]\nmaskbench = "bench.cli.pytest_plugin"\n' in text
-    assert 'py-modules = ["run_bench"]' in text
+    assert '[project.entry-points.pytest11]\nmaskbench = "maskbench_pytest"\n' in text
+    assert '[project.scripts]\nmaskbench = "run_bench:main"\n' in text

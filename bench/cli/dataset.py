@@ -1,4 +1,7 @@
-"""``python -m bench.cli.dataset check FILE [--images DIR]``: everything that is wrong with a set, and what is in it."""
+"""``maskbench check FILE [--images DIR]`` lists everything that is wrong with a dataset, and what is in it.
+
+``python -m bench.cli.dataset check`` is the same.
+"""
 
 from __future__ import annotations
 
@@ -25,9 +28,9 @@ SIZE_LIMITS = (32**2, 96**2)
 SHOWN_IDS = 8
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command. Exit code 0 when the set can be used, 2 when not."""
-    parser = argparse.ArgumentParser(prog="python -m bench.cli.dataset")
+def main(arguments: Sequence[str] | None = None, program: str = "python -m bench.cli.dataset") -> int:
+    """Run the command; gives the exit status: 0 where the set can be used, 2 where not."""
+    parser = argparse.ArgumentParser(prog=program)
     commands = parser.add_subparsers(dest="command", required=True)
     check = commands.add_parser("check", help="list what is wrong with a COCO-format set, and what is in it")
     check.add_argument("file", type=Path, metavar="FILE", help="COCO annotation file (JSON)")

@@ -1,6 +1,6 @@
-"""``python -m bench.cli.gate BASE HEAD``: hold the results of one run against those of another.
+"""``maskbench gate BASE HEAD``, or ``python -m bench.cli.gate``, holds the results of one run against those of another.
 
-    python -m bench.cli.gate BASE HEAD [thresholds.fps_model=-3% on_ambiguous=fail ...] [--out DIR]
+    maskbench gate BASE HEAD [thresholds.fps_model=-3% on_ambiguous=fail ...] [--out DIR]
 
 BASE and HEAD are folders of results. Exit status: 0 nothing is worse, 3 something is, 2 wrong input.
 """
@@ -31,10 +31,10 @@ DEFAULT = Path(__file__).resolve().parents[2] / "configs" / "gate" / "default.ya
 WORSE_EXIT = 3
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, program: str = "python -m bench.cli.gate") -> int:
     """Entry point; gives the exit status: 0, 3 where the gate does not let the change through, 2 for wrong input."""
     parser = argparse.ArgumentParser(
-        prog="python -m bench.cli.gate",
+        prog=program,
         description="Hold the results of one run against those of another. Exit status: 0 nothing is worse, 3 something"
         " is, 2 wrong input.",
     )

@@ -1,4 +1,7 @@
-"""``python -m bench.cli.history list|trend|export|prune HISTORY``: a history as text, a page, a table, folders."""
+"""``maskbench history list|trend|export|prune HISTORY``: a history as text, as a page, as a table, as folders.
+
+``python -m bench.cli.history`` is the same.
+"""
 
 from __future__ import annotations
 
@@ -26,9 +29,9 @@ SHOWN_RUNS = 200
 """On the trend page: more dots than this would touch each other."""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, program: str = "python -m bench.cli.history") -> int:
     """Entry point; gives the exit status: 0, 1 where the history holds no run, 2 for wrong input."""
-    parser = _parser()
+    parser = _parser(program)
     options = parser.parse_args(arguments)
     if options.command == "export" and bool(options.run) != bool(options.out):
         parser.error("export: --run NAME and --out DIR go together")
@@ -48,10 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.cli.history", description="Look at a history, export or prune it."
-    )
+def _parser(program: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=program, description="Look at a history, export or prune it.")
     commands = parser.add_subparsers(dest="command", required=True)
     shown = commands.add_parser("list", help="the runs, in the order in which they were appended")
     trend = commands.add_parser("trend", help="a page of every figure over the runs, with the steps that it made")

@@ -15,7 +15,7 @@ from typing import Any
 from bench.data.coco_json import mask_library, parse_json, read_file, rle_counts, to_rle
 from bench.data.images import ImageRecord, image_file_problem
 from bench.data.problems import annotation_problems
-from bench.errors import UserError, nearest
+from bench.errors import UserError, called_as_maskbench, nearest
 from bench.schema.config import MISSING, DatasetConfig
 
 
@@ -98,7 +98,8 @@ def load(config: DatasetConfig) -> CocoDataset:
     content = read_file(annotations_path, "dataset.annotations", config.how_to_get)
     data = parse_json(content, annotations_path, "dataset.annotations")
     if problems := list(annotation_problems(data)):
-        more = f" (and {len(problems) - 1} more: python -m bench.cli.dataset check {annotations_path})"
+        check = "maskbench check" if called_as_maskbench() else "python -m bench.cli.dataset check"
+        more = f" (and {len(problems) - 1} more: {check} {annotations_path})"
         raise UserError(f"{annotations_path}: {problems[0]}{more if len(problems) > 1 else ''}")
     if not images_path.is_dir():
         hint = f"; {config.how_to_get}" if config.how_to_get else ""

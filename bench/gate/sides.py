@@ -16,9 +16,9 @@ from pathlib import Path
 from bench.device.commands import git
 from bench.errors import UserError
 from bench.jobs.job import ComposedJob, PlannedJob, from_description
-from bench.jobs.local import ROOT, worker_environment
 from bench.jobs.plan import OnDownload, plan
 from bench.jobs.run import Run
+from bench.jobs.start import ROOT, worker_environment
 from bench.schema.config import GateConfig
 
 
@@ -119,9 +119,7 @@ def _plan_there(repository: Path, tree: Path, out: Path, arguments: Sequence[str
         raise UserError(f"gate.base_ref: that commit has no {root / 'run_bench.py' if cwd.is_dir() else cwd}")
     given = [_path_kept(argument, cwd) for argument in arguments]
     command = [sys.executable, str(root / "run_bench.py"), "--plan", str(out), *given]
-    done = subprocess.run(
-        command, cwd=cwd, env=worker_environment(str(root), str(cwd)), capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(command, cwd=cwd, env=worker_environment(), capture_output=True, text=True, check=False)
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["no output"])[-1]
         raise UserError(f"gate.base_ref: the base cannot be planned by its own maskbench: {last}")

@@ -16,13 +16,12 @@ from bench.device.numerics import refuse_unsupported
 from bench.errors import UserError, absent_library
 from bench.jobs.load_model import (
     build_predictor,
-    import_library,
     is_class,
-    locate,
     refuse_what_it_cannot,
     size_options,
     trainable,
 )
+from bench.jobs.locate import import_library, locate
 from bench.predictor import Model, ReplayPredictor
 from bench.schema.config import BenchConfig, DatasetConfig
 from bench.schema.json_file import from_dict

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import gc
-import importlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +10,7 @@ import torch
 
 from bench.data.dataset import CocoDataset
 from bench.errors import UserError
+from bench.jobs.locate import locate
 from bench.predictor import Predictor, ReplayPredictor, Settings, TorchPredictor, Trainable
 from bench.schema.config import BenchConfig
 from bench.weights.load import load_checkpoint
@@ -148,39 +146,3 @@ def size_options(cls: Any, config: BenchConfig) -> dict[str, Any]:
     if not (isinstance(cls, type) and issubclass(cls, Predictor)):
         raise UserError(f"input_size={config.input_size}: {config.model._target_} sees no image; leave input_size out")
     return cls.options_for_input_size(*edges)
-
-
-def locate(target: str) -> Any:
-    """The class that ``_target_`` names, as "package.module.Class".
-
-    Raises:
-        UserError: the module or the class does not exist.
-        ModuleNotFoundError: the module exists, but its library is not installed.
-    """
-    module_name, _, class_name = target.rpartition(".")
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if module_name == error.name or module_name.startswith(f"{error.name}.") or not module_name:
-            raise UserError(
-                f"model._target_={target}: no module {error.name!r}; it must be importable from the folder "
-                f"where the command runs, or be installed"
-            ) from error
-        raise
-    try:
-        return getattr(module, class_name)
-    except AttributeError:
-        raise UserError(f"model._target_={target}: module {module_name} has no {class_name!r}") from None
-
-
-def import_library(target: str) -> None:
-    """Import the module of the class that ``_target_`` names, and with it the model's library, in less time than an
-    import statement takes: nothing of what a library makes as it is imported is garbage, so none is looked for.
-
-    Where it cannot be imported nothing is said: :func:`locate` will.
-    """
-    gc.disable()
-    with contextlib.suppress(Exception):
-        importlib.import_module(target.rpartition(".")[0])
-    gc.enable()
-    gc.collect()  # what is there now counts as old, as it does after an import statement, and is left alone from now on

@@ -8,7 +8,6 @@ import os
 import selectors
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from types import TracebackType
@@ -18,9 +17,8 @@ import psutil
 from bench.jobs.job import PlannedJob, write_job
 from bench.jobs.launcher import TRAIN, Ending, OnProgress
 from bench.jobs.messages import Complete, Message, Progress, Ready, decode
+from bench.jobs.start import worker_command, worker_environment
 from bench.schema.config import BenchConfig
-
-ROOT = Path(__file__).resolve().parents[2]
 
 _TICK_SECONDS = 0.5
 _PATIENCE_SECONDS = 10
@@ -160,29 +158,17 @@ class Bounds:
         return None
 
 
-def worker_command(python: str | None) -> list[str]:
-    """What starts a worker in an interpreter, None for this one; the arguments of a phase, or a check, follow it."""
-    return [python or sys.executable, "-m", "bench.jobs.worker"]
-
-
-def worker_environment(root: str | None = None, cwd: str | None = None) -> dict[str, str]:
-    """The environment in which a worker, in whatever interpreter, finds maskbench and the user's own package; None
-    stands for those of this process."""
-    path = [root or str(ROOT), cwd or os.getcwd(), os.environ.get("PYTHONPATH")]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path)), "PYTHONUNBUFFERED": "1"}
-
-
 def _start(job: PlannedJob, phase: str, log: Path) -> tuple[subprocess.Popen[bytes], int]:
     """The worker's process, and the end of a pipe with its messages."""
     read_end, write_end = os.pipe()
-    command = [*worker_command(job.config.model.python), str(job.folder), str(write_end), phase]
+    command = worker_command(job.config.model.python, job.root, str(job.folder), str(write_end), phase)
     with open(log, "ab") as file:
         process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
             stdout=file,
             stderr=file,
-            env=worker_environment(job.root, job.cwd) | (_STEADY_HEAP if phase == "memory" else {}),
+            env=worker_environment() | (_STEADY_HEAP if phase == "memory" else {}),
             cwd=job.cwd,
             pass_fds=(write_end,),
             start_new_session=True,  # so that Ctrl-C reaches us alone, and a kill reaches its children too

@@ -18,7 +18,7 @@ from bench.data import dataset as datasets
 from bench.errors import UserError, absent_library
 from bench.jobs.identity import job_name, option_key
 from bench.jobs.job import ComposedJob, PlannedJob, told
-from bench.jobs.local import ROOT, worker_command, worker_environment
+from bench.jobs.start import ROOT, worker_command, worker_environment
 from bench.schema.config import BenchConfig, DatasetConfig, PublishedConfig, ZooConfig
 from bench.weights.download import fetch, sha256_of
 
@@ -225,7 +225,7 @@ def _ask_interpreters(drafts: Sequence[PlannedJob]) -> list[Answer]:
 
 
 def _ask(python: str | None, request: dict[str, Any]) -> dict[str, Any]:
-    command = [*worker_command(python), "--check"]
+    command = worker_command(python, None, "--check")
     try:
         done = subprocess.run(
             command,

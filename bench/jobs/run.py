@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,19 +17,16 @@ class Run:
 
     out: the folder of its results
     arguments: what the user typed
+    command: the same as one line, to be kept beside weights that may be published: without the folder of the results
     launcher: where its jobs run
     console: where a person follows it
     """
 
     out: Path
     arguments: Sequence[str]
+    command: str
     launcher: Launcher
     console: Console
-
-    @property
-    def command(self) -> str:
-        """What the user typed, to be kept beside weights that may be published: without the folder of the results."""
-        return shlex.join(["python", "run_bench.py", *(a for a in self.arguments if not a.startswith("out="))])
 
     def say(self, text: str) -> None:
         """Print a line as it is, however long, without reading markup in it."""

@@ -37,7 +37,8 @@ from bench.errors import UserError, absent_library
 from bench.jobs.check import check
 from bench.jobs.job import WorkerJob, read_job
 from bench.jobs.launcher import ROUNDS, TRAIN
-from bench.jobs.load_model import build_predictor, import_library, note_on_module, trainable
+from bench.jobs.load_model import build_predictor, note_on_module, trainable
+from bench.jobs.locate import import_library
 from bench.jobs.messages import Channel, Complete, Ready
 from bench.passes.base import Context, InterleavedRound, load_pass
 from bench.predictor import Predictor, ReplayPredictor, TorchPredictor

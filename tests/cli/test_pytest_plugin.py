@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from bench.cli.pytest_runs import Maskbench
+from bench.cli.maskbench_pytest.session import Maskbench
 from bench.schema.config import BenchConfig
 from bench.schema.result import AccuracyResult, Result, SpeedResult, SpeedRound, Timing, write_result
 
@@ -69,8 +69,8 @@ def fake_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
         (tmp_path / "prepared").mkdir(exist_ok=True)
         script = tmp_path / "fake.py"
         script.write_text(FAKE_COMMAND.format(folder=str(tmp_path), lock=lock, words=words, status=status))
-        monkeypatch.setattr("bench.cli.pytest_runs.COMMAND", script)
-        monkeypatch.setattr("bench.cli.pytest_runs.measuring_lock", lambda: lock)
+        monkeypatch.setattr("bench.cli.maskbench_pytest.session.COMMAND", script)
+        monkeypatch.setattr("bench.cli.maskbench_pytest.session.measuring_lock", lambda: lock)
         return tmp_path
 
     return fake
@@ -172,8 +172,8 @@ def test_nothing_of_the_users_is_deleted(fake_command: Fake) -> None:
 
 def test_the_plugin_costs_nothing_where_it_is_not_used() -> None:
     heavy = "torch numpy pandas scipy hydra omegaconf filelock"
-    heavy += " bench.schema.result bench.cli.pytest_runs reports.table.columns"
-    code = f"import sys, bench.cli.pytest_plugin; print(sorted(set({heavy.split()!r}) & set(sys.modules)))"
+    heavy += " bench.schema.result bench.cli.maskbench_pytest.session reports.table.columns"
+    code = f"import sys, bench.cli.maskbench_pytest; print(sorted(set({heavy.split()!r}) & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
 
@@ -193,9 +193,10 @@ def test_samples_stand_beside_those_of_the_benchmark_fixture(
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     pytester.makepyfile(WITH_A_BENCHMARK)
     pytester.makeconftest(
-        f"import pathlib, bench.cli.pytest_runs as runs\nruns.COMMAND = pathlib.Path({str(folder / 'fake.py')!r})\n"
+        "import pathlib, bench.cli.maskbench_pytest.session as session\n"
+        f"session.COMMAND = pathlib.Path({str(folder / 'fake.py')!r})\n"
     )
-    plugins = ["-p", "pytest_benchmark.plugin", "-p", "bench.cli.pytest_plugin"]
+    plugins = ["-p", "pytest_benchmark.plugin", "-p", "bench.cli.maskbench_pytest"]
     pytester.runpytest_subprocess(*plugins, "--benchmark-json=speed.json").assert_outcomes(passed=2)
     written = json.loads((pytester.path / "speed.json").read_text())
     assert [entry["name"] for entry in written["benchmarks"]] == ["test_own", "toy[model]", "toy[end_to_end]"]
@@ -227,7 +228,7 @@ def test_under_xdist_a_model_is_measured_once(
     pytester.makepyfile(TESTS.format(dataset=bright_squares))
     # No plugin that happens to be installed, and this one from this checkout.
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-    plugins = ["-p", "xdist", "-p", "pytest_benchmark.plugin", "-p", "bench.cli.pytest_plugin"]
+    plugins = ["-p", "xdist", "-p", "pytest_benchmark.plugin", "-p", "bench.cli.maskbench_pytest"]
     options = ["-n", "2", "-rP", "--maskbench-out=out", "--benchmark-json=speed.json"]
     done = pytester.runpytest_subprocess(*plugins, *options, timeout=300)
     done.assert_outcomes(passed=2, failed=1)

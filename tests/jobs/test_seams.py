@@ -152,7 +152,7 @@ def ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Resul
     def run(does: str) -> Result:
         script = tmp_path / "worker.py"
         script.write_text(WORKER.format(does=does))
-        monkeypatch.setattr("bench.jobs.local.worker_command", lambda python: ["python3", str(script)])
+        monkeypatch.setattr("bench.jobs.local.worker_command", lambda _, __, *told: ["python3", str(script), *told])
         return run_job(job(tmp_path / "job"), ["accuracy"], LocalLauncher(), lambda _: None)
 
     return run

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -15,19 +16,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from getpass import getuser
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from filelock import FileLock
 
-from bench.errors import UserError
-from bench.schema.json_file import write_text_atomically
-
-if TYPE_CHECKING:
-    from reports.table.comparison import Comparison
-
-COMMAND = Path(__file__).resolve().parents[2] / "run_bench.py"
-"""Beside the ``bench`` package, in a checkout and where it is installed alike."""
+from .answers import COMMAND, RefusedError, ask
 
 _MARKER = "pytest_session.json"
 _LOG = "command.log"
@@ -50,7 +44,6 @@ class Maskbench:
     session: str | None = None
     cwd: Path = field(default_factory=Path.cwd)
     folders: list[Path] = field(default_factory=list)
-    _loaded: dict[Path, Comparison] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.session = self.session or uuid.uuid4().hex
@@ -67,54 +60,40 @@ class Maskbench:
         columns by name, for whatever else a test may ask.
         """
         __tracebackhide__ = True
-        from reports.table.limits import parse_limits
-
         refused = None
         try:
-            limits = parse_limits(conditions)
-            comparison = self.results(model, *overrides)
-        except UserError as error:
+            ask(conditions=conditions)
+            folder = self._measured(model, overrides)
+            rows = ask(conditions=conditions, folder=str(folder), session=self.session)["rows"]
+            if folder / "jobs" not in self.folders:
+                self.folders.append(folder / "jobs")
+        except RefusedError as error:
             refused = f"maskbench: {error}"
         if refused:  # not within the except: pytest would print that exception too
             pytest.fail(refused, pytrace=False)
-        failures, skipped = [], []
-        for row, job in enumerate(comparison.rows):
-            reason = comparison.text(row, "reason") or "no reason given"
-            if job.result.status == "skipped":
-                skipped.append(reason)
-                continue
-            broken = [text for limit in limits if (text := limit.broken(comparison, row))]
-            if job.result.status != "ok":
-                broken = [f"{job.result.status}: {reason}"]
-            if broken:
-                failures.append("\n".join([f"{comparison.labels[row]}:", *(f"  {b}" for b in broken), f"  {job.path}"]))
+        failures = [text for row in rows if (text := _failure(row))]
         if failures:
             pytest.fail("\n".join(failures), pytrace=False)
+        skipped = [row["reason"] for row in rows if row["status"] == "skipped"]
         if skipped:
             pytest.skip("; ".join(dict.fromkeys(skipped)))
-        columns = [str(name) for name in comparison.frame]
-        return [{name: comparison.cell(row, name) for name in columns} for row in range(len(comparison.rows))]
+        return [row["cells"] for row in rows]
 
-    def results(self, model: str, *overrides: str) -> Comparison:
-        """The rows of these arguments, measured now or before in this pytest run.
+    def _measured(self, model: str, overrides: Sequence[str]) -> Path:
+        """The folder with the results of these arguments, measured now or before in this pytest run.
 
         Raises:
-            UserError: the command refused its arguments, died, or left no result.
+            RefusedError: the command refused its arguments, or died.
         """
-        from reports.table.comparison import load
-
         arguments = self._arguments(model, overrides)
         folder = self.root / _folder_name(model, arguments)
-        if folder not in self._loaded:
-            self._measure_once(arguments, folder)
-            self._loaded[folder] = load([folder / "jobs"], folder)
-            self.folders.append(folder / "jobs")
-        return self._loaded[folder]
+        self._measure_once(arguments, folder)
+        return folder
 
     def _arguments(self, model: str, overrides: Sequence[str]) -> list[str]:
         named = {override.lstrip("+").partition("=")[0] for override in overrides}
         if taken := named & {"out", "model"}:
-            raise UserError(f"{sorted(taken)[0]}=: is given by check() itself; leave it out of the overrides")
+            raise RefusedError(f"{sorted(taken)[0]}=: is given by check() itself; leave it out of the overrides")
         arguments = [] if "study" in named else ["study=none"]
         arguments.append(f"model={model}")
         if self.device and "device" not in named:
@@ -128,7 +107,7 @@ class Maskbench:
                 if (status := self._status(folder)) is None:
                     status = self._measure(arguments, folder)
         if status not in (0, 1):
-            raise UserError(_last_words(folder / _LOG, status))
+            raise RefusedError(_last_words(folder / _LOG, status))
 
     def _status(self, folder: Path) -> int | None:
         """How the command ended in this folder and this pytest run; None where it did not run or did not end."""
@@ -143,7 +122,7 @@ class Maskbench:
         if (folder / _MARKER).exists():
             shutil.rmtree(folder)
         elif folder.exists():
-            raise UserError(f"{folder}: is in the way; delete it, or give another --maskbench-out")
+            raise RefusedError(f"{folder}: is in the way; delete it, or give another --maskbench-out")
         self._mark(folder, None)
         command = [sys.executable, str(COMMAND), *arguments, f"out={folder}"]
         with (folder / _LOG).open("w", encoding="utf-8") as log:
@@ -160,7 +139,20 @@ class Maskbench:
         return status
 
     def _mark(self, folder: Path, status: int | None) -> None:
-        write_text_atomically(folder / _MARKER, json.dumps({"session": self.session, "status": status}) + "\n")
+        folder.mkdir(parents=True, exist_ok=True)
+        written = folder / f"{_MARKER}.{os.getpid()}"
+        written.write_text(json.dumps({"session": self.session, "status": status}) + "\n", encoding="utf-8")
+        written.replace(folder / _MARKER)  # at once: another worker may read it now
+
+
+def _failure(row: dict[str, Any]) -> str | None:
+    """What is wrong with a row, as the text of a failed test; None of one that is as it should be, or was skipped."""
+    broken = row["broken"]
+    if row["status"] == "skipped":
+        return None
+    if row["status"] != "ok":
+        broken = [f"{row['status']}: {row['reason']}"]
+    return "\n".join([f"{row['label']}:", *(f"  {text}" for text in broken), f"  {row['path']}"]) if broken else None
 
 
 def measuring_lock() -> str:

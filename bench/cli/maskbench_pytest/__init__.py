@@ -1,7 +1,8 @@
 """A pytest plugin: ``def test_speed(maskbench): maskbench.check("solov2_r50_mmdet", fps_model=">= 20")``.
 
-Loaded in every pytest run of whoever has maskbench installed, so it imports next to nothing and does nothing until a
-test asks for the fixture. What is measured, and that it is measured once, is :mod:`bench.cli.pytest_runs`'s.
+It is loaded in every pytest run of whoever has maskbench installed. So it imports next to nothing and does nothing
+until a test asks for the fixture. And it imports nothing of maskbench, since the tests may be those of a repository
+that has a ``bench`` package of its own; installed, this package is called ``maskbench_pytest``.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from bench.cli.pytest_runs import Maskbench
+    from .session import Maskbench
 
 _SESSION = pytest.StashKey["Maskbench"]()
 _RESULTS = pytest.StashKey[list[str]]()
@@ -37,7 +38,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture(scope="session")
 def maskbench(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Maskbench:
     """Measures models with the real command and holds the figures against limits; see ``Maskbench.check``."""
-    from bench.cli.pytest_runs import Maskbench
+    from .session import Maskbench
 
     session = pytestconfig.stash.get(_SESSION, None)
     if session is None:
@@ -71,10 +72,9 @@ def pytest_testnodedown(node: Any) -> None:
 def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, Any]) -> None:
     """pytest-benchmark is about to write: the samples of the models go beside its own."""
     if folders := _folders(config):
-        from reports.ci.files import rows_of
-        from reports.ci.pytest_benchmark import benchmarks
+        from .answers import ask
 
-        output_json["benchmarks"] += benchmarks(rows_of(folders))
+        output_json["benchmarks"] += ask(benchmarks=folders)["benchmarks"]
         config.stash[_WRITTEN] = True
 
 
@@ -85,16 +85,15 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     config = session.config
     folders = _folders(config)
     if hasattr(config, "workeroutput"):
-        config.workeroutput["maskbench_results"] = [str(folder) for folder in folders]
+        config.workeroutput["maskbench_results"] = folders
         return
     path: Path | None = config.getoption("benchmark_json", None)
     off = config.getoption("benchmark_disable", False) and not config.getoption("benchmark_enable", False)
     if not folders or path is None or off or config.stash.get(_WRITTEN, False):
         return
-    from reports.ci.files import rows_of
-    from reports.ci.pytest_benchmark import document
+    from .answers import ask
 
-    written = document(rows_of(folders))
+    written = ask(document=folders)["document"]
     # The hooks by which pytest-benchmark itself, and a user's conftest, describe machine and commit.
     written["machine_info"] = config.hook.pytest_benchmark_generate_machine_info(config=config)
     config.hook.pytest_benchmark_update_machine_info(config=config, machine_info=written["machine_info"])
@@ -103,8 +102,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     Path(path).write_text(json.dumps(written, indent=4), encoding="utf-8")
 
 
-def _folders(config: pytest.Config) -> list[Path]:
+def _folders(config: pytest.Config) -> list[str]:
     """Results that the tests of this process and of all workers that have ended asked for, each once."""
     session = config.stash.get(_SESSION, None)
     own = [str(folder) for folder in session.folders] if session else []
-    return [Path(folder) for folder in dict.fromkeys([*config.stash.get(_RESULTS, []), *own])]
+    return list(dict.fromkeys([*config.stash.get(_RESULTS, []), *own]))

@@ -1,0 +1,38 @@
+"""The command: ``maskbench OVERRIDES`` measures; ``check``, ``report``, ``gate`` and ``history`` do the rest."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from bench.errors import called_as_maskbench
+
+COMMANDS = {
+    "check": "bench.cli.dataset",
+    "report": "reports.__main__",
+    "gate": "bench.cli.gate",
+    "history": "bench.cli.history",
+}
+"""Module of each command that is a word; its ``main`` takes the arguments and what its usage line begins with."""
+
+ANSWER = "--answer"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; gives the exit status."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    word = given[0] if given else ""
+    if word == ANSWER:
+        from bench.cli.answer import answer_all
+
+        return answer_all()
+    if word not in COMMANDS:
+        from bench.cli.run import run
+
+        return run(given)
+    program = "maskbench" if called_as_maskbench() else "python run_bench.py"
+    command = importlib.import_module(COMMANDS[word]).main
+    # The check of a dataset has its word as a subcommand, and adds it to the usage line itself.
+    status: int = command(given, program) if word == "check" else command(given[1:], f"{program} {word}")
+    return status

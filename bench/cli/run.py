@@ -1,0 +1,212 @@
+"""``python run_bench.py OVERRIDES``, or ``maskbench OVERRIDES``: measure, report, and hold against a baseline.
+
+Hydra composes one job per model and setting (a comma makes a sweep); every job is then checked, and run in a worker
+process of its own. What ``--help`` does not need is imported in the functions that need it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.plugins.sweeper import Sweeper
+from omegaconf import DictConfig
+
+from bench.errors import UserError, called_as_maskbench
+from bench.schema.config import BenchConfig
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from bench.jobs.job import ComposedJob
+    from bench.jobs.run import Run
+    from bench.schema.gate_report import GateReport
+
+# Two things that Hydra does over and over, which were half of the command's time to answer. It copies its store of
+# configurations 80 times for one --help, though whatever is loaded from the store is copied again; and it composes each
+# job of a sweep once to see that it can and once to run it, where composing is all that we have it do.
+ConfigStore.__deepcopy__ = lambda self, memo: self  # type: ignore[attr-defined]
+Sweeper.validate_batch_is_legal = lambda self, batch: None  # type: ignore[method-assign]
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+
+PLAN = "--plan"
+
+
+def compose(overrides: Sequence[str]) -> list[ComposedJob]:
+    """The jobs that a command line asks for, in order, each checked against the schema; none is run.
+
+    Raises:
+        UserError: an unknown key, option or value, with the nearest valid name.
+    """
+    composed: list[tuple[DictConfig, dict[str, str]]] = []
+
+    def collect(cfg: DictConfig) -> None:
+        choices = dict(HydraConfig.get().runtime.choices)
+        composed.append((cfg, {k: v for k, v in choices.items() if v and not k.startswith("hydra/")}))
+
+    # The schema lies under everything composed, so that each of its keys can be set, typed, without a plus.
+    ConfigStore.instance().store(name="schema", node=BenchConfig)
+    argv = sys.argv
+    # Hydra prints its own errors and exits, unless told to let them pass; we want one line of our own.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    with tempfile.TemporaryDirectory(prefix="maskbench-") as sweep_folder:
+        program = f"hydra.help.app_name='{' '.join(_program())}'"
+        sys.argv = [argv[0], *overrides, *_implied(overrides), program, f"hydra.sweep.dir={sweep_folder}"]
+        try:
+            hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="config")(collect)()
+        except Exception as error:
+            from bench.jobs.validate import as_user_error
+
+            translated = as_user_error(error, CONFIGS)
+            if translated is None:
+                raise
+            raise translated from error
+        finally:
+            sys.argv = argv
+    if not composed:  # --help
+        return []
+    from bench.jobs.validate import to_config
+
+    return [to_config(cfg, choices) for cfg, choices in composed]
+
+
+def _implied(overrides: Sequence[str]) -> list[str]:
+    """Who names a model and no study measures that, under the default protocol; the demo's is for a quick look. Who
+    names a baseline wants a gate."""
+    named = {override.partition("=")[0] for override in overrides}
+    added = ["study=none"] if "model" in named and "study" not in named else []
+    return added + (["gate=default"] if "baseline" in named and "gate" not in named else [])
+
+
+def run(given: Sequence[str]) -> int:
+    """Run the command; gives the exit status."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        if given[:1] == [PLAN]:
+            return plan_only(Path(given[1]), given[2:])
+        jobs = compose(given)
+        return _measured(jobs, given) if jobs else 0
+    except UserError as error:
+        print(f"maskbench: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        from bench.jobs.study import INTERRUPTED_EXIT
+
+        return INTERRUPTED_EXIT
+
+
+def _measured(jobs: list[ComposedJob], given: Sequence[str]) -> int:
+    """The study measured, reported and kept; its exit status."""
+    from rich.console import Console
+
+    from bench.jobs.local import LocalLauncher
+    from bench.jobs.run import Run
+    from bench.jobs.study import output_folder, run_study
+
+    console = Console(width=None if sys.stdout.isatty() else 120)  # rich takes a pipe for 80 columns
+    out, config = output_folder(jobs), jobs[0].config
+    this = Run(out, given, _command(given), LocalLauncher(), console)
+    if config.gate is not None or config.baseline is not None:
+        return _gated(jobs, this)
+    check_history(config.history)
+    status = run_study(jobs, this)
+    if any(out.glob("jobs/*/result.json")):
+        report(out, out, console)
+        keep(config.history, out, console)
+    return status
+
+
+def _program() -> list[str]:
+    return ["maskbench"] if called_as_maskbench() else ["python", "run_bench.py"]
+
+
+def _command(given: Sequence[str]) -> str:
+    """What the user typed, to be stored beside weights that may be published: without the folder of the results."""
+    return shlex.join([*_program(), *(a for a in given if not a.startswith("out="))])
+
+
+def _gated(jobs: list[ComposedJob], this: Run) -> int:
+    """A study with a gate; 3 where it does not let the change through."""
+    from bench.cli.gate import WORSE_EXIT, show
+    from bench.gate.run import NothingComparedError, run_gated, the_gate
+    from bench.history.baseline import find_baseline
+    from bench.schema.gate_report import GATE_FILE
+    from reports.ci.files import write_all
+
+    out, console = this.out, this.console
+    gate, baseline, history = the_gate(jobs), jobs[0].config.baseline, jobs[0].config.history
+    assert gate is not None
+    check_history(history)
+    base = None if baseline is None else find_baseline(baseline, history)
+    try:
+        gated = run_gated(jobs, gate, base, this)
+    except NothingComparedError as error:
+        # What was measured is measured, whatever it could be held against.
+        report(error.results, out, console)
+        raise
+    if any(gated.results.glob("jobs/*/result.json")):
+        report(gated.results, out, console, out / GATE_FILE if gated.report else None)
+    if gated.report is None:
+        return gated.status
+    write_all(gated.report, gated.results, out)
+    show(gated.report, console)
+    keep(history, gated.results, console, gated.report)
+    return gated.status if gated.report.passed else WORSE_EXIT
+
+
+def plan_only(out: Path, given: Sequence[str]) -> int:
+    """Compose and check, run nothing, and print the jobs as JSON: how another maskbench asks this one for its side of
+    an interleaved comparison."""
+    from bench.jobs.job import describe
+    from bench.jobs.plan import plan
+
+    planned = plan(compose(given), out, lambda *_: None, _command(given))
+    print(json.dumps([describe(job) for job in planned]))
+    return 0
+
+
+def report(results: Path, out: Path, console: Console, gate: Path | None = None) -> None:
+    """Write the report of every result under ``results`` into ``out``, and show its table."""
+    import reports
+
+    page = reports.build([results], out, gate)
+    console.print(reports.terminal_table(results))
+    console.print(f"report: {page}", markup=False, highlight=False, soft_wrap=True)
+
+
+def check_history(history: str | None) -> None:
+    """Raise a UserError, before hours are spent, where ``history=`` names what is no history."""
+    if history is not None:
+        from bench.history.store import History
+
+        kept = History(Path(history))
+        if kept.path.exists():
+            kept.runs()
+
+
+def keep(history: str | None, results: Path, console: Console, gate: GateReport | None = None) -> None:
+    """Append the results of this run to the history, where there is one."""
+    if history is None:
+        return
+    from bench.history.origin import find_origin
+    from bench.history.store import History
+
+    appended = History(Path(history)).append(results, find_origin(), gate)
+    for line in (f"history: {history}, run {appended.run.id}", *appended.notes):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _interrupt(*_: object) -> NoReturn:
+    """A CI system cancels with SIGTERM: treated as Ctrl-C, so that what was measured is reported."""
+    raise KeyboardInterrupt
