@@ -57,7 +57,7 @@ def test_memory_of_a_tensor_of_known_size_within_2_percent(tmp_path: Path) -> No
         assert after - before == pytest.approx(NEED, rel=0.02), name
 
 
-def test_a_demo_model_on_the_card(run_command: Any, tmp_path: Path) -> None:
+def test_a_demo_model_on_the_gpu(run_command: Any, tmp_path: Path) -> None:
     pytest.importorskip("torchvision")
     small = ["protocol=quick", "dataset.shapes.count=4", "detections=saturated", "precision=fp32,fp16"]
     done = run_command("model=demo_mask_rcnn_torchvision", "device=cuda:0", *small, f"out={tmp_path}")
