@@ -35,7 +35,7 @@ class Ranking:
     image:     int (D,), index of the image
     positive:  bool (D, T), true positive at each IoU threshold
     ignored:   bool (D, T), counts neither as true nor as false
-    positives: float64 (I,), objects to be found in each image
+    positives: float64 (I,), objects to be detected in each image
     """
 
     image: np.ndarray

@@ -230,43 +230,49 @@ def match(
     near = iou >= _REQUIRED[0]
     for d in np.flatnonzero(near.any(axis=1)):
         candidates = np.flatnonzero(near[d])
-        if len(candidates) == 1:  # the most frequent case by far
-            g = candidates[0]
-            matched[d] = has = free[g] & (iou[d, g] >= _REQUIRED)
-            ignored[d] = has & object_ignored[g, :, None]
-            if not crowd[g]:
-                free[g] &= ~has
-            object_of[d] = g if has[0, 0] else -1
-            continue
-        has, chosen = _choose(candidates, iou[d, candidates], free, object_ignored)
-        matched[d] = has
-        a, t = np.nonzero(has)
-        g = chosen[a, t]
-        ignored[d, a, t] = object_ignored[g, a]
-        used = ~crowd[g]
-        free[g[used], a[used], t[used]] = False
-        object_of[d] = chosen[0, 0] if has[0, 0] else -1
+        take = _take_only if len(candidates) == 1 else _take_best
+        matched[d], ignored[d], object_of[d] = take(candidates, iou[d, candidates], free, crowd, object_ignored)
     ignored |= ~matched & outside[:, :, None]
     return matched, ignored, object_of
 
 
-def _choose(
-    candidates: np.ndarray, overlap: np.ndarray, free: np.ndarray, object_ignored: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Choose an object for one detection among several, in each area range and at each threshold.
+def _take_only(
+    candidates: np.ndarray, overlap: np.ndarray, free: np.ndarray, crowd: np.ndarray, object_ignored: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Do as :func:`_take_best` for a single candidate, by far the most frequent case."""
+    g = candidates[0]
+    has = free[g] & (overlap[0] >= _REQUIRED)
+    if not crowd[g]:
+        free[g] &= ~has
+    return has, has & object_ignored[g, :, None], int(g) if has[0, 0] else -1
+
+
+def _take_best(
+    candidates: np.ndarray, overlap: np.ndarray, free: np.ndarray, crowd: np.ndarray, object_ignored: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Take the best free object for one detection, in each area range and at each threshold.
 
     Args:
         candidates: int (C,), the objects that it overlaps enough for the lowest threshold
         overlap: float64 (C,), how much it overlaps them
-        free: bool (G, A, T), the objects that no earlier detection has taken
+        free: bool (G, A, T), the objects that no earlier detection has taken; those taken now are removed
+        crowd: bool (G,)
         object_ignored: bool (G, A)
 
     Returns:
-        Whether there is an object for it, bool (A, T), and which, int (A, T), without a meaning where there is none.
+        Whether there is an object for it, and whether that makes it ignored, bool (A, T) each; and the object at the
+        first threshold and area range, -1 where there is none.
     """
     best_first = np.argsort(overlap, kind="stable")[::-1]
     candidates, overlap = candidates[best_first], overlap[best_first]
     possible = free[candidates] & (overlap[:, None] >= _REQUIRED)[:, None, :]
     optional = object_ignored[candidates][:, :, None]
-    first = np.where(possible & ~optional, 2, possible).argmax(axis=0)
-    return possible.any(axis=0), candidates[first]
+    chosen = candidates[np.where(possible & ~optional, 2, possible).argmax(axis=0)]
+    has = possible.any(axis=0)
+    ignored = np.zeros_like(has)
+    a, t = np.nonzero(has)
+    g = chosen[a, t]
+    ignored[a, t] = object_ignored[g, a]
+    used = ~crowd[g]
+    free[g[used], a[used], t[used]] = False
+    return has, ignored, int(chosen[0, 0]) if has[0, 0] else -1

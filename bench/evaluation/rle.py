@@ -61,9 +61,9 @@ def run_starts_on_device(masks: torch.Tensor) -> np.ndarray:
 def run_starts_on_host(masks: torch.Tensor) -> np.ndarray:
     """Return the positions where runs begin, int64, rising, for masks in host memory.
 
-    Each column is followed down the rows without a transposed copy of the masks, which alone would cost five times as
-    much as everything here; the few positions are then sorted into COCO's order. Where most pixels begin a run, as in
-    noise, sorting costs more than the copy would.
+    Each row is compared with the row above it, without a transposed copy of the masks, which alone would cost five
+    times as much as everything here. The few positions are then sorted into COCO's order. Where most pixels begin a
+    run, as in noise, sorting costs more than the copy would.
     """
     height, width = masks.shape[1:]
     stack = masks.contiguous().view(torch.uint8).numpy()

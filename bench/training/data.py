@@ -1,6 +1,6 @@
 """The samples of a training: image and target, flipped and scaled.
 
-A sample depends on the seed and its position alone, whichever process makes it and in whatever order.
+A sample depends on the seed and its position alone, whichever process makes it, and in any order.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ Sample = tuple[np.ndarray, Target]
 class TrainingSet(Dataset[Sample]):
     """The endless stream of training samples, by position.
 
-    An epoch takes every image once, in an order drawn anew. The images of a batch are all wide or all tall, and have
-    one scale, because a library pads the others to the largest and computes the padding like the rest (mmdetection has
+    An epoch takes every image once, in a random order. The images of a batch are all wide or all tall, and have one
+    scale, because a library pads the others to the largest and computes the padding like the rest (mmdetection has
     its ``AspectRatioBatchSampler`` for that). Images that do not fill a batch are left out of that epoch. All that is
     random about a sample comes from the seed and its position, so a training that is resumed sees the samples that an
     uninterrupted one sees. Images that have no annotation but crowds are left out, as detectron2, mmdetection and

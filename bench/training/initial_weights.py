@@ -88,14 +88,15 @@ def _partial(
     make: Make, config: BenchConfig, settings: Settings, predictor: Trainable, checkpoint: Checkpoint
 ) -> Start:
     excluded = set() if checkpoint.classes == predictor.classes else _class_dependent(make, config, settings, predictor)
-    anew = _copy(checkpoint.state_dict, predictor, excluded)
+    reinitialised = _copy(checkpoint.state_dict, predictor, excluded)
     tensors = len(_learned(_state(predictor)))
-    if len(anew) == tensors:
+    if len(reinitialised) == tensors:
         raise UserError(
             f"{checkpoint.path}: finetune.start=partial: none of its parameters has the name and shape of one of "
             f"{config.model.name}; give weights of a model with the same backbone"
         )
-    return Start(predictor, True, f"{tensors - len(anew)} of {tensors} tensors of {Path(checkpoint.path).name}", anew)
+    description = f"{tensors - len(reinitialised)} of {tensors} tensors of {Path(checkpoint.path).name}"
+    return Start(predictor, True, description, reinitialised)
 
 
 def _build(make: Make, config: BenchConfig, settings: Settings) -> Trainable:

@@ -1,4 +1,4 @@
-"""Writing of checkpoints: whatever happens, an old file is replaced by a whole new one, or stays."""
+"""Writing of checkpoints: an old file is replaced by a whole new one, or stays as it is."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def test_a_reading(monkeypatch: pytest.MonkeyPatch) -> None:
     assert reading.throttled == ("power cap", "heat (hardware)")  # idle is no reason to mistrust a figure
 
 
-def test_what_the_card_refuses_is_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_gpu_refuses_is_empty(monkeypatch: pytest.MonkeyPatch) -> None:
     refuse = (
         "nvmlDeviceGetPowerUsage",
         "nvmlDeviceGetCurrentClocksEventReasons",
@@ -61,7 +61,7 @@ def test_what_the_card_refuses_is_empty(monkeypatch: pytest.MonkeyPatch) -> None
     assert gpu.read().sm_clock_mhz == 345
 
 
-def test_no_card(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Gpu.of(CPU) is None
     monkeypatch.setitem(sys.modules, "pynvml", None)
     assert Gpu.of(torch.device("cuda:0")) is None
@@ -82,7 +82,7 @@ def test_throttled_batches_are_dropped_and_counted(monkeypatch: pytest.MonkeyPat
     assert only.gpu.sm_clock_mhz == [345] * 8
 
 
-def test_a_card_that_is_always_held_down_keeps_its_samples_and_says_so(
+def test_a_gpu_that_is_always_throttled_keeps_its_samples_and_says_so(
     monkeypatch: pytest.MonkeyPatch, dataset: CocoDataset
 ) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(0x4))

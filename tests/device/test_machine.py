@@ -197,7 +197,7 @@ def test_a_refused_reading_leaves_the_others(monkeypatch: pytest.MonkeyPatch) ->
     assert fake.running == 0
 
 
-def test_a_card_that_nvml_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_that_nvml_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:
     fake = FakeNvml()
     monkeypatch.setitem(sys.modules, "pynvml", fake)
     state, notes = nvml_state("another")
@@ -221,7 +221,7 @@ def test_no_nvml_package(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_a_real_card() -> None:
+def test_a_real_gpu() -> None:
     gpu = describe("cuda:0")["gpu"]
     assert gpu["name"] == torch.cuda.get_device_name(0)
     assert gpu["memory_bytes"] == pytest.approx(torch.cuda.mem_get_info(0)[1], rel=0.05)

@@ -29,7 +29,7 @@ def fake_gpu(monkeypatch: pytest.MonkeyPatch, name: str, capability: tuple[int, 
 
 
 @pytest.mark.parametrize("precision", ["tf32", "bf16"])
-def test_a_card_without_it(monkeypatch: pytest.MonkeyPatch, precision: str) -> None:
+def test_a_gpu_without_it(monkeypatch: pytest.MonkeyPatch, precision: str) -> None:
     fake_gpu(monkeypatch, "Tesla T4", (7, 5))
     wanted = rf"precision={precision}: Tesla T4 lacks it \(compute capability 7.5, must be 8.0 or more\); give fp32"
     with pytest.raises(UserError, match=wanted):
@@ -38,7 +38,7 @@ def test_a_card_without_it(monkeypatch: pytest.MonkeyPatch, precision: str) -> N
         refuse_unsupported(other, CUDA)
 
 
-def test_a_card_with_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_with_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
     fake_gpu(monkeypatch, "NVIDIA A100-SXM4-80GB", (8, 0))
     for precision in ("fp32", "tf32", "fp16", "bf16"):
         refuse_unsupported(precision, CUDA)
