@@ -27,10 +27,10 @@ SHOWN = (
     *("latency_ms_p50", "latency_ms_p95", "peak_allocated_mb", "host_rss_mb"),
     *("parameters_m", "gflops", "energy_j_per_image", "detections_per_image"),
 )
-"""The columns that are shown at first; the others are a click away."""
+"""Columns shown at first; the others are a click away."""
 
 TELLING = ("weights", "dataset", "device", "precision", "compile", "batch_size", "input_size")
-"""The columns that are shown at first where rows differ in them; else the conditions say it once for all rows."""
+"""Columns shown at first where rows differ in them; else the conditions below the table say it once."""
 
 
 @dataclass(frozen=True)

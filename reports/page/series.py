@@ -121,8 +121,8 @@ def _read(history: History, runs: Sequence[Run], model: str | None) -> Iterator[
 
 
 def _key(job: Row) -> tuple[Any, ...]:
-    """What two results of one series share: the model, and all that makes them comparable except the folder of the
-    annotations, which is another one in every checkout."""
+    """What two results must share to be one series: the model, and all that makes them comparable but the annotations'
+    folder, which is another one in every checkout."""
     model = (job.setting("model", "name"), json.dumps(job.setting("model", "options", default={}), sort_keys=True))
     dataset, annotations, *others = comparison_key(job)
     return (*model, job.setting("finetune") is not None, dataset, Path(annotations).name, *others)
