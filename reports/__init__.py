@@ -1,4 +1,4 @@
-"""From result files to something a person reads: tables, plots, panels of masks, one HTML page.
+"""Reports make of result files what a person reads: tables, plots, panels of masks, HTML pages.
 
 Importing this package is cheap; pandas, matplotlib and jinja2 are imported when a report is built.
 """
@@ -19,7 +19,7 @@ def build(sources: Sequence[Path], out: Path, gate: Path | None = None) -> Path:
     sources: run folders, folders of several runs, or ``result.json`` files. A result that cannot be read is a
         warning on stderr and is left out.
     out: the folder that the files are written into.
-    gate: a ``gate.json``, whose verdicts then stand first.
+    gate: a ``gate.json``, whose verdicts then stand first on the page.
     Returns the path of ``comparison.html``.
 
     Raises:
@@ -32,7 +32,7 @@ def build(sources: Sequence[Path], out: Path, gate: Path | None = None) -> Path:
 
 
 def terminal_table(sources: Path | Sequence[Path]) -> RenderableType:
-    """The comparison for a terminal of 120 columns, as something ``rich`` prints; the sources as in :func:`build`."""
+    """The comparison for a terminal of 120 columns, which ``rich`` prints; ``sources`` are those of :func:`build`."""
     from reports.text.terminal import terminal_table as render
 
     return render([sources] if isinstance(sources, Path) else sources)

@@ -1,4 +1,4 @@
-"""From any set of result files: the report anew, or the answer to a question.
+"""The command that makes of any set of result files the report anew, or the answer to a question.
 
 python -m reports DIR... [--out DIR]                                              the report
 python -m reports DIR... --where "fps_model >= 20 and host_rss_mb <= 8000" --best mask_ap   which model to take
@@ -17,8 +17,8 @@ from bench.errors import UserError
 
 
 def main(arguments: Sequence[str] | None = None, program: str = "python -m reports") -> int:
-    """Entry point; gives the exit status: 0, 1 where no row meets the condition or too few rows repeat, 2 for wrong
-    input."""
+    """Run the command and give its exit status: 0, 1 where no row meets the condition or too few rows repeat, 2 for
+    wrong input."""
     parser = _parser(program)
     options = parser.parse_args(arguments)
     if options.again and (options.where or options.best):

@@ -17,7 +17,7 @@ PICTURES = (
 
 
 def build(sources: Sequence[Path], out: Path, gate: Path | None = None) -> Path:
-    """See :func:`reports.build`."""
+    """Write the report as :func:`reports.build` says."""
     from reports.page.comparison_page import Pictures, write_html
     from reports.page.model_pages import write_model_pages
     from reports.plots.accuracy import draw_accuracy_plots

@@ -34,7 +34,7 @@ def telling() -> list[str]:
 
 @dataclass(frozen=True)
 class Pictures:
-    """What was drawn: plots of the whole comparison, of its accuracy, trainings by row, panels of masks."""
+    """The pictures of a report: plots of the whole comparison, of its accuracy, of trainings by row, and panels."""
 
     plots: Sequence[Picture] = ()
     accuracy: Sequence[Picture] = ()
@@ -49,7 +49,7 @@ def write_html(
     path: Path,
     gate: GateReport | None = None,
 ) -> Path:
-    """Write the page to ``path``; ``model_pages`` are links by row, relative to it. Gives ``path``."""
+    """Write the page to ``path`` and give ``path``; ``model_pages`` are links by row, relative to the page."""
     page = render(
         "report.html",
         subtitle=_subtitle(comparison),
@@ -81,7 +81,7 @@ def _table(comparison: Comparison, model_pages: Mapping[int, str]) -> dict[str, 
 
 
 def _judgements(comparison: Comparison, gate: GateReport | None) -> dict[str, Any]:
-    """What is said about the rows: the gate's verdicts, warnings, claims, differences between comparable rows."""
+    """What is said about the rows: verdicts of the gate, warnings, claims, differences between comparable rows."""
     return {
         "gate": gate,
         "gate_heads": HEADS,
@@ -101,7 +101,7 @@ def _judgements(comparison: Comparison, gate: GateReport | None) -> dict[str, An
 
 
 def _problems(comparison: Comparison) -> list[tuple[str, str, list[dict[str, str]]]]:
-    """Title, meaning and rows of the two kinds of job that have no result to compare."""
+    """The title, the meaning and the rows of the two kinds of job that have no result to compare."""
     unfinished = "These jobs were started and did not end well; what they measured before is kept."
     skipped = "These jobs were not started."
     return [
@@ -111,7 +111,7 @@ def _problems(comparison: Comparison) -> list[tuple[str, str, list[dict[str, str
 
 
 def _pictures(comparison: Comparison, pictures: Pictures, model_pages: Mapping[int, str]) -> dict[str, Any]:
-    """Every section that shows pictures, each picture inside the page."""
+    """The sections that show pictures; each picture lies inside the page."""
     return {
         "plots": [(picture, file_uri(picture.path)) for picture in pictures.plots],
         "accuracy": accuracy(comparison, pictures.accuracy, model_pages),
@@ -136,7 +136,7 @@ def _columns(comparison: Comparison) -> list[dict[str, Any]]:
     return [
         {
             "name": name,
-            # With a hyphen to break at, a narrow head would stand four lines high.
+            # The hyphen must not break: a narrow head would stand four lines high.
             "title": column.title.replace("-", "\u2011"),
             "unit": column.unit if column.unit not in ("points", "images", "per image", "images/s") else "",
             "tooltip": _tooltip(name),

@@ -1,4 +1,4 @@
-"""What the table has no room for: facts, boundaries of time, checks and configuration of one job."""
+"""What the table has no room for: the facts, times, checks and configuration of one job."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from reports.text.conditions import CLOCKS
 
 
 def job_details(comparison: Comparison, row: int) -> dict[str, Any]:
-    """The values of one entry under "Jobs"."""
+    """What the page shows of a row under "Jobs"."""
     job = comparison.rows[row]
     result, speed, accuracy = job.result, job.result.speed, job.result.accuracy
     facts = {
@@ -44,7 +44,7 @@ def job_details(comparison: Comparison, row: int) -> dict[str, Any]:
 
 
 def checks(job: Row) -> list[tuple[str, str, str]]:
-    """Name, words and ``ok``, ``bad`` or "" of what the mask AP ought to be."""
+    """The checks of a row's mask AP: a name, a text, and ``ok``, ``bad`` or "" where nothing could be compared."""
     lines = []
     if against_published := published(job):
         lines.append(("Published AP", against_published.text, "ok" if against_published.holds else "bad"))
@@ -57,7 +57,7 @@ def checks(job: Row) -> list[tuple[str, str, str]]:
 
 
 def _boundaries(speed: SpeedResult) -> list[tuple[str, ...]]:
-    """Name, FPS, p50, p95, p99, batches and clock of the two boundaries timed whole and of the three stages."""
+    """The name, FPS, p50, p95, p99, batches and clock of the two boundaries timed whole and of the three stages."""
     timings: dict[str, Timing] = {
         "model": speed.model,
         "end to end": speed.end_to_end,

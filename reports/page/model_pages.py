@@ -1,4 +1,4 @@
-"""A page for each model: its figures, its classes, its errors, and the images that it did worst on."""
+"""A page for each model: its figures, its classes, its errors, and the images on which it did worst."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the report's HTML pages share: the templates' environment, and pictures inside the page."""
+"""What all HTML pages share: rendering a template, and putting a picture inside a page."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 
 def render(template: str, **context: Any) -> str:
-    """A page from ``templates/``; names and reasons in it are escaped, and a missing value is an error."""
+    """Render a page from ``templates/``; names and reasons are escaped, and a missing value is an error."""
     return _environment().get_template(template).render(**context)
 
 
 @functools.cache
 def _environment() -> jinja2.Environment:
-    """One for all pages: it keeps the templates that it has compiled."""
+    """The one environment of all pages, which keeps the templates that it has compiled."""
     return jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -33,7 +33,7 @@ def _environment() -> jinja2.Environment:
 
 
 def file_uri(path: Path, photograph: bool = False) -> str:
-    """The picture inside the page; photographs as JPEG, a fifth of the size."""
+    """A ``data:`` URI of a PNG file; a photograph becomes a JPEG of a fifth of the size."""
     if not photograph:
         return _uri(path.read_bytes(), "png")
     with Image.open(path) as image:
@@ -41,7 +41,7 @@ def file_uri(path: Path, photograph: bool = False) -> str:
 
 
 def jpeg_uri(pixels: np.ndarray, quality: int = 86) -> str:
-    """uint8 RGB (H, W, 3) inside the page."""
+    """A ``data:`` URI of pixels, uint8 RGB (H, W, 3), as a JPEG."""
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "JPEG", quality=quality)
     return _uri(buffer.getvalue(), "jpeg")

@@ -1,4 +1,4 @@
-"""The sections of the HTML page below the table: differences, accuracy in detail, trainings."""
+"""The sections of the HTML page below its table: differences, accuracy in detail, trainings."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from reports.table.matrix import difference_text, group_conditions, metric_title
 
 
 def matrix(comparison: Comparison, group: Group, metric: str) -> dict[str, Any]:
-    """Row against column; each pair stands twice, with either sign."""
+    """The matrix of differences, row against column; each pair stands in it twice, once with either sign."""
     lines = []
     for first in group.rows:
         cells = []
@@ -32,7 +32,7 @@ def matrix(comparison: Comparison, group: Group, metric: str) -> dict[str, Any]:
                 cells.append(("", "", ""))
                 continue
             sign = ("up" if difference.difference > 0 else "down") if difference.significant else ""
-            # Never broken between a number and its half width.
+            # A line must not break between a number and its half width.
             text = difference_text(difference).replace(" ± ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}")
             cells.append((text, p_text(difference.p_holm), sign))
         lines.append((comparison.labels[first], comparison.text(first, metric), cells))
@@ -46,6 +46,7 @@ def matrix(comparison: Comparison, group: Group, metric: str) -> dict[str, Any]:
 
 
 def accuracy(comparison: Comparison, pictures: Sequence[Picture], model_pages: Mapping[int, str]) -> dict[str, Any]:
+    """The tables, plots and classes of the rows that have figures of accuracy."""
     rows = rows_with_figures(comparison)
     names = [(comparison.labels[row], model_pages.get(row)) for row in rows]
     tables = [figures_table(comparison, rows, headings) for headings in (COCO_HEADINGS, OTHER_HEADINGS)]
@@ -59,6 +60,7 @@ def accuracy(comparison: Comparison, pictures: Sequence[Picture], model_pages: M
 
 
 def trainings(comparison: Comparison, pictures: Mapping[int, Picture]) -> list[dict[str, Any]]:
+    """The label, facts and curves of each row that was trained before it was measured."""
     sections = []
     for row, job in enumerate(comparison.rows):
         if training := job.result.finetune:

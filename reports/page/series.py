@@ -1,4 +1,4 @@
-"""The runs of a history as series: the results that are one and the same measurement, repeated over commits."""
+"""The runs of a history as series: a series holds the results of one and the same measurement over many commits."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ FIGURES = tuple(
     for name, column in COLUMNS.items()
     if column.decimals is not None and not any(name in ends for ends in INTERVALS.values())
 )
-"""The columns that are numbers, and not ends of an interval of another."""
+"""The columns that hold numbers and are not the end of another column's interval."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A result of a series. place: of its run among all that were asked for."""
+    """A result of a series; ``place`` is that of its run among all runs that were asked for."""
 
     place: int
     run: Run
@@ -38,7 +38,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Point:
-    """A figure of one run with the ends of its interval, None where it has none; in the unit of its column."""
+    """A figure of one run in the unit of its column; ``low`` and ``high`` end its interval, None where it has none."""
 
     place: int
     run: Run
@@ -49,10 +49,10 @@ class Point:
 
 @dataclass
 class Series:
-    """Results that may be compared with each other, in the order of appending.
+    """Results that may be compared with each other, in the order in which their runs were appended.
 
-    label: model, backbone, library and what tells it from another series; setting: dataset, device, precision, batch
-        size and machine, the same for all
+    label: model, backbone, library, and what tells the series from the others
+    setting: dataset, device, precision, batch size and machine, which are the same for all results
     """
 
     label: str = ""
@@ -60,7 +60,7 @@ class Series:
     measured: list[Measured] = field(default_factory=list)
 
     def points(self, metric: str) -> list[Point]:
-        """The figures of a column of :data:`FIGURES`, of the results that ended well and have it."""
+        """The figures of a column of :data:`FIGURES`, a point for each result that ended well and has the figure."""
         low, high = INTERVALS.get(metric, (None, None))
         points = []
         for one in self.measured:
@@ -72,13 +72,13 @@ class Series:
 
 
 def read_series(history: History, runs: Sequence[Run], model: str | None = None) -> list[Series]:
-    """The series of some runs, by their labels; with ``model`` those of the configuration of that name alone.
+    """The series of some runs, sorted by their labels; ``model`` takes the configuration of that name alone.
 
-    What differs in machine, dataset, device, precision or in any other setting that a comparison holds equal is
-    another series. A result that several runs of one commit hold is taken once.
+    Two results that differ in machine, dataset, device, precision or in any other setting that a comparison holds
+    equal belong to two series. A result that several runs of one commit hold is taken once.
 
     Raises:
-        UserError: no result is of that model; the nearest that are.
+        UserError: no result is of that model; the message names the nearest that are.
     """
     if model is not None and model not in (known := {name for run in runs for name in run.models}):
         raise UserError(f"{history.path}: no result of the model {model!r}; {nearest(model, known)}")

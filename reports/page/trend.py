@@ -1,4 +1,4 @@
-"""The trend page: each figure of each model over the runs of a history, with the steps that it made."""
+"""The trend page, which shows each figure of each model over the runs of a history and marks its steps."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ def _range(points: Sequence[Point]) -> tuple[float, float, list[float]]:
 
 
 def _levels(trend: Trend) -> list[tuple[int, int, float]]:
-    """First place, last place and median of each stretch between steps; none where there is no step."""
+    """The first place, the last place and the median of each stretch between two steps; none where there is no step."""
     if not trend.steps:
         return []
     bounds = [0, *(step.index for step in trend.steps), len(trend.points)]

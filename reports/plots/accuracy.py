@@ -18,12 +18,12 @@ MAX_DIAGRAMS = 20
 
 
 def draw_accuracy_plots(comparison: Comparison, folder: Path) -> list[Picture]:
-    """Every plot for which there is data, written into ``folder``."""
+    """Draw every plot for which there is data into ``folder``."""
     return [picture for draw in (errors, calibration) if (picture := draw(comparison, folder))]
 
 
 def errors(comparison: Comparison, folder: Path) -> Picture | None:
-    """AP50 lost to each of TIDE's types of error: a panel for each type, a bar for each row."""
+    """Draw the AP50 that each of TIDE's types of error costs: a chart for each type, a bar for each row."""
     lost = {
         row: points
         for row in rows_with_figures(comparison)
@@ -54,15 +54,15 @@ def errors(comparison: Comparison, folder: Path) -> Picture | None:
 
 
 def calibration(comparison: Comparison, folder: Path) -> Picture | None:
-    """A reliability diagram for each row."""
-    found = [
+    """Draw a reliability diagram for each row; None where no row has a calibration."""
+    measured = [
         (row, accuracy.calibration)
         for row in rows_with_figures(comparison)
         if (accuracy := accuracy_of(comparison, row)) and accuracy.calibration
     ]
-    if not found:
+    if not measured:
         return None
-    shown, colours = found[:MAX_DIAGRAMS], row_colours(comparison)
+    shown, colours = measured[:MAX_DIAGRAMS], row_colours(comparison)
     columns = min(len(shown), 5)
     lines = math.ceil(len(shown) / columns)
     path = folder / "calibration.png"
@@ -82,7 +82,7 @@ def calibration(comparison: Comparison, folder: Path) -> Picture | None:
         "the dotted line a score is the chance of being right; below it the model is too sure of itself. The expected "
         "calibration error (Naeini et al. 2015) is the mean distance from that line."
     )
-    more = "" if len(found) <= MAX_DIAGRAMS else f" The first {MAX_DIAGRAMS} of {len(found)} rows are shown."
+    more = "" if len(measured) <= MAX_DIAGRAMS else f" The first {MAX_DIAGRAMS} of {len(measured)} rows are shown."
     return Picture(path, "Whether scores mean what they say", caption + more)
 
 

@@ -19,7 +19,7 @@ MAX_DOTS = 300
 
 
 def latency(comparison: Comparison, folder: Path) -> Picture | None:
-    """Raw samples of the model boundary with their quartiles, one line a row."""
+    """Draw the raw samples of the model boundary and their quartiles, a line for each row; None where there is none."""
     jobs = [(row, comparison.rows[row].result.speed) for row in _timed(comparison)]
     timings = {row: speed.model.latency_ms for row, speed in jobs if speed}
     if not timings:
@@ -38,7 +38,7 @@ def latency(comparison: Comparison, folder: Path) -> Picture | None:
 
 
 def stages(comparison: Comparison, folder: Path) -> Picture | None:
-    """Median time of the three stages, stacked."""
+    """Draw the median times of the three stages one after the other, a bar for each row; None where there is none."""
     rows = [row for row in _timed(comparison) if comparison.cell(row, "network_ms") is not None]
     if not rows:
         return None
@@ -65,7 +65,7 @@ def stages(comparison: Comparison, folder: Path) -> Picture | None:
 
 
 def memory(comparison: Comparison, folder: Path) -> Picture | None:
-    """The memory figures that were measured, each on an axis of its own: they do not add up."""
+    """Draw each memory figure that was measured on an axis of its own, since the figures do not add up."""
     rows = [row for row, job in enumerate(comparison.rows) if job.result.memory]
     figures: dict[str, list[float | None]] = {
         "Parameters and buffers": [_module_mb(comparison, row) for row in rows],
@@ -115,7 +115,7 @@ def _module_mb(comparison: Comparison, row: int) -> float | None:
 def _distribution(axes: Axes, place: int, samples: Sequence[float], colour: tuple[float, float, float]) -> None:
     values = np.asarray(samples, dtype=float)
     low, first, median, third, high = np.percentile(values, (5, 25, 50, 75, 95))
-    # Evenly picked and jittered by a fixed seed: the same results draw the same picture.
+    # Samples are picked evenly and jittered by a fixed seed, so that the same results draw the same picture.
     dots = values[np.linspace(0, len(values) - 1, min(len(values), MAX_DOTS)).astype(int)]
     jitter = np.random.default_rng(0).uniform(0.18, 0.4, len(dots))
     axes.scatter(dots, place + jitter, s=7, color=colour, alpha=0.45, linewidths=0)

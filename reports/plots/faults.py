@@ -1,4 +1,4 @@
-"""What a model got wrong in an image, drawn: objects that it missed, detections that are false."""
+"""Pictures of what a model got wrong in an image: the objects that it missed, the detections that are false."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bench.evaluation.matching import match_image
 from reports.plots.masks import RGB, Drawn, draw
 
 MAX_SIDE = 460
-"""The longer side of an image as drawn, in pixels."""
+"""The longest side of an image as drawn, in pixels."""
 
 RIGHT, WRONG_OBJECT, WRONG_DETECTION = 0, 1, 2
 COLOURS: dict[int, RGB] = {
@@ -58,11 +58,12 @@ def sort_out(objects: Sequence[Drawn], crowds: Sequence[Drawn], predictions: Seq
 
 
 def draw_faults(image: np.ndarray, faults: Faults) -> tuple[np.ndarray, np.ndarray]:
-    """The ground truth and the predictions over the image, uint8 RGB, at most :data:`MAX_SIDE` pixels long."""
+    """Draw the objects and, apart, the detections over the image: two uint8 RGB (H, W, 3), neither side longer than
+    :data:`MAX_SIDE` pixels."""
     height, width = image.shape[:2]
     scale = min(1.0, MAX_SIDE / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    # Nearly grey, so that a yellow thing is not taken for a missed one.
+    # The photograph is nearly grey, so that a yellow thing is not taken for a missed one.
     small = np.asarray(ImageEnhance.Color(Image.fromarray(image).resize(size)).enhance(0.25))
     truth = [*_coloured(faults.matched, RIGHT), *_coloured(faults.missed, WRONG_OBJECT)]
     predicted = [*_coloured(faults.true, RIGHT), *_coloured(faults.false, WRONG_DETECTION)]

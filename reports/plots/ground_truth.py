@@ -32,9 +32,9 @@ class Datasets:
 
 
 class GroundTruth:
-    """A dataset whose images and annotations are taken by the id of the image.
+    """A dataset that gives what is in an image by the id of the image.
 
-    images: by rising id, all that the annotation file lists
+    images: the record of every image of the annotation file, by rising id
     categories, colours: the name and the colour of each category, by its id
     """
 
@@ -56,9 +56,9 @@ class GroundTruth:
             return None
 
     def choose(self, count: int, limit: int | None) -> list[int]:
-        """Up to ``count`` images, spread evenly over the first ``limit``.
+        """The ids of at most ``count`` images that are spread evenly over the first ``limit``.
 
-        Those with 2 to 12 instances come first: enough to see, and not too many.
+        Only images with 2 to 12 instances are taken where there are enough of them: more would hide one another.
         """
         evaluated = list(self.images)[:limit]
         instances = {i: sum(not a["iscrowd"] for a in self._annotations.get(i, ())) for i in evaluated}
@@ -74,7 +74,7 @@ class GroundTruth:
         self.colours: dict[int, RGB] = {category: class_colour(place) for place, category in enumerate(ordered)}
 
     def shape(self, image_id: int) -> tuple[int, int]:
-        """Height and width of an image in pixels."""
+        """The height and the width of an image in pixels."""
         record = self.images[image_id]
         return record.height, record.width
 

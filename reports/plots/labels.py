@@ -1,4 +1,4 @@
-"""Labels of a scatter plot that cover neither one another nor the points."""
+"""Placing the labels of a scatter plot so that they cover neither one another nor the points."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ _POINT_RADIUS = 6
 
 
 def place_labels(axes: Axes, points: Sequence[tuple[float, float]], names: Sequence[str], front: Sequence[int]) -> None:
-    """Write a name beside each point, at the nearest place that is free and inside the axes; far ones get a line.
+    """Write a name beside each point, at the nearest place that is free and inside the axes.
 
-    ``front`` are the indices of the points that a line joins, in its order; their names are in bold, and the line
-    is kept free.
+    A name that stands far from its point gets a thin line to it.
+
+    front: indices of the points that a line of the plot joins, in its order; their names are written in bold, and no
+        name covers that line
     """
     figure = axes.get_figure(root=True)
     assert figure is not None
@@ -49,9 +51,10 @@ def place_labels(axes: Axes, points: Sequence[tuple[float, float]], names: Seque
 def _free_offset(
     at: np.ndarray, width: float, height: float, scale: float, taken: np.ndarray, frame: np.ndarray
 ) -> np.ndarray:
-    """Offset in pixels from the point to the label's lower left corner; the least bad one where none is free.
+    """The offset in pixels from a point to the lower left corner of its label; the least bad one where none is free.
 
-    Boxes are rows of left, bottom, right and top.
+    taken: boxes that the label must not cover, (N, 4); frame: the box of the axes, (1, 4). A box is left, bottom,
+        right and top, in pixels.
     """
     best, best_cost = np.zeros(2), np.inf
     for radius in _RADII:
@@ -76,7 +79,7 @@ def _small_boxes(at: np.ndarray, radius: float) -> np.ndarray:
 
 
 def _along(corners: np.ndarray, step: float) -> np.ndarray:
-    """Points, (N, 2), at most ``step`` apart on the line through the corners."""
+    """Points on the line through the corners, (N, 2), that lie at most ``step`` apart."""
     points = [np.empty((0, 2))]
     for start, end in itertools.pairwise(corners):
         count = int(np.hypot(*(end - start)) / step) + 2
@@ -91,7 +94,7 @@ def _overlap(box: np.ndarray, others: np.ndarray) -> float:
 
 
 def _nearest_corner(offset: np.ndarray, width: float, height: float) -> np.ndarray:
-    """From the point to the nearest place on the label's rectangle."""
+    """The way from the point to the nearest place on the rectangle of its label, (2,), in pixels."""
     return np.clip(np.zeros(2), offset, offset + np.array([width, height]))
 
 

@@ -1,4 +1,4 @@
-"""Masks of a few images: the predictions read without loading the rest, and masks drawn over a photograph.
+"""The masks of a few images: reading their predictions without loading the rest, and drawing masks over a photograph.
 
 Masks stay RLE until they are drawn, and are decoded one at a time.
 """
@@ -32,13 +32,13 @@ class Drawn:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Height and width of the image in pixels."""
+        """The height and the width of the image in pixels."""
         height, width = self.rle["size"]
         return height, width
 
     @property
     def area(self) -> int:
-        """Pixels of the mask, without decoding it."""
+        """The number of pixels of the mask, which is not decoded for it."""
         return int(rle_counts(self.rle["counts"])[1::2].sum())
 
     def decoded(self, height: int, width: int) -> np.ndarray:
@@ -73,7 +73,7 @@ def read_predictions(path: Path, image_ids: Sequence[int]) -> dict[int, list[Dra
 
 
 def class_colour(place: int) -> RGB:
-    """A vivid colour for the class at this place, neighbours far apart (golden ratio around the hue circle)."""
+    """A vivid colour for the class at this place; neighbours lie a golden ratio apart on the circle of hues."""
     return colorsys.hsv_to_rgb((0.08 + place * 0.61803398875) % 1.0, 0.95 - 0.25 * (place // 5 % 2), 1.0)
 
 
@@ -112,7 +112,7 @@ def _eroded(mask: np.ndarray, steps: int) -> np.ndarray:
 
 
 def _objects(line: str) -> Iterator[dict[str, Any]]:
-    """The JSON objects of a line, one or many; ends at the first that is not whole."""
+    """Yield the JSON objects of a line, one or many, up to the first that is not whole."""
     place = line.find("{")
     while place >= 0:
         try:

@@ -12,7 +12,7 @@ from reports.table.comparison import Comparison
 
 
 def draw_plots(comparison: Comparison, folder: Path) -> list[Picture]:
-    """Every plot for which the comparison has data, written into ``folder``."""
+    """Draw every plot for which the comparison has data into ``folder``."""
     pictures = pareto(comparison, folder)
     for draw in (latency_throughput, latency, stages, memory):
         if picture := draw(comparison, folder):

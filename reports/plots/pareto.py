@@ -1,4 +1,4 @@
-"""Mask AP against speed: which models no other model beats in both."""
+"""The plot of mask AP against speed, with the models that no other model beats in both."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from reports.table.naming import row_labels
 
 
 def pareto(comparison: Comparison, folder: Path) -> list[Picture]:
-    """Mask AP against FPS, one picture for each dataset, device, batch size and machine that has several rows."""
+    """Draw mask AP against FPS, a picture for each dataset, device, batch size and machine that has several rows."""
     groups: dict[tuple[str, ...], list[int]] = {}
     for row in comparison.with_status("ok"):
         if comparison.cell(row, "mask_ap") is not None and comparison.cell(row, "fps_model") is not None:
@@ -39,7 +39,7 @@ def pareto(comparison: Comparison, folder: Path) -> list[Picture]:
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Indices of the points that no other point beats in both coordinates (larger is better), by rising x."""
+    """The indices of the points that no other point beats in both coordinates, by rising x; larger is better."""
     front, highest = [], -np.inf
     for index in sorted(range(len(points)), key=lambda i: points[i], reverse=True):
         if points[index][1] > highest:
@@ -77,7 +77,7 @@ def _draw_pareto(comparison: Comparison, rows: Sequence[int], path: Path) -> Non
 
 
 def _pareto_labels(comparison: Comparison, rows: Sequence[int]) -> list[str]:
-    """Names that tell these rows apart, without the library, which the marker tells, where that is enough."""
+    """Names that tell these rows apart; the library is left out where the marker and the rest of the name suffice."""
     names = row_labels([comparison.rows[row] for row in rows])
     libraries = [comparison.text(row, "library") for row in rows]
     short = [name.replace(f" · {library}", "", 1) for name, library in zip(names, libraries, strict=True)]

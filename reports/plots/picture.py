@@ -1,4 +1,4 @@
-"""A plot on disk with the words beside it."""
+"""A plot on disk, and the words that stand beside it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 WIDTH = 9.6
-"""Of every plot that fills the page, inches."""
+"""The width of a plot that fills the page, in inches."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A PNG file with the words that go beside it."""
+    """A PNG file, and the title and the caption that a page shows with it."""
 
     path: Path
     title: str

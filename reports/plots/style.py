@@ -1,4 +1,4 @@
-"""How every plot looks: one colour per row in all of them, safe for the colour-blind, and nothing that is not data."""
+"""The look of every plot: a row has one colour in all of them, which the colour-blind can tell from the others."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from reports.table.comparison import Comparison
 Colour = tuple[float, float, float]
 
 FAMILY_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6A51A3", "#7F7F7F", "#A6761D")
-"""Okabe and Ito's palette, its yellow left out because it is too pale for a line on white, and three more."""
+"""Okabe and Ito's palette without its yellow, which is too pale for a line on white, and three more colours."""
 
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
 
@@ -42,7 +42,7 @@ _RC: Any = {
 
 @contextmanager
 def figure(path: Path, width: float, height: float, **kwargs: Any) -> Iterator[tuple[Figure, Any]]:
-    """A figure with its axes, saved to ``path`` at the end; sizes in inches."""
+    """Yield a figure of ``width`` x ``height`` inches with its axes, and save it to ``path`` at the end."""
     with plt.rc_context(_RC):
         fig, axes = plt.subplots(figsize=(width, height), layout="constrained", **kwargs)
         try:
@@ -53,7 +53,7 @@ def figure(path: Path, width: float, height: float, **kwargs: Any) -> Iterator[t
 
 
 def row_colours(comparison: Comparison) -> list[Colour]:
-    """A hue for each model family, and a shade of it for each of the family's rows; the same in every plot."""
+    """The colour of each row in every plot: a hue for each model family, a shade of it for each row of the family."""
     families: dict[str, list[int]] = {}
     for row in range(len(comparison.rows)):
         families.setdefault(comparison.text(row, "model"), []).append(row)
@@ -69,7 +69,7 @@ def row_colours(comparison: Comparison) -> list[Colour]:
 
 
 def row_axis(axes: Axes, labels: list[str]) -> None:
-    """The rows' names down the left side, first on top, without ticks."""
+    """Write the names of the rows down the left side of the axes, the first on top, without ticks."""
     axes.set_yticks(range(len(labels)), labels)
     axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
@@ -78,7 +78,7 @@ def row_axis(axes: Axes, labels: list[str]) -> None:
 
 
 def log_axis(axes: Axes) -> None:
-    """A logarithmic x axis with plain numbers at its ticks, in between at 2 and 5 times a power of ten."""
+    """Make the x axis logarithmic, with plain numbers at 1, 2 and 5 times each power of ten."""
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.xaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:.0e}"[0] in "25" else "")

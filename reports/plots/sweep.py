@@ -1,4 +1,4 @@
-"""Latency against throughput of a model over batch sizes: what waiting for more images buys."""
+"""The plot of latency against throughput over batch sizes: what a model gains by waiting for more images."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SAME = ("model", "backbone", "library", "weights", "dataset", "device", "precis
 
 
 def sweeps(comparison: Comparison) -> list[list[int]]:
-    """Rows that differ in nothing but the batch size, by rising batch size, where there are two at least."""
+    """The groups of two rows or more that differ in the batch size alone, each by rising batch size."""
     groups: dict[tuple[object, ...], dict[int, int]] = {}
     for row in comparison.with_status("ok"):
         if comparison.cell(row, "fps_model") is None:
@@ -27,7 +27,7 @@ def sweeps(comparison: Comparison) -> list[list[int]]:
 
 
 def latency_throughput(comparison: Comparison, folder: Path) -> Picture | None:
-    """One line for each sweep; None where there is none."""
+    """Draw a line for each sweep; None where there is no sweep."""
     lines = sweeps(comparison)
     if not lines:
         return None

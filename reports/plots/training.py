@@ -1,4 +1,4 @@
-"""The training before a measurement: its facts, and its losses and evaluations over the iterations."""
+"""The training that came before a measurement: its facts, and a plot of its losses and evaluations."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAX_REINITIALISED = 6
 
 
 def draw_training(comparison: Comparison, folder: Path) -> dict[int, Picture]:
-    """By row, a picture of each training that left a curve."""
+    """Draw each training that left a curve, and give the pictures by row."""
     pictures: dict[int, Picture] = {}
     for row, job in enumerate(comparison.rows):
         training = job.result.finetune
@@ -31,7 +31,7 @@ def draw_training(comparison: Comparison, folder: Path) -> dict[int, Picture]:
 
 
 def training_facts(training: FinetuneResult) -> list[tuple[str, str]]:
-    """(what, how) pairs; what is not known is left out."""
+    """The facts of a training as pairs of a name and a text; what is not known is left out."""
     anew = training.reinitialised
     more = f" and {len(anew) - MAX_REINITIALISED} more" if len(anew) > MAX_REINITIALISED else ""
     listed = f"{', '.join(anew[:MAX_REINITIALISED])}{more}"
@@ -69,7 +69,7 @@ def _losses(axes: Axes, training: FinetuneResult) -> None:
         style = ("-", "--", ":")[place // len(FAMILY_COLOURS) % 3]
         values = [entry.get(name, float("nan")) for entry in training.curve]
         axes.plot(iterations, values, style, color=colour, linewidth=1.1, label=name)
-    # A step divides by 10; a cosine only nears 0, where its last steps are large ones too, but of nothing.
+    # A schedule of steps divides by 10. A cosine halves its rate too at its end, but there the rate is near 0 already.
     highest = max((entry.get("learning_rate", 0.0) for entry in training.curve), default=0.0)
     for before, after in zip(training.curve, training.curve[1:], strict=False):
         rate = before.get("learning_rate", 0.0)
@@ -94,15 +94,16 @@ def _evaluations(axes: Axes, training: FinetuneResult, evaluated: list[tuple[flo
 
 
 def _kept(training: FinetuneResult) -> int | None:
-    """The iteration whose weights were measured afterwards; None for a training that did not come to its end."""
+    """The iteration whose weights were measured afterwards; None where the training did not come to its end."""
     if training.checkpoint is None:
         return None
     return training.best_iteration if training.checkpoint.startswith("best") else training.iterations
 
 
 def _evaluated(training: FinetuneResult) -> list[tuple[float, float]]:
-    found = [(entry.get("iteration"), entry.get("mask_ap")) for entry in training.evaluations]
-    return [(iteration, 100 * ap) for iteration, ap in found if iteration is not None and ap is not None]
+    """The iteration and the mask AP in points of each evaluation that has one."""
+    entries = [(entry.get("iteration"), entry.get("mask_ap")) for entry in training.evaluations]
+    return [(iteration, 100 * ap) for iteration, ap in entries if iteration is not None and ap is not None]
 
 
 def _duration(seconds: float) -> str:
