@@ -67,32 +67,6 @@ class Instances:
             raise ValueError(f"Instances.labels holds {low if low < 0 else high}, must be 0 to {num_classes - 1}")
 
 
-def validate_batch(
-    outputs: Any, sizes: Sequence[tuple[int, int]], num_classes: int, max_detections: int, name: str
-) -> None:
-    """Check what ``postprocess`` of the class ``name`` gave for a batch of images of these sizes, (height, width) in
-    pixels.
-
-    Raises:
-        ValueError: the message names the class's method, the field, what was given and what is promised.
-    """
-    method = f"{name}.postprocess"
-    if not isinstance(outputs, (list, tuple)) or len(outputs) != len(sizes):
-        given = f"{len(outputs)} of them" if isinstance(outputs, (list, tuple)) else f"a {_kind(outputs)}"
-        raise ValueError(f"{method}: gave {given}, must be a list of {len(sizes)} Instances, one for each image")
-    for number, (instances, (height, width)) in enumerate(zip(outputs, sizes, strict=True)):
-        if not isinstance(instances, Instances):
-            raise ValueError(f"{method}: image {number} of the batch: gave a {_kind(instances)}, must be Instances")
-        try:
-            instances.validate(height, width, num_classes, max_detections)
-        except ValueError as error:
-            raise ValueError(f"{method}: image {number} of the batch: {error}") from None
-
-
-def _kind(value: object) -> str:
-    return f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
-
-
 def boxes_around(masks: torch.Tensor) -> torch.Tensor:
     """Boxes around bool masks (N, H, W): float32 (N, 4) xyxy in pixels, right and lower edge exclusive; zeros for an
     empty mask."""
@@ -286,6 +260,29 @@ class ReplayPredictor(Model):
     def results(self, image_id: int) -> list[dict[str, Any]]:
         """COCO results (``image_id``, ``category_id``, ``segmentation`` RLE, ``score``) of one image, at most
         ``max_detections``, by falling score."""
+
+
+def validate_batch(predictor: Predictor, found: Any, sizes: Sequence[tuple[int, int]], max_detections: int) -> None:
+    """Check what ``postprocess`` gave for a batch of images of these sizes, (height, width) in pixels.
+
+    Raises:
+        ValueError: the message names the class's method, the field, what was given and what is promised.
+    """
+    method = f"{type(predictor).__name__}.postprocess"
+    if not isinstance(found, (list, tuple)) or len(found) != len(sizes):
+        given = f"{len(found)} of them" if isinstance(found, (list, tuple)) else f"a {_kind(found)}"
+        raise ValueError(f"{method}: gave {given}, must be a list of {len(sizes)} Instances, one for each image")
+    for number, (instances, (height, width)) in enumerate(zip(found, sizes, strict=True)):
+        if not isinstance(instances, Instances):
+            raise ValueError(f"{method}: image {number} of the batch: gave a {_kind(instances)}, must be Instances")
+        try:
+            instances.validate(height, width, len(predictor.classes), max_detections)
+        except ValueError as error:
+            raise ValueError(f"{method}: image {number} of the batch: {error}") from None
+
+
+def _kind(value: object) -> str:
+    return f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
 
 
 def predict(predictor: Predictor, images: Sequence[np.ndarray]) -> list[Instances]:

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 import torch
+from toy_models import Blobs
 
 from bench.errors import UserError
-from bench.predictor import Checkpoint, Instances, boxes_around, load_weights, validate_batch
+from bench.predictor import Checkpoint, Instances, Settings, boxes_around, load_weights, validate_batch
 
 
 def sound() -> Instances:
@@ -56,27 +57,30 @@ def test_too_many() -> None:
         sound().validate(3, 4, num_classes=2, max_detections=1)
 
 
+PREDICTOR = Blobs(Settings(torch.device("cpu"), classes=("cat", "dog")))
+
+
 def test_a_sound_batch_passes() -> None:
-    validate_batch([sound(), sound()], [(3, 4), (3, 4)], num_classes=2, max_detections=2, name="Mine")
+    validate_batch(PREDICTOR, [sound(), sound()], [(3, 4), (3, 4)], max_detections=2)
 
 
 @pytest.mark.parametrize(
     ("found", "words"),
     [
-        ([sound()], "Mine.postprocess: gave 1 of them, must be a list of 2 Instances"),
-        (sound(), "Mine.postprocess: gave a bench.predictor.Instances, must be a list of 2 Instances"),
-        (None, "Mine.postprocess: gave a NoneType, must be a list of 2"),
-        ([sound(), {"masks": 1}], "Mine.postprocess: image 1 of the batch: gave a dict, must be Instances"),
+        ([sound()], "Blobs.postprocess: gave 1 of them, must be a list of 2 Instances"),
+        (sound(), "Blobs.postprocess: gave a bench.predictor.Instances, must be a list of 2 Instances"),
+        (None, "Blobs.postprocess: gave a NoneType, must be a list of 2"),
+        ([sound(), {"masks": 1}], "Blobs.postprocess: image 1 of the batch: gave a dict, must be Instances"),
         (
             [sound(), sound()],
-            r"Mine.postprocess: image 1 of the batch: Instances.masks is torch.bool \(2, 3, 4\), must be torch.bool "
+            r"Blobs.postprocess: image 1 of the batch: Instances.masks is torch.bool \(2, 3, 4\), must be torch.bool "
             r"\(2, 6, 8\)",
         ),
     ],
 )
 def test_a_batch_that_breaks_a_promise_names_the_method(found: Any, words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        validate_batch(found, [(3, 4), (6, 8)], num_classes=2, max_detections=2, name="Mine")
+        validate_batch(PREDICTOR, found, [(3, 4), (6, 8)], max_detections=2)
 
 
 def test_boxes_around_hand_made_masks() -> None:

@@ -15,7 +15,7 @@ def test_same_instances_as_the_library() -> None:
     predictor = MaskRCNNv2(settings, min_size=96, max_size=128)
     images = [np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8) for size in SIZES]
     found = predict(predictor, images)
-    validate_batch(found, SIZES, len(predictor.classes), settings.max_detections, "MaskRCNNv2")
+    validate_batch(predictor, found, SIZES, settings.max_detections)
     with torch.inference_mode():
         expected = predictor.module([torch.from_numpy(image).permute(2, 0, 1) / 255 for image in images])
     for ours, theirs in zip(found, expected, strict=True):
