@@ -52,8 +52,11 @@ def test_studies_hold_every_model_of_their_kind() -> None:
     ablations = {job.config.model.name for study in ABLATIONS for job in compose([f"study={study}"])}
     assert demo | ablations == {name for name in MODELS if name.startswith("demo_")}
     assert len(demo) == 9
-    variants = {job.config.model.name for job in compose(["study=variants", "dataset=coco"])}
-    assert variants == {name for name in MODELS if not name.startswith("demo_") and name not in NEEDS}
+    variants = {job.config.model.name: job.config.model.library for job in compose(["study=variants", "dataset=coco"])}
+    full_size = [name for name in MODELS if not name.startswith("demo_") and name not in NEEDS]
+    library = {name: compose([f"model={name}"])[0].config.model.library for name in full_size}
+    assert {"torchvision", "mmdet", "detectron2", "transformers"} <= set(variants.values())
+    assert set(variants) == {name for name in full_size if library[name] in variants.values()}
 
 
 @pytest.mark.parametrize("study", ABLATIONS)

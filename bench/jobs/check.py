@@ -1,4 +1,4 @@
-"""Saying beforehand what stands against each job in the worker's environment, without running it."""
+"""The check of jobs in the worker's environment: it tells what stands against each of them, and runs none."""
 
 from __future__ import annotations
 
