@@ -74,8 +74,6 @@ def compose(overrides: Sequence[str]) -> list[ComposedJob]:
             raise translated from error
         finally:
             sys.argv = argv
-    if not composed:  # --help
-        return []
     from bench.jobs.validate import to_config
 
     return [to_config(cfg, choices) for cfg, choices in composed]

@@ -113,7 +113,7 @@ def _checked_out(repository: Path, commit: str, tree: Path) -> Iterator[Path]:
 
 def _plan_there(repository: Path, tree: Path, out: Path, arguments: Sequence[str]) -> list[PlannedJob]:
     """The jobs as the base's own maskbench and configuration make them."""
-    root = tree / ROOT.relative_to(repository) if ROOT.is_relative_to(repository) else ROOT
+    root = _root_there(repository, tree)
     cwd = tree / Path.cwd().relative_to(repository)
     if not (root / "run_bench.py").exists() or not cwd.is_dir():
         raise UserError(f"gate.base_ref: that commit has no {root / 'run_bench.py' if cwd.is_dir() else cwd}")
@@ -131,6 +131,13 @@ def _plan_there(repository: Path, tree: Path, out: Path, arguments: Sequence[str
             f"gate.base_ref: the base's maskbench describes its jobs in another way ({error}); measure it by itself "
             f"and give baseline=DIR"
         ) from error
+
+
+def _root_there(repository: Path, tree: Path) -> Path:
+    """Where the base's maskbench lies: in its checkout, or, where the repository does not hold maskbench (it may be
+    installed in an environment inside of it), where this one does."""
+    tracked = git(repository, "ls-files", "--error-unmatch", str(ROOT / "run_bench.py")) is not None
+    return tree / ROOT.relative_to(repository) if tracked else ROOT
 
 
 def _path_kept(argument: str, cwd: Path) -> str:

@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from bench.gate import sides
 from bench.gate.interleaved import OTHER_DIED
 from bench.history.store import History
 from bench.schema.gate_report import read_report
@@ -139,6 +140,19 @@ def test_a_worker_that_takes_too_much_memory_in_its_turn(repository: Path, run: 
     assert head.status == "out_of_memory"
     assert "the limit is 2 GB (protocol.memory_limit_gb)" in (head.reason or "")
     assert (base.status, base.reason) == ("ok", OTHER_DIED)
+
+
+def test_maskbench_installed_inside_the_repository(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An environment that git does not hold is not in the base's checkout; a copy of maskbench that git holds is."""
+    root = repository / ".venv" / "packages"
+    root.mkdir(parents=True)
+    (root / "run_bench.py").write_text("")
+    monkeypatch.setattr(sides, "ROOT", root)
+    assert sides._root_there(repository, tmp_path / "tree") == root
+    git(repository, "add", "--force", str(root))
+    assert sides._root_there(repository, tmp_path / "tree") == tmp_path / "tree" / ".venv" / "packages"
 
 
 def test_against_a_run_of_the_history(repository: Path, run: Run, tmp_path: Path) -> None:

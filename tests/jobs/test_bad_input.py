@@ -57,7 +57,7 @@ def test_command_line(run_command: Any, arguments: list[str], words: list[str]) 
     refused(run_command(*arguments), *words)
 
 
-def test_a_mistyped_key_and_help_answer_within_a_second(run_command: Any) -> None:
+def test_a_mistyped_key_and_help_answer_at_once(run_command: Any) -> None:
     def seconds_of_one(call: Callable[[], Any]) -> float:
         # Processor time: the command uses one core and waits for nothing, and the machine may be busy with other work.
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -68,9 +68,9 @@ def test_a_mistyped_key_and_help_answer_within_a_second(run_command: Any) -> Non
     def seconds(call: Callable[[], Any]) -> float:
         return min(seconds_of_one(call) for _ in range(3))
 
-    # A slow core needs half a second for what the command cannot do without, and gets more time accordingly.
-    imports = [sys.executable, "-c", "import hydra, numpy, rich.console"]
-    limit = max(1.0, 2.5 * seconds(lambda: subprocess.run(imports, check=True)))
+    # A slow core needs long for what the command cannot do without, and gets more time accordingly.
+    imports = [sys.executable, "-c", "import hydra, omegaconf, hydra.core.hydra_config, hydra.plugins.sweeper"]
+    limit = max(0.8, 2.5 * seconds(lambda: subprocess.run(imports, check=True)))
     assert seconds(lambda: run_command("--help")) < limit
     assert seconds(lambda: run_command("protocol.min_sample=3")) < limit
 

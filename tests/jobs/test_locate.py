@@ -1,0 +1,79 @@
+"""Which class ``model._target_`` names, in a folder that holds packages called like ours."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+import bench.predictor
+from bench.errors import UserError
+from bench.jobs.locate import locate
+
+FILES = {
+    "bench/net.py": "from .layers import WIDTH\nimport beside\nclass Net: width, depth = WIDTH, beside.DEPTH\n",
+    "bench/layers.py": "WIDTH = 64\n",
+    "bench/beside.py": "DEPTH = 5\n",
+    "bench/predictor.py": "class Mine: pass\n",
+    "bench/by_package.py": "from bench.layers import WIDTH\nclass Net: pass\n",
+    "bench/alone.py": "from .absent import WIDTH\nclass Net: pass\n",
+    "bench/library.py": "import a_library_that_nobody_has\nclass Net: pass\n",
+    "adapters/__init__.py": "class Net: pass\n",
+}
+
+
+@pytest.fixture(autouse=True)
+def users_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, text in FILES.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "modules", dict(sys.modules))
+
+
+def test_a_class_in_a_file() -> None:
+    """It finds its neighbours with a dot before their names and without; a second call gives the same class."""
+    net = locate("bench/net.py:Net")
+    assert (net.width, net.depth) == (64, 5)
+    assert locate("bench/net.py:Net") is net
+    assert locate(f"{Path.cwd()}/bench/net.py:Net") is net
+    assert locate("bench.predictor.Predictor") is bench.predictor.Predictor
+
+
+@pytest.mark.parametrize(
+    ("target", "told"),
+    [
+        ("bench.net.Net", "give model._target_=bench/net.py:Net"),
+        ("bench.predictor.Mine", "give model._target_=bench/predictor.py:Mine"),
+        ("adapters.Net", "give model._target_=adapters/__init__.py:Net"),
+        ("bench.absent.Net", "no module 'bench.absent'; it must be importable"),
+        ("bench.errors.Absent", "module bench.errors has no 'Absent'"),
+        ("bench/net.py:Absent", "bench/net.py has no 'Absent'"),
+        ("bench/absent.py:Net", "no such file"),
+        ("Net", "must be package.module.Class, or path/to/file.py:Class"),
+        ("bench/net.Net", "must be package.module.Class, or path/to/file.py:Class"),
+        ("bench/by_package.py:Net", "`from .layers import ...`"),
+        ("bench/alone.py:Net", "no module 'absent' beside bench/alone.py"),
+    ],
+)
+def test_what_is_none(target: str, told: str) -> None:
+    with pytest.raises(UserError) as refused:
+        locate(target)
+    assert str(refused.value).startswith(f"model._target_={target}: ")
+    assert told in str(refused.value)
+
+
+def test_an_absent_library_is_no_mistake_of_the_users() -> None:
+    with pytest.raises(ModuleNotFoundError, match="a_library_that_nobody_has"):
+        locate("bench/library.py:Net")
+
+
+def test_what_is_named_for_another_package_runs() -> None:
+    """The remedy, as it is written at the end of the line."""
+    for target in ("bench.net.Net", "bench.predictor.Mine", "adapters.Net"):
+        with pytest.raises(UserError) as refused:
+            locate(target)
+        remedy = str(refused.value).rpartition("model._target_=")[2]
+        assert locate(remedy).__name__ == target.rpartition(".")[2]
