@@ -75,7 +75,7 @@ class Figure:
 
 
 def _fps(boundary: str, title: str, definition: str, **rest: Any) -> Figure:
-    common = {"unit": "images/s", "better": "high", "decimals": 2, "of_every_batch": True}
+    common: dict[str, Any] = {"unit": "images/s", "better": "high", "decimals": 2, "of_every_batch": True}
     return _speed(f"fps_{boundary}", title, definition, boundary, images_per_second, **common, **rest)
 
 
@@ -128,11 +128,11 @@ def _ap(name: str, title: str, definition: str, figures: str = "figures", **rest
         value = (getattr(accuracy, figures) or {}).get(name) if accuracy and not untrained(result) else None
         return None if value is None else 100 * value
 
-    common = {"unit": "points", "better": "high", "decimals": 1, "example": "0.2"}
+    common: dict[str, Any] = {"unit": "points", "better": "high", "decimals": 1, "example": "0.2"}
     return Figure(name, title, definition, figure, "accuracy", **common, **rest)
 
 
-def _end(of: str, title: str, end: Literal[0, 1], what: str, **rest: Any) -> Figure:
+def _end(of: str, title: str, end: int, what: str, **rest: Any) -> Figure:
     text = f"{'upper' if end else 'lower'} end of the {what}"
     return Figure(f"{of}_{'high' if end else 'low'}", title, text, _not_here, end=(of, end), **rest)
 

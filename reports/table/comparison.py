@@ -107,7 +107,7 @@ def load(sources: Sequence[Path], out: Path, *, warn: bool = True) -> Comparison
     records = [_record(row) for row in rows]
     frame = pd.DataFrame(records, columns=list(COLUMNS))
     for name, column in COLUMNS.items():
-        if column.decimals == 0 and not column.unit.startswith("MB"):
+        if column.decimals == 0 and all(isinstance(record[name], int | None) for record in records):
             frame[name] = frame[name].astype("Int64")
         elif column.decimals is not None:
             frame[name] = frame[name].astype("float64")
@@ -200,7 +200,7 @@ def _record(row: Row) -> dict[str, Any]:
     record = {name: column.value(row) for name, column in COLUMNS.items()}
     for name, column in COLUMNS.items():
         if column.decimals is not None and record[name] is not None:
-            record[name] = float(record[name])
+            record[name] = record[name] if type(record[name]) is int else float(record[name])
         elif column.decimals is None and record[name] is not None:
             # A reason may hold a whole traceback's newlines; a row of a table is one line.
             record[name] = " ".join(str(record[name]).split()) or None
