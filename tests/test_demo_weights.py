@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from bench.data.dataset import load, match_labels
-from bench.jobs.load_model import build_predictor
+from bench.jobs.worker.load_model import build_predictor
 from bench.passes import accuracy
 from bench.passes.runner import Runner
 from bench.schema.config import BenchConfig

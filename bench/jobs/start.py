@@ -15,7 +15,7 @@ def worker_command(python: str | None, root: str | None, *arguments: str) -> lis
 
     python: its interpreter; root: the folder of the maskbench that it imports. Of either, None is this process's own.
     """
-    bootstrap = Path(root or ROOT) / "bench" / "jobs" / "bootstrap.py"
+    bootstrap = Path(root or ROOT) / "bench" / "jobs" / "worker" / "bootstrap.py"
     return [python or sys.executable, str(bootstrap), *arguments]
 
 

@@ -64,24 +64,25 @@ def start_from(
     checkpoint = load_checkpoint(Path(weights_path), allow_pickle=config.model.allow_pickle)
     if config.finetune.start == "partial":
         return _partial(make, config, settings, predictor, checkpoint)
+    return _from_checkpoint(make, config, settings, predictor, checkpoint)
+
+
+def _from_checkpoint(
+    make: Make, config: BenchConfig, settings: Settings, predictor: Trainable, checkpoint: Checkpoint
+) -> Start:
     own_classes = checkpoint.classes or (tuple(config.model.classes) if config.model.classes else None)
-    source = _build(
-        make,
-        config,
-        dataclasses.replace(
-            settings,
-            device=torch.device("cpu"),
-            checkpoint=checkpoint,
-            classes=own_classes,
-            weights_path=Path(weights_path),
-        ),
+    path, cpu = Path(checkpoint.path), torch.device("cpu")
+    as_trained = dataclasses.replace(
+        settings, device=cpu, checkpoint=checkpoint, classes=own_classes, weights_path=path
     )
+    source = _build(make, config, as_trained)
     excluded: set[str] = set()
     if source.classes != predictor.classes and len(source.classes) == len(predictor.classes):
         excluded = _class_dependent(make, config, settings, predictor)
     reinitialised = _copy(_state(source), predictor, excluded)
+    assert config.finetune is not None
     published = config.finetune.start == "published"
-    return Start(predictor, True, "published weights" if published else Path(weights_path).name, reinitialised)
+    return Start(predictor, True, "published weights" if published else path.name, reinitialised)
 
 
 def _partial(

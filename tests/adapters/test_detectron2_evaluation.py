@@ -13,7 +13,7 @@ import yaml
 
 from bench.data.dataset import CocoDataset, load, match_labels, paths
 from bench.data.shapes.generate import CLASSES
-from bench.jobs.load_model import build_predictor
+from bench.jobs.worker.load_model import build_predictor
 from bench.passes import accuracy
 from bench.predictor import Instances
 from bench.schema.config import BenchConfig

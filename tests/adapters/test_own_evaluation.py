@@ -26,7 +26,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from bench.data.dataset import CocoDataset, load, match_labels
-from bench.jobs.load_model import build_predictor
+from bench.jobs.worker.load_model import build_predictor
 from bench.passes.accuracy import mask_ap_of
 from bench.passes.runner import Runner
 from bench.predictor import Predictor

@@ -10,7 +10,7 @@ import torch
 
 from bench.data.dataset import Category, CocoDataset
 from bench.errors import UserError
-from bench.jobs.load_model import build_predictor
+from bench.jobs.worker.load_model import build_predictor
 from bench.predictor import Predictor
 from run_bench import compose
 

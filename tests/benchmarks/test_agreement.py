@@ -21,7 +21,7 @@ import torch
 from bench.data.dataset import load
 from bench.data.images import read_images
 from bench.device.clock import Clock, MaskFunctionTimer
-from bench.jobs.load_model import build_predictor
+from bench.jobs.worker.load_model import build_predictor
 from bench.passes.runner import Runner
 from bench.predictor import Predictor
 from bench.schema.config import BenchConfig

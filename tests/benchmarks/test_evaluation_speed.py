@@ -28,7 +28,7 @@ from library_evaluation import (
 
 from bench.data.dataset import CocoDataset, load, match_labels
 from bench.data.images import read_images
-from bench.jobs.load_model import build_predictor
+from bench.jobs.worker.load_model import build_predictor
 from bench.passes.accuracy import PASS
 from bench.passes.runner import Runner
 from bench.predictor import Predictor

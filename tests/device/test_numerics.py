@@ -9,7 +9,7 @@ import torch
 
 from bench.device.numerics import apply, emulated, refuse_unsupported
 from bench.errors import UserError
-from bench.jobs.check import check
+from bench.jobs.worker.check import check
 from bench.schema.config import BenchConfig, ProtocolConfig
 
 CUDA = torch.device("cuda:0")

@@ -13,8 +13,8 @@ from test_bad_input import refused
 from toy_models import Blobs, Echo
 
 from bench.errors import UserError
-from bench.jobs.check import check
-from bench.jobs.load_model import make, note_on_module, refuse_what_it_cannot, trainable
+from bench.jobs.worker.check import check
+from bench.jobs.worker.load_model import make, note_on_module, refuse_what_it_cannot, trainable
 from bench.predictor import Instances, Predictor, Settings, TorchPredictor
 from bench.schema.config import BenchConfig, ModelConfig
 from bench.schema.result import Result, read_result

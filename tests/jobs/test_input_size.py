@@ -12,7 +12,7 @@ from toy_models import Blobs, Scaled
 
 from bench.errors import UserError
 from bench.jobs.identity import job_name
-from bench.jobs.load_model import make
+from bench.jobs.worker.load_model import make
 from bench.predictor import Settings
 from bench.schema.config import BenchConfig, ModelConfig
 from bench.schema.result import read_result

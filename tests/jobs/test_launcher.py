@@ -298,7 +298,7 @@ def test_a_worker_killed_from_outside_leaves_the_other_rows_ok(
         for path in out.glob("jobs/*/job.json"):
             if json.loads(path.read_text())["config"]["model"]["options"]["delay_ms"] == 500:
                 # Its memory pass is a process of its own, which ends by itself: this is the one of the other passes.
-                pattern = f"bench/jobs/bootstrap.py {path.parent} [0-9]+ speed,"
+                pattern = f"bench/jobs/worker/bootstrap.py {path.parent} [0-9]+ speed,"
                 found = subprocess.run(["pgrep", "-f", pattern], capture_output=True, text=True, check=False)
                 return int(found.stdout.split()[0]) if found.stdout else None
         return None

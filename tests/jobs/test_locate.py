@@ -9,7 +9,7 @@ import pytest
 
 import bench.predictor
 from bench.errors import UserError
-from bench.jobs.locate import locate
+from bench.jobs.worker.locate import locate
 
 FILES = {
     "bench/net.py": "from .layers import WIDTH\nimport beside\nclass Net: width, depth = WIDTH, beside.DEPTH\n",

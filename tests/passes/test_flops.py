@@ -113,7 +113,7 @@ def test_one_architecture_in_every_library(tmp_path: Path) -> None:
     libraries = [name for name in ("torchvision", "mmdet", "detectron2") if importlib.util.find_spec(name)]
     if len(libraries) < 2:
         pytest.skip("fewer than two of torchvision, mmdet and detectron2 are installed")
-    from bench.jobs.load_model import build_predictor
+    from bench.jobs.worker.load_model import build_predictor
     from run_bench import compose
 
     path = tmp_path / "0.png"

@@ -21,7 +21,7 @@ from bench.data.images import read_image
 from bench.data.shapes import generate as shapes
 from bench.errors import UserError
 from bench.jobs.job import ComposedJob
-from bench.jobs.load_model import trainable
+from bench.jobs.worker.load_model import trainable
 from bench.predictor import Checkpoint
 from bench.schema.config import BenchConfig, DatasetConfig, FinetuneConfig, ShapesConfig
 from bench.training.data import TrainingSet, training_batches, training_size

@@ -10,7 +10,7 @@ import torch
 
 from bench.data.dataset import CocoDataset
 from bench.errors import UserError
-from bench.jobs.locate import locate
+from bench.jobs.worker.locate import locate
 from bench.predictor import Predictor, ReplayPredictor, Settings, TorchPredictor, Trainable
 from bench.schema.config import BenchConfig
 from bench.weights.load import load_checkpoint

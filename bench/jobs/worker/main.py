@@ -1,7 +1,7 @@
 """The child's side of a job: load the dataset, make the predictor, run the passes, write the Result.
 
-    python -m bench.jobs.worker FOLDER FD PHASE  one phase of the job of FOLDER/job.json; messages go to descriptor FD
-    python -m bench.jobs.worker --check          reads jobs on standard input, answers what stands against each of them
+    python -m bench.jobs.worker.main FOLDER FD PHASE  one phase of the job of FOLDER/job.json; messages go to descriptor FD
+    python -m bench.jobs.worker.main --check          reads jobs on standard input, answers what stands against each of them
 
 Each phase of a job has a process of its own. It imports what the model needs, and does nothing else before a line comes
 on its standard input. The phases are
@@ -34,12 +34,12 @@ from bench.device import compiling, machine, numerics
 from bench.device.gpu import Gpu
 from bench.device.gpu_memory import DeviceMemory
 from bench.errors import UserError, absent_library
-from bench.jobs.check import check
 from bench.jobs.job import WorkerJob, read_job
 from bench.jobs.launcher import ROUNDS, TRAIN
-from bench.jobs.load_model import build_predictor, note_on_module, trainable
-from bench.jobs.locate import import_library
 from bench.jobs.messages import Channel, Complete, Ready
+from bench.jobs.worker.check import check
+from bench.jobs.worker.load_model import build_predictor, note_on_module, trainable
+from bench.jobs.worker.locate import import_library
 from bench.passes.base import Context, InterleavedRound, load_pass
 from bench.predictor import Predictor, ReplayPredictor, TorchPredictor
 from bench.schema.config import BenchConfig

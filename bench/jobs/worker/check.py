@@ -14,14 +14,14 @@ from bench.data.dataset import CocoDataset, load, match_labels, training_split
 from bench.data.results_file import read_results
 from bench.device.numerics import refuse_unsupported
 from bench.errors import UserError, absent_library
-from bench.jobs.load_model import (
+from bench.jobs.worker.load_model import (
     build_predictor,
     is_class,
     refuse_what_it_cannot,
     size_options,
     trainable,
 )
-from bench.jobs.locate import import_library, locate
+from bench.jobs.worker.locate import import_library, locate
 from bench.predictor import Model, ReplayPredictor
 from bench.schema.config import BenchConfig, DatasetConfig
 from bench.schema.json_file import from_dict
