@@ -1,9 +1,9 @@
 """The file that a worker's interpreter is given; it runs :mod:`bench.jobs.worker.main`.
 
-``python -m bench.jobs.worker.main`` would take a ``bench`` that lies in the current folder, which may be the user's own. And
-the interpreter may be another than the parent's, so the folder that holds ``bench`` must not stay on its path: with
-maskbench installed, the parent's torch lies beside it. Hence our packages are imported here from where this file lies,
-which takes their names, and then the path is as ``-m`` makes it: the current folder first.
+``python -m bench.jobs.worker.main`` would take a ``bench`` that lies in the current folder, which may be the user's
+own. And the interpreter may be another than the parent's, so the folder that holds ``bench`` must not stay on its path:
+with maskbench installed, the parent's torch lies beside it. Hence our packages are imported here from where this file
+lies, which takes their names, and then the path is as ``-m`` makes it: the current folder first.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The child's side of a job: load the dataset, make the predictor, run the passes, write the Result.
 
-    python -m bench.jobs.worker.main FOLDER FD PHASE  one phase of the job of FOLDER/job.json; messages go to descriptor FD
-    python -m bench.jobs.worker.main --check          reads jobs on standard input, answers what stands against each of them
+    bootstrap.py FOLDER FD PHASE  does one phase of the job of FOLDER/job.json; its messages go to the descriptor FD
+    bootstrap.py --check          reads jobs on standard input and answers what stands against each of them
 
 Each phase of a job has a process of its own. It imports what the model needs, and does nothing else before a line comes
 on its standard input. The phases are
