@@ -6,7 +6,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from bench.errors import called_as_maskbench
+from bench.errors import called_as_maskbench, nearest
 
 COMMANDS = {
     "check": "bench.cli.dataset",
@@ -27,6 +27,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from bench.cli.answer import answer_all
 
         return answer_all()
+    if word.isalpha() and word not in COMMANDS:
+        hint = nearest(word, COMMANDS)
+        print(f"maskbench: {word}: no such command; {hint} (what is measured is given as KEY=VALUE)", file=sys.stderr)
+        return 2
     if word not in COMMANDS:
         from bench.cli.run import run
 

@@ -53,6 +53,12 @@ def test_check_takes_the_file_at_once(tmp_path: Path, capsys: pytest.CaptureFixt
     assert main(["check", str(path)]) == 2
 
 
+def test_a_mistyped_word(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["reprot", "runs/mine"]) == 2
+    told = "maskbench: reprot: no such command; did you mean report? (what is measured is given as KEY=VALUE)\n"
+    assert capsys.readouterr().err == told
+
+
 def test_help_imports_only_what_it_needs() -> None:
     """What the command imports is most of the time that it takes to answer."""
     heavy = {"torch", "numpy", "pandas", "rich", "psutil", "filelock", "sqlalchemy", "scipy", "PIL", "hotcoco"}

@@ -21,7 +21,7 @@ class RefusedError(Exception):
 
 
 def ask(**question: Any) -> dict[str, Any]:
-    """The answer of ``bench/cli/answer.py`` to a question. The first question starts the process; one is enough.
+    """The answer of ``bench/cli/answer.py`` to a question. The first question starts its process, which stays.
 
     Raises:
         RefusedError: the question cannot be answered, which is the user's to mend.
@@ -29,8 +29,14 @@ def ask(**question: Any) -> dict[str, Any]:
     """
     global _process
     if _process is None or _process.poll() is not None:
-        command = [sys.executable, str(COMMAND), "--answer"]
-        _process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8")
+        _process = subprocess.Popen(
+            [sys.executable, str(COMMAND), "--answer"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            start_new_session=True,  # a Ctrl-C is for this process alone
+        )
         atexit.register(_end, _process)
     assert _process.stdin is not None
     assert _process.stdout is not None

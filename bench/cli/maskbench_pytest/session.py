@@ -1,4 +1,4 @@
-"""What the ``maskbench`` fixture does: run the command once for equal arguments, hold its figures against limits."""
+"""The ``maskbench`` fixture: it runs the command once for equal arguments and holds its figures against limits."""
 
 from __future__ import annotations
 
@@ -33,10 +33,11 @@ _STOP_SECONDS = 30
 class Maskbench:
     """The fixture.
 
-    root: holds a folder of results for each set of arguments
-    device: for all checks that name none; session: what all workers of one pytest run share, new where None
-    cwd: where the command runs, so that a user's own package can be imported
-    folders: those of the results that were asked for so far
+    root: a folder, in which each set of arguments has a folder of results.
+    device: the device of every check that names none.
+    session: a name that all workers of one pytest run share; a new one where None.
+    cwd: the folder in which the command runs, so that it can import a user's own package.
+    folders: the folders of the results that tests have asked for so far.
     """
 
     root: Path
