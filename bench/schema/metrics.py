@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from bench.schema.facts import untrained
 from bench.schema.latency import images_per_second, percentile
-from bench.schema.result import Result
+from bench.schema.result import PASSES, Result
 
 MB = 1e6
 """Bytes in one megabyte, in every table."""
@@ -53,7 +53,7 @@ class Figure:
     title: str
     definition: str
     figure: Callable[[Result], Any]
-    part: Literal["speed", "memory", "energy", "flops", "accuracy", "model", ""] = ""
+    part: str = ""
     unit: str = ""
     better: Literal["high", "low"] | None = None
     decimals: int | None = None
@@ -242,7 +242,7 @@ _FIGURES = (
 FIGURES: dict[str, Figure] = {figure.name: figure for figure in _FIGURES}
 """Every figure by its name, in the order of every table."""
 
-_GATED = ("speed", "memory", "model", "energy", "accuracy")
+_GATED = ("speed", "memory", "model", *(name for name in PASSES if name not in ("speed", "memory")))
 
 METRICS: dict[str, Figure] = {
     figure.name: figure for part in _GATED for figure in _FIGURES if figure.part == part and figure.example

@@ -26,7 +26,7 @@ from bench.schema.facts import (
     weights_content,
     weights_name,
 )
-from bench.schema.result import Result
+from bench.schema.result import PASSES, Result
 from bench.schema.words import Said, differing, flat, if_so, said
 
 SEPARATOR = " · "
@@ -36,7 +36,7 @@ GATE, REPORT, SERIES = "gate", "report", "series"
 """Who compares: a gate one model at two times, a report different models, a series one model over many runs."""
 
 _ALL = (GATE, REPORT, SERIES)
-_PARTS = ("speed", "memory", "energy", "accuracy", "model")
+_PARTS = (*PASSES, "model")
 _USED = ("speed", "memory", "energy")
 _TIMED = ("speed", "energy")
 
