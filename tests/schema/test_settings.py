@@ -16,7 +16,7 @@ from bench.gate.rows import labels, matched
 from bench.jobs.identity import job_name
 from bench.schema.config import BenchConfig
 from bench.schema.facts import config
-from bench.schema.result import Result
+from bench.schema.result import PASSES, Result
 from bench.schema.row import Row
 from bench.schema.settings import GATE, NO_FIGURE, REPORT, SERIES, SETTINGS, Setting, describe, held_equal
 from bench.schema.words import said
@@ -122,7 +122,7 @@ def test_a_new_setting_is_in_a_gate(made_up: Setting) -> None:
     assert [(one.job, other.job) for one, other in pairs] == [("b-1", "c-1"), ("a-1", "d-1")]
     assert alone == [[], []]
     why = obstacles(base[0].result, head[0].result)
-    assert why == dict.fromkeys(("speed", "memory", "energy", "accuracy", "model"), "made-up thing one against two")
+    assert why == dict.fromkeys((*PASSES, "model"), "made-up thing one against two")
     assert obstacles(base[0].result, head[0].result, ["made_up"]) == {}
     check_allowed(["made_up"])
 

@@ -98,7 +98,8 @@ def test_csv_has_the_columns_of_the_design_and_empties(tmp_path, make_result, wr
     write_csv(comparison, tmp_path / "comparison.csv")
     with open(tmp_path / "comparison.csv", newline="") as file:
         header, random, crashed = csv.reader(file)
-    assert header == [name.strip() for name in DESIGN_COLUMNS.replace("\n", " ").split(",")]
+    promised = [name.strip() for name in DESIGN_COLUMNS.replace("\n", " ").split(",")]
+    assert [name for name in header if name in promised] == promised
     random, crashed = dict(zip(header, random, strict=True)), dict(zip(header, crashed, strict=True))
     for name in ("mask_ap", "mask_ap50", "mask_ap_low", "peak_allocated_mb", "process_device_mb", "energy_j_per_image"):
         assert random[name] == "", name
