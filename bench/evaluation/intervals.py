@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from statistics import NormalDist
 
 import numpy as np
-from scipy.special import stdtrit
 
 from bench.schema.facts import untrained
 from bench.schema.latency import rounds_of
@@ -94,5 +93,8 @@ def fps_interval(speed: SpeedResult) -> tuple[float, float] | None:
 
 def _reach(values: Sequence[float]) -> float:
     """Half of Student's interval of the mean."""
+    # A worker needs the rest of this module alone, and would take a fifth of a second for this import.
+    from scipy.special import stdtrit
+
     n = len(values)
     return float(stdtrit(n - 1, (1 + CONFIDENCE) / 2) * np.std(values, ddof=1) / math.sqrt(n))
