@@ -238,6 +238,7 @@ def match_labels(dataset: CocoDataset, classes: Sequence[str], aliases: Mapping[
         shown = ", ".join(absent[:10]) + (f" and {len(absent) - 10} more" if len(absent) > 10 else "")
         raise UserError(
             f"dataset {dataset.name}: {len(absent)} of {len(names)} categories match no class of the model: {shown}; "
-            f"give other weights or dataset.aliases={{category: class}}; {absent[0]!r}: {nearest(absent[0], classes)}"
+            f"give other weights or '+dataset.aliases={{CATEGORY: CLASS}}'; "
+            f"{absent[0]!r}: {nearest(absent[0], classes)}"
         )
     return [wanted.get(name) for name in classes]

@@ -169,6 +169,8 @@ def as_user_error(error: Exception, configs: Path) -> UserError | None:
                 return UserError(
                     f"{key}: {key.split('.')[1]} are free-form; a new one is given with a plus: +{key}=..."
                 )
+            if key.startswith("dataset.aliases"):
+                return UserError(f"{key}: is free-form; give it with a plus: '+dataset.aliases={{CATEGORY: CLASS}}'")
             if key.startswith("gate.models"):
                 return UserError(f"{key}: is free-form; a threshold of one model is +gate.models.NAME.METRIC=-5%")
             if key.startswith("gate.thresholds."):

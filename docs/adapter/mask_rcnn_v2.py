@@ -36,10 +36,10 @@ class MaskRCNNv2(TorchPredictor):
         normalised = [transform.normalize(image.to(self.device)) for image in batch[0]]
         inputs = ImageList(transform.batch_images(normalised, transform.size_divisible), sizes)
         features = self.module.backbone(inputs.tensors)
-        found, _ = self.module.roi_heads(features, self.module.rpn(inputs, features)[0], sizes)
-        return found, sizes, batch[1]
+        detections, _ = self.module.roi_heads(features, self.module.rpn(inputs, features)[0], sizes)
+        return detections, sizes, batch[1]
 
     def postprocess(self, raw: tuple) -> list[Instances]:
-        found = [dict(each) for each in raw[0]]  # the library writes into what it is given
-        full = self.module.transform.postprocess(found, *raw[1:])
+        detections = [dict(each) for each in raw[0]]  # the library writes into what it is given
+        full = self.module.transform.postprocess(detections, *raw[1:])
         return [Instances(f["masks"][:, 0] > 0.5, f["boxes"], f["scores"], f["labels"] - 1) for f in full]

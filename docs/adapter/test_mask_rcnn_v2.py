@@ -14,11 +14,11 @@ def test_same_instances_as_the_library() -> None:
     settings = Settings(torch.device("cpu"), classes=("cat", "dog"), score_threshold=0.0, max_detections=20)
     predictor = MaskRCNNv2(settings, min_size=96, max_size=128)
     images = [np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8) for size in SIZES]
-    found = predict(predictor, images)
-    validate_batch(predictor, found, SIZES, settings.max_detections)
+    given = predict(predictor, images)
+    validate_batch(predictor, given, SIZES, settings.max_detections)
     with torch.inference_mode():
         expected = predictor.module([torch.from_numpy(image).permute(2, 0, 1) / 255 for image in images])
-    for ours, theirs in zip(found, expected, strict=True):
+    for ours, theirs in zip(given, expected, strict=True):
         assert len(ours) == 20
         assert torch.equal(ours.labels, theirs["labels"] - 1)
         # The library normalises before it resizes: the same but for rounding.

@@ -199,6 +199,7 @@ def test_results_files(
         (["study=ci", "gate.on_ambigous=fail"], "gate.on_ambigous: no such key; did you mean gate.on_ambiguous?"),
         (["gate.rounds=12"], "a key of finetune or gate needs that group; give finetune=default, or gate=default"),
         (["finetune.iterations=3"], "give finetune=default"),
+        (["dataset=coco", "dataset.aliases={aeroplane: airplane}"], "'+dataset.aliases={CATEGORY: CLASS}'"),
         (["study=ci", "gate.models={solo: {fps_model: -5%}}"], "+gate.models.NAME.METRIC=-5%"),
         (
             ["finetune=demo", "finetune.iteratons=3"],
