@@ -86,7 +86,7 @@ class Comparison:
     def with_status(self, *statuses: str) -> list[int]:
         return [number for number, row in enumerate(self.rows) if row.result.status in statuses]
 
-    def broken(self) -> list[int]:
+    def failed(self) -> list[int]:
         """Rows that were tried and did not end well; ``skipped`` is not among them."""
         return [number for number, row in enumerate(self.rows) if row.result.status not in ("ok", "skipped")]
 

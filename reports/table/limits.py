@@ -31,7 +31,7 @@ class Limit:
     compare: Callable[[Any, Any], bool]
     bound: float | str
 
-    def broken(self, comparison: Comparison, row: int) -> str | None:
+    def violation(self, comparison: Comparison, row: int) -> str | None:
         """What is wrong, with the value and where it is known its interval; None where the row keeps the limit.
 
         What was not measured keeps none.

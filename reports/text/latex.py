@@ -41,7 +41,7 @@ def write_latex(comparison: Comparison, path: Path) -> None:
     left_out = [
         f"% not in the table: {_comment(comparison.labels[row])}: {comparison.text(row, 'status')}: "
         f"{_comment(comparison.text(row, 'reason'))}"
-        for row in (*comparison.broken(), *comparison.with_status("skipped"))
+        for row in (*comparison.failed(), *comparison.with_status("skipped"))
     ]
     facts = " ".join(rf"\textbf{{{escape(name)}:}} {escape(text)}." for name, text in conditions(comparison))
     lines = [

@@ -32,7 +32,7 @@ def write_markdown(comparison: Comparison, path: Path) -> None:
         _checks(comparison),
         _claims(comparison),
         *_differences(comparison),
-        problems(comparison, "Not finished", comparison.broken()),
+        problems(comparison, "Not finished", comparison.failed()),
         problems(comparison, "Skipped", comparison.with_status("skipped")),
         "## Conditions",
         "\n".join(f"- **{name}:** {escape(text)}" for name, text in conditions(comparison)),

@@ -38,7 +38,7 @@ def terminal_table(sources: Sequence[Path]) -> RenderableType:
         parts.append(Text(f"\nClaim: {claim.text} ({claim.source})"))
         parts.append(Text(f"  {claim.outcome}", style=style))
     for title, numbers, style in (
-        ("Not finished", comparison.broken(), "bold red"),
+        ("Not finished", comparison.failed(), "bold red"),
         ("Skipped", comparison.with_status("skipped"), "bold yellow"),
     ):
         if numbers:
