@@ -5,7 +5,7 @@ The second part holds:
 - heads with boxes (Mask R-CNN, PointRend, cascades, YOLACT, CondInst): the mask head's ``predict_by_feat``;
 - SOLO and SOLOv2: the two interpolations that follow matrix NMS inside ``predict_by_feat``;
 - Mask2Former: the interpolation to the input's size and ``MaskFormerFusionHead.predict``;
-- RTMDet-Ins, which has its NMS and its masks in one function: nothing.
+- RTMDet-Ins: nothing, since NMS and masks are one function.
 """
 
 from __future__ import annotations
