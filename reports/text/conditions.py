@@ -190,7 +190,7 @@ def _protocol(row: Row) -> str | None:
     rounds, samples, precision, seconds = (
         row.setting("protocol", key, default=0) for key in ("rounds", "min_samples", "precision", "max_seconds")
     )
-    order = f"{rounds} rounds, interleaved over the models, each in a process of its own; " if rounds > 1 else "one round; "
+    order = f"{rounds} rounds, interleaved, each in a process of its own; " if rounds > 1 else "one round; "
     return (
         f"{order}until the 95 % interval of the median latency is within {100 * precision:g} %, "
         f"at least {samples} batches, at most {seconds:g} s"

@@ -54,7 +54,7 @@ def test_no_figure_without_its_conditions(run, tmp_path):
         "TF32 in matrix products off, TF32 in convolutions on",
         "CUDA events",
         "4 batches, until they took no less time",
-        "3 rounds, interleaved over the models, each in a process of its own; until the 95 % interval of the median latency",
+        "3 rounds, interleaved, each in a process of its own; until the 95 % interval of the median latency",
         "images over the summed time",
         "427x640 to 640x480",
         "800x1088 to 800x1216",
