@@ -1,4 +1,4 @@
-"""A COCO results file as a model, so that predictions made elsewhere stand in the same table. Accuracy only."""
+"""Serve a COCO results file as a model, so that the accuracy of other predictions stands in the same table."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from bench.errors import UserError
 
 
 class ReplayPredictor(predictor.ReplayPredictor):
-    """Serves a COCO results file image by image.
+    """A model that serves the results of a COCO results file image by image.
 
-    The check of the command (``bench.data.results_file.read_results``) has gone through it; here it is only grouped.
-    Segmentations are served as the file has them, which may be polygons or an uncompressed RLE.
+    The command validates the file beforehand (``bench.data.results_file.read_results``), so it is only grouped here.
+    Segmentations stay as the file has them: RLE, compressed or not, or polygons.
 
     Raises:
-        UserError: the file cannot be read or holds no list of results.
+        UserError: the file cannot be read, or it holds no list of results.
     """
 
     def __init__(self, settings: predictor.Settings, results: str) -> None:
@@ -36,9 +36,9 @@ class ReplayPredictor(predictor.ReplayPredictor):
         return {"results": Path(str(options["results"]))} if "results" in options else {}
 
     def results(self, image_id: int) -> list[dict[str, Any]]:
-        """COCO results of one image by falling score, without ``bbox``; empty where the file has none.
+        """Give the COCO results of one image by falling score, without ``bbox``; none where the file has none.
 
-        All of them: COCO's limit of 100 holds for an image and category and is the evaluator's.
+        They are not cut to ``max_detections``: COCO's limit of 100 an image and category is left to the evaluator.
         """
         entries = self._results.get(image_id, [])
         return [{key: value for key, value in entry.items() if key != "bbox"} for entry in entries]

@@ -1,4 +1,4 @@
-"""Reports make of result files what a person reads: tables, plots, panels of masks, HTML pages.
+"""This package turns result files into what a person reads: tables, plots, panels of masks, HTML pages.
 
 Importing this package is cheap; pandas, matplotlib and jinja2 are imported when a report is built.
 """
@@ -18,21 +18,27 @@ def build(sources: Sequence[Path], out: Path, gate: Path | None = None) -> Path:
 
     sources: run folders, folders of several runs, or ``result.json`` files. A result that cannot be read is a
         warning on stderr and is left out.
-    out: the folder that the files are written into.
-    gate: a ``gate.json``, whose verdicts then stand first on the page.
+    out: the folder that the files are written into
+    gate: a ``gate.json``; the page begins with its verdicts
     Returns the path of ``comparison.html``.
 
     Raises:
         UserError: a source does not exist, there is no readable result in any, ``out`` cannot be written, or ``gate``
             cannot be read.
     """
-    from reports.writing import build as write
+    from reports.writing import write_report
 
-    return write(sources, out, gate)
+    return write_report(sources, out, gate)
 
 
 def terminal_table(sources: Path | Sequence[Path]) -> RenderableType:
-    """The comparison for a terminal of 120 columns, which ``rich`` prints; ``sources`` are those of :func:`build`."""
+    """Give the comparison for a terminal of 120 columns, which ``rich`` prints.
+
+    sources: as in :func:`build`
+
+    Raises:
+        UserError: a source does not exist, or there is no readable result in any.
+    """
     from reports.text.terminal import terminal_table as render
 
     return render([sources] if isinstance(sources, Path) else sources)

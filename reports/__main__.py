@@ -1,4 +1,4 @@
-"""The command that makes of any set of result files the report anew, or the answer to a question.
+"""This command writes the report of any set of result files anew, or answers a question about them.
 
 python -m reports DIR... [--out DIR]                                              the report
 python -m reports DIR... --where "fps_model >= 20 and host_rss_mb <= 8000" --best mask_ap   which model to take
@@ -17,8 +17,11 @@ from bench.errors import UserError
 
 
 def main(arguments: Sequence[str] | None = None, program: str = "python -m reports") -> int:
-    """Run the command and give its exit status: 0, 1 where no row meets the condition or too few rows repeat, 2 for
-    wrong input."""
+    """Run the command and give its exit status.
+
+    The status is 0 for a report and for the answer yes, 1 where no row meets the condition or where too few rows
+    repeat, and 2 for wrong input.
+    """
     parser = _parser(program)
     options = parser.parse_args(arguments)
     if options.again and (options.where or options.best):
@@ -43,7 +46,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=program,
         description="Rebuild the report from result files; or, with --where and --best, choose among them; or, with "
-        "--again, hold them against the same study measured anew.",
+        "--again, compare them with a second run of the same study.",
     )
     parser.add_argument(
         "sources", nargs="+", type=Path, metavar="DIR", help="a run's folder, a folder of runs, or a result.json"
@@ -53,7 +56,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
         "--where", metavar="CONDITION", help="rows to choose among, a condition on columns: 'fps_model >= 20'"
     )
     parser.add_argument("--best", metavar="COLUMN", help="the column that decides, as mask_ap")
-    parser.add_argument("--again", type=Path, metavar="DIR", help="the same study, measured in another run")
+    parser.add_argument("--again", type=Path, metavar="DIR", help="the folder of a second run of the same study")
     return parser
 
 
@@ -69,7 +72,7 @@ def _print_report(sources: Sequence[Path], out: Path | None) -> None:
     page = reports.build(sources, out or only)
     from rich.console import Console
 
-    # Into a file or a pipe there is no width to find out.
+    # A file or a pipe has no width to ask for.
     Console(width=None if sys.stdout.isatty() else 120).print(reports.terminal_table(sources))
     print(page)
 

@@ -1,4 +1,4 @@
-"""Writing a report: every file of it, from the result files of one run or several."""
+"""Write every file of a report, from the result files of one run or several."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ PICTURES = (
     *("pareto*.png", "latency.png", "throughput.png", "stages.png", "memory.png", "panel_*.png"),
     *("errors.png", "calibration.png", "training_*.png"),
 )
-"""The names of the files in ``plots/`` that belong to a report."""
+"""Patterns of the names of the files in ``plots/`` that belong to a report."""
 
 
-def build(sources: Sequence[Path], out: Path, gate: Path | None = None) -> Path:
-    """Write the report as :func:`reports.build` says."""
+def write_report(sources: Sequence[Path], out: Path, gate: Path | None = None) -> Path:
+    """Write the files that :func:`reports.build` names; arguments and errors are the same there."""
     from reports.page.comparison_page import Pictures, write_html
     from reports.page.model_pages import write_model_pages
     from reports.plots.accuracy import draw_accuracy_plots

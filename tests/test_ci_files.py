@@ -1,4 +1,4 @@
-"""The CI files of docs/ci: valid by the vendors' schemas, and their commands take the options they are given."""
+"""Test that the CI files of docs/ci are valid by the vendors' schemas, and that the command takes their options."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_valid_by_the_vendors_schema(name: str, schema: str) -> None:
 
 
 def _commands(path: Path) -> Iterator[list[str]]:
-    """The arguments of each ``run_bench``, continuation lines of folded scalars joined."""
+    """Give the arguments of each call of the command, with the lines of folded scalars joined."""
     text = path.read_text(encoding="utf-8")
     if path.suffix == ".yml":
         blocks = list(_strings(yaml.safe_load(text)))
@@ -39,8 +39,8 @@ def _commands(path: Path) -> Iterator[list[str]]:
         blocks = [line for line in text.splitlines() if line.startswith("    python run_bench.py")]
         blocks += re.findall(r"`(maskbench study=[^`]*)`", text)
     for block in blocks:
-        for found in re.findall(r"(?:run_bench\.py|maskbench) ([^#\n]*)", block):
-            yield shlex.split(found)
+        for command in re.findall(r"(?:run_bench\.py|maskbench) ([^#\n]*)", block):
+            yield shlex.split(command)
 
 
 def _strings(node: object) -> Iterator[str]:
@@ -81,7 +81,7 @@ def test_settings_of_the_text_exist() -> None:
         pytest.fail(str(error))
 
 
-def test_two_jobs_never_share_the_card() -> None:
+def test_two_jobs_never_share_the_gpu() -> None:
     github = yaml.safe_load((ROOT / "docs" / "ci" / "github.yml").read_text())
     gitlab = yaml.safe_load((ROOT / "docs" / "ci" / "gitlab.yml").read_text())["maskbench"]
     assert github["concurrency"] == {"group": "maskbench-gpu", "cancel-in-progress": False}
@@ -95,7 +95,7 @@ def test_two_jobs_never_share_the_card() -> None:
 
 
 def test_the_plugin_is_registered_and_the_command_is_installed() -> None:
-    """In pyproject.toml, as text: Python 3.10 has no reader of it."""
+    """pyproject.toml is read as text, since Python 3.10 has no parser for it."""
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     assert '[project.entry-points.pytest11]\nmaskbench = "maskbench_pytest"\n' in text
     assert '[project.scripts]\nmaskbench = "run_bench:main"\n' in text

@@ -1,4 +1,4 @@
-"""Every option in ``configs/`` composes into the schema, and says what a row needs."""
+"""Test that every option in ``configs/`` composes into the schema and says what a row needs."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ NOT_IN_CODE = ("torchvision", "mmdet", "mmcv", "detectron2", "transformers", "re
 
 
 def test_bench_knows_no_library_by_name() -> None:
-    """Neither imports one nor compares with its name; docstrings may cite one, and weights name classes."""
+    """No module imports a library or compares with its name; docstrings may cite one, and weights name classes."""
     for path in (ROOT / "bench").rglob("*.py"):
         if path == ROOT / "bench" / "weights" / "load.py":
             continue

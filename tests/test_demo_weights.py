@@ -1,4 +1,4 @@
-"""The weights that come with maskbench are what their configurations and weights/README.md say."""
+"""Test that the weights in weights/ are what their configurations and weights/README.md say."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def composed(name: str) -> BenchConfig:
 
 
 def table(number: int) -> list[list[str]]:
-    """The rows of a table of weights/README.md: name, command, seed, minutes, machine; of table 1 also the commit."""
+    """Give the rows of a table of weights/README.md: name, command, seed, minutes, machine, in table 1 also commit."""
     lines = (ROOT / "weights" / "README.md").read_text().split("| begun as |")[number].splitlines()
     return [line.strip("| ").split(" | ") for line in lines if line.startswith("| demo_")]
 
 
 def cells_of(metadata: Mapping[str, str]) -> list[str]:
-    """Command, seed, minutes and machine as the tables have them."""
+    """Give command, seed, minutes and machine as the tables write them."""
     minutes = float(metadata["training_seconds"]) / 60
     cpu = json.loads(metadata["machine"])["cpu"]["name"]
     return [f"`{metadata['command']}`", metadata["seed"], f"{minutes:.0f}", cpu]

@@ -1,4 +1,4 @@
-"""The tables of docs/results/gate are made from the comparisons that stand beside them, and by nothing else."""
+"""Test that the tables of docs/results/gate are made from the comparisons beside them and nothing else."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_shares_changes_and_the_other_gates_of_four_comparisons(table: ModuleTyp
     assert "| github-action-benchmark, alert-threshold 110 % | of the same comparison | 0.0 % [0.0, 49.0] |" in text
 
 
-def test_a_comparison_is_not_held_against_one_of_another_run(table: ModuleType) -> None:
+def test_a_comparison_is_not_compared_with_one_of_another_run(table: ModuleType) -> None:
     lines = [
         table.Line("monday", "aa", "000", table.BATCH_MEAN, "", "50", "50"),
         table.Line("tuesday", "aa", "000", table.BATCH_MEAN, "", "100", "100"),

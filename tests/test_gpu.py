@@ -1,4 +1,4 @@
-"""What only a GPU can show; skipped where there is none."""
+"""Test what only a GPU can show; all is skipped where there is none."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NEED = 1 << 30
 
 
 class Hungry(Blobs):
-    """Has a tensor of exactly 1 GiB on the GPU while the model runs."""
+    """A predictor with a tensor of exactly 1 GiB on the GPU while the model runs."""
 
     def forward(self, batch: list[torch.Tensor]) -> list[torch.Tensor]:
         torch.ones(NEED, dtype=torch.uint8, device=self.device)
@@ -35,8 +35,11 @@ class Hungry(Blobs):
 
 
 def test_memory_of_a_tensor_of_known_size_within_2_percent(tmp_path: Path) -> None:
-    """Three of the five figures, against the same model without the tensor, so that neither the context nor what other
-    tests hold counts. The process's own is read from NVML, which may not see it in a container."""
+    """Three of the five figures are compared with those of the same model without the tensor.
+
+    So neither the context nor what other tests hold counts. The figure of the process comes from NVML, which may not
+    see the process in a container.
+    """
     device = torch.device("cuda:0")
     Image.fromarray(np.full((20, 30, 3), 9, np.uint8)).save(tmp_path / "0.png")
     records = (ImageRecord(0, tmp_path / "0.png", 20, 30),)

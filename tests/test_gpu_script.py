@@ -1,4 +1,4 @@
-"""The commands that make the tables of a GPU, printed by the script itself instead of run."""
+"""Test the commands that make the tables of a GPU, which the script prints instead of running them."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ LONGEST_SECONDS = 600
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One folder for all parts, as a user has it."""
+    """Give one folder for all parts, as a user has it."""
     return tmp_path_factory.mktemp("out")
 
 
 @functools.cache
 def commands(part: str, out: Path) -> list[list[str]]:
-    """What the script would run for a part, without the interpreter."""
+    """Give the commands of a part, without the interpreter."""
     done = subprocess.run(
         ["bash", str(SCRIPT), "/data/images", "/data/instances.json", str(out), part],
         env={**os.environ, "PYTHON": "echo"},
@@ -42,7 +42,7 @@ def commands(part: str, out: Path) -> list[list[str]]:
 
 
 def arguments(part: str, out: Path) -> dict[str, str]:
-    """Those of the part's run_bench.py, by key."""
+    """Give the options of the part's run_bench.py, by key."""
     (command,) = (c for c in commands(part, out) if c[0] == "run_bench.py")
     return dict(argument.split("=", 1) for argument in command[1:])
 
@@ -53,15 +53,15 @@ def jobs(part: str, out: Path) -> list[ComposedJob]:
 
 
 COMPOSED = ("variants-boxes-fp32", "variants-masks-fp32", "sweep-mask_rcnn_r50_torchvision-32", "sizes")
-"""The other parts differ from one of these in a few values, which composing takes long to find out."""
+"""The parts that are composed here. The others differ from one of them in a few values, and composing takes long."""
 
 
 @pytest.mark.parametrize("part", COMPOSED)
 def test_a_part_composes_and_fits_into_ten_minutes(part: str, out: Path) -> None:
-    """By the arithmetic in the script's comments."""
-    found = jobs(part, out)
+    """The time of a part follows from the arithmetic in the script's comments."""
+    planned = jobs(part, out)
     seconds = 30.0
-    for job in found:
+    for job in planned:
         config, protocol = job.config, job.config.protocol
         assert (config.dataset.images, config.device, config.detections) == ("/data/images", "cuda:0", "saturated")
         assert "accuracy" not in config.passes
@@ -73,9 +73,10 @@ def test_a_part_composes_and_fits_into_ten_minutes(part: str, out: Path) -> None
 
 def test_the_variants_are_those_of_the_study(out: Path) -> None:
     study = OmegaConf.load(ROOT / "configs" / "study" / "variants.yaml").hydra.sweeper.params.model.split(",")
-    found = [job.config for part in VARIANTS if part in COMPOSED for job in jobs(part, out)]
-    assert sorted(config.model.name for config in found) == sorted(study)
-    assert {(c.precision, c.batch_size, c.input_size, c.study) for c in found} == {("fp32", 1, "800x1333", "variants")}
+    configs = [job.config for part in VARIANTS if part in COMPOSED for job in jobs(part, out)]
+    assert sorted(config.model.name for config in configs) == sorted(study)
+    settings = {(config.precision, config.batch_size, config.input_size, config.study) for config in configs}
+    assert settings == {("fp32", 1, "800x1333", "variants")}
 
 
 @pytest.mark.parametrize("part", VARIANTS)
@@ -90,10 +91,10 @@ def test_what_is_measured_in_fp16_and_again_is_the_same_but_for_that(part: str, 
 def test_the_sweeps_are_of_three_models_in_every_precision_and_batch_size(out: Path) -> None:
     models = ("mask_rcnn_r50_torchvision", "solov2_r50_mmdet", "mask2former_r50_mmdet")
     sweeps = [arguments(part, out) for part in PARTS if part.startswith("sweep-")]
-    assert sorted((found["model"], found["precision"]) for found in sweeps) == sorted(
+    assert sorted((sweep["model"], sweep["precision"]) for sweep in sweeps) == sorted(
         (model, pair) for model in models for pair in ("fp32,tf32", "fp16,bf16")
     )
-    alike = {tuple(pair for pair in found.items() if pair[0] not in ("model", "precision")) for found in sweeps}
+    alike = {tuple(pair for pair in sweep.items() if pair[0] not in ("model", "precision")) for sweep in sweeps}
     assert len(alike) == 1
     configs = [job.config for job in jobs("sweep-mask_rcnn_r50_torchvision-32", out)]
     assert [(c.precision, c.batch_size) for c in configs] == [

@@ -1,4 +1,4 @@
-"""The promises of Instances and of a batch of them, each broken once; boxes; checkpoints that do not fit."""
+"""Test that invalid instances and batches are refused, that boxes fit masks, and which checkpoints load."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def sound() -> Instances:
     )
 
 
-def test_sound_instances_pass() -> None:
+def test_valid_instances_pass() -> None:
     sound().validate(3, 4, num_classes=2, max_detections=2)
     none = Instances(torch.zeros(0, 3, 4, dtype=torch.bool), torch.zeros(0, 4), torch.zeros(0), torch.zeros(0).long())
     none.validate(3, 4, num_classes=2, max_detections=2)
 
 
-BREAKS: dict[str, tuple[Callable[[Instances], object], str]] = {
+INVALID: dict[str, tuple[Callable[[Instances], object], str]] = {
     "float masks": (lambda i: setattr(i, "masks", i.masks.float()), "masks is torch.float32"),
     "half the size": (lambda i: setattr(i, "masks", i.masks[:, :2]), r"masks is torch.bool \(2, 2, 4\)"),
     "half boxes": (lambda i: setattr(i, "boxes", i.boxes.half()), "boxes is torch.float16"),
@@ -43,9 +43,9 @@ BREAKS: dict[str, tuple[Callable[[Instances], object], str]] = {
 }
 
 
-@pytest.mark.parametrize("name", BREAKS)
-def test_a_broken_promise_is_named(name: str) -> None:
-    spoil, words = BREAKS[name]
+@pytest.mark.parametrize("name", INVALID)
+def test_what_is_invalid_is_named(name: str) -> None:
+    spoil, words = INVALID[name]
     instances = sound()
     spoil(instances)
     with pytest.raises(ValueError, match=words):
@@ -60,12 +60,12 @@ def test_too_many() -> None:
 PREDICTOR = Blobs(Settings(torch.device("cpu"), classes=("cat", "dog")))
 
 
-def test_a_sound_batch_passes() -> None:
+def test_a_valid_batch_passes() -> None:
     validate_batch(PREDICTOR, [sound(), sound()], [(3, 4), (3, 4)], max_detections=2)
 
 
 @pytest.mark.parametrize(
-    ("found", "words"),
+    ("batch", "words"),
     [
         ([sound()], "Blobs.postprocess: gave 1 of them, must be a list of 2 Instances"),
         (sound(), "Blobs.postprocess: gave a bench.predictor.Instances, must be a list of 2 Instances"),
@@ -78,9 +78,9 @@ def test_a_sound_batch_passes() -> None:
         ),
     ],
 )
-def test_a_batch_that_breaks_a_promise_names_the_method(found: Any, words: str) -> None:
+def test_an_invalid_batch_names_the_method(batch: Any, words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        validate_batch(PREDICTOR, found, [(3, 4), (6, 8)], max_detections=2)
+        validate_batch(PREDICTOR, batch, [(3, 4), (6, 8)], max_detections=2)
 
 
 def test_boxes_around_hand_made_masks() -> None:

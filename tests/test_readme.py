@@ -1,4 +1,4 @@
-"""What the README shows is what happens."""
+"""Test that what the README shows is what happens."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 class Model(torch.nn.Module):
-    """Finds one cat: the left half of the image."""
+    """A model that finds one cat, the left half of the image."""
 
     def forward(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
         height, width = image.shape[1], image.shape[2]
@@ -38,14 +38,14 @@ PLAIN = (
     .replace("from pathlib import Path\n\n", "")
     .replace(SHOWN[SHOWN.index("    @classmethod") : SHOWN.index("    def preprocess")], "")
 )
-"""The class as it may be written too: any runtime's, with a network that nobody is told of."""
+"""Another way to write the class: for any runtime, without ``module``."""
 
 
 @pytest.mark.parametrize(("code", "is_torch"), [(SHOWN, True), (PLAIN, False)])
 def test_your_own_model(
     code: str, is_torch: bool, bright_squares: list[str], environment: dict[str, str], tmp_path: Path
 ) -> None:
-    """The class and the command of the README, word for word, on data whose classes are cat and dog."""
+    """The class and the command of the README run as they stand, on data whose classes are cat and dog."""
     assert code.count("\n") < 30
     assert ("files_read" in code) == ("TorchPredictor" in code) == is_torch
     (tmp_path / "my_package.py").write_text(code)
@@ -84,7 +84,7 @@ def test_your_own_model(
 
 
 def test_the_demo_table_shows_the_weights_that_are_here() -> None:
-    """Its mask AP is that of the configurations, to which tests hold the weights themselves; skipped rows have none."""
+    """The table's mask AP is that of the configurations, which another test compares with the weights."""
     lines = re.findall(r"^\| .* \| (?:ok|skipped) \|.*$", README, re.MULTILINE)
     rows = [line.strip("| ").split(" | ") for line in lines]
     shown = {(row[0], row[2]): row[4].split(" ")[0] for row in rows if row[3] == "ok"}

@@ -1,4 +1,4 @@
-"""setup.sh: which libraries a call installs. pip is replaced by a script that notes what it was asked for."""
+"""Test which libraries setup.sh installs; a script that notes its arguments takes the place of pip."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SetUp = Callable[..., list[str]]
 
 @pytest.fixture
 def set_up(tmp_path: Path) -> SetUp:
-    """Calls setup.sh with these LIBS; gives the command lines that it gave to pip."""
+    """A function that calls setup.sh with these LIBS and gives the command lines for pip."""
     python, calls = tmp_path / "bin" / "python", tmp_path / "calls"
     python.parent.mkdir()
     python.write_text(f'#!/bin/sh\necho "$*" >>{calls}\n')

@@ -1,4 +1,4 @@
-"""The demo study as a user runs it: every library's models, the report, and the report rebuilt."""
+"""Test the demo study as a user runs it: every library's models, the report, and the report written anew."""
 
 from __future__ import annotations
 

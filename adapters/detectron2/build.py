@@ -1,4 +1,4 @@
-"""detectron2's networks, built from the two forms of its configs: YAML ("yacs") and Python ("lazy")."""
+"""Build detectron2's networks from the two forms of its configs: YAML ("yacs") and Python ("lazy")."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bench.predictor import Settings
 
 
 class Built(NamedTuple):
-    """A network and what else its config says: the resize, the channel order, the dataset it is meant for."""
+    """A network, and from its config the resize, the channel order and the name of its dataset ("" for none)."""
 
     module: GeneralizedRCNN
     resize: T.Augmentation
@@ -24,10 +24,10 @@ class Built(NamedTuple):
 
 
 def with_edges(resize: T.Augmentation, min_size: int | None, max_size: int | None) -> T.Augmentation:
-    """The config's resize with other edges, in pixels, where they are given.
+    """Give the config's resize, with the edges that are given, in pixels, in place of its own.
 
     Raises:
-        UserError: it is none that keeps the sides in proportion, ``ResizeShortestEdge``.
+        UserError: an edge is given and the resize is not ``ResizeShortestEdge``.
     """
     if min_size is None and max_size is None:
         return resize
@@ -42,12 +42,16 @@ def with_edges(resize: T.Augmentation, min_size: int | None, max_size: int | Non
 
 
 def build_yacs(path: str, settings: Settings, overrides: Mapping[str, Any]) -> Built:
-    """A YAML config, the form of most of the zoo."""
+    """Build the network of a YAML config, the form of most of the zoo.
+
+    Raises:
+        UserError: the config or ``overrides`` hold a key or a value that detectron2 does not know.
+    """
     cfg = get_cfg()
     add_pointrend_config(cfg)
     where = path
     try:
-        # A config file needs no Python objects, and allowing them would run what it says.
+        # A config needs no Python objects, and to allow them would let the file run code.
         cfg.merge_from_file(path, allow_unsafe=False)
         where = "model.options.cfg"
         cfg.merge_from_other_cfg(CfgNode(dict(overrides)))
@@ -65,13 +69,13 @@ def build_yacs(path: str, settings: Settings, overrides: Mapping[str, Any]) -> B
 
 
 def build_lazy(path: str, settings: Settings, overrides: Mapping[str, Any]) -> Built:
-    """A Python ("lazy") config, the form of the zoo's ``new_baselines``."""
+    """Build the network of a Python ("lazy") config, the form of the zoo's ``new_baselines``."""
     cfg = LazyConfig.load(path)
     cfg.merge_with(dict(overrides))
     heads = cfg.model.roi_heads
     if settings.classes is not None:
         heads.num_classes = len(settings.classes)
-    # Cascade heads have one predictor a stage, and take both figures from the first.
+    # Cascade heads have a list of predictors, and take the threshold and the limit from the first.
     predictor = heads.box_predictor if "_target_" in heads.box_predictor else heads.box_predictor[0]
     if settings.score_threshold is not None:
         predictor.test_score_thresh = settings.score_threshold

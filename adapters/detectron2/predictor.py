@@ -1,4 +1,4 @@
-"""detectron2's R-CNN models with masks (Mask R-CNN, Cascade, PointRend), from its zoo or a config of one's own."""
+"""Run detectron2's R-CNN models with masks (Mask R-CNN, Cascade, PointRend), of its zoo or of other configs."""
 
 from __future__ import annotations
 
@@ -25,23 +25,24 @@ RENAMED = (
     ("roi_heads.mask_coarse_head.", "roi_heads.mask_head.coarse_head."),
     (".coarse_head.coarse_mask_fc", ".coarse_head.fc"),
 )
-"""PointRend's parameters were renamed twice since its published weights were trained; old name, new name."""
+"""Old and new parts of names: detectron2 renamed PointRend's parameters twice after it published the weights."""
 
 
 class Detectron2Predictor(TorchPredictor, Trainable):
-    """A ``GeneralizedRCNN`` with a mask head, in the stages of ``detectron2.engine.DefaultPredictor``.
+    """A ``GeneralizedRCNN`` with a mask head, with the preprocessing of ``detectron2.engine.DefaultPredictor``.
 
-    ``settings.config`` names a config of detectron2's model zoo, as
-    ``COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml``, or a file of the same form. ``cfg`` is merged over it,
-    nested as in detectron2's own YAML files (for a lazy ``.py`` config: as its Python tree). PointRend's keys are
-    always known, so a base config and ``cfg`` suffice for it. ``min_size`` and ``max_size`` stand in place of the
-    config's ``INPUT.MIN_SIZE_TEST`` and ``INPUT.MAX_SIZE_TEST``, whichever form it has.
+    ``settings.config`` names a config of detectron2's model zoo, such as
+    ``COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml``, or a file of the same form.
 
-    Under fp16 and bf16 detectron2 rounds the boxes that it pools features from to that type (``ROIAlign.forward``):
-    several pixels for bf16 at 1333 pixels. This is left as the library has it.
+    cfg: changes to the config, nested as in detectron2's own YAML files, or for a lazy ``.py`` config as in its Python
+        tree. PointRend's keys are always known, so a base config and ``cfg`` suffice for it.
+    min_size, max_size: the shorter and the longer edge of the resize in pixels, in place of the config's own.
+
+    Under fp16 and bf16 detectron2 rounds the boxes from which it pools features to that type (``ROIAlign.forward``),
+    by several pixels for bf16 at 1333 pixels. This is left as the library does it.
 
     Raises:
-        UserError: unknown config or key, a model without instance masks, classes that do not fit.
+        UserError: the config or a key in ``cfg`` is unknown, the model has no instance masks, or classes do not fit.
     """
 
     module: GeneralizedRCNN
@@ -79,8 +80,11 @@ class Detectron2Predictor(TorchPredictor, Trainable):
         return {"min_size": shorter, "max_size": longer}
 
     def preprocess(self, images: Sequence[np.ndarray]) -> list[dict[str, Any]]:
-        """Shortest edge to the test size (PIL bilinear, on uint8); uint8 (3, H, W) in the model's channel order,
-        as ``detectron2.data.DatasetMapper`` hands it to the model."""
+        """Resize the shortest edge to the test size (PIL bilinear, on uint8), as ``DatasetMapper`` does.
+
+        Each dict holds ``image``, uint8 (3, h, w) in the model's channel order, and ``height`` and ``width`` of the
+        original image in pixels.
+        """
         batch = []
         for image in images:
             height, width = image.shape[:2]
@@ -89,20 +93,25 @@ class Detectron2Predictor(TorchPredictor, Trainable):
         return batch
 
     def forward(self, batch: list[dict[str, Any]]) -> list[tuple[Detectron2Instances, int, int]]:
-        """``GeneralizedRCNN.inference`` without its postprocess: boxes at the network's size, masks by RoI."""
-        found = self.module.inference(batch, do_postprocess=False)
-        return [(f, item["height"], item["width"]) for f, item in zip(found, batch, strict=True)]
+        """Run ``GeneralizedRCNN.inference`` without its postprocessing.
+
+        Boxes are in pixels of the network's input and masks are of each RoI; original height and width follow.
+        """
+        detections = self.module.inference(batch, do_postprocess=False)
+        return [(one, item["height"], item["width"]) for one, item in zip(detections, batch, strict=True)]
 
     def postprocess(self, raw: list[tuple[Detectron2Instances, int, int]]) -> list[Instances]:
-        """``detector_postprocess``: boxes to the original size, empty ones dropped, masks pasted at 0.5.
-        ``fast_rcnn_inference`` has already ordered by falling score and kept ``max_detections``."""
+        """Scale boxes to the original size, drop empty ones, and paste masks at 0.5 (``detector_postprocess``).
+
+        ``fast_rcnn_inference`` has already sorted by falling score and kept ``max_detections``.
+        """
         results = []
-        for found, height, width in raw:
-            # detector_postprocess scales the boxes in place; a copy lets the stage be timed again on the same raw.
-            copy = Detectron2Instances(found.image_size, **found.get_fields())
-            copy.pred_boxes = found.pred_boxes.clone()
-            # Under autocast the masks are half-precision, and pasting would round its sampling grid to theirs.
-            copy.pred_masks = found.pred_masks.float()
+        for detections, height, width in raw:
+            # detector_postprocess scales the boxes in place, and postprocess may be timed again on the same raw.
+            copy = Detectron2Instances(detections.image_size, **detections.get_fields())
+            copy.pred_boxes = detections.pred_boxes.clone()
+            # Under autocast the masks are half-precision, and pasting would round its sampling grid to that.
+            copy.pred_masks = detections.pred_masks.float()
             full = detector_postprocess(copy, height, width)
             results.append(
                 Instances(
@@ -132,14 +141,18 @@ class Detectron2Predictor(TorchPredictor, Trainable):
         return losses(self.module, [self._tensor(image) for image in images], targets)
 
     def _tensor(self, image: np.ndarray) -> torch.Tensor:
-        """RGB (H, W, 3) to (3, H, W) in the model's channel order."""
+        """Turn uint8 RGB (H, W, 3) into uint8 (3, H, W) in the model's channel order."""
         if self.flip_channels:
             image = image[:, :, ::-1]
         return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
 
 
 def _dataset_classes(built: Built, config: str) -> tuple[str, ...]:
-    """The names that detectron2 registers for the config's own dataset (COCO's 80 for most of the zoo)."""
+    """Give the names that detectron2 registers for the config's own dataset (COCO's 80 for most of the zoo).
+
+    Raises:
+        UserError: it registers none, or a number of them that the network does not have.
+    """
     known = MetadataCatalog.get(built.dataset).get("thing_classes", None) if built.dataset else None
     count = built.module.roi_heads.num_classes
     if known is None or len(known) != count:
@@ -148,8 +161,10 @@ def _dataset_classes(built: Built, config: str) -> tuple[str, ...]:
 
 
 def _current_names(state_dict: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Parameters of an older detectron2 under today's names (as ``DetectionCheckpointer`` and PointRend convert
-    them), less the anchors and pixel statistics, which are no longer stored but come from the config."""
+    """Give published parameters their current names, as ``DetectionCheckpointer`` and PointRend convert them.
+
+    Anchors and pixel statistics are left out, since the config gives them.
+    """
     current = {}
     for name, tensor in state_dict.items():
         if "anchor_generator.cell_anchors" in name or name in ("pixel_mean", "pixel_std"):

@@ -1,4 +1,4 @@
-"""Training detectron2's R-CNN models: the library's own losses under the names that every library shares."""
+"""Train detectron2's R-CNN models with the library's own losses, under the names that all libraries share."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ LOSS_NAMES = {
 def losses(
     module: GeneralizedRCNN, images: Sequence[torch.Tensor], targets: Sequence[Target]
 ) -> dict[str, torch.Tensor]:
-    """The losses of one batch as ``Trainable.training_step`` gives them; ``module`` is in training mode.
+    """Give the losses of one batch as ``Trainable.training_step`` does; ``module`` is in training mode.
 
     Images are uint8 (3, h, w) in the model's channel order. Where RPN's output is NaN or infinite, the library raises
-    before it hands out any loss: RPN's two losses are NaN then, for the training loop to stop at as at any other.
+    an error before it gives any loss. RPN's two losses are NaN then, and the training loop stops at them.
     """
     batch = [{"image": image, "instances": _instances(t)} for image, t in zip(images, targets, strict=True)]
-    # From 1 on: at iteration 0 a config with VIS_PERIOD would draw pictures.
+    # At iteration 0 a config with VIS_PERIOD would draw pictures.
     with EventStorage(1):
         try:
             return named_losses(module(batch))
@@ -43,9 +43,9 @@ def losses(
 
 
 def named_losses(given: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """detectron2's losses under the common names, the stages of a cascade summed.
+    """Give detectron2's losses under the common names, summed over the heads of a cascade.
 
-    One without a common name (the regulariser of Implicit PointRend, ``loss_l2``) keeps its own, less ``loss_``.
+    A loss without a common name (``loss_l2`` of Implicit PointRend) keeps its own, without ``loss_``.
     """
     named: dict[str, torch.Tensor] = {}
     for key, value in given.items():
@@ -56,8 +56,11 @@ def named_losses(given: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def backbone_prefix(module: GeneralizedRCNN) -> str:
-    """What the names of the pretrained part begin with: below FPN its ``bottom_up``, below ViTDet's pyramid its
-    ``net``, without a pyramid (C4, DC5) the whole backbone."""
+    """Give the beginning of the names of the pretrained parameters.
+
+    The pretrained part is ``bottom_up`` of FPN, ``net`` of ViTDet's pyramid, or without a pyramid (C4, DC5) the
+    whole backbone.
+    """
     for part in ("bottom_up", "net"):
         if isinstance(getattr(module.backbone, part, None), torch.nn.Module):
             return f"backbone.{part}."
@@ -67,8 +70,8 @@ def backbone_prefix(module: GeneralizedRCNN) -> str:
 def calm_residuals(module: torch.nn.Module) -> None:
     """Start every residual branch at zero (Goyal et al. 2017, section 5.1), as for training from scratch.
 
-    detectron2 leaves this out because it expects a pretrained backbone. With its frozen statistics the activations of
-    a random one grow twofold a block, and RPN then proposes only empty boxes: there would be nothing to time.
+    detectron2 leaves this out because it expects a pretrained backbone. In a random backbone with frozen statistics
+    the activations double with every block, and RPN proposes only empty boxes: there would be nothing to time.
     """
     for block in module.modules():
         if isinstance(block, CNNBlockBase):
@@ -78,8 +81,10 @@ def calm_residuals(module: torch.nn.Module) -> None:
 
 
 def _instances(target: Target) -> Detectron2Instances:
-    """As ``detection_utils.annotations_to_instances`` makes them with ``mask_format="bitmask"``; every mask head takes
-    that form, PointRend's no other."""
+    """Convert a target as ``detection_utils.annotations_to_instances`` does with ``mask_format="bitmask"``.
+
+    All mask heads take this form, and PointRend's takes no other.
+    """
     height, width = target.masks.shape[-2:]
     return Detectron2Instances(
         (height, width),

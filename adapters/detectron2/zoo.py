@@ -1,4 +1,4 @@
-"""detectron2's model zoo by name: the config's file, the weights' URL, and the mask AP that its page publishes.
+"""Look up configs in detectron2's model zoo: the file, the URL of the weights, and the published mask AP.
 
 Importing this module imports neither detectron2 nor torch; :func:`zoo_entry` imports detectron2 when it is called.
 """
@@ -53,8 +53,9 @@ MASK_AP = {
 
 
 def zoo_entry(name: str) -> ZooEntry:
-    """What detectron2 publishes for an instance-segmentation config of its zoo (``detectron2.model_zoo``); for a config
-    file of the user's own, what its text and name tell.
+    """Give what detectron2 publishes for an instance-segmentation config of its zoo (``detectron2.model_zoo``).
+
+    For a config file of the user's own, family and backbone are read from its text and name.
 
     Raises:
         UserError: the zoo has no such config, or it is not an instance-segmentation model.
@@ -68,7 +69,7 @@ def zoo_entry(name: str) -> ZooEntry:
     if "mask_rcnn" not in key:
         raise UserError(f"model.config={name}: not an instance-segmentation model; {nearest(key, _mask_configs(root))}")
     with warnings.catch_warnings():
-        # Its deprecation warnings are for detectron2's authors, and this runs at the user's terminal.
+        # Its deprecation warnings are for its authors, not for the user at the terminal.
         warnings.simplefilter("ignore")
         from detectron2 import model_zoo
     try:
@@ -79,11 +80,13 @@ def zoo_entry(name: str) -> ZooEntry:
 
 
 def config_file(name: str) -> str:
-    """The path of a config: a file of the user's own (``.yaml``, or ``.py`` for a lazy config), else one of the
-    zoo's, with or without its extension.
+    """Give the path of a config.
+
+    ``name`` is a file of the user's own (``.yaml``, or ``.py`` for a lazy config), or a config of the zoo with or
+    without its extension.
 
     Raises:
-        UserError: neither exists; names the nearest of the zoo.
+        UserError: neither exists; the message names the nearest of the zoo.
         ModuleNotFoundError: detectron2 is not installed.
     """
     if name.endswith((".yaml", ".yml", ".py")) and Path(name).is_file():
@@ -100,7 +103,7 @@ def config_file(name: str) -> str:
 
 
 def _zoo_root() -> Path:
-    """Where the package keeps its configs, found without importing it (importing detectron2 imports torch)."""
+    """Give the folder of the package's configs, without importing the package, which would import torch."""
     spec = importlib.util.find_spec("detectron2")
     if spec is None or not spec.submodule_search_locations:
         raise ModuleNotFoundError("No module named 'detectron2'", name="detectron2")

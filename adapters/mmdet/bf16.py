@@ -1,7 +1,7 @@
-"""mmdetection under bf16 autocast: what needs float32 there, and why.
+"""Keep in float32 what mmdetection cannot compute under bf16 autocast.
 
-mmcv's compiled ops know float32 and float16 only, and boxes and matching costs lose too much in 8 bits. They run in
-float32, as Mask2Former's authors run its deformable attention and its matching. For fp16 mmdet provides itself.
+mmcv's compiled ops take float32 and float16 only, and boxes and matching costs need more than 8 bits. Mask2Former's
+authors run its deformable attention and its matching in float32 too. For fp16 mmdet does this itself.
 """
 
 from __future__ import annotations
@@ -17,10 +17,13 @@ from mmdet.models.roi_heads.roi_extractors.base_roi_extractor import BaseRoIExtr
 
 
 def keep_float32_under_bf16(network: torch.nn.Module) -> None:
-    """Under bf16 autocast, and only there: mmcv's ops and the RoI extractors take and compute float32, the heads whose
-    boxes go through NMS give float32, and MaskFormer's and Mask2Former's matching and losses compute it."""
+    """Change a network so that under bf16 autocast, and only there, some of its modules work in float32.
+
+    mmcv's ops and the RoI extractors take and compute float32, and so do the matching and the losses of MaskFormer and
+    Mask2Former. The heads whose boxes go through NMS give float32.
+    """
     for module in network.modules():
-        # The extractors themselves too: they round the boxes' coordinates to the features' type.
+        # The extractors round the boxes' coordinates to the type of the features.
         if type(module).__module__.startswith("mmcv.ops") or isinstance(module, BaseRoIExtractor):
             module.forward = _in_float32(module.forward)
         elif isinstance(module, (BaseDenseHead, BBoxHead)):
@@ -41,7 +44,7 @@ def _in_float32(call: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _float32(value: Any) -> Any:
-    """bf16 tensors as float32, within tuples, lists and dicts; everything else as it is."""
+    """Turn bf16 tensors in tuples, lists and dicts into float32, and leave everything else as it is."""
     if isinstance(value, torch.Tensor):
         return value.float() if value.dtype == torch.bfloat16 else value
     if isinstance(value, (tuple, list)):

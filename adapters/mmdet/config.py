@@ -1,4 +1,4 @@
-"""An mmdetection config made ready to be measured: classes, thresholds, test pipeline, no pretrained backbone."""
+"""Prepare an mmdetection config for measuring: set classes, thresholds and test pipeline, drop pretrained weights."""
 
 from __future__ import annotations
 
@@ -17,14 +17,17 @@ from bench.errors import UserError
 from bench.predictor import Settings
 
 STRIDE = 32
-"""Of the coarsest features: sides that it does not divide are not alike on the way down and on the way up."""
+"""The stride of the coarsest features; other sides than its multiples give feature maps that do not fit together."""
 
 
 @dataclass
 class ReadyConfig:
-    """``config.model`` builds the network and ``pipeline`` is the list of test transforms after reading a file.
+    """A config that is ready.
 
-    max_candidates: how many candidates SOLO's mask stage may take an image; None is mmdet's own way, no bound.
+    config: mmdet's config, whose ``model`` builds the network
+    classes: the names in the order of the labels
+    pipeline: the test transforms, which begin with an array in place of a file
+    max_candidates: the most candidates an image that SOLO makes masks for; None for mmdet's own way, no limit
     """
 
     config: Any
@@ -34,21 +37,23 @@ class ReadyConfig:
 
 
 def ready_config(settings: Settings, scale: Sequence[int] | None, cfg_options: Mapping[str, Any]) -> ReadyConfig:
-    """The config that ``settings.config`` names, with ``cfg_options`` merged in and ``scale`` (width, height) as the
-    test pipeline's.
+    """Prepare the config that ``settings.config`` names.
+
+    scale: (width, height) in pixels for the resize of the test pipeline, in place of its own
+    cfg_options: changes to the config, nested or dotted as in ``Config.merge_from_dict``
 
     Raises:
-        UserError: the config is unknown, or not one for instance segmentation.
+        UserError: the config is unknown or not for instance segmentation, or its pipeline cannot resize to ``scale``.
     """
     if settings.config is None:
         raise UserError("model.config: name the mmdet config, such as mask-rcnn_r50_fpn_2x_coco")
     config = Config.fromfile(config_path(settings.config))
-    # The evaluator tells: one architecture serves instance and panoptic configs.
+    # Only the evaluator tells them apart: one architecture serves instance and panoptic configs.
     if "'segm'" not in str(config.get("test_evaluator")):
         raise UserError(
             f"model.config={settings.config}: not an instance-segmentation config, mmdet tests no masks on it"
         )
-    config.merge_from_dict(copy.deepcopy(dict(cfg_options)))  # merging takes the _delete_ marks out
+    config.merge_from_dict(copy.deepcopy(dict(cfg_options)))  # merging removes the _delete_ marks from its argument
     for node in _dicts(config.model):
         _drop_pretrained(node)
     return ReadyConfig(
@@ -62,7 +67,7 @@ def ready_config(settings: Settings, scale: Sequence[int] | None, cfg_options: M
 def _dicts(node: Any) -> Iterator[Any]:
     if isinstance(node, dict):
         yield node
-        # HTC and SCNet segment COCO-stuff beside the instances: those classes are not the data set's.
+        # HTC and SCNet segment COCO-stuff beside the instances, with other classes than the dataset's.
         node = [value for key, value in node.items() if key != "semantic_head"]
     if isinstance(node, (list, tuple)):
         for value in node:
@@ -78,7 +83,7 @@ def _drop_pretrained(node: Any) -> None:
 
 
 def _set_classes(config: Any, names: tuple[str, ...] | None) -> tuple[str, ...]:
-    """Size every head for ``names``; without names, give those of the config's own data set."""
+    """Set the number of classes of every head for ``names``, and give the names; None gives the config's own."""
     model = config.model
     if "panoptic_on" in model.test_cfg:
         model.test_cfg.panoptic_on = False
@@ -107,7 +112,7 @@ def _set_test_cfg(model: Any, settings: Settings) -> int | None:
         test.max_per_img = settings.max_detections
     if "panoptic_head" in model:
         head = model.panoptic_head
-        most = max(settings.max_detections, test.get("max_per_image", 100))  # ranked anew after this cut
+        most = max(settings.max_detections, test.get("max_per_image", 100))  # sorted by another score after this cut
         test.max_per_image = min(most, head.num_queries * head.num_things_classes)
     if threshold is None:
         return None
@@ -123,7 +128,7 @@ def _set_test_cfg(model: Any, settings: Settings) -> int | None:
 
 
 def _pipeline(config: Any, scale: Sequence[int] | None) -> list[Any]:
-    """mmdet's test transforms, fed with an array as ``mmdet.apis.inference_detector`` feeds them."""
+    """Give mmdet's test transforms, changed to take an array as ``mmdet.apis.inference_detector`` does."""
     first, *rest = get_test_pipeline_cfg(config)
     steps = [dict(first, type="LoadImageFromNDArray"), *(s for s in rest if "Annotations" not in s["type"])]
     if scale is not None:
@@ -135,8 +140,8 @@ def _set_scale(steps: list[Any], scale: tuple[int, int]) -> None:
     """Resize to ``scale`` (width, height), and pad to a square of it where the pipeline pads to one size (RTMDet).
 
     Raises:
-        UserError: the pipeline does not resize, or stretches every image to one size (YOLACT) and ``scale`` is no
-            square: images that lie and that stand would not be scaled alike.
+        UserError: the pipeline does not resize, or it stretches every image to one size (YOLACT) and ``scale`` is no
+            square, so that wide and tall images would not be scaled alike.
     """
     resizes = [step for step in steps if step["type"] == "Resize"]
     if not resizes:

@@ -1,4 +1,4 @@
-"""Any instance-segmentation config of mmdetection 3.x, the original or the maintained fork (same import name)."""
+"""Run any instance-segmentation config of mmdetection 3.x, the original or the fork of the same import name."""
 
 from __future__ import annotations
 
@@ -31,16 +31,18 @@ PACKAGES = (
     *("mmdet", "onedl-mmdetection", "mmcv", "mmcv-full", "onedl-mmcv", "mmengine", "onedl-mmengine"),
     *("opencv-python", "opencv-python-headless"),
 )
-"""The original distributions and those of the maintained fork, and what mmcv resizes with."""
+"""The distributions of the original and of the maintained fork, and of OpenCV, with which mmcv resizes."""
 
 Batch = dict[str, list[Any]]
 
 
 class MmdetPredictor(TorchPredictor, Trainable):
-    """Options: ``cfg_options`` are changes to the config, nested or dotted as in ``Config.merge_from_dict``; ``scale``
-    is the test pipeline's (width, height), within which an image is resized.
+    """An instance-segmentation model of mmdetection.
 
-    ``forward`` gives a call that makes the masks and returns mmdet's ``InstanceData``, one per image.
+    scale: the (width, height) in pixels to which the test pipeline resizes, in place of the config's own
+    cfg_options: changes to the config, nested or dotted as in ``Config.merge_from_dict``
+
+    ``forward`` gives a function that makes the masks and returns mmdet's ``InstanceData``, one per image.
 
     Raises:
         UserError: the config is unknown or not for instance segmentation, or the checkpoint does not fit.
@@ -62,7 +64,7 @@ class MmdetPredictor(TorchPredictor, Trainable):
 
         self.module = revert_sync_batchnorm(MODELS.build(self.config.model))
         if settings.checkpoint is None:
-            MMLogger.get_current_instance().setLevel("WARNING")  # it prints a paragraph for every parameter
+            MMLogger.get_current_instance().setLevel("WARNING")  # else it prints a paragraph for every parameter
             self.module.init_weights()
         else:
             load_weights(self.module, settings.checkpoint)
@@ -90,7 +92,7 @@ class MmdetPredictor(TorchPredictor, Trainable):
         return forward_without_masks(self.module, data["inputs"], data["data_samples"], self.max_candidates)
 
     def postprocess(self, raw: MakeMasks) -> list[Instances]:
-        return [self._instances(found) for found in raw()]
+        return [self._instances(data) for data in raw()]
 
     def training_edges(self) -> tuple[int, int]:
         return training_edges(self.steps)
@@ -100,8 +102,8 @@ class MmdetPredictor(TorchPredictor, Trainable):
         data = self.module.data_preprocessor(training_batch(self.training_pipeline, images, targets), True)
         return named_losses(self.module.loss(data["inputs"], data["data_samples"]))
 
-    def _instances(self, found: Any) -> Instances:
-        masks, boxes, scores, labels = found.masks, found.bboxes, found.scores, found.labels
+    def _instances(self, data: Any) -> Instances:
+        masks, boxes, scores, labels = data.masks, data.bboxes, data.scores, data.labels
         if len(scores) > 1 and bool((scores[1:] > scores[:-1]).any()):
             order = scores.argsort(descending=True)
             masks, boxes, scores, labels = masks[order], boxes[order], scores[order], labels[order]

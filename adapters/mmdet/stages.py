@@ -1,11 +1,11 @@
-"""mmdetection's ``predict`` in two parts: the network up to NMS, and the full-size masks it makes inside itself.
+"""Split mmdetection's ``predict`` in two: the network up to NMS, and the full-size masks.
 
-What is put off until the masks are asked for:
+The second part holds:
 
 - heads with boxes (Mask R-CNN, PointRend, cascades, YOLACT, CondInst): the mask head's ``predict_by_feat``;
 - SOLO and SOLOv2: the two interpolations that follow matrix NMS inside ``predict_by_feat``;
 - Mask2Former: the interpolation to the input's size and ``MaskFormerFusionHead.predict``;
-- RTMDet-Ins, which has its NMS and its masks in one function: nothing.
+- RTMDet-Ins: nothing, since NMS and masks are one function.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch.overrides import TorchFunctionMode
 from bench.predictor import boxes_around
 
 MakeMasks = Callable[[], list[Any]]
-"""Makes the full-size masks and gives mmdet's ``InstanceData``, one per image. It can be called again."""
+"""A function that makes the full-size masks and gives mmdet's ``InstanceData``, one per image, at every call."""
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
 
@@ -31,7 +31,7 @@ def forward_without_masks(
 ) -> MakeMasks:
     """Run the network and NMS on what ``data_preprocessor`` gave: inputs (B, 3, H, W) and their ``DetDataSample``s.
 
-    max_candidates bounds the candidates an image of SOLO's mask stage; None is mmdet's own way, no bound.
+    max_candidates: the most candidates an image that SOLO makes masks for; None for mmdet's own way, no limit
     """
     if hasattr(detector, "panoptic_fusion_head"):
         return _mask2former(detector, inputs, samples)
@@ -41,8 +41,8 @@ def forward_without_masks(
     if hasattr(detector, "roi_head"):
         head = detector.roi_head.mask_head
     if head is None:
-        found = _predict(detector, inputs, samples)
-        return lambda: found
+        predicted = _predict(detector, inputs, samples)
+        return lambda: predicted
     return _with_boxes(head[-1] if isinstance(head, torch.nn.ModuleList) else head, detector, inputs, samples)
 
 
@@ -52,14 +52,14 @@ def _predict(detector: Any, inputs: torch.Tensor, samples: list[Any]) -> list[An
 
 def _with_boxes(head: Any, detector: Any, inputs: torch.Tensor, samples: list[Any]) -> MakeMasks:
     with _put_off(head) as put_off:
-        found = _predict(detector, inputs, samples)
+        predicted = _predict(detector, inputs, samples)
     if not put_off:  # no image has a box, and mmdet has made the empty masks
-        return lambda: found
+        return lambda: predicted
     args, kwargs = put_off[0]
 
     def make_masks() -> list[Any]:
         # predict_by_feat rescales the boxes in place
-        copies = [f.new(**{**dict(f.items()), "bboxes": f.bboxes.clone()}) for f in found]
+        copies = [f.new(**{**dict(f.items()), "bboxes": f.bboxes.clone()}) for f in predicted]
         if "results_list" in kwargs:
             return head.predict_by_feat(*args, **{**kwargs, "results_list": copies})
         return head.predict_by_feat(args[0], copies, *args[2:], **kwargs)
@@ -74,18 +74,18 @@ def _solo(detector: Any, inputs: torch.Tensor, samples: list[Any], max_candidate
     if max_candidates is not None:
         _keep_best(outs[2 if type(head).__name__.startswith("Decoupled") else 1], max_candidates)
     with _HeldInterpolation() as held:
-        found = head.predict_by_feat(*outs, batch_img_metas=metas)
+        predicted = head.predict_by_feat(*outs, batch_img_metas=metas)
 
     def make_masks() -> list[Any]:
         calls = iter(held.calls)
-        for instances, meta in zip(found, metas, strict=True):
+        for instances, meta in zip(predicted, metas, strict=True):
             height, width = meta["img_shape"][:2]
             if len(instances.scores):
                 (args, first), (_, second) = next(calls), next(calls)
                 at_input = F.interpolate(*args, **first)[:, :, :height, :width]
                 masks = F.interpolate(at_input, **second).squeeze(0) > head.test_cfg.mask_thr
                 instances.masks, instances.bboxes = masks, boxes_around(masks)
-        return found
+        return predicted
 
     return make_masks
 
@@ -105,7 +105,7 @@ def _mask2former(detector: Any, inputs: torch.Tensor, samples: list[Any]) -> Mak
 
 @contextmanager
 def _put_off(head: Any) -> Iterator[list[Call]]:
-    """Inside, ``head.predict_by_feat`` keeps its arguments in the list given and returns the boxes without masks."""
+    """Let ``head.predict_by_feat`` return the boxes without masks, and yield the list that its arguments go to."""
     calls: list[Call] = []
 
     def keep(*args: Any, **kwargs: Any) -> Any:
@@ -120,7 +120,7 @@ def _put_off(head: Any) -> Iterator[list[Call]]:
 
 
 class _HeldInterpolation(TorchFunctionMode):
-    """Inside, ``F.interpolate`` keeps its arguments in ``calls`` and returns its input as it is."""
+    """A context in which ``F.interpolate`` adds its arguments to ``calls`` and returns its input as it is."""
 
     def __init__(self) -> None:
         super().__init__()

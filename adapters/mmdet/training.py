@@ -1,4 +1,4 @@
-"""mmdetection's training: images and targets in its own form, a network with nothing frozen, losses by common names."""
+"""Train mmdetection's models: targets in its form, nothing frozen, and losses under the names all libraries share."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ COMMON_NAMES = {
     "loss_cls": "class",
     "loss_bbox": "box",
 }
-"""mmdet's names that do not become the common ones by leaving ``loss_`` out."""
+"""The common names of those losses whose name in mmdet is not the common one after ``loss_``."""
 
 
 def training_edges(pipeline: Sequence[Any]) -> tuple[int, int]:
-    """Shorter and longer edge of the resize in a test pipeline, in pixels.
+    """Give the shorter and the longer edge of the resize in a test pipeline, in pixels.
 
     Raises:
         UserError: the pipeline resizes to no fixed scale.
@@ -39,12 +39,12 @@ def training_edges(pipeline: Sequence[Any]) -> tuple[int, int]:
 
 
 def training_pipeline(pipeline: Sequence[Any]) -> Compose:
-    """What a test pipeline does after reading and resizing: padding to a fixed size (RTMDet), packing."""
+    """Give the steps of a test pipeline after reading and resizing: padding to a fixed size (RTMDet), packing."""
     return Compose([step for step in pipeline if "Load" not in step["type"] and "Resize" not in step["type"]])
 
 
 def training_batch(pipeline: Compose, images: Sequence[np.ndarray], targets: Sequence[Target]) -> dict[str, list[Any]]:
-    """Images, uint8 RGB (h, w, 3) each, and what they show, in mmdet's own form: ``inputs`` and ``data_samples``."""
+    """Put images, uint8 RGB (h, w, 3), and their targets into mmdet's own form: ``inputs`` and ``data_samples``."""
     packed = [pipeline(_sample(image, target)) for image, target in zip(images, targets, strict=True)]
     return {key: [p[key] for p in packed] for key in ("inputs", "data_samples")}
 
@@ -66,8 +66,10 @@ def _sample(image: np.ndarray, target: Target) -> dict[str, Any]:
 
 
 def leave_nothing_frozen(network: Any) -> None:
-    """Take out what configs say for training from published weights with augmentation by mmdet: frozen stages and
-    BatchNorm, and padding every batch to one large size. None of it plays a part in inference."""
+    """Undo what configs set for training from pretrained weights with mmdet's augmentation.
+
+    That is frozen layers and BatchNorm, and padding of every batch to one large size; inference uses none of it.
+    """
     network.requires_grad_(True)
     for module in network.modules():
         if hasattr(module, "frozen_stages"):
@@ -75,12 +77,12 @@ def leave_nothing_frozen(network: Any) -> None:
         if hasattr(module, "norm_eval"):
             module.norm_eval = False
     network.data_preprocessor.batch_augments = None
-    # The masks of a batch of different sizes are compared with padded predictions; RTMDet's config has none such.
+    # Losses compare the masks with predictions for the padded batch; RTMDet's config does not pad masks.
     network.data_preprocessor.pad_mask = True
 
 
 def refuse_stuff(network: Any) -> None:
-    """Heads that learn COCO-stuff beside the instances need maps that instance annotations lack.
+    """Refuse a network with a head for COCO-stuff, whose training needs maps that instance annotations lack.
 
     Raises:
         UserError: the network has such a head (HTC, SCNet).
@@ -93,10 +95,10 @@ def refuse_stuff(network: Any) -> None:
 
 
 def named_losses(losses: Mapping[str, Any]) -> dict[str, torch.Tensor]:
-    """mmdet's losses as scalars under the common names; their sum is that of ``BaseModel.parse_losses``.
+    """Give mmdet's losses as scalars under the common names; their sum is that of ``BaseModel.parse_losses``.
 
-    Pyramid levels (a list), decoder layers (``d0.loss_cls``) and cascade stages (``s0.loss_cls``) are summed. What is
-    not called a loss (``acc``) is left out.
+    Pyramid levels (a list), decoder layers (``d0.loss_cls``) and heads of a cascade (``s0.loss_cls``) are summed. A
+    value whose name does not contain ``loss`` (``acc``) is left out.
     """
     named: dict[str, torch.Tensor] = {}
     for key, value in losses.items():

@@ -1,4 +1,4 @@
-"""What mmdetection's model zoo says about its configs, read from the installed package without importing it.
+"""Look up configs in mmdetection's model zoo, without importing the package.
 
 mmdet carries every config and metafile of its zoo (``mmdet/.mim/configs/**``); a metafile lists weights and figures.
 """
@@ -20,7 +20,7 @@ _BACKBONE = re.compile(r"(r|x|s|dq?)\d|hrnet|swin|regnet|res2net|convnext|pvt|ti
 
 
 def configs_folder() -> Path:
-    """The folder of mmdet's configs, in the installed package or in a checkout of the repository.
+    """Give the folder of mmdet's configs, in the installed package or in a checkout of the repository.
 
     Raises:
         ModuleNotFoundError: mmdet is not installed.
@@ -34,10 +34,11 @@ def configs_folder() -> Path:
 
 
 def config_path(name: str) -> Path:
-    """The config file called ``name``: a file's name without ``.py``, a name from a metafile, or a path to a file.
+    """Give the config file called ``name``: a file's name without ``.py``, a name in a metafile, or a path.
 
     Raises:
-        UserError: there is none; names the nearest.
+        UserError: there is none; the message names the nearest.
+        ModuleNotFoundError: mmdet is not installed.
     """
     if name.endswith(".py") and Path(name).is_file():
         return Path(name)
@@ -55,7 +56,7 @@ def config_path(name: str) -> Path:
 
 
 def zoo_entry(name: str) -> ZooEntry:
-    """What the zoo publishes for an instance-segmentation config; the source is its metafile's address.
+    """Give what the zoo publishes for an instance-segmentation config; its source is the URL of the metafile.
 
     Raises:
         UserError: mmdet has no such config, or publishes it for another task.
@@ -92,7 +93,7 @@ def _config_file(model: dict[str, Any]) -> str:
 
 
 def _backbone(stem: str) -> str:
-    """The backbone as mmdet's file names spell it: ``mask-rcnn_r50-caffe_fpn_1x_coco`` gives ``R50-caffe-FPN``."""
+    """Read the backbone from the name of a file: ``mask-rcnn_r50-caffe_fpn_1x_coco`` gives ``R50-caffe-FPN``."""
     tokens = stem.split("_")
     start = next((i for i, t in enumerate(tokens) if i > 0 and _BACKBONE.match(t)), None)
     if start is None:

@@ -1,4 +1,4 @@
-"""The networks that the torchvision adapter serves: torchvision's own builders, and a small one for a CPU."""
+"""Build the networks of the torchvision adapter: those of torchvision, and a small one for a CPU."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ BUILDERS = ("maskrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn_v2", "demo")
 
 
 def build(builder: str, checkpoint: Checkpoint | None, **arguments: Any) -> MaskRCNN:
-    """The untrained network of a builder's name; ``arguments`` are those of ``MaskRCNN``.
+    """Build the untrained network of that name; ``arguments`` are those of ``MaskRCNN``.
 
-    The checkpoint is not loaded: it tells whether the network was trained with frozen BatchNorm.
+    The checkpoint is not loaded. It only tells whether the network was trained with frozen BatchNorm.
 
     Raises:
-        UserError: no such builder.
+        UserError: there is no such builder.
     """
     if builder == "demo":
         return _demo(**arguments)
@@ -37,18 +37,18 @@ def build(builder: str, checkpoint: Checkpoint | None, **arguments: Any) -> Mask
         raise UserError(f"model.options.builder={builder}: no such torchvision model; {nearest(builder, BUILDERS)}")
     if checkpoint is None or any(name.endswith("num_batches_tracked") for name in checkpoint.state_dict):
         return maskrcnn_resnet50_fpn(weights=None, weights_backbone=None, **arguments)
-    # Weights without BatchNorm's step counter were trained with frozen BatchNorm, as the published ones: the library
-    # then builds it frozen and with the eps of the time (torchvision PR 2933).
+    # Weights without BatchNorm's step counter, such as the published ones, were trained with frozen BatchNorm: the
+    # library builds it frozen for them, and with an eps of 0 (torchvision PR 2933).
     module = MaskRCNN(resnet_fpn_backbone(backbone_name="resnet50", weights=None), **arguments)
     overwrite_eps(module, 0.0)
     return module
 
 
 def _demo(num_classes: int, **arguments: Any) -> MaskRCNN:
-    """Mask R-CNN on a ResNet-18 of a quarter of the width, with a 48-channel FPN and narrow heads.
+    """Build Mask R-CNN on a ResNet-18 of a quarter of the width, with a 48-channel FPN and narrow heads.
 
-    Neck and heads are normalised, as in ``maskrcnn_resnet50_fpn_v2``, for training from scratch. It samples fewer
-    anchors and proposals for training than the library's 256 and 512 of 2000: its images are small.
+    FPN and heads have BatchNorm, as in ``maskrcnn_resnet50_fpn_v2``, for training from scratch. Since its images are
+    small, it trains on fewer anchors and proposals than the library's 256 and 512 of 2000.
     """
     width, channels = 48, [16, 32, 64, 128]
     names = {f"layer{level + 1}": str(level) for level in range(4)}
@@ -71,8 +71,10 @@ def _demo(num_classes: int, **arguments: Any) -> MaskRCNN:
 
 
 def _resnet18(channels: Sequence[int]) -> nn.Sequential:
-    """ResNet-18 (He et al. 2016) of torchvision's own blocks, with ``channels`` for 64, 128, 256 and 512, and every
-    residual branch starting at zero (Goyal et al. 2017, section 5.1)."""
+    """Build a ResNet-18 (He et al. 2016) of torchvision's blocks, with ``channels`` in place of 64, 128, 256 and 512.
+
+    Every residual branch starts at zero (Goyal et al. 2017, section 5.1).
+    """
     layers: dict[str, nn.Module] = {
         "conv1": nn.Conv2d(3, channels[0], 7, stride=2, padding=3, bias=False),
         "bn1": nn.BatchNorm2d(channels[0]),

@@ -1,4 +1,4 @@
-"""Ablations of Mask R-CNN (He et al. 2017, section 4.2 and table 2): its pooling, and its mask head."""
+"""Replace the pooling and the mask head of Mask R-CNN, for ablations (He et al. 2017, section 4.2 and table 2)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def ablate(module: MaskRCNN, roi_pooling: str, mask_head: str) -> None:
         :class:`ClassAgnosticPredictor`; ``softmax`` is :class:`SoftmaxPredictor` in :class:`SoftmaxRoIHeads`.
 
     Raises:
-        UserError: another value.
+        UserError: the pooling or the mask head is none of these.
     """
     for key, value, known in (("roi_pooling", roi_pooling, ROI_POOLINGS), ("mask_head", mask_head, MASK_HEADS)):
         if value not in known:
@@ -41,7 +41,7 @@ def ablate(module: MaskRCNN, roi_pooling: str, mask_head: str) -> None:
         heads.mask_predictor = ClassAgnosticPredictor(*widths)
     elif mask_head == "softmax":
         heads.mask_predictor = SoftmaxPredictor(*widths)
-        # Only the mask loss differs; its constructor would need every argument of the library's again.
+        # Only forward differs, and a new object would need every argument of the library's constructor again.
         heads.__class__ = SoftmaxRoIHeads
 
 
@@ -53,8 +53,11 @@ def _pool_like(align: MultiScaleRoIAlign) -> MultiScaleRoIPool:
 
 
 class MultiScaleRoIPool(MultiScaleRoIAlign):
-    """RoIPool (Girshick 2015) on the FPN level that ``MultiScaleRoIAlign`` would choose: boxes are rounded to whole
-    cells of the feature map, split into whole cells, and the largest value of each part is taken."""
+    """RoIPool (Girshick 2015) on the FPN level that ``MultiScaleRoIAlign`` chooses.
+
+    A box is rounded to whole cells of the feature map and split into parts of whole cells, and the largest value of
+    each part is taken.
+    """
 
     scales: list[float] | None
     map_levels: LevelMapper | None
@@ -75,7 +78,7 @@ class MultiScaleRoIPool(MultiScaleRoIAlign):
 
 
 class ClassAgnosticPredictor(MaskRCNNPredictor):
-    """One mask a box, whatever its class: a single output channel, which the library finds under every class."""
+    """A head that makes one mask a box for all classes: its single output channel stands in for that of every class."""
 
     def __init__(self, in_channels: int, dim_reduced: int, num_classes: int) -> None:
         super().__init__(in_channels, dim_reduced, 1)
@@ -86,9 +89,9 @@ class ClassAgnosticPredictor(MaskRCNNPredictor):
 
 
 class SoftmaxPredictor(MaskRCNNPredictor):
-    """Classes compete for each pixel: logits (N, classes + 1, 28, 28) with the background as channel 0.
+    """A head in which classes compete for each pixel: logits (N, classes + 1, 28, 28), channel 0 the background.
 
-    In eval mode they become the log-odds of the softmax, of which the library's sigmoid makes its probabilities.
+    In eval mode it gives the log-odds of the softmax, which the library's sigmoid turns into probabilities.
     """
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
@@ -97,7 +100,7 @@ class SoftmaxPredictor(MaskRCNNPredictor):
 
 
 class SoftmaxRoIHeads(RoIHeads):
-    """The library's heads with :func:`multinomial_mask_loss` for the masks; inference is the library's own."""
+    """The library's heads with :func:`multinomial_mask_loss` for the masks; they differ in training only."""
 
     def forward(
         self,
@@ -124,11 +127,14 @@ class SoftmaxRoIHeads(RoIHeads):
 
 
 def multinomial_mask_loss(logits: torch.Tensor, inside: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Cross entropy of the softmax over classes and background, mean over all pixels of all boxes.
+    """Give the cross entropy of the softmax over classes and background, the mean over all pixels of all boxes.
 
-    logits: (N, classes + 1, M, M), channel 0 the background. inside: float (N, M, M), the share of the pixel that lies
-    in the mask, as the library's sigmoid loss has it: the target is the label with that probability, else 0.
-    labels: int64 (N,), 1 to classes. Without boxes the loss is 0.
+    logits: (N, classes + 1, M, M), channel 0 the background
+    inside: float (N, M, M), the share of each pixel that lies in the mask, which is the probability of the label;
+        the rest is that of the background
+    labels: int64 (N,), 1 to classes
+
+    Without boxes the loss is 0.
     """
     if len(logits) == 0:
         return logits.sum() * 0

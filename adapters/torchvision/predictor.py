@@ -1,4 +1,4 @@
-"""Mask R-CNN of torchvision, ``GeneralizedRCNN.forward`` split at torchvision's own functions."""
+"""Run Mask R-CNN of torchvision: ``GeneralizedRCNN.forward``, split at torchvision's own functions."""
 
 from __future__ import annotations
 
@@ -27,12 +27,16 @@ LOSSES = {
     "loss_box_reg": "box",
     "loss_mask": "mask",
 }
-"""torchvision's names of its losses, and those that all libraries share."""
+"""The names that all libraries share, by torchvision's names of its losses."""
 
 
 @dataclass
 class Batch:
-    """images: float32 (3, h, w) each, resized, 0..255, on the host; original_sizes: (H, W) before the resize."""
+    """A batch on the host.
+
+    images: resized, float32 (3, h, w) each, 0..255
+    original_sizes: (H, W) of each before the resize
+    """
 
     images: list[torch.Tensor]
     original_sizes: list[tuple[int, int]]
@@ -40,7 +44,11 @@ class Batch:
 
 @dataclass
 class Raw:
-    """Detections in the network's pixels with their 28 x 28 mask probabilities, and the sizes needed to paste them."""
+    """The output of the heads, before masks are pasted.
+
+    detections: of each image, in pixels of the resized image, with mask probabilities (N, 1, 28, 28)
+    image_sizes, original_sizes: (H, W) of each image after and before the resize
+    """
 
     detections: list[dict[str, torch.Tensor]]
     image_sizes: list[tuple[int, int]]
@@ -52,14 +60,14 @@ class TorchvisionPredictor(TorchPredictor, Trainable):
 
     builder: ``maskrcnn_resnet50_fpn``, ``maskrcnn_resnet50_fpn_v2``, or ``demo``, a narrow ResNet-18 variant.
     min_size, max_size: the resize of ``GeneralizedRCNNTransform``, pixels of the shorter and of the longer edge.
-    roi_pooling: ``align``, or ``pool`` for the quantised RoIPool. mask_head: ``class_specific``, or the
-        ``class_agnostic`` and ``softmax`` heads of section 4.2 of the paper.
+    roi_pooling: ``align``, or ``pool`` for the quantised RoIPool.
+    mask_head: ``class_specific``, or the ``class_agnostic`` or ``softmax`` head of section 4.2 of the paper.
 
     Under autocast the network runs in the lower precision, while anchors, box decoding, NMS and masks stay in float32:
     torchvision decodes in the dtype of the regression, and bfloat16 cannot tell pixel 1000 from pixel 1003.
 
     Raises:
-        UserError: an unknown builder, pooling or mask head, or a checkpoint that does not fit.
+        UserError: the builder, the pooling or the mask head is unknown, or the checkpoint does not fit.
     """
 
     module: MaskRCNN
@@ -117,8 +125,8 @@ class TorchvisionPredictor(TorchPredictor, Trainable):
         return Raw(detections, images.image_sizes, batch.original_sizes)
 
     def postprocess(self, raw: Raw) -> list[Instances]:
-        found = [self._own_classes(detection) for detection in raw.detections]
-        pasted = self.module.transform.postprocess(found, raw.image_sizes, raw.original_sizes)
+        detections = [self._own_classes(detection) for detection in raw.detections]
+        pasted = self.module.transform.postprocess(detections, raw.image_sizes, raw.original_sizes)
         return [Instances(d["masks"][:, 0] > 0.5, d["boxes"], d["scores"], d["labels"]) for d in pasted]
 
     def input_size(self, batch: Batch) -> tuple[int, int]:
@@ -145,7 +153,7 @@ class TorchvisionPredictor(TorchPredictor, Trainable):
         return {LOSSES[name]: loss for name, loss in (rpn_losses | losses).items()}
 
     def _features(self, images: Sequence[torch.Tensor]) -> tuple[ImageList, dict[str, torch.Tensor]]:
-        """Images (3, h, w) of 0..255 on the host to the padded batch on the device and its feature pyramid."""
+        """Give the padded batch on the device and its feature pyramid; images are (3, h, w) of 0..255 on the host."""
         transform = self.module.transform
         # torchvision normalises before it resizes; a bilinear resize is linear, so the order changes rounding only.
         normalized = [transform.normalize(image.to(self.device) / 255) for image in images]
@@ -155,7 +163,7 @@ class TorchvisionPredictor(TorchPredictor, Trainable):
         return batch, {name: feature.float() for name, feature in self.module.backbone(batch.tensors).items()}
 
     def _own_classes(self, detection: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """A copy with contiguous labels (the library's postprocess writes into its argument), gaps left out."""
+        """Give a copy with contiguous labels and without gaps; the library's postprocess would change the original."""
         labels = self.labels[detection["labels"]]
         if not self.has_gaps:
             return {**detection, "labels": labels}
@@ -166,7 +174,7 @@ class TorchvisionPredictor(TorchPredictor, Trainable):
 def _float32_output(
     module: torch.nn.Module, inputs: object, output: torch.Tensor | Sequence[torch.Tensor]
 ) -> torch.Tensor | tuple[torch.Tensor | list[torch.Tensor], ...]:
-    """A forward hook; tensors, or a tuple of tensors or of lists of tensors, to float32."""
+    """Turn a module's output into float32, as a forward hook: a tensor, or a tuple of tensors or lists of them."""
     if isinstance(output, torch.Tensor):
         return output.float()
     return tuple(part.float() if isinstance(part, torch.Tensor) else [t.float() for t in part] for part in output)

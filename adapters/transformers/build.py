@@ -1,4 +1,4 @@
-"""The network that the transformers adapter serves: its configuration from options, its weights from a checkpoint."""
+"""Build the network of the transformers adapter from options, and load its checkpoint."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from bench.errors import UserError, nearest
 from bench.predictor import Checkpoint
 
 STAGES = ["stage1", "stage2", "stage3", "stage4"]
-"""Of a hierarchical backbone: strides 4, 8, 16 and 32."""
+"""The outputs that a hierarchical backbone gives, with strides 4, 8, 16 and 32."""
 
 
 def configured(classes: tuple[str, ...], backbone: Mapping[str, Any], network: Mapping[str, Any]) -> Mask2FormerConfig:
-    """The library's configuration: its defaults, and what the options change.
+    """Give the library's configuration: its defaults with the changes that the options make.
 
     Raises:
-        UserError: an unknown kind of backbone, or an unknown key in ``backbone`` or ``network``.
+        UserError: the kind of backbone, or a key in ``backbone`` or ``network``, is unknown.
     """
     names = dict(enumerate(classes))
     return Mask2FormerConfig(
@@ -49,7 +49,11 @@ def _backbone(given: Mapping[str, Any]) -> PretrainedConfig:
 
 
 def _known(config: type[PretrainedConfig], where: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The given keys, refused where the library would store a mistyped one and use the default."""
+    """Give a copy of the options.
+
+    Raises:
+        UserError: a key is unknown, which the library would keep and ignore.
+    """
     known = set(config().to_dict())
     for key in given:
         if key not in known:
@@ -58,7 +62,7 @@ def _known(config: type[PretrainedConfig], where: str, given: Mapping[str, Any])
 
 
 def from_checkpoint(config: Mask2FormerConfig, checkpoint: Checkpoint) -> Mask2FormerForUniversalSegmentation:
-    """Through ``from_pretrained``, which knows the parameter names of the library's earlier versions.
+    """Load a checkpoint by ``from_pretrained``, which knows the parameter names of the library's earlier versions.
 
     Raises:
         UserError: the checkpoint is of another architecture or of other classes.
@@ -75,8 +79,8 @@ def from_checkpoint(config: Mask2FormerConfig, checkpoint: Checkpoint) -> Mask2F
         )
     finally:
         logging.set_verbosity(verbosity)
-    # The published file has tables of relative positions, which the library now computes, and lacks the norm after
-    # Swin's last stage, whose output Mask2Former does not read.
+    # The published file has tables of relative positions, which the library computes, and lacks the norm after Swin's
+    # last block, whose output Mask2Former does not read.
     lists = {
         "missing": [k for k in info["missing_keys"] if ".encoder.swin.layernorm." not in k],
         "unexpected": [k for k in info["unexpected_keys"] if not k.endswith("relative_position_index")],

@@ -1,4 +1,4 @@
-"""Mask2Former of Hugging Face transformers, with the inference of the paper's code."""
+"""Run Mask2Former of Hugging Face transformers, with the inference of the paper's code."""
 
 from __future__ import annotations
 
@@ -26,7 +26,11 @@ STRIDE = 32
 
 @dataclass
 class Batch:
-    """images: uint8 (3, h, w) each, resized, on the host; original_sizes: (H, W) before the resize."""
+    """A batch on the host.
+
+    images: resized, uint8 (3, h, w) each
+    original_sizes: (H, W) of each before the resize
+    """
 
     images: list[torch.Tensor]
     original_sizes: list[tuple[int, int]]
@@ -34,7 +38,13 @@ class Batch:
 
 @dataclass
 class Raw:
-    """class_logits: float32 (B, Q, classes + 1); mask_logits: float32 (B, Q, h / 4, w / 4) of the padded (h, w)."""
+    """The output of the network for Q queries.
+
+    class_logits: float32 (B, Q, classes + 1)
+    mask_logits: float32 (B, Q, h / 4, w / 4) for a padded batch of (h, w)
+    padded_size: (h, w)
+    image_sizes, original_sizes: (H, W) of each image after and before the resize
+    """
 
     class_logits: torch.Tensor
     mask_logits: torch.Tensor
@@ -46,18 +56,20 @@ class Raw:
 class Mask2FormerPredictor(TorchPredictor, Trainable):
     """Mask2Former (Cheng et al. 2022), ``Mask2FormerForUniversalSegmentation``.
 
-    backbone: its ``model_type`` (``swin`` unless said), and what differs from the defaults of that type's config.
-    network: what differs from the defaults of ``Mask2FormerConfig``.
+    backbone: its ``model_type``, by default ``swin``, and changes to the defaults of that type's config.
+    network: changes to the defaults of ``Mask2FormerConfig``.
     shortest_edge, longest_edge: the resize of ``Mask2FormerImageProcessor``, in pixels; 800 and 1333 are the paper's.
 
-    Instances are those of the paper's code (``MaskFormer.instance_inference``), not of the library's
-    ``post_process_instance_segmentation``: the best (query, class) pairs by class probability, the mask where the
-    upsampled logit is above 0, the score times the mean mask probability inside it. A query whose mask is empty is
-    kept, as there, with score 0 and the box 0, 0, 0, 0. Under autocast the network runs in the lower precision and
-    everything after its logits in float32. The paper has no score threshold.
+    Instances are made as in the paper's code (``MaskFormer.instance_inference``), not as in the library's
+    ``post_process_instance_segmentation``. They are the best (query, class) pairs by class probability. A mask is
+    where the upsampled logit is above 0, and a score is the class probability times the mean mask probability inside
+    the mask. A query with an empty mask is kept, as in that code, with score 0 and the box 0, 0, 0, 0. Under autocast
+    the network runs in the lower precision and everything after its logits in float32. The paper has no score
+    threshold.
 
     Raises:
-        UserError: no class names, an unknown key in ``backbone`` or ``network``, or a checkpoint that does not fit.
+        UserError: there are no class names, a key in ``backbone`` or ``network`` is unknown, or the checkpoint does
+            not fit.
     """
 
     module: Mask2FormerForUniversalSegmentation
@@ -126,8 +138,10 @@ class Mask2FormerPredictor(TorchPredictor, Trainable):
         return losses(self.module, *self._padded(pixels), targets)
 
     def _padded(self, images: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Images uint8 (3, h, w) on the host to the normalised batch (B, 3, H, W) on the device, and int64 (B, H, W),
-        1 where an image is and 0 in the padding."""
+        """Give the normalised batch (B, 3, H, W) on the device and its mask, int64 (B, H, W), 0 in the padding.
+
+        images: uint8 (3, h, w) each, on the host
+        """
         pixel_values = torch.zeros(len(images), 3, *_padded_size(images), device=self.device)
         pixel_mask = torch.zeros_like(pixel_values[:, 0], dtype=torch.int64)
         for values, mask, image in zip(pixel_values, pixel_mask, images, strict=True):
@@ -137,7 +151,7 @@ class Mask2FormerPredictor(TorchPredictor, Trainable):
         return pixel_values, pixel_mask
 
     def _instances(self, class_logits: torch.Tensor, mask_logits: torch.Tensor) -> Instances:
-        """The paper's ``instance_inference`` for logits (Q, classes + 1) and (Q, H, W); masks are made once a query."""
+        """Give the paper's instances for logits (Q, classes + 1) and (Q, H, W); each query's mask is made once."""
         probabilities = class_logits.softmax(-1)[:, :-1]
         best, index = probabilities.flatten().topk(min(self.max_detections, probabilities.numel()))
         query, label = index // len(self.classes), index % len(self.classes)
@@ -160,7 +174,7 @@ def _padded_size(images: Sequence[torch.Tensor]) -> tuple[int, int]:
 def _full_size(
     logits: torch.Tensor, padded: tuple[int, int], image: tuple[int, int], original: tuple[int, int]
 ) -> torch.Tensor:
-    """Logits (Q, h, w) to (Q, H, W): up to the padded input, padding cut off, to the original size, all bilinear."""
+    """Scale logits (Q, h, w) to the padded input, cut the padding off, and scale to the original (H, W), bilinearly."""
     upsampled = interpolate(logits[None], size=padded, mode="bilinear", align_corners=False)
     cropped = upsampled[:, :, : image[0], : image[1]]
     return interpolate(cropped, size=original, mode="bilinear", align_corners=False)[0]

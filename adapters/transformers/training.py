@@ -1,4 +1,4 @@
-"""Training Mask2Former: the library's own losses under the names that every library shares."""
+"""Train Mask2Former with the library's own losses, under the names that all libraries share."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from transformers import Mask2FormerForUniversalSegmentation
 from bench.predictor import Target
 
 COMMON_NAMES = {"loss_cross_entropy": "class", "loss_mask": "mask", "loss_dice": "dice"}
-"""The library's names of its losses, and the common ones; decoder layers add ``_0``, ``_1``, ... to the former."""
+"""The common names by the library's names of its losses, to which decoder layers add ``_0``, ``_1``, ..."""
 
 
 def losses(
@@ -20,7 +20,7 @@ def losses(
     pixel_mask: torch.Tensor,
     targets: Sequence[Target],
 ) -> dict[str, torch.Tensor]:
-    """The losses of one batch as ``Trainable.training_step`` gives them; ``module`` is in training mode.
+    """Give the losses of one batch as ``Trainable.training_step`` does; ``module`` is in training mode.
 
     pixel_values: the padded batch (B, 3, H, W), normalised; pixel_mask: int64 (B, H, W), 0 in the padding.
     """
@@ -41,5 +41,5 @@ def losses(
 
 
 def _padded_masks(masks: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
-    """Masks (N, h, w) to float32 (N, H, W): the library finds their points by their share of the padded input."""
+    """Pad masks (N, h, w) to float32 (N, H, W), since the library places points relative to the padded input."""
     return pad(masks.float(), (0, size[1] - masks.shape[2], 0, size[0] - masks.shape[1]))

@@ -69,13 +69,13 @@ def _held(question: Mapping[str, Any], loaded: Loaded) -> dict[str, Any]:
     return {
         "rows": [
             {
-                "status": job.result.status,
-                "reason": comparison.text(row, "reason") or "no reason given",
-                "label": comparison.labels[row],
-                "path": str(job.path),
-                "broken": [text for limit in limits if (text := limit.broken(comparison, row))],
-                "cells": {name: comparison.cell(row, name) for name in columns},
+                "status": row.result.status,
+                "reason": comparison.text(number, "reason") or "no reason given",
+                "label": comparison.labels[number],
+                "path": str(row.path),
+                "broken": [text for limit in limits if (text := limit.violation(comparison, number))],
+                "cells": {name: comparison.cell(number, name) for name in columns},
             }
-            for row, job in enumerate(comparison.rows)
+            for number, row in enumerate(comparison.rows)
         ]
     }

@@ -1,5 +1,7 @@
-"""Results in the JSON that github-action-benchmark draws its charts from (its tools customBiggerIsBetter and
-customSmallerIsBetter: ``src/extract.ts``, ``BenchmarkResult``)."""
+"""Write results as the JSON from which github-action-benchmark draws charts.
+
+The formats are its tools customBiggerIsBetter and customSmallerIsBetter (``src/extract.ts``, ``BenchmarkResult``).
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ from bench.schema.settings import telling
 from reports.table.machine import machine_text, maskbench_text, versions_text
 
 CHARTED = tuple(name for name, figure in METRICS.items() if "chart" in figure.shown)
-"""A chart each."""
+"""The figures that have a chart."""
 
 FILES = {"high": "bigger_is_better.json", "low": "smaller_is_better.json"}
 
@@ -33,10 +35,10 @@ def write_action_benchmark(rows: Sequence[Row], out: Path) -> list[Path]:
 
 
 def action_benchmark(rows: Sequence[Row], metrics: Sequence[str]) -> list[dict[str, Any]]:
-    """``{name, unit, value, range, extra}`` for each figure that a row has; none of a row that did not end well.
+    """Give ``{name, unit, value, range, extra}`` for each figure of each row that ended well.
 
-    A name is the model's label and the metric, the same from run to run: the action draws one line through all values
-    of a name.
+    A name is the model's label and the metric. It must be the same from run to run, since the action draws one line
+    through all values of a name.
     """
     entries = []
     for label, row in zip(labels(rows), rows, strict=True):
@@ -52,7 +54,7 @@ def action_benchmark(rows: Sequence[Row], metrics: Sequence[str]) -> list[dict[s
 
 
 def _conditions(row: Row) -> str:
-    """What the chart shows when the pointer is on a value."""
+    """Give the text that the chart shows while the pointer is on a value."""
     machine = row.result.machine or {}
     told = (setting.labels([row.result])[0] for setting in telling())
     lines = (

@@ -1,8 +1,8 @@
-"""Every file that CI reads, of a gate and of the results that it judged.
+"""Write every file that CI reads, from a gate's findings and the results that it judged.
 
     python -m reports.ci.files RESULTS [--gate gate.json] [--out DIR]
 
-RESULTS is a folder of results. Without a gate only what is drawn from results alone is written.
+RESULTS is a folder of results. Without a gate only the files that need nothing but results are written.
 """
 
 from __future__ import annotations
@@ -23,14 +23,16 @@ from reports.ci.pytest_benchmark import write_pytest_benchmark
 
 
 def write_all(report: GateReport | None, results: Path, out: Path) -> list[Path]:
-    """Write ``junit.xml``, ``summary.md``, ``bigger_is_better.json``, ``smaller_is_better.json`` and
-    ``pytest_benchmark.json``, and add the summary to ``$GITHUB_STEP_SUMMARY``; gives the paths written in ``out``.
+    """Write the files into ``out``, give their paths, and add the summary to ``$GITHUB_STEP_SUMMARY``.
 
-    report: None writes the last three alone
-    results: the folder of the results that were judged, the head's
+    The files are ``junit.xml``, ``summary.md``, ``bigger_is_better.json``, ``smaller_is_better.json`` and
+    ``pytest_benchmark.json``.
+
+    report: the findings of a gate; with None only the last three files are written
+    results: the folder of the results that were judged, those of the head
 
     Raises:
-        UserError: no such folder, or ``out`` cannot be written.
+        UserError: there is no such folder, or ``out`` cannot be written.
     """
     rows = rows_of([results])
     try:
@@ -52,7 +54,7 @@ def _of_gate(report: GateReport, out: Path) -> list[Path]:
 
 
 def rows_of(sources: Sequence[Path]) -> list[Row]:
-    """Every result in the folders that can be read, by path; a warning on stderr for the others.
+    """Read every result in the folders, in the order of their paths; warn on stderr of those that cannot be read.
 
     Raises:
         UserError: a folder does not exist.
@@ -69,7 +71,7 @@ def rows_of(sources: Sequence[Path]) -> list[Row]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point; gives the exit status: 0, 2 for wrong input."""
+    """Run the command and give its exit status: 0, or 2 for wrong input."""
     parser = argparse.ArgumentParser(prog="python -m reports.ci.files", description="Write every file that CI reads.")
     parser.add_argument("results", type=Path, metavar="RESULTS", help="a folder of results")
     parser.add_argument("--gate", type=Path, metavar="FILE", help="the gate.json of the comparison that judged them")

@@ -1,4 +1,4 @@
-"""A gate's findings as the summary of a GitHub job: the outcome, a table of changes, and sentences for what matters."""
+"""Write a gate's findings as the summary of a GitHub job: the outcome, a table of changes, and sentences."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from reports.text.gate_table import change_text, interval_text
 from reports.text.markdown import escape, grid, grid_of_markdown
 
 LIMIT_BYTES = 1 << 20
-"""What GitHub takes as the summary of one step; it drops a longer one whole."""
+"""The longest summary of one step that GitHub takes; it drops a longer one whole."""
 
 MARKS = {BETTER: "+", WORSE: "-", AMBIGUOUS: "~", SAME: "=", NOT_COMPARABLE: "!"}
 
@@ -25,10 +25,10 @@ _VALUES = ("Model", "Metric", "Base", "Head", "Unit", "Change", "95 % interval",
 
 
 def job_summary(report: GateReport, limit: int = LIMIT_BYTES) -> str:
-    """GitHub Markdown of at most ``limit`` bytes.
+    """Give GitHub Markdown of at most ``limit`` bytes.
 
-    Where it would be longer, the values of what is the same are left out first, then all values, then lines from the
-    end; its last line says so.
+    Where it would be longer, the values of unchanged metrics are left out first, then all values, then lines from the
+    end; the last line says so.
     """
     head = [_outcome(report), _table(report), LEGEND, *_sentences(report)]
     changed = [finding for finding in report.findings if finding.verdict != SAME]
@@ -46,7 +46,7 @@ def job_summary(report: GateReport, limit: int = LIMIT_BYTES) -> str:
 def append_to_github_summary(report: GateReport) -> Path | None:
     """Add the summary to the file that GitHub shows (``$GITHUB_STEP_SUMMARY``); None outside of GitHub's CI.
 
-    What the step has written there before counts towards the limit.
+    What the step has already written to the file counts towards the limit.
     """
     name = os.environ.get("GITHUB_STEP_SUMMARY")
     if not name:
@@ -67,7 +67,7 @@ def _outcome(report: GateReport) -> str:
 
 
 def _table(report: GateReport) -> str:
-    """One row a model, one column a metric, each in the order in which it first comes."""
+    """Give a table with one row a model and one column a metric, in the order in which they first come."""
     cells = {(finding.model, finding.metric): _cell(finding) for finding in report.findings}
     models = list(dict.fromkeys(model for model, _ in cells))
     metrics = list(dict.fromkeys(metric for _, metric in cells))
@@ -91,14 +91,14 @@ def _cell(finding: Finding) -> str:
 def _sentences(report: GateReport) -> list[str]:
     parts = []
     for verdict in (WORSE, AMBIGUOUS, NOT_COMPARABLE):
-        if found := report.of(verdict):
-            lines = "\n".join(f"- {escape(finding.sentence)}" for finding in found)
+        if findings := report.of(verdict):
+            lines = "\n".join(f"- {escape(finding.sentence)}" for finding in findings)
             parts.append(f"### {verdict.capitalize()}\n\n{lines}")
     return parts
 
 
 def _details(findings: Sequence[Finding]) -> str:
-    """A table of base and head, closed until it is clicked."""
+    """Give a table of base and head that GitHub hides until it is clicked."""
     rows = [_values(finding) for finding in findings if finding.base is not None or finding.head is not None]
     if not rows:
         return ""
@@ -122,7 +122,7 @@ def _values(finding: Finding) -> list[str]:
 
 
 def _cut(text: str, limit: int, note: str) -> str:
-    """Whole lines from the beginning, and the note; nothing where not even the note has room."""
+    """Give as many whole lines as have room beside the note, and the note; "" where the note alone is too long."""
     room = limit - len(note.encode())
     if room < 0:
         return ""

@@ -1,4 +1,4 @@
-"""A gate's findings as JUnit XML, for the test views of CI systems: one case a model and metric.
+"""Write a gate's findings as JUnit XML for the test views of CI systems: one case a model and metric.
 
 The elements and their order are those of pytest's own ``--junitxml`` (family xunit1), which Jenkins, GitLab and the
 GitHub actions for test reports read.
@@ -15,19 +15,19 @@ from bench.schema.json_file import write_atomically
 from reports.text.gate_table import change_text, interval_text
 
 _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What no XML 1.0 document may hold, not even escaped (https://www.w3.org/TR/xml/#charsets)."""
+"""The characters that no XML 1.0 document may hold, not even escaped (https://www.w3.org/TR/xml/#charsets)."""
 
 
 def junit(report: GateReport) -> ET.Element:
-    """The ``testsuites`` element.
+    """Give the ``testsuites`` element.
 
-    Worse is a failure, not comparable is skipped, ambiguous passes with its sentence as output unless the gate has it
-    fail. A gate that let nothing through without a failed case gets one of its own, so that no failed gate looks green.
+    Worse is a failure, and not comparable is skipped. Ambiguous is a failure if the gate says so, else it passes with
+    its sentence as output. A failed gate without a failed case gets a case of its own, so that it does not look green.
     """
     cases = [_case(finding, report) for finding in report.findings]
     if not report.passed and not any(case.find("failure") is not None for case in cases):
         cases.append(ET.Element("testcase", classname="gate", name="outcome", time="0"))
-        _told(cases[-1], "failure", report.outcome, type="gate")
+        _add_outcome(cases[-1], "failure", report.outcome, type="gate")
     counts = {tag: str(sum(case.find(tag) is not None for case in cases)) for tag in ("failure", "skipped")}
     suites = ET.Element("testsuites", name="maskbench gate")
     suite = ET.SubElement(suites, "testsuite", name="maskbench gate", errors="0", failures=counts["failure"])
@@ -63,24 +63,24 @@ def _case(finding: Finding, report: GateReport) -> ET.Element:
         },
     )
     if finding.verdict == WORSE or (finding.verdict == AMBIGUOUS and report.on_ambiguous == "fail"):
-        _told(case, "failure", finding.sentence, type=finding.verdict)
+        _add_outcome(case, "failure", finding.sentence, type=finding.verdict)
     elif finding.verdict == NOT_COMPARABLE:
-        _told(case, "skipped", finding.sentence, type=finding.verdict)
+        _add_outcome(case, "skipped", finding.sentence, type=finding.verdict)
     elif finding.verdict == AMBIGUOUS:
         ET.SubElement(case, "system-out").text = _clean(finding.sentence)
     return case
 
 
 def _properties(parent: ET.Element, values: dict[str, str]) -> None:
-    """Those of the values that are not empty."""
+    """Add a property for each value that is not empty."""
     properties = ET.SubElement(parent, "properties")
     for name, value in values.items():
         if value:
             ET.SubElement(properties, "property", name=name, value=_clean(value))
 
 
-def _told(case: ET.Element, tag: str, sentence: str, type: str) -> None:
-    """As text too: some views show only the message, others only the text."""
+def _add_outcome(case: ET.Element, tag: str, sentence: str, type: str) -> None:
+    """Add the outcome with its sentence as message and as text: some views show only one of the two."""
     ET.SubElement(case, tag, type=type, message=_clean(sentence)).text = _clean(sentence)
 
 

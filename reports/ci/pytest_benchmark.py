@@ -1,7 +1,7 @@
-"""Latencies as pytest-benchmark's JSON, for ``pytest-benchmark compare`` and ``pytest --benchmark-compare``.
+"""Write latencies as pytest-benchmark's JSON, for ``pytest-benchmark compare`` and ``pytest --benchmark-compare``.
 
-One benchmark a job and boundary, in seconds, with the raw samples. The statistics are those of pytest-benchmark's
-``stats.Stats``, so that its tables say of these samples what they would say of its own.
+There is one benchmark a row and boundary, in seconds, with the raw samples. The statistics are computed as in
+pytest-benchmark's ``stats.Stats``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from bench.schema.row import Row
 from bench.schema.settings import telling
 
 FORMAT_VERSION = "5.3.1"
-"""The pytest-benchmark whose format this is."""
+"""The version of pytest-benchmark that writes this format."""
 
 BOUNDARIES = ("model", "end_to_end")
 
@@ -32,7 +32,7 @@ def write_pytest_benchmark(rows: Sequence[Row], path: Path) -> None:
 
 
 def document(rows: Sequence[Row]) -> dict[str, Any]:
-    """The whole file; machine and commit are those of the first row that ended well."""
+    """Give the content of the file; machine and commit are those of the first row that tells its machine."""
     machine = next((row.result.machine for row in rows if row.result.machine), None) or {}
     own = machine.get("maskbench") or {}
     started = max((row.result.started for row in rows if row.result.started), default=None)
@@ -53,7 +53,7 @@ def document(rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def benchmarks(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """Entries of ``benchmarks``, grouped by boundary; none of a row that did not end well or was not timed."""
+    """Give an entry of ``benchmarks`` for each boundary of each row that ended well and was timed."""
     entries = []
     for label, row in zip(labels(rows), rows, strict=True):
         speed = row.result.speed
@@ -81,10 +81,13 @@ def _entry(label: str, row: Row, boundary: str, timing: Timing) -> dict[str, Any
 
 
 def statistics(seconds: Sequence[float]) -> dict[str, Any]:
-    """The fields of ``pytest_benchmark.stats.Stats`` in its order, ``data`` and ``iterations``; of one sample or more.
+    """Give the fields of ``pytest_benchmark.stats.Stats`` in its order, ``data`` and ``iterations``, in seconds.
 
-    stddev is that of a sample (n - 1), 0 of a single one. outliers: how many lie beyond one stddev of the mean; and
-    beyond 1.5 times the interquartile range outside of the quartiles. ld15iqr, hd15iqr: lowest and highest within that.
+    seconds: one sample or more
+
+    stddev is that of a sample (n - 1), and 0 for a single one. stddev_outliers lie more than one stddev from the mean,
+    iqr_outliers more than 1.5 times the interquartile range outside the quartiles; ld15iqr and hd15iqr are the lowest
+    and the highest sample within that range. ops is in calls/s.
     """
     data = np.asarray(seconds, dtype=np.float64)
     mean = float(data.mean())
@@ -116,8 +119,11 @@ def statistics(seconds: Sequence[float]) -> dict[str, Any]:
 
 
 def quartiles(samples: Sequence[float]) -> tuple[float, float]:
-    """Lower and upper quartile as pytest-benchmark has them: of an even number of samples the medians of the halves
-    (Tukey's hinges, "method 2"), of an odd one their weighted means ("method 3")."""
+    """Give the lower and the upper quartile as pytest-benchmark computes them.
+
+    For an even number of samples they are the medians of the halves (Tukey's hinges, "method 2"), for an odd one
+    weighted means ("method 3").
+    """
     ordered = np.sort(np.asarray(samples, dtype=np.float64))
     count = len(ordered)
     if count == 1:
@@ -134,7 +140,7 @@ def quartiles(samples: Sequence[float]) -> tuple[float, float]:
 
 
 def _machine_info(machine: dict[str, Any]) -> dict[str, Any]:
-    """Nothing that changes from one run to the next on one machine: pytest-benchmark warns of any difference."""
+    """Describe the machine without what changes from run to run: pytest-benchmark warns of any difference."""
     cpu, gpu = machine.get("cpu") or {}, machine.get("gpu") or {}
     return {
         "node": "",

@@ -69,14 +69,14 @@ def write_html(
 
 def _table(comparison: Comparison, model_pages: Mapping[int, str]) -> dict[str, Any]:
     """The table of all rows but the skipped ones, and what its legend says."""
-    rows = [row for row, job in enumerate(comparison.rows) if job.result.status != "skipped"]
+    rows = [number for number, row in enumerate(comparison.rows) if row.result.status != "skipped"]
     return {
         "columns": _columns(comparison),
-        "rows": [_row(comparison, row, model_pages) for row in rows],
+        "rows": [_row(comparison, number, model_pages) for number in rows],
         "best": bool(comparison.best),
         "marks": comparison.marks(),
-        "intervals": any(comparison.interval(row) for row in range(len(comparison.rows))),
-        "published": any(published(job) for job in comparison.rows),
+        "intervals": any(comparison.interval(number) for number in range(len(comparison.rows))),
+        "published": any(published(row) for row in comparison.rows),
     }
 
 
@@ -87,7 +87,7 @@ def _judgements(comparison: Comparison, gate: GateReport | None) -> dict[str, An
         "gate_heads": HEADS,
         "gate_rows": gate_rows(gate) if gate else [],
         "warnings": [
-            (comparison.labels[row], text) for row, job in enumerate(comparison.rows) for text in warnings(job)
+            (comparison.labels[number], text) for number, row in enumerate(comparison.rows) for text in warnings(row)
         ],
         "claims": claims(comparison),
         "claims_meaning": MEANING,
@@ -105,7 +105,7 @@ def _problems(comparison: Comparison) -> list[tuple[str, str, list[dict[str, str
     unfinished = "These jobs were started and did not end well; what they measured before is kept."
     skipped = "These jobs were not started."
     return [
-        ("Not finished", unfinished, [_problem(comparison, row) for row in comparison.broken()]),
+        ("Not finished", unfinished, [_problem(comparison, row) for row in comparison.failed()]),
         ("Skipped", skipped, [_problem(comparison, row) for row in comparison.with_status("skipped")]),
     ]
 
@@ -121,9 +121,9 @@ def _pictures(comparison: Comparison, pictures: Pictures, model_pages: Mapping[i
 
 
 def _subtitle(comparison: Comparison) -> str:
-    models = len({(model_name(job), job.setting("model", "library")) for job in comparison.rows})
+    models = len({(model_name(row), row.setting("model", "library")) for row in comparison.rows})
     datasets = sorted(set(comparison.frame["dataset"].dropna()))
-    days = sorted({job.result.started[:10] for job in comparison.rows if job.result.started})
+    days = sorted({row.result.started[:10] for row in comparison.rows if row.result.started})
     ended_well = f"{len(comparison.with_status('ok'))} of {len(comparison.rows)} rows ok"
     count = f"{models} model{'s' if models != 1 else ''}, {ended_well}"
     measured = " to ".join(dict.fromkeys((*days[:1], *days[-1:])))
@@ -157,34 +157,34 @@ def _tooltip(name: str) -> str:
     )
 
 
-def _row(comparison: Comparison, row: int, model_pages: Mapping[int, str]) -> dict[str, Any]:
-    job = comparison.rows[row]
+def _row(comparison: Comparison, number: int, model_pages: Mapping[int, str]) -> dict[str, Any]:
+    row = comparison.rows[number]
     cells = {
         name: {
-            "text": comparison.text(row, name),
-            "value": "" if comparison.cell(row, name) is None else comparison.cell(row, name),
-            "best": (row, name) in comparison.best,
+            "text": comparison.text(number, name),
+            "value": "" if comparison.cell(number, name) is None else comparison.cell(number, name),
+            "best": (number, name) in comparison.best,
             "note": "",
             "bad": False,
             "tooltip": "",
         }
         for name in COLUMNS
     }
-    cells["mask_ap"]["note"] = comparison.interval(row)
-    if row in comparison.tied:
-        p = p_text(comparison.tied[row])
+    cells["mask_ap"]["note"] = comparison.interval(number)
+    if number in comparison.tied:
+        p = p_text(comparison.tied[number])
         cells["mask_ap"]["tooltip"] = f"Not distinguishable from the best: corrected {p}"
-    if check := published(job):
+    if check := published(row):
         cells["published_mask_ap"] |= {"note": signed(check.difference), "bad": not check.holds, "tooltip": check.text}
-    second = [str(job.setting("model", key)) for key in ("backbone", "library") if job.setting("model", key)]
+    second = [str(row.setting("model", key)) for key in ("backbone", "library") if row.setting("model", key)]
     shown = ("model", "backbone", "library", *comparison.differing(telling()))
-    second += row_details(comparison.rows, shown)[row]
+    second += row_details(comparison.rows, shown)[number]
     return {
         "cells": cells,
         "second": SEPARATOR.join(second),
-        "label": comparison.labels[row],
-        "status": job.result.status,
-        "page": model_pages.get(row),
+        "label": comparison.labels[number],
+        "status": row.result.status,
+        "page": model_pages.get(number),
     }
 
 

@@ -14,15 +14,15 @@ from reports.table.machine import flat_text
 from reports.text.conditions import CLOCKS
 
 
-def job_details(comparison: Comparison, row: int) -> dict[str, Any]:
+def job_details(comparison: Comparison, number: int) -> dict[str, Any]:
     """What the page shows of a row under "Jobs"."""
-    job = comparison.rows[row]
-    result, speed, accuracy = job.result, job.result.speed, job.result.accuracy
+    row = comparison.rows[number]
+    result, speed, accuracy = row.result, row.result.speed, row.result.accuracy
     facts = {
-        "Result": job.shown,
+        "Result": row.shown,
         "Started": result.started,
         "Seconds": None if result.seconds is None else f"{result.seconds:.1f}",
-        "Weights": job.weights,
+        "Weights": row.weights,
         "SHA-256 of weights": result.model.weights_sha256 if result.model else None,
         "Published": flat_text(result.published) if result.published.get("mask_ap") is not None else None,
         "First call": ", ".join(f"{part.first_call_ms:.0f} ms" for part in speed.rounds) if speed else None,
@@ -31,11 +31,11 @@ def job_details(comparison: Comparison, row: int) -> dict[str, Any]:
         "Evaluation": f"{accuracy.seconds:.1f} s" if accuracy and accuracy.seconds is not None else None,
     }
     return {
-        "label": comparison.labels[row],
+        "label": comparison.labels[number],
         "status": result.status,
-        "reason": comparison.text(row, "reason"),
+        "reason": comparison.text(number, "reason"),
         "facts": [(name, value) for name, value in facts.items() if value is not None],
-        "checks": checks(job),
+        "checks": checks(row),
         "notes": result.notes,
         "boundaries": _boundaries(speed) if speed else [],
         "config": json.dumps(result.config, indent=2, ensure_ascii=False),
@@ -43,12 +43,12 @@ def job_details(comparison: Comparison, row: int) -> dict[str, Any]:
     }
 
 
-def checks(job: Row) -> list[tuple[str, str, str]]:
+def checks(row: Row) -> list[tuple[str, str, str]]:
     """The checks of a row's mask AP: a name, a text, and ``ok``, ``bad`` or "" where nothing could be compared."""
     lines = []
-    if against_published := published(job):
+    if against_published := published(row):
         lines.append(("Published AP", against_published.text, "ok" if against_published.holds else "bad"))
-    against_expected = expected(job)
+    against_expected = expected(row)
     if isinstance(against_expected, Check):
         lines.append(("Expected AP", against_expected.text, "ok" if against_expected.holds else "bad"))
     elif against_expected:

@@ -51,12 +51,12 @@ def write_model_pages(
     folder = out / FOLDER
     _remove_old(folder)
     links: dict[int, str] = {}
-    for row, alike in drawn_rows(comparison).items():
-        job, accuracy = comparison.rows[row], accuracy_of(comparison, row)
+    for number, alike in drawn_rows(comparison).items():
+        row, accuracy = comparison.rows[number], accuracy_of(comparison, number)
         if accuracy is None:
             continue
-        name = _file_name(comparison.labels[row], set(links.values()))
-        page = _page(comparison, row, accuracy, datasets.of(job), trainings.get(row))
+        name = _file_name(comparison.labels[number], set(links.values()))
+        page = _page(comparison, number, accuracy, datasets.of(row), trainings.get(number))
         folder.mkdir(parents=True, exist_ok=True)
         (out / name).write_text(page, encoding="utf-8")
         links |= dict.fromkeys(alike, name)
@@ -64,21 +64,21 @@ def write_model_pages(
 
 
 def _page(
-    comparison: Comparison, row: int, accuracy: AccuracyResult, truth: GroundTruth | None, training: Picture | None
+    comparison: Comparison, number: int, accuracy: AccuracyResult, truth: GroundTruth | None, training: Picture | None
 ) -> str:
-    job = comparison.rows[row]
-    heads, figures = figures_table(comparison, [row], (*COCO_HEADINGS, *OTHER_HEADINGS))
+    row = comparison.rows[number]
+    heads, figures = figures_table(comparison, [number], (*COCO_HEADINGS, *OTHER_HEADINGS))
     errors = error_points(accuracy)
-    kinds, reason = _worst(job, accuracy, truth)
-    finetune = job.result.finetune
+    kinds, reason = _worst(row, accuracy, truth)
+    finetune = row.result.finetune
     return render(
         "model.html",
-        label=comparison.labels[row],
-        headline=_headline(comparison, row),
-        setting=row_setting(job),
-        checks=checks(job),
+        label=comparison.labels[number],
+        headline=_headline(comparison, number),
+        setting=row_setting(row),
+        checks=checks(row),
         figures=[(head, text) for head, text in zip(heads, figures[0], strict=True) if text],
-        classes=[(name, texts[0]) for name, texts, _ in per_class_table(comparison, [row])],
+        classes=[(name, texts[0]) for name, texts, _ in per_class_table(comparison, [number])],
         errors=[(name, ERROR_MEANINGS[name], points) for name, points in errors.items()],
         longest=max([*errors.values(), 0.1]),
         calibration=accuracy.calibration and _bins(accuracy.calibration),
@@ -86,7 +86,7 @@ def _page(
         curve=file_uri(training.path) if training else None,
         kinds=kinds,
         reason=reason,
-        result=job.shown,
+        result=row.shown,
     )
 
 
@@ -117,7 +117,7 @@ def _bins(calibration: Calibration) -> dict[str, Any]:
     return {"error": 100 * calibration.expected_error, "bins": bins}
 
 
-def _worst(job: Row, accuracy: AccuracyResult, truth: GroundTruth | None) -> tuple[list[dict[str, Any]], str]:
+def _worst(row: Row, accuracy: AccuracyResult, truth: GroundTruth | None) -> tuple[list[dict[str, Any]], str]:
     """The worst images of each kind, and "", or none and the reason."""
     if accuracy.worst_images is None:
         return [], "Faults by image were not measured."
@@ -127,7 +127,7 @@ def _worst(job: Row, accuracy: AccuracyResult, truth: GroundTruth | None) -> tup
         return [], "No image has a fault."
     if truth is None:
         return [], "The dataset is no longer where it was, so no image can be shown."
-    predictions = read_predictions(predictions_path(job), ids)
+    predictions = read_predictions(predictions_path(row), ids)
     if isinstance(predictions, str):
         return [], f"No image can be shown: {predictions}."
     shown = _draw(ids, truth, predictions)

@@ -62,9 +62,9 @@ def accuracy(comparison: Comparison, pictures: Sequence[Picture], model_pages: M
 def trainings(comparison: Comparison, pictures: Mapping[int, Picture]) -> list[dict[str, Any]]:
     """The label, facts and curves of each row that was trained before it was measured."""
     sections = []
-    for row, job in enumerate(comparison.rows):
-        if training := job.result.finetune:
-            picture = pictures.get(row)
-            entry = {"label": comparison.labels[row], "facts": training_facts(training), "picture": picture}
+    for number, row in enumerate(comparison.rows):
+        if training := row.result.finetune:
+            picture = pictures.get(number)
+            entry = {"label": comparison.labels[number], "facts": training_facts(training), "picture": picture}
             sections.append({**entry, "uri": file_uri(picture.path) if picture else None})
     return sections

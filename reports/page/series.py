@@ -33,7 +33,7 @@ class Measured:
 
     place: int
     run: Run
-    job: Row
+    row: Row
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,9 @@ class Series:
         low, high = INTERVALS.get(metric, (None, None))
         points = []
         for one in self.measured:
-            value = COLUMNS[metric].value(one.job) if one.job.result.status == "ok" else None
+            value = COLUMNS[metric].value(one.row) if one.row.result.status == "ok" else None
             if value is not None:
-                ends = [COLUMNS[end].value(one.job) if end else None for end in (low, high)]
+                ends = [COLUMNS[end].value(one.row) if end else None for end in (low, high)]
                 points.append(Point(one.place, one.run, float(value), *ends))
         return points
 
@@ -83,21 +83,21 @@ def read_series(history: History, runs: Sequence[Run], model: str | None = None)
     if model is not None and model not in (known := {name for run in runs for name in run.models}):
         raise UserError(f"{history.path}: no result of the model {model!r}; {nearest(model, known)}")
     measured = list(_read(history, runs, model))
-    keys = [_key(one.job) for one in measured]
+    keys = [_key(one.row) for one in measured]
     # Jobs of one run that differ in something else, such as their weights, are told apart by their own names.
     times = Counter((one.run.id, key) for one, key in zip(measured, keys, strict=True))
     unclear = {key for (_, key), count in times.items() if count > 1}
     series: dict[tuple[Any, ...], Series] = {}
     for one, key in zip(measured, keys, strict=True):
-        name = (*key, one.job.path.parent.name) if key in unclear else key
+        name = (*key, one.row.path.parent.name) if key in unclear else key
         series.setdefault(name, Series()).measured.append(one)
     newest = [
-        Row(one.job.path if key[-1] == one.job.path.parent.name else Path("result.json"), one.job.result, "")
+        Row(one.row.path if key[-1] == one.row.path.parent.name else Path("result.json"), one.row.result, "")
         for key, of_key in series.items()
         for one in of_key.measured[-1:]
     ]
-    for one_series, label, job in zip(series.values(), row_labels(newest), newest, strict=True):
-        one_series.label, one_series.setting = label, _setting_text(job)
+    for one_series, label, row in zip(series.values(), row_labels(newest), newest, strict=True):
+        one_series.label, one_series.setting = label, _setting_text(row)
     return sorted(series.values(), key=lambda one_series: (one_series.label, one_series.setting))
 
 
@@ -106,33 +106,33 @@ def _read(history: History, runs: Sequence[Run], model: str | None) -> Iterator[
     for place, run in enumerate(runs):
         if model is not None and model not in run.models:
             continue
-        for stored in history.results(run):
-            identity = (stored.job, stored.sha256, run.commit)
+        for archived in history.results(run):
+            identity = (archived.job, archived.sha256, run.commit)
             if identity in seen:
                 continue
             seen.add(identity)
             try:
-                job = Row(Path(stored.job) / "result.json", stored.parse(), "")
+                row = Row(Path(archived.job) / "result.json", archived.parse(), "")
             except UserError as error:
                 print(f"warning: run {run.id}: {error}; left out", file=sys.stderr)
                 continue
-            if model is None or job.setting("model", "name") == model:
-                yield Measured(place, run, job)
+            if model is None or row.setting("model", "name") == model:
+                yield Measured(place, run, row)
 
 
-def _key(job: Row) -> tuple[Any, ...]:
+def _key(row: Row) -> tuple[Any, ...]:
     """What two results must share to be one series."""
-    return tuple(_equal(setting.equal(job.result)) for setting in held_equal(SERIES))
+    return tuple(_equal(setting.equal(row.result)) for setting in held_equal(SERIES))
 
 
 def _equal(value: Any) -> str:
     return json.dumps(value, sort_keys=True) if isinstance(value, dict) else str(value)
 
 
-def _setting_text(job: Row) -> str:
-    cpu, cores, _, gpu = machine_key(job)
+def _setting_text(row: Row) -> str:
+    cpu, cores, _, gpu = machine_key(row)
     parts = (
-        *lines(job.result),
+        *lines(row.result),
         *(part if part != "None" else None for part in (gpu, cpu)),
         f"{cores} cores" if cores != "None" else None,
     )

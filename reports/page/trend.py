@@ -201,9 +201,9 @@ def _point_text(metric: str, point: Point) -> str:
 def _unfinished(series: Series) -> list[str]:
     """The results of a series that did not end well, the newest first."""
     return [
-        f"run {one.run.id} ({one.run.name}): {one.job.result.status}"
+        f"run {one.run.id} ({one.run.name}): {one.row.result.status}"
         for one in reversed(series.measured)
-        if one.job.result.status not in ("ok", "skipped")
+        if one.row.result.status not in ("ok", "skipped")
     ]
 
 

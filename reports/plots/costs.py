@@ -66,7 +66,7 @@ def stages(comparison: Comparison, folder: Path) -> Picture | None:
 
 def memory(comparison: Comparison, folder: Path) -> Picture | None:
     """Draw each memory figure that was measured on an axis of its own, since the figures do not add up."""
-    rows = [row for row, job in enumerate(comparison.rows) if job.result.memory]
+    rows = [number for number, row in enumerate(comparison.rows) if row.result.memory]
     figures: dict[str, list[float | None]] = {
         "Parameters and buffers": [_module_mb(comparison, row) for row in rows],
         **{
@@ -102,7 +102,7 @@ def memory(comparison: Comparison, folder: Path) -> Picture | None:
 
 
 def _timed(comparison: Comparison) -> list[int]:
-    return [row for row, job in enumerate(comparison.rows) if job.result.speed]
+    return [number for number, row in enumerate(comparison.rows) if row.result.speed]
 
 
 def _module_mb(comparison: Comparison, row: int) -> float | None:

@@ -56,18 +56,20 @@ def draw_panels(comparison: Comparison, folder: Path, datasets: Datasets) -> lis
 def drawn_rows(comparison: Comparison) -> dict[int, list[int]]:
     """The rows to draw, each with all rows that have its masks: rows that differ in a setting of the clock alone do."""
     groups: dict[tuple[str, ...], list[int]] = {}
-    for row, job in enumerate(comparison.rows):
-        if job.result.status != "skipped" and "accuracy" in job.setting("passes", default=["accuracy"]):
-            model = (str(job.setting("model", key)) for key in ("name", "family", "backbone", "library", "options"))
-            setting = (str(job.setting(key)) for key in ("finetune", "overlap", "detections"))
-            groups.setdefault((*dataset_files(job), dataset_name(job), *model, *setting, job.weights), []).append(row)
+    for number, row in enumerate(comparison.rows):
+        if row.result.status != "skipped" and "accuracy" in row.setting("passes", default=["accuracy"]):
+            model = (str(row.setting("model", key)) for key in ("name", "family", "backbone", "library", "options"))
+            setting = (str(row.setting(key)) for key in ("finetune", "overlap", "detections"))
+            groups.setdefault((*dataset_files(row), dataset_name(row), *model, *setting, row.weights), []).append(
+                number
+            )
     return {rows[0]: rows for rows in groups.values()}
 
 
-def predictions_path(job: Row) -> Path:
+def predictions_path(row: Row) -> Path:
     """The path of a row's results file, whether it is there or not."""
-    accuracy = job.result.accuracy
-    return job.path.parent / (accuracy.predictions if accuracy else "predictions.json")
+    accuracy = row.result.accuracy
+    return row.path.parent / (accuracy.predictions if accuracy else "predictions.json")
 
 
 def _datasets(comparison: Comparison) -> dict[tuple[str, str], list[int]]:
@@ -91,17 +93,17 @@ def _truth_cell(truth: GroundTruth, image_id: int) -> Cell:
 
 
 def _model_cell(
-    job: Row, truth: GroundTruth, image_id: int, predictions: dict[int, list[Drawn]] | str
+    row: Row, truth: GroundTruth, image_id: int, predictions: dict[int, list[Drawn]] | str
 ) -> tuple[str, Sequence[Drawn] | None]:
     if isinstance(predictions, str):
-        status = job.result.status
+        status = row.result.status
         return (predictions if status == "ok" else f"{status.replace('_', ' ')}:\n{predictions}"), None
     detections = sorted(predictions.get(image_id, ()), key=lambda drawn: -drawn.score)
     if any(drawn.shape != truth.shape(image_id) for drawn in detections):
         return "masks of another size than the image", None
     if not detections:
         return "no detections", detections
-    if job.random_weights:
+    if row.random_weights:
         return f"random weights, top {min(TOP, len(detections))} by score", detections[:TOP]
     confident = [drawn for drawn in detections if drawn.score >= SCORE_THRESHOLD]
     return f"{len(confident)} with score of {SCORE_THRESHOLD} or more", confident

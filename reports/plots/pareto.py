@@ -19,15 +19,15 @@ from reports.table.naming import row_labels
 def pareto(comparison: Comparison, folder: Path) -> list[Picture]:
     """Draw mask AP against FPS, a picture for each dataset, device, batch size and machine that has several rows."""
     groups: dict[tuple[str, ...], list[int]] = {}
-    for row in comparison.with_status("ok"):
-        if comparison.cell(row, "mask_ap") is not None and comparison.cell(row, "fps_model") is not None:
-            job = comparison.rows[row]
-            names = (dataset_name(job), *(str(job.setting(key)) for key in ("device", "batch_size", "detections")))
-            groups.setdefault((*names, *machine_key(job)), []).append(row)
+    for number in comparison.with_status("ok"):
+        if comparison.cell(number, "mask_ap") is not None and comparison.cell(number, "fps_model") is not None:
+            row = comparison.rows[number]
+            names = (dataset_name(row), *(str(row.setting(key)) for key in ("device", "batch_size", "detections")))
+            groups.setdefault((*names, *machine_key(row)), []).append(number)
     pictures = []
     comparable = {key: rows for key, rows in groups.items() if len(rows) > 1}
-    for number, (key, rows) in enumerate(comparable.items(), start=1):
-        path = folder / ("pareto.png" if number == 1 else f"pareto-{number}.png")
+    for place, (key, rows) in enumerate(comparable.items(), start=1):
+        path = folder / ("pareto.png" if place == 1 else f"pareto-{place}.png")
         where = f"{key[0]}, {key[1]}, batch size {key[2]}"
         _draw_pareto(comparison, rows, path)
         caption = (

@@ -15,14 +15,14 @@ _SAME = ("model", "backbone", "library", "weights", "dataset", "device", "precis
 def sweeps(comparison: Comparison) -> list[list[int]]:
     """The groups of two rows or more that differ in the batch size alone, each by rising batch size."""
     groups: dict[tuple[object, ...], dict[int, int]] = {}
-    for row in comparison.with_status("ok"):
-        if comparison.cell(row, "fps_model") is None:
+    for number in comparison.with_status("ok"):
+        if comparison.cell(number, "fps_model") is None:
             continue
-        job = comparison.rows[row]
-        names = tuple(comparison.text(row, name) for name in _SAME)
-        options = str(job.setting("model", "options"))
-        key = (*names, options, *comparison_key(job, but="batch_size"))
-        groups.setdefault(key, {})[int(comparison.cell(row, "batch_size"))] = row
+        row = comparison.rows[number]
+        names = tuple(comparison.text(number, name) for name in _SAME)
+        options = str(row.setting("model", "options"))
+        key = (*names, options, *comparison_key(row, but="batch_size"))
+        groups.setdefault(key, {})[int(comparison.cell(number, "batch_size"))] = number
     return [[rows[size] for size in sorted(rows)] for rows in groups.values() if len(rows) > 1]
 
 

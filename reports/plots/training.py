@@ -18,15 +18,15 @@ MAX_REINITIALISED = 6
 def draw_training(comparison: Comparison, folder: Path) -> dict[int, Picture]:
     """Draw each training that left a curve, and give the pictures by row."""
     pictures: dict[int, Picture] = {}
-    for row, job in enumerate(comparison.rows):
-        training = job.result.finetune
+    for number, row in enumerate(comparison.rows):
+        training = row.result.finetune
         if training and len(training.curve) > 1:
             path = folder / f"training_{len(pictures) + 1}.png"
             _draw(training, path)
             caption = "Losses by name, means since the last point; their sum is what is optimised."
             if _evaluated(training):
                 caption += " Right: mask AP (points) on the measured set; ringed: the weights measured afterwards."
-            pictures[row] = Picture(path, comparison.labels[row], caption)
+            pictures[number] = Picture(path, comparison.labels[number], caption)
     return pictures
 
 

@@ -1,4 +1,4 @@
-"""The figures of the accuracy pass beyond the one table: by size, by class, recall, calibration, overlaps."""
+"""Give the figures of the accuracy pass that the main table leaves out: by size and class, recall, errors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ERROR_MEANINGS = {
     "background": "nothing is there",
     "missed": "an object that no detection has",
 }
-"""TIDE's six types of error in words (Bolya et al. 2020, section 2.2)."""
+"""The meaning of each of TIDE's six types of error (Bolya et al. 2020, section 2.2)."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,12 @@ class Heading:
 
 
 def rows_with_figures(comparison: Comparison) -> list[int]:
-    """Rows whose accuracy may be shown: measured, and not of random weights."""
+    """Give the numbers of the rows whose accuracy was measured and is not of random weights."""
     return [row for row in range(len(comparison.rows)) if accuracy_of(comparison, row) is not None]
 
 
 def accuracy_of(comparison: Comparison, number: int) -> AccuracyResult | None:
-    """The accuracy of a row, None where its figures are absent."""
+    """Give the accuracy of a row; None where it has no figures or its weights are random."""
     row = comparison.rows[number]
     accuracy = row.result.accuracy
     return accuracy if accuracy and accuracy.figures and not row.random_weights else None
@@ -44,14 +44,18 @@ def accuracy_of(comparison: Comparison, number: int) -> AccuracyResult | None:
 def figures_table(
     comparison: Comparison, rows: Sequence[int], headings: Sequence[Heading]
 ) -> tuple[list[Heading], list[list[str]]]:
-    """Those of the headings that hold something, and each row's texts in points."""
+    """Give the headings under which any row has a value, and for each row its texts under them, in points."""
     accuracies = [accuracy for row in rows if (accuracy := accuracy_of(comparison, row))]
     shown = [head for head in headings if any(head.value(accuracy) is not None for accuracy in accuracies)]
     return shown, [[_text(head, accuracy) for head in shown] for accuracy in accuracies]
 
 
 def per_class_table(comparison: Comparison, rows: Sequence[int]) -> list[tuple[str, list[str], int | None]]:
-    """Class, each row's AP in points ("" where COCO defines none), and which is highest; the hardest class first."""
+    """Give for each class its name, the AP of each row in points, and the place of the highest AP among the rows.
+
+    A text is "" where COCO defines no AP; the place is None where all rows have the same. The class with the lowest
+    mean AP comes first.
+    """
     accuracies = [accuracy for row in rows if (accuracy := accuracy_of(comparison, row))]
     names = list(dict.fromkeys(name for accuracy in accuracies for name in accuracy.per_class or {}))
     table = []
@@ -65,7 +69,7 @@ def per_class_table(comparison: Comparison, rows: Sequence[int]) -> list[tuple[s
 
 
 def error_points(accuracy: AccuracyResult) -> dict[str, float]:
-    """AP50 lost to each type of error, points; none where it was not measured."""
+    """Give the AP50 in points that each type of error costs; types that were not measured are left out."""
     errors = accuracy.errors or {}
     return {name: 100 * errors[name] for name in TIDE_ERRORS if errors.get(name) is not None}
 

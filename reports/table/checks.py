@@ -1,4 +1,4 @@
-"""Measured mask AP held against what it ought to be: the library's published figure, and the model config's own."""
+"""Compare the measured mask AP with the library's published figure and with the model config's own."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bench.schema.row import Row
 from reports.table.columns import COLUMNS
 
 PUBLISHED_TOLERANCE = 0.2
-"""Points by which a measurement of published weights may differ from the published mask AP without a mark."""
+"""How many points the measured mask AP of published weights may differ from the published one without a mark."""
 
 MARK = "(!)"
 
@@ -18,7 +18,12 @@ _ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class Check:
-    """``difference``: measured minus wanted, points; ``text`` says it in words."""
+    """The outcome of one comparison.
+
+    difference: measured minus wanted mask AP, points
+    holds: whether it is within the tolerance
+    text: both figures and the outcome as a sentence
+    """
 
     difference: float
     holds: bool
@@ -26,7 +31,7 @@ class Check:
 
 
 def published(row: Row) -> Check | None:
-    """Against ``model.published``; None where the two are not of the same weights on the same, whole dataset."""
+    """Compare with ``model.published``; give None unless both are of the same weights on the same, whole dataset."""
     figures, measured = row.result.published, _mask_ap(row)
     wanted = figures.get("mask_ap")
     if wanted is None or measured is None or not _published_weights(row):
@@ -41,7 +46,10 @@ def published(row: Row) -> Check | None:
 
 
 def expected(row: Row) -> Check | str | None:
-    """Against ``model.expected`` of the row's dataset; words where it cannot be checked, None where there is none."""
+    """Compare with the ``model.expected`` of the row's dataset.
+
+    Give the reason where nothing can be compared, and None where the config expects nothing of this dataset.
+    """
     wanted = row.setting("model", "expected", default={}).get(row.setting("dataset", "name", default=""))
     if not isinstance(wanted, dict) or not isinstance(wanted.get("mask_ap"), int | float):
         return None
@@ -60,7 +68,7 @@ def expected(row: Row) -> Check | str | None:
 
 
 def warnings(row: Row) -> list[str]:
-    """The checks that failed, one sentence each."""
+    """Give a sentence for each check that does not hold."""
     against_published, against_expected = published(row), expected(row)
     lines = []
     if against_published and not against_published.holds:
@@ -71,7 +79,7 @@ def warnings(row: Row) -> list[str]:
 
 
 def signed(points: float, decimals: int = 1) -> str:
-    """``+1.2`` or ``-0.3``; what rounds to nothing has no minus."""
+    """Give the points with their sign, ``+1.2`` or ``-0.3``; a value that rounds to zero gets a plus."""
     text = f"{points:+.{decimals}f}"
     return text if float(text) else f"{0.0:+.{decimals}f}"
 
@@ -82,7 +90,7 @@ def _mask_ap(row: Row) -> float | None:
 
 
 def _published_weights(row: Row) -> bool:
-    """The library's own file, and nothing trained since."""
+    """Say whether the weights are the library's own file, without any training since."""
     digest = row.result.model.weights_sha256 if row.result.model else None
     zoo = row.setting("model", "zoo", "sha256")
     same_file = bool(digest and zoo and str(digest).startswith(str(zoo)))
@@ -90,7 +98,10 @@ def _published_weights(row: Row) -> bool:
 
 
 def _whole(row: Row) -> bool:
-    """Every image of the dataset as its config defines it; a generated one of other images is another dataset."""
+    """Say whether every image of the dataset was evaluated.
+
+    A generated dataset counts as whole only with the default split, count and seed: others give other images.
+    """
     accuracy, shapes = row.result.accuracy, row.setting("dataset", "shapes")
     if accuracy is None or accuracy.images_evaluated != accuracy.images_in_dataset:
         return False

@@ -1,4 +1,4 @@
-"""What the literature claims of two models, and what was measured here of the rows of those models."""
+"""Compare what the literature claims about two models with what was measured of their rows."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ VERDICTS = {
     "not decided": "the interval reaches to both sides, so the two rows cannot be told apart",
     "not measured": "the figure of one of the two rows is missing",
 }
-"""Each verdict with its meaning."""
+"""The meaning of each verdict."""
 
 MEANING = "; ".join(f"{verdict}: {meaning}" for verdict, meaning in VERDICTS.items())
-"""The verdicts as a legend says them."""
+"""The verdicts and their meanings in one line, for a legend."""
 
 _Pair = tuple[int | None, int | None]
 """The numbers of the better model's row and of the worse one's, None for a model without a row."""
@@ -41,9 +41,8 @@ class Claim:
     """One claim of a study about two rows, and what was measured of them.
 
     better, worse: the labels of the rows; the name of the model where it has no row that may be compared
-    said: by how many points or how many times the better one exceeds the other; None where the source gives no number
-    estimate: the better row's AP minus the other's in points, or its speed (``fps_model``) over the other's; None where
-        one of the two figures is missing
+    said: the number in the source: a difference of AP in points, or a ratio of speeds; None where it gives none
+    estimate: the measured difference of AP in points, or ratio of ``fps_model``; None where a figure is missing
     """
 
     text: str
@@ -56,12 +55,12 @@ class Claim:
 
     @property
     def verdict(self) -> str:
-        """A key of :data:`VERDICTS`, by where the 95 % interval lies.
+        """Give a key of :data:`VERDICTS`, which depends on where the 95 % interval lies.
 
-        The direction comes first: the interval is held against 0, that of a speed against 1. Where it lies below, the
-        claim is ``not`` so; where it holds that value, the claim is ``not decided``. Where it lies above, the better
-        model is better: the verdict is ``less than said`` where the whole interval lies below the number that was
-        said, else ``more``. A claim without a number is about the direction alone.
+        The direction comes first. Equal models have a difference of 0 or a ratio of speeds of 1. An interval below
+        that value gives ``not``, and one that contains it gives ``not decided``. An interval above it gives ``less
+        than said`` if all of it lies below the number that was said, else ``more``. A claim without a number is
+        about the direction alone.
         """
         if self.estimate is None:
             return "not measured"
@@ -74,12 +73,12 @@ class Claim:
 
     @property
     def rows(self) -> str:
-        """The two rows that the claim is about, the better one first."""
+        """Name the two rows that the claim is about, the better one first."""
         return f"{self.better} against {self.worse}"
 
     @property
     def measured(self) -> str:
-        """What was measured, as "Boundary AP +1.2 [0.4, 2.0]" or "FPS model 2.10 times [2.05, 2.15]", or ""."""
+        """Give what was measured: "Boundary AP +1.2 [+0.4, +2.0]", "FPS model 2.10 times [2.05, 2.15]", or ""."""
         if self.estimate is None:
             return ""
         title, (value, low, high) = COLUMNS[self.metric].title, self.estimate
@@ -89,7 +88,7 @@ class Claim:
 
     @property
     def claimed(self) -> str:
-        """What was said, as "Boundary AP +2.1", or without a number where the source gives none."""
+        """Give what was said: "Boundary AP +2.1", or "Boundary AP higher" where the source gives no number."""
         title = COLUMNS[self.metric].title
         if self.said is None:
             return f"{title} higher"
@@ -97,7 +96,7 @@ class Claim:
 
     @property
     def outcome(self) -> str:
-        """What was said and measured of which rows, and the verdict, in one line."""
+        """Name the rows, what was said, what was measured and the verdict, in one line."""
         measured = f"; measured {self.measured}" if self.measured else ""
         return f"{self.rows}: said {self.claimed}{measured}; verdict: {self.verdict}"
 
@@ -107,7 +106,7 @@ class Claim:
 
 
 def claims(comparison: Comparison) -> list[Claim]:
-    """Every claim that the studies of the rows make, once for each two rows of its models that may be compared."""
+    """Give each claim of the rows' studies once for every two rows of its models that may be compared."""
     by_identity: dict[tuple[Any, ...], Claim] = {}
     for row in comparison.rows:
         for claim in row.setting("claims", default=[]):
@@ -118,7 +117,7 @@ def claims(comparison: Comparison) -> list[Claim]:
 
 
 def _pairs(comparison: Comparison, better: str, worse: str) -> list[_Pair]:
-    """Every two rows of the two models that were measured alike; a row whose partner is missing stands alone."""
+    """Pair the rows of the two models that were measured alike; a row without a partner is paired with None."""
     groups: dict[tuple[Any, ...], dict[str, list[int]]] = {}
     for number, row in enumerate(comparison.rows):
         if row.model in (better, worse) and row.result.status == "ok":
@@ -138,7 +137,7 @@ def _claim(comparison: Comparison, claim: dict[str, Any], pair: _Pair) -> Claim:
         for name, number in zip(names, pair, strict=True)
     }
     better, worse = (None if number is None else comparison.rows[number] for number in pair)
-    measure = _ratio if claim["metric"] == "fps_model" else _difference
+    estimate = _ratio if claim["metric"] == "fps_model" else _difference
     return Claim(
         text=claim["claim"],
         source=claim["source"],
@@ -146,7 +145,7 @@ def _claim(comparison: Comparison, claim: dict[str, Any], pair: _Pair) -> Claim:
         said=claim.get("times" if claim["metric"] == "fps_model" else "points"),
         better=labels["better"],
         worse=labels["worse"],
-        estimate=measure(better, worse, claim["metric"]) if better and worse else None,
+        estimate=estimate(better, worse, claim["metric"]) if better and worse else None,
     )
 
 
@@ -156,7 +155,7 @@ def _difference(better: Row, worse: Row, metric: str) -> Estimate | None:
 
 
 def _ratio(better: Row, worse: Row, metric: str) -> Estimate | None:
-    """The ratio of two speeds that were measured independently: their intervals, as shares, add up as squares do."""
+    """Divide two speeds that were measured independently; the squares of their relative errors are added."""
     speeds = []
     for row in (better, worse):
         value, low, high = (COLUMNS[name].value(row) for name in (metric, f"{metric}_low", f"{metric}_high"))

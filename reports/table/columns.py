@@ -1,4 +1,4 @@
-"""The columns of the comparison: the settings and the figures that a table shows, and their values in a row."""
+"""List the columns of the comparison, settings and figures, and give their values in a row."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ INTERVALS = {
     for name in FIGURES
     if {f"{name}_low", f"{name}_high"} <= {figure.name for figure in FIGURES.values() if figure.end}
 }
-"""The columns that hold the ends of a column's 95 % interval."""
+"""For each column with a 95 % interval the columns that hold its lower and its upper end."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """``better`` is None where no direction is good as such; ``decimals`` is None for text."""
+    """A column of the table; ``better`` is None where neither direction is, ``decimals`` is None for text."""
 
     title: str
     description: str
@@ -53,29 +53,31 @@ class _Columns(Mapping[str, Column]):
 
 
 COLUMNS: Mapping[str, Column] = _Columns()
-"""Every column in its order. Text columns have no ``decimals``."""
+"""Every column by its name, in the order of the table."""
 
 
 def setting_columns(*, naming: bool = True) -> list[str]:
-    """The columns that are settings; without ``naming`` those that are not part of every row's name anyway."""
+    """Give the columns that are settings; without ``naming`` those that every row's name holds are left out."""
     return [setting.key for setting in tabled() if naming or not setting.names]
 
 
 def dataset_name(row: Row) -> str:
-    """The data set, and how many of its images if not all: ``coco (first 100)``."""
+    """Name the dataset, and say how many of its images were used if not all: ``coco (first 100)``."""
     return facts.dataset_name(row.result)
 
 
 def dataset_files(row: Row) -> tuple[str, str]:
-    """Image folder and annotations as absolute paths, "" where the row names none."""
+    """Give the absolute paths of the image folder and the annotations; "" where the row names none."""
     names = (row.setting("dataset", key) for key in ("images", "annotations"))
     images, annotations = (str(Path(name).expanduser().resolve()) if name else "" for name in names)
     return images, annotations
 
 
 def decimals_of(column: str, value: float) -> int:
-    """How many decimals a figure is printed with: the column's, and two digits at least, so that a quick model does
-    not read as 0.0 ms, up to four decimals."""
+    """Give the number of decimals that a figure is printed with.
+
+    It is the column's, raised up to four until two digits show, so that a fast model does not read as 0.0 ms.
+    """
     decimals = COLUMNS[column].decimals or 0
     while 0 < abs(value) < 10 ** (1 - decimals) and decimals < 4:
         decimals += 1
@@ -90,7 +92,7 @@ def _of_setting(setting: Setting) -> Column:
 
 
 def _value(figure: Figure) -> Callable[[Row], Any]:
-    """What a row has in a figure's column."""
+    """Give the function that takes a figure's value from a row."""
     if figure.name == "result":
         return lambda row: row.shown
     if figure.end is None:

@@ -1,4 +1,4 @@
-"""The one table: result files to a data frame, which rows may be compared, and the best of them."""
+"""Read result files into one table, and say which rows may be compared and which are best."""
 
 from __future__ import annotations
 
@@ -28,14 +28,17 @@ INDISTINGUISHABLE = (
 
 @dataclass(frozen=True)
 class Comparison:
-    """``rows``, ``labels`` and the lines of ``frame`` are in the same order; methods take a row by its number in it.
+    """The results as one table.
+
+    ``rows``, ``labels`` and the lines of ``frame`` have the same order; methods take a row's number in it.
 
     frame:  one line a row, the columns of :data:`reports.table.columns.COLUMNS`, empty where not measured
     labels: a short name for each row, different from all others
-    best:   (row, column) of the values to mark: the best among the rows comparable with it, and of mask AP also
+    best:   (number of the row, column) of each value to mark: the best among comparable rows, and of mask AP also
             those that are not distinguishable from the best
     groups: differences between comparable rows
-    tied:   rows whose mask AP is marked though another's is higher, with the corrected p of that difference
+    tied:   the corrected p of the difference from the best, by the number of each row that is marked though another
+            row's mask AP is higher
     """
 
     rows: list[Row]
@@ -46,12 +49,12 @@ class Comparison:
     tied: dict[int, float]
 
     def cell(self, row: int, column: str) -> Any:
-        """The value as Python's own type, None where it is empty."""
+        """Give the value in a type of Python's own; None where the cell is empty."""
         value: Any = self.frame.at[row, column]
         return None if pd.isna(value) else value.item() if hasattr(value, "item") else value
 
     def text(self, row: int, column: str) -> str:
-        """The value as a table prints it, "" where it is empty."""
+        """Give the value as a table prints it; "" where the cell is empty."""
         value, decimals = self.cell(row, column), COLUMNS[column].decimals
         if value is None:
             return ""
@@ -62,42 +65,46 @@ class Comparison:
         return f"{value:.{decimals}f}"
 
     def interval(self, row: int) -> str:
-        """The 95 % interval of mask AP as ``[58.9, 63.4]``, "" without one."""
+        """Give the 95 % interval of mask AP as ``[58.9, 63.4]``; "" without one."""
         low, high = self.text(row, "mask_ap_low"), self.text(row, "mask_ap_high")
         return f"[{low}, {high}]" if low and high else ""
 
     def marks(self) -> str:
-        """What a marked value is, for every legend."""
+        """Say for a legend what a marked value is."""
         *words, last = (setting.words for setting in held_equal(REPORT))
         comparable = f"the best value among rows with the same {', '.join(words)} and {last}"
         return f"{comparable}; of mask AP also those {INDISTINGUISHABLE}" if self.groups else comparable
 
     def measured(self, columns: Iterable[str] | None = None) -> list[str]:
-        """Those of ``columns``, or of all, that hold a value in any row."""
+        """Give those of ``columns`` (of all columns without it) that hold a value in any row."""
         return [name for name in (COLUMNS if columns is None else columns) if bool(self.frame[name].notna().any())]
 
     def differing(self, columns: Iterable[str]) -> list[str]:
-        """Those of ``columns`` in which rows differ. A checkpoint of its own for each model is no difference of
-        weights, random against trained is; no input size asked for is one of its own."""
+        """Give those of ``columns`` in which rows differ.
+
+        Weights differ only in their kind, such as random and trained: each model has a checkpoint of its own. An
+        empty setting, such as no input size, counts as a value.
+        """
         counts = {name: self.frame[name].nunique(dropna=name not in SETTINGS) for name in columns}
         counts["weights"] = len({weights_kind(row.weights) for row in self.rows})
         return [name for name in columns if counts[name] > 1]
 
     def with_status(self, *statuses: str) -> list[int]:
+        """Give the numbers of the rows that ended with one of the statuses."""
         return [number for number, row in enumerate(self.rows) if row.result.status in statuses]
 
-    def broken(self) -> list[int]:
-        """Rows that were tried and did not end well; ``skipped`` is not among them."""
+    def failed(self) -> list[int]:
+        """Give the numbers of the rows that were started and did not end well, without the skipped ones."""
         return [number for number, row in enumerate(self.rows) if row.result.status not in ("ok", "skipped")]
 
 
 def load(sources: Sequence[Path], out: Path, *, warn: bool = True) -> Comparison:
     """Read every ``result.json`` under the sources; paths in the table are relative to ``out``.
 
-    A file that cannot be read is left out; ``warn`` says so on stderr.
+    A file that cannot be read is left out, with a warning on stderr if ``warn``.
 
     Raises:
-        UserError: a source does not exist, or no result among them could be read.
+        UserError: a source does not exist, or no result in them can be read.
     """
     rows = [row for path in find_results(sources) if (row := _read(path, out, warn)) is not None]
     if not rows:
@@ -121,24 +128,27 @@ def load(sources: Sequence[Path], out: Path, *, warn: bool = True) -> Comparison
 
 
 def find_results(sources: Sequence[Path]) -> list[Path]:
-    """Every ``result.json`` under the sources, each once, in the order of their paths."""
-    found: dict[Path, Path] = {}
+    """Give the path of every ``result.json`` under the sources, each once, in the order of the paths.
+
+    Raises:
+        UserError: a source does not exist.
+    """
+    paths: dict[Path, Path] = {}
     for source in sources:
         if not source.exists():
             raise UserError(f"{source}: no such file or folder; give the out= folder of a run, or a result.json")
         for path in sorted(source.rglob("result.json")) if source.is_dir() else [source]:
-            found.setdefault(path.resolve(), path)
-    return list(found.values())
+            paths.setdefault(path.resolve(), path)
+    return list(paths.values())
 
 
 def comparison_key(row: Row, but: str | None = None) -> tuple[Any, ...]:
-    """Rows with equal keys were measured alike, so that one may be called better than another; ``but`` is a setting
-    that they may differ in."""
+    """Give a key that is equal for rows that may be compared; ``but`` is a setting in which they may differ."""
     return tuple(str(setting.equal(row.result)) for setting in held_equal(REPORT) if setting.key != but)
 
 
 def best_cells(comparable: Iterable[Sequence[int]], frame: pd.DataFrame) -> frozenset[tuple[int, str]]:
-    """Best values among the rows of each comparable group; none where all of them are equal."""
+    """Give (number of the row, column) of the best values in each group; a column of equal values has none."""
     best = set()
     for rows in comparable:
         for name, column in COLUMNS.items():
@@ -151,7 +161,7 @@ def best_cells(comparable: Iterable[Sequence[int]], frame: pd.DataFrame) -> froz
 
 
 def _comparable_rows(rows: Sequence[Row]) -> list[list[int]]:
-    """The ``ok`` rows, those together that were measured alike."""
+    """Group the numbers of the ``ok`` rows that may be compared."""
     groups: dict[tuple[Any, ...], list[int]] = {}
     for number, row in enumerate(rows):
         if row.result.status == "ok":
@@ -160,7 +170,7 @@ def _comparable_rows(rows: Sequence[Row]) -> list[list[int]]:
 
 
 def _tied(groups: Sequence[Group], best: frozenset[tuple[int, str]]) -> dict[int, float]:
-    """Rows that are not distinguishable from the best of their group; a best one without replicates has none."""
+    """Give the rows that are not distinguishable from the best of their group, each with its corrected p."""
     tied: dict[int, float] = {}
     for group in groups:
         tops = [row for row in group.rows if (row, "mask_ap") in best]
@@ -172,11 +182,12 @@ def _tied(groups: Sequence[Group], best: frozenset[tuple[int, str]]) -> dict[int
 
 
 def write_csv(comparison: Comparison, path: Path) -> None:
+    """Write the data frame, one line a row."""
     comparison.frame.to_csv(path, index=False)
 
 
 def write_json(comparison: Comparison, path: Path) -> None:
-    """One object a row; empty values are null."""
+    """Write a list with one object a row; empty values are null."""
     records = [{name: comparison.cell(row, name) for name in COLUMNS} for row in range(len(comparison.rows))]
     path.write_text(json.dumps(records, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
@@ -208,8 +219,11 @@ def _record(row: Row) -> dict[str, Any]:
 
 
 def _order(row: Row) -> tuple[Any, ...]:
-    """``ok`` rows first, trained ones before untrained, comparable ones together, the most accurate and then the
-    fastest of them on top."""
+    """Give the key that sorts the rows.
+
+    ``ok`` rows come first, trained ones before untrained ones. Comparable rows stand together, by falling mask AP and
+    then by falling FPS.
+    """
     record = _record(row)
     status = {"ok": 0, "skipped": 2}.get(row.result.status, 1)
     best_first = -(record["mask_ap"] or 0.0), -(record["fps_model"] or 0.0)

@@ -1,4 +1,4 @@
-"""Which differences are more than luck: the paired bootstrap over images between every two comparable rows."""
+"""Test the differences between comparable rows by a paired bootstrap over images."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from reports.table.columns import COLUMNS
 
 ALPHA = 0.05
 METRICS = tuple(name for name, figure in FIGURES.items() if figure.resampled)
-"""The figures that the bootstrap has replicates of."""
+"""The figures for which a result keeps replicates of the bootstrap."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Of one metric between two rows, in points, the first minus the second.
+    """The difference of one metric between two rows, in points, the first minus the second.
 
-    difference: of the two measured figures
-    low, high:  95 % interval of it, from the replicates of both rows on the same draws of images
-    p:          two-sided; p_holm: corrected by Holm over all pairs of the group
+    difference: the difference of the two measured figures
+    low, high:  its 95 % interval, from the replicates of both rows on the same draws of images
+    p:          the two-sided p value
+    p_holm:     p, corrected by Holm over all pairs of the group
     """
 
     difference: float
@@ -41,7 +42,7 @@ class Difference:
         return (self.high - self.low) / 2
 
     def reversed(self) -> Difference:
-        """The second minus the first."""
+        """Give the second minus the first."""
         return Difference(-self.difference, -self.high, -self.low, self.p, self.p_holm)
 
 
@@ -49,7 +50,9 @@ class Difference:
 class Group:
     """Comparable rows with replicates on the same draws of the same images, by falling mask AP.
 
-    replicates: how many; pairs: by metric, then by (row, a later row of ``rows``)
+    rows: their numbers in the comparison
+    replicates: how many the rows have, the same number for all
+    pairs: the differences by metric, then by (row, a later row of ``rows``)
     """
 
     rows: tuple[int, ...]
@@ -57,7 +60,7 @@ class Group:
     pairs: dict[str, dict[tuple[int, int], Difference]]
 
     def difference(self, metric: str, first: int, second: int) -> Difference | None:
-        """First minus second; None where a row lacks the metric."""
+        """Give the first row's metric minus the second's; None where a row lacks it."""
         pairs = self.pairs[metric]
         if (second, first) in pairs:
             return pairs[second, first].reversed()
@@ -65,7 +68,7 @@ class Group:
 
 
 def compare(rows: Sequence[Row], numbers: Sequence[int]) -> list[Group]:
-    """The groups of at least two among comparable ``rows``: rows whose replicates hold the same draws."""
+    """Group those of the comparable rows ``numbers`` whose replicates hold the same draws, two or more together."""
     draws: dict[tuple[str, int, int], list[int]] = {}
     for number in numbers:
         if bootstrap := _bootstrap(rows[number]):
@@ -75,7 +78,7 @@ def compare(rows: Sequence[Row], numbers: Sequence[int]) -> list[Group]:
 
 
 def between(first: Row, second: Row, metric: str) -> Difference | None:
-    """Of one question asked by itself, hence without correction; None unless both rows hold the same draws."""
+    """Give one difference on its own, so without correction; None unless both rows hold the same draws."""
     groups = compare([first, second], [0, 1])
     return groups[0].difference(metric, 0, 1) if groups else None
 

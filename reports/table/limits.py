@@ -1,4 +1,4 @@
-"""Limits that rows of the comparison must keep: ``fps_model`` ``">= 20"``."""
+"""Check limits that rows of the comparison must keep, such as ``fps_model`` ``">= 20"``."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
 
 @dataclass(frozen=True)
 class Limit:
-    """``column`` ``text``, such as ``fps_model`` ``>= 20``; ``bound`` is a number but for columns of text."""
+    """A limit of a column, such as ``fps_model`` ``>= 20``; ``bound`` is a string for columns of text."""
 
     column: str
     text: str
     compare: Callable[[Any, Any], bool]
     bound: float | str
 
-    def broken(self, comparison: Comparison, row: int) -> str | None:
-        """What is wrong, with the value and where it is known its interval; None where the row keeps the limit.
+    def violation(self, comparison: Comparison, row: int) -> str | None:
+        """Say how the row violates the limit, with its value and interval; None where the row keeps the limit.
 
-        What was not measured keeps none.
+        A value that was not measured violates every limit.
         """
         wanted = f"{self.column} {self.text}"
         value = comparison.cell(row, self.column)
@@ -52,10 +52,10 @@ class Limit:
 
 
 def parse_limits(conditions: Mapping[str, object]) -> list[Limit]:
-    """Limits from column names and texts.
+    """Parse limits, each given as a column's name and a text.
 
     Raises:
-        UserError: no such column, no such operator, or no number where the column holds one.
+        UserError: there is no such column or operator, or the column holds numbers and the text has none.
     """
     return [_parse(column, text) for column, text in conditions.items()]
 
@@ -63,11 +63,11 @@ def parse_limits(conditions: Mapping[str, object]) -> list[Limit]:
 def _parse(column: str, text: object) -> Limit:
     if column not in COLUMNS:
         raise UserError(f"{column}: no such column; {nearest(column, COLUMNS)}")
-    found = re.fullmatch(r"\s*(>=|<=|==|!=|>|<)\s*([^\s=<>!].*?)\s*", text) if isinstance(text, str) else None
+    match = re.fullmatch(r"\s*(>=|<=|==|!=|>|<)\s*([^\s=<>!].*?)\s*", text) if isinstance(text, str) else None
     example = _example(column)
-    if found is None:
+    if match is None:
         raise UserError(f"{column}={text!r}: must be one of {' '.join(_OPERATORS)} and a value, as {example}")
-    sign, bound = found.groups()
+    sign, bound = match.groups()
     compare = _OPERATORS[sign]
     if COLUMNS[column].decimals is None:
         if sign not in ("==", "!="):

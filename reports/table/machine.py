@@ -1,4 +1,4 @@
-"""The ``machine`` part of a result (``bench.device.machine.describe``) in words; what it does not say is left out."""
+"""Describe the ``machine`` part of a result (``bench.device.machine.describe``); unknown facts are left out."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Machine = Mapping[str, Any]
 
 
 def machine_key(row: Row) -> tuple[str, ...]:
-    """Jobs with equal keys ran on the same kind of machine: processor, cores to use, threads, GPU."""
+    """Give a key that is equal for rows of the same kind of machine: processor, usable cores, torch threads, GPU."""
     machine = row.result.machine or {}
     cpu, gpu = _part(machine, "cpu"), _part(machine, "gpu")
     facts = (cpu.get("name"), cpu.get("usable_cores"), machine.get("torch_threads"), gpu.get("name"))
@@ -19,7 +19,7 @@ def machine_key(row: Row) -> tuple[str, ...]:
 
 
 def machine_text(machine: Machine) -> str:
-    """Processor, memory, GPU and system; without what changes from one moment to the next."""
+    """Describe processor, memory, GPU and system, without what changes from one moment to the next."""
     cpu = _part(machine, "cpu")
     usable, logical = cpu.get("usable_cores"), cpu.get("logical_cores")
     return _joined(
@@ -34,7 +34,7 @@ def machine_text(machine: Machine) -> str:
 
 
 def versions_text(machine: Machine) -> str:
-    """Python and the packages."""
+    """List the versions of Python and of the packages."""
     return _joined(
         _given(machine.get("python"), "Python {}"),
         *(f"{name} {version}" for name, version in _part(machine, "versions").items()),
@@ -42,7 +42,7 @@ def versions_text(machine: Machine) -> str:
 
 
 def maskbench_text(machine: Machine) -> str:
-    """The version and commit of maskbench itself."""
+    """Give the version and the commit of maskbench itself."""
     own = _part(machine, "maskbench")
     commit = own.get("git_commit")
     changed = " with changes" if own.get("git_dirty") else ""
@@ -50,7 +50,7 @@ def maskbench_text(machine: Machine) -> str:
 
 
 def numerics_text(machine: Machine) -> str:
-    """The switches of torch that trade digits or repeatability for speed."""
+    """List the switches of torch that give up digits or repeatability for speed."""
     names = {
         "tf32_matmul_allowed": "TF32 in matrix products",
         "tf32_cudnn_allowed": "TF32 in convolutions",
@@ -63,11 +63,12 @@ def numerics_text(machine: Machine) -> str:
 
 
 def notes_text(machine: Machine) -> str:
+    """Join the notes that describing the machine left."""
     return _joined(*machine.get("notes", ()), separator="; ")
 
 
 def flat_text(value: Any, key: str = "") -> str:
-    """Nested JSON on one line; what is null or empty is left out."""
+    """Write nested JSON on one line; what is null or empty is left out."""
     name = key.replace("_", " ")
     if value is None or value == {} or value == [] or value == "":
         return ""

@@ -1,4 +1,4 @@
-"""The differences between every two comparable rows as text, CSV and JSON."""
+"""Write the differences between every two comparable rows as text, CSV and JSON."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ FIELDS = ("difference", "low", "high", "p", "p_holm", "significant")
 
 
 def pair_columns() -> list[str]:
-    """Of one line a pair; ``better`` is by mask AP, so that its Boundary AP difference may be negative. Points."""
+    """Name the columns of a pair; differences are in points, ``better`` is the row with the higher mask AP."""
     figures = (f"{metric}_{field}" for metric in METRICS for field in FIELDS)
     return ["better", "worse", *_shared(), "images", "replicates", *figures, "better_result", "worse_result"]
 
 
 def difference_text(difference: Difference) -> str:
-    """``better by 1.2 ± 0.4``."""
+    """Say the difference in points as ``better by 1.2 ± 0.4``."""
     size, width = abs(difference.difference), difference.half_width
     decimals = 1 if max(size, width) >= 0.1 or not (size or width) else 2
     word = "worse" if difference.difference < 0 else "better"
@@ -35,12 +35,12 @@ def difference_text(difference: Difference) -> str:
 
 
 def p_text(p: float) -> str:
-    """``p < 0.001``, else two digits."""
+    """Give ``p < 0.001``, or p with two digits where it is larger."""
     return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
 
 
 def matrix_texts(group: Group, metric: str) -> list[list[str]]:
-    """Markdown cells above the diagonal, "" elsewhere; no rows at all where no pair has the metric."""
+    """Give Markdown cells above the diagonal and "" elsewhere; no rows at all where no pair has the metric."""
     if not group.pairs[metric]:
         return []
     return [
@@ -53,12 +53,12 @@ def matrix_texts(group: Group, metric: str) -> list[list[str]]:
 
 
 def group_conditions(comparison: Comparison, group: Group) -> str:
-    """What the rows of a group have in common."""
+    """Say what the rows of a group have in common."""
     return f"{', '.join(lines(comparison.rows[group.rows[0]].result))}; {group.replicates} replicates"
 
 
 def pairs(comparison: Comparison) -> list[dict[str, Any]]:
-    """Every pair of every group with the values of :func:`pair_columns`, None where there is none."""
+    """Give a record of every pair in every group, by :func:`pair_columns`; None where a value is absent."""
     records = []
     for group in comparison.groups:
         for better, worse in group.pairs["mask_ap"]:
@@ -77,7 +77,7 @@ def pairs(comparison: Comparison) -> list[dict[str, Any]]:
 
 
 def write_differences(comparison: Comparison, folder: Path) -> None:
-    """``differences.csv`` and ``differences.json``; without a pair they have no lines."""
+    """Write ``differences.csv`` and ``differences.json``; without any pair they hold no records."""
     records = pairs(comparison)
     pd.DataFrame(records, columns=pair_columns()).to_csv(folder / "differences.csv", index=False)
     text = json.dumps(records, indent=1, ensure_ascii=False)
@@ -85,11 +85,12 @@ def write_differences(comparison: Comparison, folder: Path) -> None:
 
 
 def _shared() -> list[str]:
-    """The settings that a line of a pair says once."""
+    """Give the settings that both rows of a pair share."""
     return [setting.key for setting in telling()]
 
 
 def metric_title(metric: str) -> str:
+    """Give the title of the metric's column."""
     return COLUMNS[metric].title
 
 

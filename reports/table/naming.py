@@ -1,4 +1,4 @@
-"""Names of rows: the model, and of its setting only what is needed to tell two rows apart."""
+"""Name rows: by their model, and by as many settings as tell two rows apart."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from reports.table.columns import COLUMNS
 __all__ = ["SEPARATOR", "model_name", "row_details", "row_labels"]
 
 _Texts = Callable[[Sequence[Row]], list[str]]
-"""Gives each of some rows that are named alike so far a text; "" adds nothing to the name."""
+"""A function that gives a text for each of some rows whose names are still equal; "" adds nothing to a name."""
 
 
 def model_name(row: Row) -> str:
-    """Family and backbone."""
+    """Give the family and the backbone."""
     return f"{row.setting('model', 'family', default='?')} {row.setting('model', 'backbone', default='')}".strip()
 
 
 def row_labels(rows: Sequence[Row]) -> list[str]:
-    """Model, backbone and library, and what tells two such rows apart: no two labels are equal."""
+    """Name each row by model, backbone, library and what else tells rows apart: no two labels are equal."""
     labels = [f"{model_name(row)}{SEPARATOR}{row.setting('model', 'library', default='?')}" for row in rows]
     details = row_details(rows, ("model", "backbone", "library"))
     return [SEPARATOR.join((label, *parts)) for label, parts in zip(labels, details, strict=True)]
 
 
 def row_details(rows: Sequence[Row], columns: Sequence[str]) -> list[list[str]]:
-    """What a table that shows ``columns`` must add to each row so that no two rows look alike."""
+    """Give what a table that shows ``columns`` must add to each row, so that no two rows look alike."""
     keys: list[tuple[Hashable, ...]] = [tuple(str(COLUMNS[name].value(row)) for name in columns) for row in rows]
     details: list[list[str]] = [[] for _ in rows]
     for part in _parts():
@@ -42,7 +42,7 @@ def row_details(rows: Sequence[Row], columns: Sequence[str]) -> list[list[str]]:
 
 
 def _parts() -> list[_Texts]:
-    """What tells rows of one model and library apart, in the order in which it is tried."""
+    """Give what may tell rows of one model and library apart, in the order in which it is tried."""
     return [
         *(_labels(setting) for setting in labelled()),
         lambda rows: [row.job for row in rows],

@@ -1,4 +1,4 @@
-"""The answer to "which model is best, if it must be this quick and fit in so much memory?", and why others fell out."""
+"""Answer which row is best among those that meet some conditions, and why the others fell out."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Selection:
     """Rows of a comparison, by their numbers.
 
     satisfying: the rows that meet every condition, the best first
-    tied: those among them whose mask AP is not distinguishable from the first one's (where that was asked for)
+    tied: those of them whose mask AP is not distinguishable from the first one's; empty unless mask AP decides
     fallen: (row, why) of all others
     """
 
@@ -31,12 +31,14 @@ class Selection:
 
 
 def select(comparison: Comparison, where: str | None, best: str | None) -> Selection:
-    """Rows that meet ``where``, a condition on columns in pandas' query syntax, ordered by the column ``best``.
+    """Choose the rows that meet ``where``, and order them by the column ``best``.
 
-    A row that did not end well meets nothing, and an empty cell no condition on it.
+    where: a condition on columns in pandas' query syntax. A row that did not end well meets no condition, nor does an
+        empty cell.
 
     Raises:
-        UserError: no such column, no condition that pandas understands, or a column of which no direction is better.
+        UserError: there is no such column, pandas does not understand the condition, or neither direction of the
+            column ``best`` is better.
     """
     conditions = split_conditions(where) if where else []
     met = {condition: _evaluate(comparison, condition) for condition in conditions}
@@ -65,8 +67,7 @@ def select(comparison: Comparison, where: str | None, best: str | None) -> Selec
 
 
 def split_conditions(where: str) -> list[str]:
-    """The parts of a condition that are joined by ``and``, as they are written; whole where it is no Python expression
-    (pandas allows a little more)."""
+    """Split a condition at its ``and``; give it whole where it is no Python expression, which pandas may still take."""
     try:
         tree = ast.parse(where.strip(), mode="eval").body
     except SyntaxError:
@@ -77,34 +78,34 @@ def split_conditions(where: str) -> list[str]:
 
 
 def answer(comparison: Comparison, where: str | None, best: str | None) -> tuple[str, bool]:
-    """The selection in words, and whether any row is left."""
-    found = select(comparison, where, best)
+    """Give the selection as text, and whether any row is left."""
+    selection = select(comparison, where, best)
     asked = [*dict.fromkeys([*([best] if best else []), *(_names(where) if where else [])])]
     condition = f" with {where}" if where else ""
     lines: list[str] = []
-    if not found.satisfying:
+    if not selection.satisfying:
         lines.append(f"no row{condition}")
     elif best:
         lines.append(f"best {best}{condition}:")
     else:
         lines.append(f"rows{condition}:")
-    for place, row in enumerate(found.satisfying):
+    for place, row in enumerate(selection.satisfying):
         if best and place == 1:
             lines.append("then:")
-        mark = " (not distinguishable from the best)" if row in found.tied else ""
+        mark = " (not distinguishable from the best)" if row in selection.tied else ""
         lines.append(f"  {comparison.labels[row]}: {_figures(comparison, row, asked)}{mark}")
-    if found.fallen:
+    if selection.fallen:
         lines.append("fell out:")
-        lines += [f"  {comparison.labels[row]}: {why}" for row, why in found.fallen]
-    lines += [f"! {warning}" for warning in _unlike(comparison, found.satisfying)]
-    return "\n".join(lines), bool(found.satisfying)
+        lines += [f"  {comparison.labels[row]}: {why}" for row, why in selection.fallen]
+    lines += [f"! {warning}" for warning in _unlike(comparison, selection.satisfying)]
+    return "\n".join(lines), bool(selection.satisfying)
 
 
 def answer_from(sources: Sequence[Path], where: str | None, best: str | None) -> tuple[str, bool]:
-    """:func:`answer` from result files.
+    """Read the results and give their :func:`answer`.
 
     Raises:
-        UserError: as :func:`select`, or no result could be read.
+        UserError: as :func:`select`, or no result can be read.
     """
     return answer(load(sources, Path.cwd()), where, best)
 
@@ -115,7 +116,7 @@ def _evaluate(comparison: Comparison, condition: str) -> list[bool]:
             _unknown(name)
     try:
         met = comparison.frame.eval(condition, engine="python")
-    except Exception as error:  # pandas raises whatever its parser or the comparison itself does
+    except Exception as error:  # pandas, its parser and the comparison raise errors without a common class
         raise UserError(
             f"--where {condition!r}: {error}; give conditions on columns, as fps_model >= 20 and library == 'mmdet'"
         ) from error
@@ -125,7 +126,7 @@ def _evaluate(comparison: Comparison, condition: str) -> list[bool]:
 
 
 def _names(condition: str) -> list[str]:
-    """The names in a condition, in order; none where it is no Python expression."""
+    """List the names in a condition, in their order; none where it is no Python expression."""
     try:
         tree = ast.parse(condition.strip(), mode="eval")
     except SyntaxError:
@@ -166,7 +167,7 @@ def _not_distinguishable(comparison: Comparison, rows: Sequence[int]) -> list[in
 
 
 def _unlike(comparison: Comparison, numbers: Sequence[int]) -> list[str]:
-    """What rows that are compared must not differ in. Precision and batch size are a user's to choose."""
+    """Name what the rows differ in but must not; precision and batch size may differ, since a user chooses them."""
     rows = [comparison.rows[number] for number in numbers]
     facts: dict[str, set[Any]] = {
         "machine": {machine_key(row) for row in rows if row.result.machine},

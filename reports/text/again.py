@@ -1,4 +1,4 @@
-"""The same study measured twice: whether what differs stays within the intervals that the reports state."""
+"""Compare two runs of one study: whether their FPS differ by no more than the stated intervals allow."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from reports.table.comparison import Comparison, load
 from reports.text.markdown import escape, grid
 
 WANTED_SHARE = 0.95
-"""Of the rows, what 95 % intervals promise."""
+"""The share of the rows that must be inside, which is what 95 % intervals promise."""
 
 HEADS = ("Row", "FPS, first", "FPS, second", "Difference [%]", "95 % interval [%]", "Inside?")
 
@@ -22,9 +22,8 @@ class Repeat:
 
     first, second: FPS at the model boundary, images/s
     difference: second minus first, as a share of the first
-    interval: how far from 0 the difference may be expected with 95 % confidence, as a share of the first: the root of
-        the summed squares of half of the two stated intervals, since the two runs are independent; None where a run
-        has no interval
+    interval: half the width of the 95 % interval of the difference, as a share of the first. The runs are independent,
+        so it is the root of the summed squares of half the width of both intervals; None where a run has no interval
     """
 
     label: str
@@ -40,19 +39,19 @@ class Repeat:
 
 @dataclass(frozen=True)
 class Repeats:
-    """Rows in the first run's order; ``left_out`` are (label, why) of those that cannot be compared."""
+    """The rows of both runs in the order of the first; ``left_out`` are (label, why) of those not compared."""
 
     rows: list[Repeat]
     left_out: list[tuple[str, str]]
 
     @property
     def share_inside(self) -> float:
-        """Of the rows compared; 0 where there are none."""
+        """Give the share of the compared rows that are inside; 0 where there are none."""
         return sum(row.inside for row in self.rows) / len(self.rows) if self.rows else 0.0
 
 
 def repeats(first: Comparison, second: Comparison) -> Repeats:
-    """The rows of both runs, matched by their jobs' folders, whose names are spelled from all that is measured."""
+    """Match the rows of both runs by the names of their jobs' folders, which name all that is measured."""
     in_second = {row.job: number for number, row in enumerate(second.rows)}
     repeated, left_out = [], []
     for number, row in enumerate(first.rows):
@@ -75,8 +74,8 @@ def repeats(first: Comparison, second: Comparison) -> Repeats:
     return Repeats(repeated, left_out)
 
 
-def answer(found: Repeats) -> str:
-    """The table in Markdown, what was left out of it, and the verdict."""
+def answer(compared: Repeats) -> str:
+    """Give the table in Markdown, what was left out of it, and the verdict."""
     lines = [
         (
             row.label,
@@ -86,13 +85,13 @@ def answer(found: Repeats) -> str:
             "none stated" if row.interval is None else f"± {100 * row.interval:.2f}",
             "yes" if row.inside else "NO",
         )
-        for row in found.rows
+        for row in compared.rows
     ]
     parts = [grid(HEADS, lines)] if lines else []
-    if found.left_out:
-        parts.append("\n".join(f"- left out: {escape(label)}: {escape(why)}" for label, why in found.left_out))
-    inside, total = sum(row.inside for row in found.rows), len(found.rows)
-    share = f" ({100 * found.share_inside:.0f} %)" if total else ""
+    if compared.left_out:
+        parts.append("\n".join(f"- left out: {escape(label)}: {escape(why)}" for label, why in compared.left_out))
+    inside, total = sum(row.inside for row in compared.rows), len(compared.rows)
+    share = f" ({100 * compared.share_inside:.0f} %)" if total else ""
     parts.append(
         f"{inside} of {total} rows{share} differ by no more than the intervals of the two runs allow; "
         f"{100 * WANTED_SHARE:.0f} % are wanted."
@@ -101,16 +100,16 @@ def answer(found: Repeats) -> str:
 
 
 def answer_from(sources: Sequence[Path], again: Path) -> tuple[str, bool]:
-    """:func:`answer` from result files, and whether enough rows are inside.
+    """Read both runs, give their :func:`answer`, and whether enough rows are inside.
 
     Raises:
-        UserError: a folder does not exist, or no result in it could be read.
+        UserError: a folder does not exist, or no result in it can be read.
     """
-    found = repeats(load(sources, Path.cwd()), load([again], Path.cwd()))
-    return answer(found), found.share_inside >= WANTED_SHARE
+    compared = repeats(load(sources, Path.cwd()), load([again], Path.cwd()))
+    return answer(compared), compared.share_inside >= WANTED_SHARE
 
 
 def _reach(comparison: Comparison, row: int) -> float | None:
-    """Half of the stated interval of FPS, images/s; the longer half, since it is not symmetric."""
+    """Give the distance from FPS to the further end of its interval, images/s; None without an interval."""
     low, fps, high = (comparison.cell(row, name) for name in ("fps_model_low", "fps_model", "fps_model_high"))
     return None if low is None or high is None else max(high - fps, fps - low)

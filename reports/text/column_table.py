@@ -1,4 +1,4 @@
-"""The README's list of columns, written from the tables of settings and figures.
+"""Write the README's list of columns from the tables of settings and figures.
 
 python -m reports.text.column_table [README.md]
 """
@@ -17,25 +17,25 @@ HEAD = "| column | unit | what it is |\n| --- | --- | --- |\n"
 
 
 def column_table() -> str:
-    """One line a column with its unit and definition, in Markdown."""
+    """Give one line of Markdown a column, with its unit and definition."""
     lines = (f"| `{name}` | {column.unit} | {column.description} |\n" for name, column in COLUMNS.items())
     return HEAD + "".join(lines)
 
 
 def with_column_table(text: str) -> str:
-    """The text with the list of columns in it as it is now.
+    """Replace the list of columns in the text by the present one.
 
     Raises:
-        UserError: there is no such list in the text.
+        UserError: the text does not hold exactly one such list.
     """
     replaced, count = re.subn(re.escape(HEAD) + r"(?:\|.*\n)*", lambda _: column_table(), text)
     if count != 1:
-        raise UserError(f"no list of columns, which begins with {HEAD.splitlines()[0]!r}")
+        raise UserError(f"{count} lists of columns, must be one; a list begins with {HEAD.splitlines()[0]!r}")
     return replaced
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point: bring a file's list of columns up to date; gives the exit status."""
+    """Bring a file's list of columns up to date, and give the exit status."""
     [path] = (sys.argv[1:] if arguments is None else arguments) or ["README.md"]
     try:
         Path(path).write_text(with_column_table(Path(path).read_text(encoding="utf-8")), encoding="utf-8")

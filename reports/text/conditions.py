@@ -1,4 +1,4 @@
-"""The conditions under which the rows were measured: no figure is shown without them beside it."""
+"""Describe the conditions under which rows were measured; every report shows them beside its figures."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ RSS_SOURCES = {
 
 
 HOST_KEEPS_UP = 0.95
-"""Share of wall time that the device's must be for the host not to be called a bottleneck."""
+"""The host is called a bottleneck where the device's time is a smaller share of wall time than this."""
 
 ROW_COLUMNS = (
     *("Row", "Weights", "Images (h x w)", "Network input (h x w)", "Detections per image", "Batches timed"),
@@ -41,7 +41,7 @@ ROW_COLUMNS = (
 
 
 def conditions(comparison: Comparison) -> list[tuple[str, str]]:
-    """(what, how) pairs to print under every table; where rows differ, the labels say which."""
+    """Give (what, how) pairs to print under every table; where rows differ, each value names its rows."""
     rows = [(comparison.labels[number], comparison.rows[number]) for number in _measured_rows(comparison)]
     facts: list[tuple[str, Callable[[Row], str | None]]] = [
         ("Machine", lambda row: machine_text(row.result.machine or {})),
@@ -71,7 +71,7 @@ def conditions(comparison: Comparison) -> list[tuple[str, str]]:
 
 
 def row_conditions(comparison: Comparison) -> list[tuple[str, ...]]:
-    """What differs from row to row, in the order of :data:`ROW_COLUMNS`; "" where it was not measured."""
+    """Give for each row its own conditions, in the order of :data:`ROW_COLUMNS`; "" where one was not measured."""
     table: list[tuple[str, ...]] = []
     for row in _measured_rows(comparison):
         speed = comparison.rows[row].result.speed
@@ -84,7 +84,7 @@ def row_conditions(comparison: Comparison) -> list[tuple[str, ...]]:
 
 
 def row_setting(row: Row) -> list[tuple[str, str]]:
-    """(what, how) pairs of one row: where its accuracy was measured."""
+    """Give (what, how) pairs of one row that say on which data and by which rules its accuracy was measured."""
     facts = (
         ("Dataset", dataset_name(row)),
         ("Images", _images(row)),
@@ -96,13 +96,14 @@ def row_setting(row: Row) -> list[tuple[str, str]]:
 
 
 def sizes_text(sizes: Sequence[Sequence[int]]) -> str:
-    """``480x640``, or the smallest and the largest by area: ``427x640 to 640x640``; height x width."""
+    """Give the smallest and the largest size by area, height x width: ``427x640 to 640x640``, or ``480x640``."""
     unique = sorted({(size[0], size[1]) for size in sizes}, key=lambda size: (size[0] * size[1], size))
     ends = dict.fromkeys((*unique[:1], *unique[-1:]))
     return " to ".join(f"{height}x{width}" for height, width in ends)
 
 
 def number_range(values: Iterable[int]) -> str:
+    """Give the lowest and the highest of the values: ``3 to 7``, or ``3`` where all are equal."""
     values = sorted(values)
     return str(values[0]) if values[0] == values[-1] else f"{values[0]} to {values[-1]}"
 
@@ -113,7 +114,7 @@ def _measured_rows(comparison: Comparison) -> list[int]:
 
 
 def _notes(rows: Sequence[tuple[str, Row]]) -> str:
-    """What the workers noted, with the labels of their rows: a GPU that others use, a figure that could not be had."""
+    """Give the notes of the workers with the labels of their rows, such as that others use the GPU."""
     by_note: dict[str, list[str]] = {}
     for label, row in rows:
         for note in row.result.notes:
@@ -123,7 +124,7 @@ def _notes(rows: Sequence[tuple[str, Row]]) -> str:
 
 
 def _shared(rows: Sequence[tuple[str, Row]], fact: Callable[[Row], str | None]) -> str:
-    """The fact once where all rows share it, else each value with the labels of its rows."""
+    """Give the fact once where all rows share it, else each value with the labels of its rows."""
     by_text: dict[str, list[str]] = {}
     for label, row in rows:
         if text := fact(row):
@@ -183,31 +184,31 @@ def _clock(row: Row) -> str | None:
 
 
 def _protocol(row: Row) -> str | None:
-    """The stopping rule in words."""
+    """Describe the stopping rule."""
     if row.result.speed is None:
         return None
     rounds, samples, precision, seconds = (
         row.setting("protocol", key, default=0) for key in ("rounds", "min_samples", "precision", "max_seconds")
     )
-    turns = f"{rounds} rounds, the models in turns, each in a process of its own; " if rounds > 1 else "one round; "
+    order = f"{rounds} rounds, interleaved, each in a process of its own; " if rounds > 1 else "one round; "
     return (
-        f"{turns}until the 95 % interval of the median latency is within {100 * precision:g} %, "
+        f"{order}until the 95 % interval of the median latency is within {100 * precision:g} %, "
         f"at least {samples} batches, at most {seconds:g} s"
     )
 
 
 def _compiling(row: Row) -> str | None:
-    found = row.result.compiled
-    if found is None:
+    compiled = row.result.compiled
+    if compiled is None:
         return None
     return (
-        f"torch.compile, {found.mode}, of {' and '.join(found.parts)}: {found.seconds:.0f} s, {found.graphs} graphs, "
-        f"{found.graph_breaks} graph breaks"
+        f"torch.compile, {compiled.mode}, of {' and '.join(compiled.parts)}: {compiled.seconds:.0f} s, "
+        f"{compiled.graphs} graphs, {compiled.graph_breaks} graph breaks"
     )
 
 
 def _gpu(row: Row) -> str | None:
-    """Clocks and temperature while the row was timed, whether somebody had set the clocks, and what was left out."""
+    """Give clocks, temperature and power while the row was timed, and say where the GPU was throttled."""
     readings = [part.gpu for part in row.result.speed.rounds if part.gpu] if row.result.speed else []
     if not readings:
         return None
@@ -228,7 +229,7 @@ def _gpu(row: Row) -> str | None:
 
 
 def _host(row: Row) -> str | None:
-    """Whether the host kept the GPU busy: time between CUDA events against the host's own around the same calls."""
+    """Say whether the host kept the GPU busy: the time between CUDA events against the host's around the same calls."""
     timing = row.result.speed.model if row.result.speed else None
     if timing is None or not timing.wall_ms:
         return None
@@ -238,7 +239,7 @@ def _host(row: Row) -> str | None:
 
 
 def _median(row: Row) -> str:
-    """``within 0.8 %``, and what was wanted where that was not reached; "" where speed was not measured."""
+    """Say how well the median is known, ``within 0.8 %``, and what was wanted where that was not reached."""
     speed = row.result.speed
     if speed is None:
         return ""

@@ -1,4 +1,4 @@
-"""What a gate found, as a table: for a terminal, and line by line for a page."""
+"""Give the findings of a gate as a table for a terminal, and as rows of text for a page."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HEADS = ("Model", "Metric", "Base", "Head", "Change", "95 % interval", "Threshol
 
 
 def gate_table(report: GateReport) -> RenderableType:
-    """One line a metric with base, head, change and verdict; below it a sentence for whatever is not plainly fine."""
+    """Give one line a model and metric; below them a sentence for each that is worse, ambiguous or not comparable."""
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for title in HEADS:
         table.add_column(title, justify="left" if title in ("Model", "Metric", "Verdict") else "right", overflow="fold")
@@ -31,7 +31,10 @@ def gate_table(report: GateReport) -> RenderableType:
 
 
 def gate_rows(report: GateReport) -> list[tuple[Finding, list[str]]]:
-    """Each finding with its cells under :data:`HEADS` but for the verdict; that a model runs in both needs no line."""
+    """Give each finding with its cells under :data:`HEADS`, without the verdict.
+
+    A finding without figures is left out where nothing changed, such as that a model runs on both sides.
+    """
     return [
         (finding, _cells(finding))
         for finding in report.findings
@@ -45,14 +48,14 @@ def _cells(finding: Finding) -> list[str]:
 
 
 def change_text(finding: Finding) -> str:
-    """The change with its sign, in % or in the metric's unit; "" without one."""
+    """Give the change with its sign, in % or in the metric's unit; "" without one."""
     if finding.change is None:
         return ""
     return f"{100 * finding.change:+.2f} %" if finding.relative else f"{finding.change:+.3g} {finding.unit}"
 
 
 def interval_text(finding: Finding) -> str:
-    """``[-5.9, -4.6]``, in the unit of the change; "" without one."""
+    """Give the 95 % interval as ``[-5.90, -4.60]``, in the unit of the change; "" without one."""
     if finding.low is None or finding.high is None:
         return ""
     scale = 100 if finding.relative else 1

@@ -1,4 +1,4 @@
-r"""The comparison as a LaTeX table for ``\input``: needs the packages booktabs and graphicx and nothing else."""
+r"""Write the comparison as a LaTeX table for ``\input``, which needs the packages booktabs and graphicx."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _SPECIAL = {
 
 
 def escape(text: str) -> str:
-    """Text that LaTeX prints as it is; a character outside Latin that has no plain form becomes a question mark."""
+    """Escape text for LaTeX; a character outside Latin without a plain form becomes a question mark."""
     return "".join(_SPECIAL[char] if char in _SPECIAL else _plain(char) for char in " ".join(text.split()))
 
 
 def write_latex(comparison: Comparison, path: Path) -> None:
-    """The ``ok`` rows, best in bold; the others follow as comments with their reason."""
+    """Write the ``ok`` rows, best values in bold; the others stand above as comments with their reason."""
     # What is the same in all rows stands in the caption once.
     settings = [*setting_columns(naming=False), *shown_in("latex", "condition")]
     same = set(settings) - set(comparison.differing(settings))
@@ -41,7 +41,7 @@ def write_latex(comparison: Comparison, path: Path) -> None:
     left_out = [
         f"% not in the table: {_comment(comparison.labels[row])}: {comparison.text(row, 'status')}: "
         f"{_comment(comparison.text(row, 'reason'))}"
-        for row in (*comparison.broken(), *comparison.with_status("skipped"))
+        for row in (*comparison.failed(), *comparison.with_status("skipped"))
     ]
     facts = " ".join(rf"\textbf{{{escape(name)}:}} {escape(text)}." for name, text in conditions(comparison))
     lines = [

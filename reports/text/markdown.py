@@ -1,4 +1,4 @@
-"""The comparison as GitHub Markdown."""
+"""Write the comparison as GitHub Markdown."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ _SPECIAL = re.compile(r"([\\`*_\[\]<>|~#])")
 
 
 def escape(text: str) -> str:
-    """Text that Markdown shows as it is, on one line and inside one table cell."""
+    """Escape text so that Markdown shows it as it is, on one line and inside one cell of a table."""
     return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
 
 
 def write_markdown(comparison: Comparison, path: Path) -> None:
+    """Write the table, its legend, claims, differences, rows without a result, and conditions."""
     sections = [
         "# Comparison",
         table(comparison),
@@ -32,7 +33,7 @@ def write_markdown(comparison: Comparison, path: Path) -> None:
         _checks(comparison),
         _claims(comparison),
         *_differences(comparison),
-        problems(comparison, "Not finished", comparison.broken()),
+        problems(comparison, "Not finished", comparison.failed()),
         problems(comparison, "Skipped", comparison.with_status("skipped")),
         "## Conditions",
         "\n".join(f"- **{name}:** {escape(text)}" for name, text in conditions(comparison)),
@@ -54,12 +55,12 @@ def _claims(comparison: Comparison) -> str:
 
 
 def shown_columns(comparison: Comparison) -> list[str]:
-    """Columns that hold something; the reasons and paths stand apart, the interval in the cell of mask AP."""
+    """Give the columns of the table that hold a value in any row."""
     return comparison.measured((*setting_columns(), *shown_in("markdown")))
 
 
 def table(comparison: Comparison) -> str:
-    """Every row but the skipped ones, best values in bold."""
+    """Give every row but the skipped ones, best values in bold."""
     columns = shown_columns(comparison)
     numbers = [number for number, row in enumerate(comparison.rows) if row.result.status != "skipped"]
     if not numbers:
@@ -111,7 +112,7 @@ def _checks(comparison: Comparison) -> str:
 
 
 def _differences(comparison: Comparison) -> list[str]:
-    """The matrix of each group and metric; rows and columns by falling mask AP, every pair once."""
+    """Give the matrix of each group and metric, rows and columns by falling mask AP, with every pair once."""
     sections = ["## Differences", escape(MATRIX_MEANING)] if comparison.groups else []
     for group in comparison.groups:
         for metric in METRICS:
@@ -124,7 +125,7 @@ def _differences(comparison: Comparison) -> list[str]:
 
 
 def problems(comparison: Comparison, title: str, rows: Sequence[int]) -> str:
-    """Rows with their reason, "" when there are none."""
+    """List rows with their reason; "" where there are none."""
     if not rows:
         return ""
     lines = [
@@ -140,13 +141,13 @@ def _has_unit(name: str) -> bool:
 
 
 def grid(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table of texts, "" without rows."""
+    """Give a table of texts; "" without rows."""
     if not rows:
         return ""
     return grid_of_markdown(titles, [[escape(cell) for cell in row] for row in rows])
 
 
 def grid_of_markdown(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table whose titles and cells are Markdown already."""
+    """Give a table whose titles and cells are already Markdown."""
     lines = [f"| {' | '.join(titles)} |", f"|{' --- |' * len(titles)}"]
     return "\n".join(lines + [f"| {' | '.join(row)} |" for row in rows])

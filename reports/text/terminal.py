@@ -1,4 +1,4 @@
-"""The comparison for a terminal: the few columns that fit, and below them why a row is missing."""
+"""Give the comparison for a terminal: the columns that fit, and below them why a row has no result."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WIDTH = 120
 
 
 def terminal_table(sources: Sequence[Path]) -> RenderableType:
-    """A table of at most 120 columns, best values green and starred, then failed and skipped rows with their reason."""
+    """Give a table of at most 120 columns, best values green and starred, then failed and skipped rows with reasons."""
     # The report that was just built has warned of every file that cannot be read.
     comparison = load(sources, Path(os.curdir), warn=False)
     parts: list[RenderableType] = [_table(comparison)]
@@ -38,7 +38,7 @@ def terminal_table(sources: Sequence[Path]) -> RenderableType:
         parts.append(Text(f"\nClaim: {claim.text} ({claim.source})"))
         parts.append(Text(f"  {claim.outcome}", style=style))
     for title, numbers, style in (
-        ("Not finished", comparison.broken(), "bold red"),
+        ("Not finished", comparison.failed(), "bold red"),
         ("Skipped", comparison.with_status("skipped"), "bold yellow"),
     ):
         if numbers:

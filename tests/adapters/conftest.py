@@ -1,4 +1,4 @@
-"""The photographs that every adapter is proven on."""
+"""Give the photographs on which every adapter is tested."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ COCO = Path(__file__).resolve().parents[2] / ".." / "shared" / "data" / "coco_va
 
 @pytest.fixture(scope="module")
 def photographs() -> list[np.ndarray]:
-    """Two photographs, one lying and one upright, uint8 RGB: of COCO where they are beside the checkout, else the two
-    of a coffee cup and of an astronaut that scikit-image carries."""
+    """Give a wide and a tall photograph, uint8 RGB: of COCO where it lies beside the checkout, else of scikit-image."""
     if COCO.is_dir():
         images = [Image.open(path).convert("RGB") for path in sorted(COCO.glob("*.jpg"))]
         lying = next(image for image in images if image.height < image.width)

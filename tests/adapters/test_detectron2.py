@@ -1,4 +1,4 @@
-"""The detectron2 adapter against ``detectron2.engine.DefaultPredictor``: the same seeded weights, real photographs."""
+"""Compare the detectron2 adapter with ``detectron2.engine.DefaultPredictor`` on photographs, with the same weights."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def images(photographs: list[np.ndarray]) -> list[np.ndarray]:
-    """Two photographs, one wide and one tall."""
+    """Give two photographs, one wide and one tall."""
     return photographs
 
 
@@ -43,7 +43,7 @@ def model_config(name: str) -> dict[str, Any]:
 
 
 def overrides(name: str, **cfg: Any) -> dict[str, Any]:
-    """The config's own ``options.cfg`` with whole sections of the top level replaced."""
+    """Give the config's own ``options.cfg`` with whole sections of the top level replaced."""
     return {**model_config(name).get("options", {}).get("cfg", {}), **cfg}
 
 
@@ -130,18 +130,18 @@ def test_postprocess_gives_the_same_twice(images: list[np.ndarray]) -> None:
 
 def test_no_instances_is_an_empty_bool_tensor(images: list[np.ndarray]) -> None:
     predictor = build(DEMOS[0], score_threshold=1.0)
-    (found,) = predict(predictor, images[:1])
-    assert len(found) == 0
-    found.validate(*images[0].shape[:2], num_classes=80, max_detections=100)
+    (instances,) = predict(predictor, images[:1])
+    assert len(instances) == 0
+    instances.validate(*images[0].shape[:2], num_classes=80, max_detections=100)
 
 
 @pytest.mark.parametrize("name", DEMOS)
 def test_bf16_autocast_gives_float32_instances(name: str, images: list[np.ndarray]) -> None:
     predictor = build(name, score_threshold=0.001, max_detections=20)
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-        (found,) = predictor.postprocess(predictor.forward(predictor.preprocess(images[:1])))
-    assert len(found) > 0
-    found.validate(*images[0].shape[:2], num_classes=80, max_detections=20)
+        (instances,) = predictor.postprocess(predictor.forward(predictor.preprocess(images[:1])))
+    assert len(instances) > 0
+    instances.validate(*images[0].shape[:2], num_classes=80, max_detections=20)
 
 
 @pytest.mark.parametrize("name", DEMOS)
@@ -189,7 +189,7 @@ def test_classes_and_defaults(name: str) -> None:
     ],
 )
 def test_old_zoo_file_loads_as_the_library_loads_it(roi_heads: str, old_names: dict[str, str], tmp_path: Path) -> None:
-    """A pickle of numpy arrays as the zoo's are: older parameter names, and anchors and pixel statistics inside."""
+    """The zoo's files are pickles of numpy arrays with older parameter names, anchors and pixel statistics."""
     name = DEMOS[1]
     old = {"proposal_generator.anchor_generator.cell_anchors.0": np.zeros((3, 4), np.float32)}
     old |= {"pixel_mean": np.zeros((3, 1, 1), np.float32), "pixel_std": np.ones((3, 1, 1), np.float32)}
@@ -299,7 +299,7 @@ def test_zoo_entries() -> None:
 
 
 def test_a_config_file_of_ones_own(tmp_path: Path) -> None:
-    """As ``cfg.dump()`` of a training run writes it: complete, PointRend's keys included."""
+    """A file from ``cfg.dump()`` holds every key, PointRend's included."""
     cfg = get_cfg()
     add_pointrend_config(cfg)
     cfg.merge_from_file(model_zoo.get_config_file(model_config(DEMOS[1])["config"]))

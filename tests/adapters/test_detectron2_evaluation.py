@@ -1,4 +1,4 @@
-"""detectron2's own evaluation (its data loader, its model, its ``COCOEvaluator``) against ours, on generated shapes."""
+"""Compare our evaluation with detectron2's own data loader, model and ``COCOEvaluator``, on generated shapes."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def bench_config(cache: str, count: int, model: str = DEMOS[0]) -> BenchConfig:
 
 
 def registered(name: str, images: Path, annotations: Path) -> Iterator[str]:
-    """A dataset of detectron2's catalogue, taken out of it again at the end."""
+    """Register a dataset in detectron2's catalogue, and remove it at the end."""
     register_coco_instances(name, {}, str(annotations), str(images))
     yield name
     DatasetCatalog.remove(name)
@@ -115,8 +115,10 @@ def test_trained_model_has_the_librarys_own_ap(name: str, cache: str, tmp_path: 
 
 @pytest.fixture(scope="module")
 def sparse(cache: str, tmp_path_factory: pytest.TempPathFactory) -> CocoDataset:
-    """Sixteen images of shapes, one of them without annotations, two with crowds; category ids have gaps, and their
-    order is not that of the names."""
+    """Give sixteen images of shapes, one without annotations and two with crowds.
+
+    The category ids have gaps, and their order is not that of the names.
+    """
     config = bench_config(cache, 16)
     images, annotations = paths(config.dataset)
     data = json.loads(annotations.read_text())
@@ -132,14 +134,17 @@ def sparse(cache: str, tmp_path_factory: pytest.TempPathFactory) -> CocoDataset:
 
 
 def made_predictions(dataset: CocoDataset) -> dict[int, Instances]:
-    """What a middling model would find, labels by ``CLASSES``: true masks moved by up to four pixels, some of another
-    class; false ones everywhere, also where there is nothing; nothing at all in the first image. The boxes are twice
-    as wide as the masks, so that areas taken from them fall into other size classes."""
+    """Give the predictions of a mediocre model by image, labels by ``CLASSES``.
+
+    True masks are moved by up to four pixels, and some have another class. False ones are everywhere, but the first
+    image has no predictions. The boxes are twice as wide as the masks, so that their areas fall into other size
+    classes.
+    """
     from pycocotools.coco import COCO
 
     coco, rng = COCO(str(dataset.annotations_path)), np.random.default_rng(0)
     names = {category.id: CLASSES.index(category.name) for category in dataset.categories}
-    found = {}
+    by_image = {}
     for record in dataset.images:
         masks, labels = [], []
         for annotation in coco.loadAnns(coco.getAnnIds(record.id)):
@@ -155,8 +160,8 @@ def made_predictions(dataset: CocoDataset) -> dict[int, Instances]:
         keep = slice(0, 0 if record is dataset.images[0] else None)
         pixels = torch.from_numpy(np.stack(masks))[keep]
         scores = torch.from_numpy(np.sort(rng.random(len(masks)).astype(np.float32))[::-1].copy())[keep]
-        found[record.id] = Instances(pixels, wide_boxes(pixels), scores, torch.tensor(labels)[keep])
-    return found
+        by_image[record.id] = Instances(pixels, wide_boxes(pixels), scores, torch.tensor(labels)[keep])
+    return by_image
 
 
 def wide_boxes(masks: torch.Tensor) -> torch.Tensor:
@@ -193,7 +198,7 @@ def test_made_predictions_have_the_same_figures(evaluator: str, sparse: CocoData
 
 
 def as_detectron2(instances: Instances, order: list[int]) -> Detectron2Instances:
-    """Instances as detectron2 would hand them to its evaluator; ``order`` is its label by ours."""
+    """Give instances as detectron2 hands them to its evaluator; ``order`` gives its label for each of ours."""
     return Detectron2Instances(
         tuple(instances.masks.shape[-2:]),
         pred_masks=instances.masks,

@@ -1,4 +1,4 @@
-"""detectron2's training losses through the adapter, against the library's own data mapper and training forward."""
+"""Compare the adapter's training losses with those of detectron2's own data mapper and training forward."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ def _one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def shapes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Image folder and annotation file of three images, one of them with a crowd."""
+    """Give the image folder and the annotation file of three images, one of them with a crowd."""
     return ensure(ShapesConfig(split="train", count=3, cache=str(tmp_path_factory.mktemp("shapes"))))
 
 
 @pytest.fixture(scope="module")
 def batch(shapes: tuple[Path, Path]) -> tuple[list[np.ndarray], list[Target]]:
-    """The images and their targets, read by pycocotools."""
+    """Give the images and their targets, read by pycocotools."""
     coco = COCO(str(shapes[1]))
     images, targets = [], []
     for image_id in coco.getImgIds():
@@ -63,7 +63,7 @@ def batch(shapes: tuple[Path, Path]) -> tuple[list[np.ndarray], list[Target]]:
 
 
 def build(name: str, config: str | None = None, **replaced: Any) -> Detectron2Predictor:
-    """A demo model with the classes of shapes, in training mode; ``config`` puts its keys over another config."""
+    """Give a demo model with the classes of shapes in training mode; ``config`` is another config under its keys."""
     model = yaml.safe_load((ROOT / "configs" / "model" / f"{name}.yaml").read_text())
     torch.manual_seed(0)
     settings = Settings(device=CPU, config=config or model["config"], classes=CLASSES)
@@ -87,7 +87,7 @@ def test_sum_is_the_librarys_own(
     shapes: tuple[Path, Path],
     batch: tuple[list[np.ndarray], list[Target]],
 ) -> None:
-    """The library reads the files itself: its mapper decodes, orders the channels, drops crowds, makes the masks."""
+    """The library reads the files itself: its mapper decodes, orders the channels, drops crowds and makes masks."""
     predictor = build(name, config)
     mapper = DatasetMapper(
         is_train=True,
@@ -109,7 +109,7 @@ def test_sum_is_the_librarys_own(
     assert float(ours["mask"]) == pytest.approx(float(expected["loss_mask"]), rel=1e-6)
 
 
-def test_cascade_stages_are_summed() -> None:
+def test_heads_of_a_cascade_are_summed() -> None:
     given = {"loss_cls_stage0": 1.0, "loss_cls_stage1": 2.0, "loss_box_reg_stage0": 4.0, "loss_box_reg_stage1": 8.0}
     given |= {"loss_mask": 16.0, "loss_mask_point": 32.0, "loss_rpn_cls": 64.0, "loss_rpn_loc": 128.0, "loss_l2": 256.0}
     named = named_losses({key: torch.tensor(value) for key, value in given.items()})

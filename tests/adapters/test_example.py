@@ -1,4 +1,4 @@
-"""The adapter of ``docs/adapters.md``: its files as they stand, in a folder of the user's own."""
+"""Test the adapter of ``docs/adapters.md``, with its files unchanged in a folder of the user's own."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_its_own_test_passes(own_folder: Path, environment: dict[str, str]) -> N
 
 
 def test_its_command_measures_it(own_folder: Path, environment: dict[str, str], bright_squares: list[str]) -> None:
-    """The page's own command, on fewer images and smaller ones than its data set has."""
+    """The page's own command runs, on fewer and smaller images than those of its dataset."""
     [command] = [line for line in PAGE.splitlines() if "python -m run_bench" in line]
     given = shlex.split(command.replace(" dataset=shapes", ""))[1:]
     arguments = [*given, *bright_squares, "passes=[memory,speed]", "input_size=64x96", "out=out"]

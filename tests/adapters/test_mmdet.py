@@ -1,4 +1,4 @@
-"""The mmdet adapter against mmdet's own ``inference_detector`` and ``test_step``, on real photographs."""
+"""Compare the mmdet adapter with mmdet's own ``inference_detector`` and ``test_step``, on photographs."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def build(name: str, seed: int = 0, options: dict[str, Any] | None = None, **set
 
 
 def give_it_something_to_say(predictor: MmdetPredictor) -> MmdetPredictor:
-    """SOLO's initial weights find nothing over its thresholds: spread its scores, and start its masks from 0.5."""
+    """Spread SOLO's scores and start its masks from 0.5, since its initial weights give nothing over its thresholds."""
     head = getattr(predictor.module, "mask_head", None)
     if head is not None:
         with torch.no_grad():
@@ -74,7 +74,7 @@ def demo(name: str, **settings: Any) -> MmdetPredictor:
 
 
 def reference(config: Config, predictor: MmdetPredictor) -> torch.nn.Module:
-    """mmdet's own detector with the predictor's weights."""
+    """Give mmdet's own detector with the predictor's weights."""
     detector = init_detector(config, None, palette="random", device="cpu")
     detector.load_state_dict(predictor.module.state_dict())
     return detector
@@ -86,12 +86,12 @@ def bgr(image: np.ndarray) -> np.ndarray:
 
 def assert_same(ours: Instances, theirs: DetDataSample, image: np.ndarray, classes: int = len(SHAPES)) -> None:
     ours.validate(*image.shape[:2], classes, 100)
-    found = theirs.pred_instances
+    predicted = theirs.pred_instances
     assert len(ours) > 3
-    masks = found.masks.bool()
+    masks = predicted.masks.bool()
     assert 0 < masks.float().mean() < 1
-    boxes = found.bboxes if found.bboxes.any() else None
-    assert_same_instances(ours, found.scores, found.labels, masks, boxes)
+    boxes = predicted.bboxes if predicted.bboxes.any() else None
+    assert_same_instances(ours, predicted.scores, predicted.labels, masks, boxes)
 
 
 @pytest.mark.parametrize("name", DEMOS)
@@ -195,8 +195,8 @@ def test_demo_runs_in_bf16(name: str, photographs: list[np.ndarray]) -> None:
     # Small images: a processor without instructions for bf16 takes 13 times as long as in fp32.
     predictor = demo(name, options={"scale": (192, 192)})
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = predict(predictor, photographs)
-    for image, instances in zip(photographs, found, strict=True):
+        predictions = predict(predictor, photographs)
+    for image, instances in zip(photographs, predictions, strict=True):
         instances.validate(*image.shape[:2], len(SHAPES), 100)
         assert len(instances) > 0
 

@@ -1,4 +1,4 @@
-"""The mmdet adapter's training against mmdet's own: its annotation loading, its preprocessing, ``parse_losses``."""
+"""Compare the mmdet adapter's training with mmdet's own annotation loading, preprocessing and ``parse_losses``."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def build(name: str, **settings: Any) -> MmdetPredictor:
 
 
 def scene(height: int, width: int, seed: int) -> tuple[Image, Target]:
-    """Noise with three bright things in it: a disc, and two rectangles that overlap."""
+    """Give an image of noise with three bright objects: a disc, and two rectangles that overlap."""
     rows, columns = np.mgrid[:height, :width]
     masks = np.zeros((3, height, width), dtype=bool)
     masks[0] = (rows - 28) ** 2 + (columns - 30) ** 2 < 20**2
@@ -60,13 +60,13 @@ def scene(height: int, width: int, seed: int) -> tuple[Image, Target]:
 
 @pytest.fixture(scope="module")
 def scenes() -> tuple[list[Image], list[Target]]:
-    """Two images, so different in size that each is padded in its own direction."""
+    """Give two images of so different sizes that each is padded in its own direction."""
     images, targets = zip(scene(90, 128, 0), scene(120, 101, 1), strict=True)
     return list(images), list(targets)
 
 
 def annotated(image: Image, target: Target) -> dict[str, Any]:
-    """What mmdet's data set hands to its pipeline for this image."""
+    """Give what mmdet's dataset hands to its pipeline for this image."""
     instances = []
     for mask, box, label in zip(target.masks.numpy(), target.boxes.tolist(), target.labels.tolist(), strict=True):
         rle = coco_mask.encode(np.asfortranarray(mask))
@@ -76,7 +76,7 @@ def annotated(image: Image, target: Target) -> dict[str, Any]:
 
 
 def own_losses(predictor: MmdetPredictor, images: list[Image], targets: list[Target], seed: int) -> Any:
-    """Total and named losses by a detector, a pipeline and a preprocessor that mmdet builds from the same config."""
+    """Give total and named losses of a detector, pipeline and preprocessor that mmdet builds from the same config."""
     config = predictor.config.model.copy()
     config.data_preprocessor.batch_augments = None
     config.backbone.norm_eval = False
@@ -149,8 +149,10 @@ def test_trains_under_bfloat16_autocast(name: str, scenes: tuple[list[Image], li
 def test_mask2former_matches_in_float32_under_autocast(
     scenes: tuple[list[Image], list[Target]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The Hungarian algorithm gets the costs that a float32 run computes from the same predictions; in bfloat16, with
-    its 8 bits, queries of equal cost would be matched by chance."""
+    """The Hungarian algorithm gets the costs that float32 gives for the same predictions.
+
+    In the 8 bits of bfloat16, queries would have equal costs and be matched by chance.
+    """
     predictor = build("demo_mask2former")
     assigner = predictor.module.panoptic_head.assigner
     seen: list[tuple[torch.Tensor, torch.Tensor]] = []
@@ -201,7 +203,7 @@ def test_rtmdet_pads_to_its_fixed_size(scenes: tuple[list[Image], list[Target]])
     assert seen == [(2, 3, 128, 160)]
 
 
-def test_stages_layers_and_levels_are_summed_and_what_is_no_loss_is_left_out() -> None:
+def test_heads_layers_and_levels_are_summed_and_what_is_no_loss_is_left_out() -> None:
     def scalars(*values: float) -> list[torch.Tensor]:
         return [torch.tensor(value) for value in values]
 

@@ -1,4 +1,4 @@
-"""The same trained weights through each library's own evaluation and through ours: mask AP within 0.0005.
+"""Compare our evaluation with each library's own on the same trained weights: mask AP agrees within 0.0005.
 
 The library's side uses its own file reading, resize, network call, mask encoding and COCO evaluation.
 detectron2's ``COCOEvaluator`` stands in test_detectron2_evaluation.py.
@@ -58,7 +58,7 @@ MMDET_CLASS_COUNTS: dict[str, dict[str, Any]] = {
         "panoptic_fusion_head": {"num_things_classes": 6, "num_stuff_classes": 0},
     },
 }
-"""What mmdet's guide to a data set of one's own has a user change for the six shapes."""
+"""The changes for the six shapes that mmdet's guide to custom datasets tells a user to make."""
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def model_config(name: str) -> dict[str, Any]:
 
 
 def ours(name: str, dataset: CocoDataset) -> tuple[Predictor, dict[str, float | None]]:
-    """The predictor that the command builds, and its six figures by size as the accuracy pass gives them."""
+    """Give the predictor that the command builds, and six of its figures from the accuracy pass."""
     from run_bench import compose
 
     [job] = compose([f"model={name}", "dataset=shapes", "device=cpu", "detections=thresholded"])
@@ -118,7 +118,7 @@ def test_mmdet_coco_metric(model: str, shapes: CocoDataset, monkeypatch: pytest.
 
 
 def mmdet_evaluates(name: str, class_counts: Mapping[str, Any], dataset: CocoDataset) -> dict[str, float]:
-    """mmdet's own test loop with all of the zoo's config but what a user changes for a model and a data set."""
+    """mmdet's own test loop runs the zoo's config with the changes that a user makes for a model and a dataset."""
     import safetensors.torch
     from mmdet.registry import MODELS
     from mmdet.utils import register_all_modules
@@ -149,8 +149,10 @@ def test_torchvision_references(shapes: CocoDataset) -> None:
 
 
 def test_mask2former_of_the_paper(shapes: CocoDataset) -> None:
-    """transformers has no evaluation of its own: its image processor and network, then ``instance_inference`` of
-    the paper's code (maskformer_model.py), then pycocotools."""
+    """transformers has no evaluation, so this takes ``instance_inference`` of the paper's code and pycocotools.
+
+    Image processor and network are the library's; the paper's function is in maskformer_model.py.
+    """
     transformers = pytest.importorskip("transformers", reason="transformers is not installed")
     predictor, figures = ours("demo_mask2former_transformers", shapes)
     results: list[dict[str, Any]] = []
@@ -180,7 +182,7 @@ def test_mask2former_of_the_paper(shapes: CocoDataset) -> None:
 def mask2former_logits(
     transformers: ModuleType, predictor: Predictor, image: Image.Image
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Class logits (Q, classes + 1), and mask logits (Q, H, W) at the size of the image."""
+    """Give the paper's instances for class logits (Q, classes + 1) and mask logits (Q, H, W) at the image's size."""
     from torch.nn.functional import interpolate
 
     options = model_config("demo_mask2former_transformers")["options"]

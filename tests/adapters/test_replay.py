@@ -35,7 +35,7 @@ def limited(truth: dataset.CocoDataset, count: int) -> dataset.CocoDataset:
 
 
 def as_results(truth: dataset.CocoDataset) -> list[dict[str, Any]]:
-    """The ground truth without its crowds as results, scores rising in the order of the file, with a ``bbox``."""
+    """Give the ground truth without its crowds as results with a ``bbox``, scores rising in the order of the file."""
     return [
         {
             "image_id": a["image_id"],

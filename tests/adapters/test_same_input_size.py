@@ -1,4 +1,4 @@
-"""One size means the same in every library, for images that lie, that stand and that are long."""
+"""Test that one input size means the same in every library, for wide, tall and long images."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_the_same_input_in_every_library(model: str) -> None:
 
 
 def test_mmdet_pipelines_with_one_size() -> None:
-    """RTMDet pads to a fixed size, which follows; YOLACT stretches, so only a square is alike for all images."""
+    """RTMDet's fixed padded size follows the input size; YOLACT stretches images, so it takes only a square."""
     pytest.importorskip("mmdet", reason="mmdet is not installed")
     from adapters.mmdet.config import ready_config
     from bench.predictor import Settings

@@ -1,4 +1,4 @@
-"""The torchvision adapter against ``model(images)``, torchvision's own inference, on the same weights."""
+"""Compare the torchvision adapter with torchvision's own inference, ``model(images)``, on the same weights."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ DEMO: dict[str, Any] = dict(OmegaConf.load(ROOT / "configs" / "model" / "demo_ma
 
 
 def spread(module: MaskRCNN, image: np.ndarray) -> None:
-    """Give the last layers of untrained heads outputs of the deviation that trained ones have, and masks of mean 0.
+    """Scale the last layers of untrained heads so that outputs scatter like those of trained ones, masks around 0.
 
     Otherwise all scores lie within 1e-4 of each other (demo), or so far apart that rounding decides (full size).
     """
@@ -101,7 +101,7 @@ def test_demo_batch_of_two_sizes_equals_the_library(photographs) -> None:
 
 
 def test_published_weights_are_read_as_the_library_reads_them(photographs, monkeypatch) -> None:
-    """The library's own ``weights=COCO_V1`` path: frozen BatchNorm with eps 0, 91 outputs, gaps among the labels."""
+    """``weights=COCO_V1`` of the library has frozen BatchNorm with eps 0, 91 outputs, and gaps among the labels."""
     torch.manual_seed(0)
     trained = maskrcnn_resnet50_fpn(weights=None, weights_backbone=None, **SMALL)
     spread(trained, photographs[0])
@@ -147,7 +147,7 @@ def test_postprocess_can_be_repeated(photographs) -> None:
 
 def test_saturated_gives_100_instances(photographs) -> None:
     predictor = seeded(score_threshold=0.0, **DEMO)
-    assert [len(found) for found in predict(predictor, photographs)] == [100, 100]
+    assert [len(instances) for instances in predict(predictor, photographs)] == [100, 100]
 
 
 def test_score_threshold_none_is_the_library_default() -> None:
@@ -160,9 +160,9 @@ def test_demo_is_small() -> None:
 
 
 def test_nothing_found_gives_empty_instances(photographs) -> None:
-    (found,) = predict(seeded(score_threshold=0.99, **DEMO), photographs[:1])
-    assert len(found) == 0
-    found.validate(*photographs[0].shape[:2], num_classes=80, max_detections=100)
+    (instances,) = predict(seeded(score_threshold=0.99, **DEMO), photographs[:1])
+    assert len(instances) == 0
+    instances.validate(*photographs[0].shape[:2], num_classes=80, max_detections=100)
 
 
 def test_bfloat16_autocast_keeps_boxes_in_float32(photographs) -> None:

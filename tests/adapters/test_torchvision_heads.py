@@ -1,4 +1,4 @@
-"""The ablations of torchvision's Mask R-CNN against hand-made numbers and the library's own functions."""
+"""Compare the ablations of torchvision's Mask R-CNN with numbers by hand and the library's own functions."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def training_losses(predictor: TorchvisionPredictor) -> dict[str, torch.Tensor]:
 
 
 def constant(predictor: torch.nn.Module, biases: list[float]) -> torch.nn.Module:
-    """The mask predictor with these logits at every pixel."""
+    """Make the mask predictor give these logits at every pixel."""
     torch.nn.init.zeros_(predictor.mask_fcn_logits.weight)
     predictor.mask_fcn_logits.bias.data.copy_(torch.tensor(biases))
     return predictor
@@ -110,7 +110,7 @@ def test_class_agnostic_head_has_one_mask_for_every_label() -> None:
 
 
 def test_multinomial_loss_is_its_closed_form() -> None:
-    """Two pixels of a box labelled 2, one inside and one outside, then half of the box's mask in each."""
+    """A box of label 2 has one pixel inside and one outside its mask, then half of the mask in each."""
     logits = torch.tensor([[0.5, 0.25, 0.25], [0.2, 0.3, 0.5]]).log().T.reshape(1, 3, 1, 2) + 7
     labels = torch.tensor([2])
     loss = multinomial_mask_loss(logits, torch.tensor([[[1.0, 0.0]]]), labels)
@@ -155,7 +155,7 @@ def test_masks_pasted_are_the_heads_probabilities(mask_head) -> None:
     layer.register_forward_hook(lambda _, inputs, output: logits.append(output))
     with torch.inference_mode():
         raw = predictor.forward(predictor.preprocess(scene()[0]))
-        (found,) = predictor.postprocess(raw)
+        (instances,) = predictor.postprocess(raw)
     detection = raw.detections[0]
     assert detection["masks"].shape == (20, 1, 28, 28)
     if mask_head == "softmax":
@@ -163,7 +163,7 @@ def test_masks_pasted_are_the_heads_probabilities(mask_head) -> None:
     else:
         expected = logits[0][:, 0].sigmoid()
     torch.testing.assert_close(detection["masks"][:, 0], expected)
-    found.validate(96, 128, num_classes=2, max_detections=20)
+    instances.validate(96, 128, num_classes=2, max_detections=20)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Training through the torchvision adapter against ``model(images, targets)``, torchvision's own losses."""
+"""Compare training through the torchvision adapter with torchvision's own losses, ``model(images, targets)``."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ THEIR_NAMES = {
 
 
 def scene(height: int, width: int, labels: tuple[int, ...] = (0, 1, 2)) -> tuple[np.ndarray, Target]:
-    """A noisy image with a square, a bar and a corner of one colour each."""
+    """Give a noisy image with a square, a bar and a corner, each of one colour."""
     image = np.random.default_rng(0).integers(0, 60, (height, width, 3), dtype=np.uint8)
     masks = torch.zeros(3, height, width, dtype=torch.bool)
     masks[0, 20:70, 10:60] = True
@@ -55,7 +55,7 @@ def seeded(classes: tuple[str, ...] | None = CLASSES, **options: Any) -> Torchvi
 
 
 def library_says(predictor: TorchvisionPredictor, first_label: int = 1) -> dict[str, torch.Tensor]:
-    """The losses of ``MaskRCNN.forward`` for images that keep their size, under the seed 1."""
+    """Give the losses of ``MaskRCNN.forward`` for images that keep their size, with seed 1."""
     predictor.module.transform._skip_resize = True
     images = [torch.from_numpy(image).permute(2, 0, 1) / 255 for image in IMAGES]
     targets = [{"boxes": t.boxes, "labels": t.labels + first_label, "masks": t.masks} for t in TARGETS]
@@ -101,8 +101,8 @@ def test_ten_steps_lower_the_sum_and_the_model_still_predicts() -> None:
         sums.append(loss.item())
     assert sum(sums[-3:]) < 0.7 * sum(sums[:3])
     predictor.module.eval()
-    (found,) = predict(predictor, IMAGES[:1])
-    found.validate(*IMAGES[0].shape[:2], num_classes=3, max_detections=100)
+    (instances,) = predict(predictor, IMAGES[:1])
+    instances.validate(*IMAGES[0].shape[:2], num_classes=3, max_detections=100)
 
 
 def test_labels_skip_the_gaps_among_the_published_outputs() -> None:
@@ -136,8 +136,8 @@ def test_training_edges_are_those_of_the_test_resize() -> None:
     assert seeded().training_edges() == (288, 384)
 
 
-def test_published_weights_train_all_but_the_first_stages() -> None:
-    """As the library fine-tunes them: ``trainable_backbone_layers`` 3 of 5, and frozen BatchNorm."""
+def test_published_weights_train_all_but_the_first_layers() -> None:
+    """The library fine-tunes them with ``trainable_backbone_layers`` 3 of 5 and frozen BatchNorm."""
     torch.manual_seed(0)
     state = maskrcnn_resnet50_fpn(weights=None, weights_backbone=None, num_classes=4).state_dict()
     state = {name: value for name, value in state.items() if not name.endswith("num_batches_tracked")}

@@ -1,4 +1,4 @@
-"""The transformers adapter against the paper's inference, written again in numpy, one query at a time."""
+"""Compare the transformers adapter with the paper's inference, written in numpy one query at a time."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def halved(photographs: list[np.ndarray]) -> list[np.ndarray]:
-    """The photographs at half size, for the sake of the loops in numpy."""
+    """Give the photographs at half size, since the loops in numpy are slow."""
     return [np.array(Image.fromarray(image).reduce(2)) for image in photographs]
 
 
@@ -43,7 +43,7 @@ DEMO = "demo_mask2former_transformers"
 
 
 def seeded(name: str = DEMO, score_threshold: float | None = None, **changes: Any) -> Mask2FormerPredictor:
-    """Untrained, with class scores spread far enough that rounding cannot reorder them."""
+    """Give an untrained model whose class scores lie so far apart that rounding cannot reorder them."""
     torch.manual_seed(0)
     settings = Settings(CPU, classes=CLASSES, score_threshold=score_threshold)
     predictor = Mask2FormerPredictor(settings, **(options(name) | changes))
@@ -52,7 +52,7 @@ def seeded(name: str = DEMO, score_threshold: float | None = None, **changes: An
 
 
 def bilinear(size_in: int, size_out: int) -> np.ndarray:
-    """The matrix (out, in) of a bilinear resize along one axis, pixel centres at half integers, edges repeated."""
+    """Give the matrix (out, in) of a bilinear resize along one axis, pixel centres at half integers, edges repeated."""
     matrix = np.zeros((size_out, size_in))
     for row in range(size_out):
         position = min(max((row + 0.5) * size_in / size_out - 0.5, 0), size_in - 1)
@@ -68,7 +68,7 @@ def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def paper_says(predictor: Mask2FormerPredictor, images: list[np.ndarray]) -> list[list[tuple[float, int, np.ndarray]]]:
-    """(score, label, mask) by falling score for each image, from the library's preprocessing and network."""
+    """Give (score, label, mask) by falling score for each image, from the library's preprocessing and network."""
     edges = {"shortest_edge": predictor.shortest_edge, "longest_edge": predictor.longest_edge}
     processor = Mask2FormerImageProcessor(size=edges, size_divisor=0)
     sizes = [processor(image, return_tensors="pt").pixel_values.shape[-2:] for image in images]
@@ -90,8 +90,8 @@ def paper_says(predictor: Mask2FormerPredictor, images: list[np.ndarray]) -> lis
             logits = resize(logits[: size[0], : size[1]], *image.shape[:2])
             inside = logits[logits > 0]
             masks[query] = logits > 0, (1 / (1 + np.exp(-inside))).mean() if len(inside) else 0.0
-        found = [(p * masks[q][1], c, masks[q][0]) for p, q, c in best]
-        results.append(sorted(found, key=lambda each: -each[0]))
+        instances = [(p * masks[q][1], c, masks[q][0]) for p, q, c in best]
+        results.append(sorted(instances, key=lambda each: -each[0]))
     return results
 
 
@@ -145,12 +145,12 @@ def test_empty_masks_are_kept_with_score_and_box_zero(halved) -> None:
     with torch.inference_mode():
         raw = predictor.forward(predictor.preprocess(halved[:1]))
         raw.mask_logits.fill_(-1.0)
-        (found,) = predictor.postprocess(raw)
-    found.validate(*halved[0].shape[:2], num_classes=80, max_detections=100)
-    assert len(found) == 100
-    assert not found.masks.any()
-    assert not found.boxes.any()
-    assert not found.scores.any()
+        (instances,) = predictor.postprocess(raw)
+    instances.validate(*halved[0].shape[:2], num_classes=80, max_detections=100)
+    assert len(instances) == 100
+    assert not instances.masks.any()
+    assert not instances.boxes.any()
+    assert not instances.scores.any()
 
 
 def test_score_threshold_keeps_the_head_of_the_list(halved) -> None:
@@ -163,7 +163,7 @@ def test_score_threshold_keeps_the_head_of_the_list(halved) -> None:
 
 
 def test_saturated_gives_100_instances(halved) -> None:
-    assert [len(found) for found in predict(seeded(score_threshold=0.0), halved)] == [100, 100]
+    assert [len(instances) for instances in predict(seeded(score_threshold=0.0), halved)] == [100, 100]
 
 
 def test_bfloat16_autocast_gives_float32_instances(halved) -> None:
@@ -181,7 +181,7 @@ def test_demo_is_small() -> None:
 
 
 def published_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The parameters under the names that the library had when the weights were published (transformers 4.25)."""
+    """Give the parameters the names of transformers 4.25, for which the weights were published."""
     renamed = {}
     new_to_old = (
         ("encoder.swin.", "encoder."),
@@ -217,9 +217,9 @@ def test_checkpoint_loads_under_its_own_and_its_published_names(names, halved) -
     checkpoint = Checkpoint(names(trained.module.state_dict()), "model.safetensors")
     torch.manual_seed(1)
     loaded = Mask2FormerPredictor(Settings(CPU, checkpoint, CLASSES), **(options(DEMO) | {"backbone": SMALL_SWIN}))
-    (found,) = predict(loaded, halved[:1])
-    assert torch.equal(found.scores, expected.scores)
-    assert torch.equal(found.masks, expected.masks)
+    (instances,) = predict(loaded, halved[:1])
+    assert torch.equal(instances.scores, expected.scores)
+    assert torch.equal(instances.masks, expected.masks)
 
 
 def test_checkpoint_that_does_not_fit_is_refused() -> None:

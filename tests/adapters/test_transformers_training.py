@@ -1,4 +1,4 @@
-"""Training through the transformers adapter against ``model(..., mask_labels, class_labels).loss``."""
+"""Compare training through the transformers adapter with ``model(..., mask_labels, class_labels).loss``."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ STD = torch.tensor([0.229, 0.224, 0.225])[:, None, None]
 
 
 def scene(height: int, width: int, labels: tuple[int, ...]) -> tuple[np.ndarray, Target]:
-    """A noisy image with one rectangle of a colour for every label."""
+    """Give a noisy image with one rectangle of a colour for every label."""
     image = np.random.default_rng(0).integers(0, 60, (height, width, 3), dtype=np.uint8)
     masks = torch.zeros(len(labels), height, width, dtype=torch.bool)
     boxes = torch.tensor([[10.0 + 40 * i, 20, 40 + 40 * i, 80 - 20 * i] for i in range(len(labels))])
@@ -48,7 +48,7 @@ def seeded() -> Mask2FormerPredictor:
 
 
 def test_losses_equal_the_library() -> None:
-    """Both images padded to 128 x 160 by hand, masks likewise; drop path and points under one seed."""
+    """Images and masks are padded to 128 x 160 by hand; drop path and points have the same seed."""
     predictor = seeded()
     pixel_values, pixel_mask = torch.zeros(2, 3, 128, 160), torch.zeros(2, 128, 160, dtype=torch.int64)
     mask_labels = [torch.zeros(len(target), 128, 160) for target in TARGETS]
@@ -102,8 +102,8 @@ def test_ten_steps_lower_the_sum_and_the_model_still_predicts() -> None:
         sums.append(loss.item())
     assert sum(sums[-3:]) < 0.8 * sum(sums[:3])
     predictor.module.eval()
-    (found,) = predict(predictor, IMAGES[:1])
-    found.validate(*IMAGES[0].shape[:2], num_classes=3, max_detections=100)
+    (instances,) = predict(predictor, IMAGES[:1])
+    instances.validate(*IMAGES[0].shape[:2], num_classes=3, max_detections=100)
 
 
 def test_bfloat16_autocast_gives_nearly_the_same_losses() -> None:

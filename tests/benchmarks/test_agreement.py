@@ -1,8 +1,8 @@
-"""The ``model`` boundary beside the libraries' own ways to time a model: same weights, same images, in turns.
+"""Compare the ``model`` boundary with the libraries' own ways to time a model: same weights and images, interleaved.
 
-On a CPU with the demo models and in processor time of one thread, since the machine may have other work; on a GPU with
-full-size ones and in the device's time. Untrained models have 100 detections an image. The ratio is a property of each
-test (``their_time_over_ours``), which ``--junitxml`` writes down. docs/measuring.md says what each library times.
+A CPU runs the demo models and counts the processor time of one thread, since the machine may have other work; a GPU
+runs full-size ones and counts the device's time. Untrained models have 100 detections an image. Each test records the
+ratio as a property (``their_time_over_ours``) for ``--junitxml``. docs/measuring.md says what each library times.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ ROOT = Path(__file__).resolve().parents[2]
 DEVICE = torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
 WITHIN = 0.02
 BOUND = WITHIN if DEVICE.type == "cuda" else 0.05
-"""What is aimed at, and what fails: processors differ in what the libraries' own Python costs beside the network."""
+"""The ratio that is wanted, and that at which a test fails: the cost of the libraries' Python varies by processor."""
 Agree = Callable[[Sequence[Callable[[], float]], Sequence[Callable[[], float]]], None]
 PAIRS = 40
 SECONDS = 30.0
 
 
 class ProcessorClock(Clock):
-    """Processor time of this process in place of the host's: what other processes take is not in it."""
+    """A clock of this process's processor time, which leaves out what other processes take."""
 
     def time_on_host(self, call: Callable[[], T]) -> tuple[T, float]:
         began = time.process_time_ns()
@@ -52,7 +52,7 @@ CLOCK = ProcessorClock(DEVICE) if DEVICE.type == "cpu" else Clock(DEVICE)
 
 @pytest.fixture(autouse=True)
 def _one_thread() -> Iterator[None]:
-    """Threads that wait for one another take processor time, and the more the busier the machine is."""
+    """Use one thread: threads that wait for one another take processor time, the more the busier the machine is."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -60,7 +60,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def predictor_of(library: str) -> tuple[Predictor, BenchConfig, list[np.ndarray]]:
-    """The demo Mask R-CNN, with trained weights if it has them, or the full-size one, and images to run it on."""
+    """Give the demo Mask R-CNN, with trained weights if it has them, or the full-size one, and its images."""
     name = f"demo_mask_rcnn_{library}" if DEVICE.type == "cpu" else f"mask_rcnn_r50_{library}"
     config = compose([f"model={name}", f"device={DEVICE}", "dataset=shapes"])[0].config
     dataset = load(config.dataset)
@@ -72,7 +72,7 @@ def predictor_of(library: str) -> tuple[Predictor, BenchConfig, list[np.ndarray]
 
 @pytest.fixture
 def agree(record_property: Callable[[str, object], None]) -> Agree:
-    """Compares the two, writes their ratio down, and fails where it is out of bounds."""
+    """A function that compares the two, records their ratio, and fails where it is out of bounds."""
 
     def compare(ours: Sequence[Callable[[], float]], theirs: Sequence[Callable[[], float]]) -> None:
         ratio = agreement(ours, theirs)
@@ -84,10 +84,10 @@ def agree(record_property: Callable[[str, object], None]) -> Agree:
 
 
 def agreement(ours: Sequence[Callable[[], float]], theirs: Sequence[Callable[[], float]]) -> float:
-    """Their time over ours: the median over pairs of calls on one image, which of the two first by turns.
+    """Give their time over ours: the median over pairs of calls on one image; the first of a pair alternates.
 
-    Caches that others use scatter by more than 2 %, so pairs are added until the ratio is within, or the time is
-    over: a difference that is really there does not go away with more of them.
+    Shared caches scatter the ratio by more than 2 %, so pairs are added until it is within the bounds or the time is
+    over; a real difference does not go away with more pairs.
     """
     for call in (*ours[:2], *theirs[:2]):
         call()
@@ -110,7 +110,7 @@ def timed(call: Callable[[], Any]) -> float:
 
 
 def test_torchvision_model_of_images_minus_its_resize(agree: Agree) -> None:
-    """``model(images)`` as torchvision's references time it, without the resize, which is in our ``preprocess``."""
+    """torchvision's references time ``model(images)``; its resize is left out, since ours is in ``preprocess``."""
     pytest.importorskip("torchvision", reason="torchvision is not installed")
     predictor, config, images = predictor_of("torchvision")
     runner = Runner(predictor, DEVICE, config.precision)
@@ -126,8 +126,7 @@ def test_torchvision_model_of_images_minus_its_resize(agree: Agree) -> None:
 
 
 def test_mmdet_inference_benchmark(agree: Agree) -> None:
-    """``test_step`` on a collated image, which is what ``mmdet.utils.benchmark.InferenceBenchmark`` has between its two
-    clocks."""
+    """``mmdet.utils.benchmark.InferenceBenchmark`` times ``test_step`` on a collated image."""
     pytest.importorskip("mmdet", reason="mmdet is not installed")
     from mmcv.transforms import Compose
     from mmdet.apis import init_detector
@@ -152,8 +151,10 @@ def test_mmdet_inference_benchmark(agree: Agree) -> None:
 
 
 def test_detectron2_pure_compute(agree: Agree) -> None:
-    """``model(inputs)`` and a synchronisation, which is what ``detectron2.evaluation.inference_on_dataset`` sums up as
-    "pure compute"; its inputs are what ``DefaultPredictor`` makes of an image."""
+    """``detectron2.evaluation.inference_on_dataset`` counts ``model(inputs)`` and a synchronisation as "pure compute".
+
+    The inputs are made as ``DefaultPredictor`` makes them.
+    """
     pytest.importorskip("detectron2", reason="detectron2 is not installed: docs/install.md says how")
     predictor, config, images = predictor_of("detectron2")
     runner = Runner(predictor, DEVICE, config.precision)

@@ -1,12 +1,11 @@
-"""The accuracy pass beside the ``model`` boundary on the same images, and beside what people evaluate with today.
+"""Compare the accuracy pass with the ``model`` boundary on the same images, and with the libraries' own evaluations.
 
-Same model, weights and images, in turns, each way giving the same mask AP. On a CPU with the demo models, on a GPU with
-full-size ones (untrained, 100 detections an image), on COCO's photographs where they are beside the checkout. What is
-compared is not the same work: our pass also resamples the images 1,000 times, takes overlaps away, and gives Boundary
+Model, weights and images are the same, the ways are interleaved, and each gives the same mask AP. A CPU runs the demo
+models, a GPU full-size ones (untrained, 100 detections an image), on COCO's photographs where they lie beside the
+checkout. Our pass does more than the others: it resamples the images 1,000 times, removes overlaps, and gives Boundary
 AP, types of errors and calibration.
 
-On a CPU processor time is compared, with one torch thread: other work may share the machine, and with one thread the
-time on the wall is at most the processor time.
+On a CPU processor time is compared, with one torch thread, since other work may share the machine.
 """
 
 from __future__ import annotations
@@ -42,18 +41,18 @@ DEVICE = torch.device("cuda:0" if CUDA else "cpu")
 IMAGES = 50 if CUDA else 20
 ROUNDS = 3 if CUDA else 2
 WORKERS = 4 if CUDA else 0
-"""Processes that load images for the libraries' loops; on a CPU they would take the model's cores."""
+"""How many processes load images for the libraries' loops; on a CPU none, since they would take the model's cores."""
 
 MOST_OVER_MODEL = 1.10 if CUDA else 1.35
-"""Bound of (accuracy pass) / (``model`` boundary). On a CPU 1.25 is aimed at; a loaded machine scatters by as much as
-the rest."""
+"""The most that (accuracy pass) / (``model`` boundary) may be. On a CPU 1.25 is wanted, and a loaded machine scatters
+by as much as the rest."""
 LEAST_FASTER = 2.0 if CUDA else 0.75
-"""Bound of (their evaluation) / (accuracy pass). On a CPU the network takes nearly all of both."""
+"""The least that (their evaluation) / (accuracy pass) may be. On a CPU the network takes nearly all of both."""
 
 
 @dataclass
 class Subject:
-    """One model on one data set, for our pass and for the library's own loop."""
+    """One model on one dataset, for our pass and for the library's own loop."""
 
     name: str
     predictor: Any
@@ -91,7 +90,7 @@ def subject(library: str) -> Subject:
 
 
 def seconds(call: Callable[[], Any]) -> float:
-    """Of processor time on a CPU, on the wall with a GPU."""
+    """Give the time of a call: processor time on a CPU, wall time with a GPU."""
     clock = time.perf_counter if CUDA else time.process_time
     start = clock()
     call()
@@ -106,7 +105,7 @@ def compare(
     folder: Path,
     record: Callable[[str, object], None],
 ) -> None:
-    """Time the three in turns, take the fastest of each, hold the ratios to their bounds, and the APs to each other.
+    """Time the three ways interleaved, compare the fastest call of each with the bounds, and compare the mask APs.
 
     ``theirs`` gives the mask AP of the library's own evaluation.
     """
@@ -114,7 +113,7 @@ def compare(
     batches = [runner.preprocess(read_images([image])) for image in subject.dataset.images]
     for batch in batches[:3]:
         runner.model(batch)
-    found: dict[str, float] = {}
+    mask_aps: dict[str, float] = {}
 
     def network() -> None:
         for batch in batches:
@@ -124,10 +123,10 @@ def compare(
         context = context_of(subject.predictor, subject.dataset, subject.config, labels=subject.labels, folder=folder)
         result = PASS.measure(replace(context, device=DEVICE))
         assert result.figures is not None
-        found["ours"] = result.figures["mask_ap"] or 0.0
+        mask_aps["ours"] = result.figures["mask_ap"] or 0.0
 
     def library() -> None:
-        found["theirs"] = theirs(subject)
+        mask_aps["theirs"] = theirs(subject)
 
     ways = {"model": network, "ours": ours, "theirs": library}
     times: dict[str, list[float]] = {way: [] for way in ways}
@@ -139,8 +138,8 @@ def compare(
     for key, value in {**fastest, "over_model": over_model, "faster": faster, "images": len(batches)}.items():
         record(key, round(value, 3))
     print(f"{subject.name}: {over_model:.2f} of the model boundary's time, {faster:.2f} times as fast as the library's")
-    assert found["ours"] == pytest.approx(found["theirs"], abs=0.0005)
-    assert CUDA or found["ours"] > 0.1
+    assert mask_aps["ours"] == pytest.approx(mask_aps["theirs"], abs=0.0005)
+    assert CUDA or mask_aps["ours"] > 0.1
     assert over_model <= MOST_OVER_MODEL
     assert faster >= LEAST_FASTER
 
@@ -173,7 +172,7 @@ def test_detectron2_inference_on_dataset(tmp_path: Path, record_property: Callab
     pytest.importorskip("detectron2", reason="detectron2 is not installed: docs/install.md says how")
 
     def theirs(subject: Subject) -> float:
-        found = detectron2_inference_on_dataset(subject.predictor, subject.dataset, tmp_path, WORKERS)
-        return max(found["AP"] / 100, 0.0)
+        figures = detectron2_inference_on_dataset(subject.predictor, subject.dataset, tmp_path, WORKERS)
+        return max(figures["AP"] / 100, 0.0)
 
     compare(subject("detectron2"), theirs, tmp_path, record_property)

@@ -1,6 +1,6 @@
-"""What the harness itself costs: a worker's way to its first image, a sample of the timed loop, a report.
+"""Measure what maskbench itself costs: a worker up to its first image, a sample of the timed loop, a report.
 
-The command's own start, ``run_bench.py --help``, is held in tests/jobs/test_bad_input.py.
+The command's own start, ``run_bench.py --help``, is tested in tests/jobs/test_bad_input.py.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ CPU = torch.device("cpu")
 
 
 class NoOperation(Predictor):
-    """Does nothing, so that all time taken is the harness's."""
+    """A model that does nothing, so that all time is maskbench's."""
 
     classes = ("nothing",)
 
@@ -56,14 +56,16 @@ from adapters.torchvision.build import build
 build("demo", None, num_classes=7, min_size=288, max_size=384).to("cpu").eval()
 print(time.process_time())
 """
-"""A model's own load: torch, its library, its network."""
+"""A script that loads a model by hand: torch, its library, its network."""
 
 
 def test_a_worker_adds_little_to_what_its_model_takes_to_load(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    """Processor time of a worker from its start to the first image, over that of a bare process that loads the same
-    model by hand; the least of each in up to five runs, since the machine may be busy with other work."""
+    """A worker takes little more processor time up to its first image than a process that loads the model by hand.
+
+    The least of up to five tries of each counts, since the machine may be busy with other work.
+    """
     pytest.importorskip("torchvision", reason="torchvision is not installed")
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests" / "toys"))
     monkeypatch.setenv("MASKBENCH_CACHE", str(tmp_path / "cache"))
@@ -86,7 +88,7 @@ def test_a_worker_adds_little_to_what_its_model_takes_to_load(
 
 
 def test_a_sample_of_a_model_that_does_nothing_takes_under_20_microseconds() -> None:
-    """The median of 500, in the quietest of up to 20 stretches."""
+    """The median of 500 samples counts, the lowest of up to 20 tries."""
     clock, call = Clock(CPU), functools.partial(Runner(NoOperation(), CPU, "fp32").model, None)
     medians = []
     for _ in range(20):
@@ -97,8 +99,10 @@ def test_a_sample_of_a_model_that_does_nothing_takes_under_20_microseconds() -> 
 
 
 def test_the_report_of_100_results_takes_seconds(tmp_path: Path) -> None:
-    """8 s of one core where it was written; twice the 10 s aimed at are left to slower machines. Processor time, since
-    the machine may be busy with other work."""
+    """The report takes at most 20 s of processor time: 10 s are wanted, and slower machines get twice as much.
+
+    Processor time is counted, since the machine may be busy with other work.
+    """
     import reports
 
     rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""Compression of 100 masks beside pycocotools one by one: on one core, and from the memory of a GPU."""
+"""Compare the compression of 100 masks with pycocotools mask by mask, on one core and from the memory of a GPU."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bench.evaluation.rle import masks_to_rle
 
 
 def wavy_ellipses(height: int, width: int) -> torch.Tensor:
-    """100 masks, bool (100, height, width): from 20 pixels to three quarters of the width across, as objects are."""
+    """Give 100 masks, bool (100, height, width), from 20 pixels to three quarters of the width across."""
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:height, :width]
     stack = np.empty((100, height, width), bool)
@@ -29,7 +29,7 @@ def wavy_ellipses(height: int, width: int) -> torch.Tensor:
 
 @pytest.fixture
 def masks() -> Iterator[torch.Tensor]:
-    """Of 640x480; one torch thread."""
+    """Give masks of 640x480, and let torch use one thread."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield wavy_ellipses(480, 640)
@@ -41,8 +41,10 @@ def one_by_one(masks: torch.Tensor) -> list[bytes]:
 
 
 def test_four_times_faster_than_one_by_one(masks: torch.Tensor) -> None:
-    """The fastest of each is compared, runs in a row, since each leaves the other a cold cache. On a machine that has
-    other work the fastest needs more runs to show: rounds go on until it does, or half a minute is over."""
+    """The fastest call of each way is compared, each called several times in a row, which keeps its cache warm.
+
+    On a busy machine a fast call is rare, so calls go on until the ratio is reached or half a minute is over.
+    """
     fastest = {masks_to_rle: float("inf"), one_by_one: float("inf")}
     deadline = time.monotonic() + 30
     while 4 * fastest[masks_to_rle] >= fastest[one_by_one] and time.monotonic() < deadline:
@@ -63,7 +65,7 @@ def test_time(benchmark: object, masks: torch.Tensor, encode: object) -> None:
 
 
 def milliseconds(call: Callable[[], Any]) -> float:
-    """Of one call, the device idle before and after: the median of 20, after two that do not count."""
+    """Give the time of one call, the median of 20 after two that do not count, with the device idle around each."""
     samples = []
     for _ in range(22):
         torch.cuda.synchronize()
@@ -76,17 +78,19 @@ def milliseconds(call: Callable[[], Any]) -> float:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize(("height", "width"), [(480, 640), (800, 1333)])
-def test_on_the_card(height: int, width: int, record_property: Callable[[str, object], None]) -> None:
-    """From masks on the GPU to RLE on the host, against copying the masks and pycocotools. The floor is one read of
-    the masks at the bandwidth with which the GPU sums up 1 GiB."""
+def test_on_the_gpu(height: int, width: int, record_property: Callable[[str, object], None]) -> None:
+    """Masks on the GPU become RLE on the host faster than by copying the masks and pycocotools.
+
+    The floor is one read of the masks at the bandwidth with which the GPU sums up 1 GiB.
+    """
     masks = wavy_ellipses(height, width).cuda()
     large = torch.zeros(1 << 28, device="cuda")
     floor_ms = milliseconds(large.sum) * masks.numel() / (large.numel() * large.element_size())
     ours_ms = milliseconds(lambda: masks_to_rle(masks))
     theirs_ms = milliseconds(lambda: one_by_one(masks.cpu()))
     for name, value in (
-        ("card", torch.cuda.get_device_name()),
-        ("rle_on_the_card_ms", ours_ms),
+        ("gpu", torch.cuda.get_device_name()),
+        ("rle_on_the_gpu_ms", ours_ms),
         ("copy_and_pycocotools_ms", theirs_ms),
         ("one_read_of_the_masks_ms", floor_ms),
         ("times_as_fast", theirs_ms / ours_ms),

@@ -1,4 +1,4 @@
-"""The bootstrap at the size of COCO val2017: 5,000 images, 80 categories, 36,700 objects, 180,000 detections."""
+"""Time the bootstrap at the size of COCO val2017: 5,000 images, 80 categories, 36,700 objects, 180,000 detections."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ REPLICATES = 40
 
 @pytest.fixture(scope="module")
 def matches() -> Matches:
-    """Three in five objects are found, at one IoU threshold or more; a few categories have most of the objects."""
+    """Give matches in which three in five objects are detected, and a few categories have most of the objects."""
     rng = np.random.default_rng(0)
     share = 1 / np.arange(1, CATEGORIES + 1)
     object_category = rng.choice(CATEGORIES, OBJECTS, p=share / share.sum()).astype(np.int32)
@@ -53,14 +53,14 @@ def matches() -> Matches:
 
 
 def test_a_thousand_replicates_take_less_than_90_seconds_on_two_cores(matches: Matches) -> None:
-    """Counted in processor time, since other work may share the machine; the time grows with the replicates alone."""
+    """Processor time is counted, since other work may share the machine; it grows with the replicates alone."""
     start = time.process_time()
     ranked = rankings(matches)
     [weights] = draws(IMAGES, REPLICATES, seed=0)
-    found = resampled_ap(ranked, weights, threads=2)
+    aps = resampled_ap(ranked, weights, threads=2)
     seconds = (time.process_time() - start) * 1000 / REPLICATES
-    assert len(found) == REPLICATES
-    assert 0.05 < min(found) < max(found) < 0.95
+    assert len(aps) == REPLICATES
+    assert 0.05 < min(aps) < max(aps) < 0.95
     assert seconds < 90, f"{seconds:.0f} s of one core for 1,000 replicates"
 
 

@@ -1,4 +1,4 @@
-"""``compile=``: the same results, what it took, and what becomes of a model that cannot be compiled."""
+"""Test that ``compile=`` keeps the results and reports what it took, and that a failure to compile is a row."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ CPU = torch.device("cpu")
 
 
 class Backbone(torch.nn.Module):
-    """Two convolutions, and between them what the compiler cannot follow."""
+    """Two convolutions, with code between them that the compiler cannot trace if ``breaks_graph``."""
 
-    def __init__(self, broken: bool) -> None:
+    def __init__(self, breaks_graph: bool) -> None:
         super().__init__()
         self.first, self.second = torch.nn.Conv2d(3, 4, 3, padding=1), torch.nn.Conv2d(4, 1, 3, padding=1)
-        self.broken = broken
+        self.breaks_graph = breaks_graph
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        found = torch.relu(self.first(image))
-        if self.broken:
+        features = torch.relu(self.first(image))
+        if self.breaks_graph:
             torch._dynamo.graph_break()
-        return self.second(found)
+        return self.second(features)
 
 
 class Network(Blobs):
-    """Blobs of a convolved image."""
+    """A predictor that finds blobs in a convolved image."""
 
-    def __init__(self, settings: Settings, broken: bool = False) -> None:
+    def __init__(self, settings: Settings, breaks_graph: bool = False) -> None:
         super().__init__(settings)
         torch.manual_seed(0)
-        self.module = torch.nn.ModuleDict({"backbone": Backbone(broken)})
+        self.module = torch.nn.ModuleDict({"backbone": Backbone(breaks_graph)})
 
     def preprocess(self, images: Sequence[np.ndarray]) -> list[torch.Tensor]:
         return [torch.from_numpy(image).permute(2, 0, 1).float() for image in images]
@@ -60,16 +60,16 @@ def image() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 255, (24, 32, 3), dtype=np.uint8)
 
 
-@pytest.mark.parametrize(("broken", "graphs", "breaks"), [(False, 1, 0), (True, 2, 1)])
+@pytest.mark.parametrize(("breaks_graph", "graphs", "breaks"), [(False, 1, 0), (True, 2, 1)])
 def test_the_same_results_and_what_it_took(
-    broken: bool, graphs: int, breaks: int, image: np.ndarray, tmp_path: Path
+    breaks_graph: bool, graphs: int, breaks: int, image: np.ndarray, tmp_path: Path
 ) -> None:
-    eager, compiled = Network(Settings(CPU), broken), Network(Settings(CPU), broken)
+    eager, compiled = Network(Settings(CPU), breaks_graph), Network(Settings(CPU), breaks_graph)
     compile_parts(compiled, "default")
     torch._dynamo.utils.counters.clear()
-    [expected], [found] = predict(eager, [image]), predict(compiled, [image])
+    [expected], [actual] = predict(eager, [image]), predict(compiled, [image])
     assert 0 < expected.masks.float().mean() < 1
-    assert torch.equal(found.masks, expected.masks)
+    assert torch.equal(actual.masks, expected.masks)
     result = outcome(compiled, "default")
     assert (result.mode, result.parts, result.graphs, result.graph_breaks) == ("default", ["backbone"], graphs, breaks)
     assert result.seconds > 0
@@ -97,7 +97,7 @@ def test_a_model_that_cannot_be_compiled_is_a_row(run_command: Any, bright_squar
 def test_a_compilation_that_fails_is_a_row_and_the_others_go_on(
     environment: dict[str, str], bright_squares: list[str], tmp_path: Path
 ) -> None:
-    """On a machine without a C++ compiler, which torch needs for a CPU."""
+    """The machine has no C++ compiler, which torch needs for a CPU."""
     command = ["model=custom", "model._target_=toy_models.HasBackbone", *bright_squares, "protocol=quick"]
     no_compiler = {"CXX": "/no/such/compiler", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}
     done = subprocess.run(
@@ -109,10 +109,10 @@ def test_a_compilation_that_fails_is_a_row_and_the_others_go_on(
         check=False,
     )
     assert done.returncode == 1, done.stderr
-    found = {}
+    results = {}
     for path in tmp_path.glob("out/jobs/*/result.json"):
         result = read_result(path)
-        found[result.config["compile"]] = result
-    assert (found["none"].status, found["default"].status) == ("ok", "failed")
-    assert "InvalidCxxCompiler: No working C++ compiler found" in (found["default"].reason or "")
+        results[result.config["compile"]] = result
+    assert (results["none"].status, results["default"].status) == ("ok", "failed")
+    assert "InvalidCxxCompiler: No working C++ compiler found" in (results["default"].reason or "")
     assert "No working C++ compiler found" in (tmp_path / "out" / "comparison.csv").read_text()

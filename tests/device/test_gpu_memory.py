@@ -1,4 +1,4 @@
-"""The memory of a GPU as NVML tells it, against a stand-in for NVML."""
+"""Test the memory of a GPU, as a fake NVML tells it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bench.device.gpu_memory import DeviceMemory
 
 
 def fake_nvml(used: list[int], processes: list[tuple[int, int]], busy: int = 0) -> types.ModuleType:
-    """A pynvml of one GPU: ``used`` bytes by call, (pid, bytes) of its processes."""
+    """Give a pynvml with one GPU: ``used`` bytes at each call, and (pid, bytes) of its processes."""
     module = types.ModuleType("pynvml")
     module.nvmlInit = lambda: None  # type: ignore[attr-defined]
     module.nvmlDeviceGetCount = lambda: 1  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Readings of a GPU, throttled batches and energy, against a stand-in for NVML."""
+"""Test readings of a GPU, throttled batches and energy against a fake NVML."""
 
 from __future__ import annotations
 
@@ -68,14 +68,14 @@ def test_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_throttled_batches_are_dropped_and_counted(monkeypatch: pytest.MonkeyPatch, dataset: CocoDataset) -> None:
-    """A batch takes three times 40 ms, so each has a reading of its own; of eight two are throttled."""
+    """A batch takes three times 40 ms, so that each has a reading of its own; two of eight are throttled."""
     reasons = itertools.chain([0, 0, 0x20, 0x20 | 0x4], itertools.repeat(0))
     monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(reasons))
     assert INTERVAL_SECONDS < 0.12
-    found = speed.PASS.measure(context_of(model(40), dataset, config(), gpu=Gpu(UUID)))
-    [only] = found.rounds
-    assert only.samples == len(found.model.latency_ms) == len(found.network.latency_ms) == 6
-    assert len(found.detections_per_image) == len(found.image_sizes) == len(found.input_sizes) == 6
+    result = speed.PASS.measure(context_of(model(40), dataset, config(), gpu=Gpu(UUID)))
+    [only] = result.rounds
+    assert only.samples == len(result.model.latency_ms) == len(result.network.latency_ms) == 6
+    assert len(result.detections_per_image) == len(result.image_sizes) == len(result.input_sizes) == 6
     assert only.gpu is not None
     assert (only.gpu.dropped_batches, only.gpu.kept_throttled) == (2, False)
     assert only.gpu.throttled == {"heat (software)": 2, "power cap": 1}
@@ -86,23 +86,23 @@ def test_a_gpu_that_is_always_throttled_keeps_its_samples_and_says_so(
     monkeypatch: pytest.MonkeyPatch, dataset: CocoDataset
 ) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(0x4))
-    found = speed.PASS.measure(context_of(model(1), dataset, config(), gpu=Gpu(UUID)))
-    [only] = found.rounds
-    assert only.samples == len(found.model.latency_ms) == 8
+    result = speed.PASS.measure(context_of(model(1), dataset, config(), gpu=Gpu(UUID)))
+    [only] = result.rounds
+    assert only.samples == len(result.model.latency_ms) == 8
     assert only.gpu is not None
     assert (only.gpu.dropped_batches, only.gpu.kept_throttled) == (0, True)
 
 
 def test_energy_is_power_times_time(monkeypatch: pytest.MonkeyPatch, dataset: CocoDataset) -> None:
-    """A GPU that takes 300 W all the time, a model of 20 ms: 6 J an image and whatever else the loop takes."""
+    """A GPU of constant 300 W and a model of 20 ms take 6 J an image, and some more for the loop."""
     monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(watts=300.0))
     began = time.perf_counter()
-    found = energy.PASS.measure(context_of(model(20), dataset, config(energy_seconds=0.5), gpu=Gpu(UUID)))
-    assert found is not None
-    assert found.energy_joules == pytest.approx(300 * found.window_seconds, rel=0.1)
-    assert 0.5 <= found.window_seconds < time.perf_counter() - began
-    assert 1 <= found.images <= 25
-    assert found.energy_joules / found.images >= 6
+    result = energy.PASS.measure(context_of(model(20), dataset, config(energy_seconds=0.5), gpu=Gpu(UUID)))
+    assert result is not None
+    assert result.energy_joules == pytest.approx(300 * result.window_seconds, rel=0.1)
+    assert 0.5 <= result.window_seconds < time.perf_counter() - began
+    assert 1 <= result.images <= 25
+    assert result.energy_joules / result.images >= 6
 
 
 def test_no_counter_no_energy(monkeypatch: pytest.MonkeyPatch, dataset: CocoDataset) -> None:

@@ -1,4 +1,4 @@
-"""The description of the machine against the system's own files, and against GPUs that a stand-in NVML makes up."""
+"""Compare the description of the machine with the system's own files, and with the GPUs of a fake NVML."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_processor_memory_and_system() -> None:
-    found = describe("cpu")
-    assert found["cpu"]["logical_cores"] == psutil.cpu_count()
-    assert found["cpu"]["physical_cores"] == psutil.cpu_count(logical=False)
-    assert found["cpu"]["usable_cores"] == len(psutil.Process().cpu_affinity())
-    assert found["host_memory_bytes"] == psutil.virtual_memory().total
-    assert found["python"] == ".".join(map(str, sys.version_info[:3]))
-    assert platform.release() in found["os"]
-    assert found["gpu"] is None
-    assert found["notes"] == []
+    described = describe("cpu")
+    assert described["cpu"]["logical_cores"] == psutil.cpu_count()
+    assert described["cpu"]["physical_cores"] == psutil.cpu_count(logical=False)
+    assert described["cpu"]["usable_cores"] == len(psutil.Process().cpu_affinity())
+    assert described["host_memory_bytes"] == psutil.virtual_memory().total
+    assert described["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert platform.release() in described["os"]
+    assert described["gpu"] is None
+    assert described["notes"] == []
 
 
 def test_processor_name_is_lscpus() -> None:
@@ -69,11 +69,11 @@ def test_versions_without_an_import() -> None:
 
 
 def test_json_without_the_host_name_and_with_the_time() -> None:
-    found = describe(None)
-    text = json.dumps(found, allow_nan=False)
-    assert json.loads(text) == found
-    assert not any(text == socket.gethostname() or os.path.expanduser("~") in text for text in _strings(found))
-    assert abs(datetime.now(timezone.utc) - datetime.fromisoformat(found["time_utc"])) < timedelta(minutes=1)
+    described = describe(None)
+    text = json.dumps(described, allow_nan=False)
+    assert json.loads(text) == described
+    assert not any(text == socket.gethostname() or os.path.expanduser("~") in text for text in _strings(described))
+    assert abs(datetime.now(timezone.utc) - datetime.fromisoformat(described["time_utc"])) < timedelta(minutes=1)
 
 
 def _strings(value: Any) -> list[str]:
@@ -90,18 +90,18 @@ def test_switches_of_torch_are_read_as_set() -> None:
         for flag in (True, False):
             torch.backends.cudnn.benchmark = flag
             torch.set_num_threads(1 + flag)
-            found = describe("cpu")
-            assert found["cudnn_benchmark"] is flag
-            assert found["torch_threads"] == 1 + flag
+            described = describe("cpu")
+            assert described["cudnn_benchmark"] is flag
+            assert described["torch_threads"] == 1 + flag
     finally:
         torch.backends.cudnn.benchmark = before
         torch.set_num_threads(threads)
-    assert found["float32_matmul_precision"] == torch.get_float32_matmul_precision()
-    assert found["tf32_matmul_allowed"] is torch.backends.cuda.matmul.allow_tf32
+    assert described["float32_matmul_precision"] == torch.get_float32_matmul_precision()
+    assert described["tf32_matmul_allowed"] is torch.backends.cuda.matmul.allow_tf32
 
 
 def maskbench_of_copy(folder: Path) -> dict[str, Any]:
-    """What a copy of the module says of itself that lies in ``folder``/bench/device."""
+    """Give what a copy of the module in ``folder``/bench/device tells of maskbench."""
     path = folder / "bench" / "device" / "machine.py"
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
@@ -117,8 +117,8 @@ def maskbench_of_copy(folder: Path) -> dict[str, Any]:
 @pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 def test_commit_and_dirty_flag_of_a_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "checkout"
-    found = maskbench_of_copy(folder)
-    assert (found["git_commit"], found["git_dirty"]) == (None, None)
+    described = maskbench_of_copy(folder)
+    assert (described["git_commit"], described["git_dirty"]) == (None, None)
     environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
 
     def git(*words: str) -> str:
@@ -131,17 +131,17 @@ def test_commit_and_dirty_flag_of_a_checkout(tmp_path: Path, monkeypatch: pytest
     commit = git("rev-parse", "HEAD")
     # A git hook runs with the GIT_DIR of the repository that it belongs to.
     monkeypatch.setenv("GIT_DIR", str(tmp_path / "elsewhere"))
-    found = maskbench_of_copy(folder)
-    assert (found["git_commit"], found["git_dirty"]) == (commit, False)
+    described = maskbench_of_copy(folder)
+    assert (described["git_commit"], described["git_dirty"]) == (commit, False)
     (folder / "untracked.txt").write_text("does not count")
     assert maskbench_of_copy(folder)["git_dirty"] is False
     with open(folder / "bench" / "device" / "machine.py", "a") as file:
         file.write("# changed\n")
-    found = maskbench_of_copy(folder)
-    assert (found["git_commit"], found["git_dirty"]) == (commit, True)
-    # Installed inside somebody's repository: that one's commit is not ours.
-    found = maskbench_of_copy(folder / "lib")
-    assert (found["git_commit"], found["git_dirty"]) == (None, None)
+    described = maskbench_of_copy(folder)
+    assert (described["git_commit"], described["git_dirty"]) == (commit, True)
+    # maskbench is installed inside another repository, whose commit is not ours.
+    described = maskbench_of_copy(folder / "lib")
+    assert (described["git_commit"], described["git_dirty"]) == (None, None)
 
 
 def test_nvml_values_and_units(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,7 +177,7 @@ def test_nvml_values_and_units(monkeypatch: pytest.MonkeyPatch) -> None:
         (0x46, 1830, True, True, True),
     ],
 )
-def test_what_holds_the_clocks(
+def test_what_limits_the_clocks(
     monkeypatch: pytest.MonkeyPatch, reasons: int, application_clock: int, user: bool, power: bool, heat: bool
 ) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(reasons, application_clock))

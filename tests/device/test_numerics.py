@@ -1,4 +1,4 @@
-"""A precision that a device lacks is refused by name; the switches of one are set for every library alike."""
+"""Test that a precision that a device lacks is refused by name, and that its switches are set for all libraries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs made of literal numbers, written as ``result.json`` files by ``bench.schema.result`` itself."""
+"""Write runs made of literal numbers as ``result.json`` files, by ``bench.schema.result`` itself."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def make_result() -> Callable[..., Result]:
 @pytest.fixture
 def write_run() -> Callable[..., Path]:
     def write(folder: Path, results: Sequence[Result]) -> Path:
-        """A run's folder with one job a result, named job0, job1, ..."""
+        """Write a run's folder with one job a result, named job0, job1, ..."""
         for number, result in enumerate(results):
             write_result(result, folder / "jobs" / f"job{number}" / "result.json")
         return folder
@@ -33,7 +33,7 @@ def write_run() -> Callable[..., Path]:
 
 @pytest.fixture
 def tiny_dataset(tmp_path: Path) -> dict[str, Any]:
-    """Four images of 40 x 60 pixels: one without annotations, the others with two squares and a crowd each."""
+    """Write four images of 40 x 60 pixels: one without annotations, the others with two squares and a crowd each."""
     folder = tmp_path / "data"
     (folder / "images").mkdir(parents=True)
     images, annotations = [], []

@@ -1,4 +1,4 @@
-"""A gate's report made of literal numbers, with every verdict."""
+"""Give a gate's report made of literal numbers, with every verdict."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Results made of literal numbers, in the dataclasses of ``bench.schema.result``."""
+"""Give results made of literal numbers, in the dataclasses of ``bench.schema.result``."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def build_result(
     clock: str = "cuda_event",
     **config: Any,
 ) -> Result:
-    """A result with these numbers; ``config`` overrides top-level keys of the configuration."""
+    """Give a result with these numbers; ``config`` overrides top-level keys of the configuration."""
     settings = dataclasses.asdict(BenchConfig())
     settings.update(device="cuda:0", **config)
     settings["model"].update(
@@ -109,7 +109,7 @@ def with_replicates(
     seed: int = 0,
     images: str = "a",
 ) -> Result:
-    """The result with these bootstrap replicates, and a Boundary AP of their mean."""
+    """Add these bootstrap replicates to the result, and a Boundary AP of their mean."""
     assert result.accuracy is not None
     boundary = None if boundary_ap is None else list(boundary_ap)
     result.accuracy.bootstrap = BootstrapResult(seed, images, list(mask_ap), boundary)
@@ -119,7 +119,7 @@ def with_replicates(
 
 
 def with_details(result: Result) -> Result:
-    """The result with every figure that the accuracy pass can have."""
+    """Add to the result every figure that the accuracy pass can have."""
     accuracy = result.accuracy
     assert accuracy is not None
     accuracy.boundary_figures = dict(zip(BOUNDARY_FIGURES, (0.30, 0.55, 0.28, 0.15, 0.32, 0.40), strict=True))
@@ -131,7 +131,7 @@ def with_details(result: Result) -> Result:
 
 
 def build_training() -> FinetuneResult:
-    """Four logged points with two losses, three evaluations."""
+    """Give a training with four logged points of two losses, and three evaluations."""
     curve = [
         {"iteration": 20 * n, "learning_rate": 1e-4 if n < 4 else 1e-5, "total": 3.0 / n, "loss_box": 1.0 / n}
         | {"loss_mask": 2.0 / n}

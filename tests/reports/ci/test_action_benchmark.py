@@ -1,4 +1,4 @@
-"""The JSON of github-action-benchmark: literal numbers, and its own schema (``src/extract.ts``)."""
+"""Compare the JSON for github-action-benchmark with literal numbers and with its own schema (``src/extract.ts``)."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def _read(rows: list[Row], folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def test_literal(tmp_path: Path) -> None:
-    found = _read([Row(Path("job0/result.json"), build_result("SOLOv2", library="mmdet"))], tmp_path)
-    bigger, smaller = found["bigger_is_better"], found["smaller_is_better"]
+    files = _read([Row(Path("job0/result.json"), build_result("SOLOv2", library="mmdet"))], tmp_path)
+    bigger, smaller = files["bigger_is_better"], files["smaller_is_better"]
     assert list(bigger) == [
         f"solov2_mmdet: {name}"
         for name in (
@@ -53,10 +53,10 @@ def test_literal(tmp_path: Path) -> None:
 
 def test_range_is_half_of_the_stated_interval(tmp_path: Path) -> None:
     samples = [19.0, 20.0, 21.0] * 20
-    found = _read([Row(Path("job0/result.json"), build_result(model_ms=samples))], tmp_path)
+    files = _read([Row(Path("job0/result.json"), build_result(model_ms=samples))], tmp_path)
     reach = t.ppf(0.975, 59) * np.std(samples, ddof=1) / np.sqrt(60)
     half = (1e3 / (20 - reach) - 1e3 / (20 + reach)) / 2
-    assert found["bigger_is_better"]["mask r-cnn_torchvision: fps_model"]["range"] == f"± {half:.2g}"
+    assert files["bigger_is_better"]["mask r-cnn_torchvision: fps_model"]["range"] == f"± {half:.2g}"
     # Of six samples the interval of the median reaches from the lowest to the highest.
     six = _read([Row(Path("job0/result.json"), build_result(model_ms=[18.0, 19.0, 20.0, 21.0, 22.0, 23.0]))], tmp_path)
     assert six["smaller_is_better"]["mask r-cnn_torchvision: latency_ms_p50"]["range"] == "± 2.5"
@@ -77,7 +77,7 @@ def test_names_tell_rows_apart_and_what_failed_has_none(tmp_path: Path) -> None:
 
 
 def test_the_action_takes_it(tmp_path: Path) -> None:
-    """``z.array(z.object({name, value, range?, unit, extra?}))``: no other key, strings and finite numbers."""
+    """The schema is ``z.array(z.object({name, value, range?, unit, extra?}))``: no other keys, numbers are finite."""
     for entries in _read([Row(Path("job0/result.json"), build_result())], tmp_path).values():
         for entry in entries.values():
             assert set(entry) - {"range", "extra"} == {"name", "unit", "value"}

@@ -1,4 +1,4 @@
-"""All that CI reads, written at once."""
+"""Test that one command writes all files that CI reads."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def summary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def run(tmp_path: Path, make_result: Callable[..., Result], write_run: Callable[..., Path]) -> Path:
-    """One row that ended well, and a file that is no result."""
+    """Write one row that ended well, and a file that is no result."""
     folder = write_run(tmp_path / "run", [make_result("SOLOv2")])
-    (folder / "jobs" / "broken").mkdir()
-    (folder / "jobs" / "broken" / "result.json").write_text("{")
+    (folder / "jobs" / "unreadable").mkdir()
+    (folder / "jobs" / "unreadable" / "result.json").write_text("{")
     return folder
 
 
@@ -40,7 +40,7 @@ def test_everything(run: Path, summary: Path, tmp_path: Path, capsys: pytest.Cap
     assert paths[1].read_text(encoding="utf-8") == summary.read_text(encoding="utf-8")
     assert json.loads(paths[2].read_text())[0]["name"] == "solov2_torchvision: fps_model"
     assert len(json.loads(paths[4].read_text())["benchmarks"]) == 2
-    assert "broken" in capsys.readouterr().err
+    assert "unreadable" in capsys.readouterr().err
 
 
 def test_results_alone(run: Path, summary: Path) -> None:

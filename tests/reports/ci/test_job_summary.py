@@ -1,4 +1,4 @@
-"""The summary of a GitHub job: literal, read back by a Markdown parser, and cut where GitHub would drop it."""
+"""Test that a GitHub job's summary is as literally given, readable as Markdown, and cut to GitHub's limit."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_literal() -> None:
 
 
 def test_a_markdown_reader_sees_the_table() -> None:
-    """Every cell arrives whole, brackets, underscores and all."""
+    """Every cell arrives whole, with its brackets and underscores."""
     html = MarkdownIt("gfm-like", {"linkify": False}).render(job_summary(gate_report()))
     assert html.startswith("<h2>❌ 1 of 3 comparisons worse: solov2_r50_mmdet fps_model</h2>")
     assert "<td><code>-</code>\u00a0<strong>-5.20\u00a0%</strong><br>[-5.90,\u00a0-4.60]</td>" in html
@@ -70,7 +70,7 @@ def _many(models: int, metrics: int, verdict: str = "same", sentence: str = "as 
 
 
 def test_a_hundred_models_with_twelve_metrics_fit() -> None:
-    """With sentences as long as they come, in every cell."""
+    """Every cell has a finding with a sentence of the longest kind."""
     sentence = SLOWER.sentence + " (bootstrap over 12 pairs of rounds, Holm over 1,200 tests)" * 3
     text = job_summary(_many(100, 12, "ambiguous", sentence))
     assert len(text.encode()) <= LIMIT_BYTES

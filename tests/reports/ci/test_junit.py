@@ -1,4 +1,4 @@
-"""JUnit XML of a gate: literal, and of the structure that pytest itself writes."""
+"""Compare a gate's JUnit XML with a literal text and with the structure that pytest writes."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_ambiguous_fails_where_the_gate_says_so(tmp_path: Path) -> None:
 
 
 def test_a_failed_gate_never_looks_green(tmp_path: Path) -> None:
-    """Where nothing that a case stands for has failed, the outcome is a case."""
+    """Where the gate failed but no case did, the outcome is a case of its own."""
     report = replace(gate_report(), findings=[SKIPPED], outcome="nothing could be compared")
     suite = ET.fromstring(_written(report, tmp_path))[0]
     assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("2", "1", "1")
@@ -122,7 +122,7 @@ def test_what_xml_forbids_is_left_out(text: str, tmp_path: Path) -> None:
 
 
 def test_structure_is_that_of_pytest(tmp_path: Path) -> None:
-    """Every element stands where pytest puts it, with no attribute that pytest's lacks."""
+    """Every element stands where pytest puts it, and has only attributes that pytest writes."""
     (tmp_path / "test_it.py").write_text(
         "import pytest\n"
         "def test_properties(record_property): record_property('base', 1); print('out'); assert 0\n"
@@ -146,8 +146,8 @@ def test_structure_is_that_of_pytest(tmp_path: Path) -> None:
 
 def _paths(element: ET.Element, above: str = "") -> dict[str, set[str]]:
     path = f"{above}/{element.tag}".lstrip("/")
-    found = {path: set(element.attrib)}
+    structure = {path: set(element.attrib)}
     for child in element:
         for name, attributes in _paths(child, path).items():
-            found[name] = found.get(name, set()) | attributes
-    return found
+            structure[name] = structure.get(name, set()) | attributes
+    return structure

@@ -1,4 +1,4 @@
-"""pytest-benchmark's JSON: its own statistics, its own ``compare`` and its own loader read the same out of it."""
+"""Compare the JSON for pytest-benchmark with its own statistics, its ``compare`` and its loader."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_pytest_benchmark_compares_two_files(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("outside_xdist")
 def test_pytest_compares_a_run_with_the_file(tmp_path: Path) -> None:
-    """``--benchmark-compare-fail`` holds a live benchmark against the stored one of the same full name."""
+    """``--benchmark-compare-fail`` compares a new benchmark with that of the file by its full name."""
     before, _ = _two_files(tmp_path)
     data = json.loads(before.read_text())
     data["benchmarks"][0]["fullname"] = "test_speed.py::test_speed"

@@ -1,4 +1,4 @@
-"""Accuracy in detail: tables word for word, plots where there is data, the training before."""
+"""Test accuracy in detail: tables word for word, plots where there is data, and the training before."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from reports.table.comparison import load
 
 @pytest.fixture
 def comparison(tmp_path, write_run):
-    """A has everything, B only COCO's figures, C random weights."""
+    """Give a comparison in which A has all figures, B only COCO's, and C random weights."""
     results = [
         with_details(build_result("A", mask_ap=0.400)),
         build_result("B", mask_ap=0.300),

@@ -1,4 +1,4 @@
-"""A model's own page: the matching against pycocotools, the pictures, the links."""
+"""Test the page of a model: its matching against pycocotools, its pictures and its links."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def _drawn(mask: np.ndarray, category: int, score: float = 1.0) -> Drawn:
     return Drawn(_rle(mask), category, score)
 
 
-def _coco_counts(truth: list[Drawn], crowds: list[Drawn], found: list[Drawn]) -> tuple[int, int]:
-    """Objects missed and detections false at IoU 0.5, by pycocotools' own matching of detections of 0.3 or more."""
+def _coco_counts(truth: list[Drawn], crowds: list[Drawn], detections: list[Drawn]) -> tuple[int, int]:
+    """Count missed objects and false detections at IoU 0.5, as pycocotools matches detections of 0.3 or more."""
     annotations = [
         {
             "id": n,
@@ -63,7 +63,7 @@ def _coco_counts(truth: list[Drawn], crowds: list[Drawn], found: list[Drawn]) ->
         coco.createIndex()
         results = [
             {"image_id": 1, "category_id": d.category_id, "segmentation": d.rle, "score": d.score}
-            for d in found
+            for d in detections
             if d.score >= 0.3
         ]
         evaluation = COCOeval(coco, coco.loadRes(results), "segm")
@@ -122,7 +122,7 @@ def test_large_images_are_drawn_smaller():
 
 @pytest.fixture
 def run(tmp_path, write_run, tiny_dataset):
-    """Two models on the tiny dataset, the first at two batch sizes; it finds one square of two in image 1."""
+    """Write a run of two models, the first at two batch sizes; they detect one of two squares in image 1."""
     results = [with_details(build_result("A", mask_ap=0.4, dataset=tiny_dataset)) for _ in range(2)]
     results.append(build_result("B<br>", mask_ap=0.3, dataset=tiny_dataset))
     results[1].config["batch_size"] = 8
@@ -136,11 +136,11 @@ def run(tmp_path, write_run, tiny_dataset):
     run = write_run(tmp_path / "run", results)
     square = np.zeros(SHAPE, dtype=bool)
     square[10:18, 5:13] = True
-    found = [
+    results = [
         {"image_id": 1, "category_id": category, "segmentation": _rle(square), "score": 0.9} for category in (1, 2)
     ]
     for number in range(3):
-        (run / f"jobs/job{number}/predictions.json").write_text(json.dumps(found))
+        (run / f"jobs/job{number}/predictions.json").write_text(json.dumps(results))
     return run
 
 
@@ -178,7 +178,7 @@ def test_the_worst_images_and_their_faults(run, tmp_path):
         assert words in text
 
 
-def test_pages_of_an_earlier_report_go_and_strangers_stay(run, tmp_path):
+def test_pages_of_an_earlier_report_are_removed_and_other_files_stay(run, tmp_path):
     models = tmp_path / "report/models"
     models.mkdir(parents=True)
     (models / "old.html").write_text('<!doctype html>\n<meta name="generator" content="maskbench">')

@@ -1,4 +1,4 @@
-"""The trend page and the figures behind it: runs made of literal numbers, with steps where they were put."""
+"""Test the trend page and its figures on runs of literal numbers, with steps at known places."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ EVIL = '<script>alert("x")</script>'
 RUNS = 20
 
 SLOWER_FROM, WORSE_FROM = 8, 12
-"""Runs, counted from 0, at which Mask R-CNN becomes 10 % slower, and loses 2 points."""
+"""The runs, counted from 0, at which Mask R-CNN becomes 10 % slower and loses 2 points."""
 
 
 def _result(number: int, family: str = "Mask R-CNN", gpu: str = "NVIDIA H200", **fields):
@@ -49,7 +49,7 @@ def _write(folder, *results):
 
 @pytest.fixture(scope="module")
 def history_path(tmp_path_factory):
-    """Twenty runs of Mask R-CNN and SOLOv2 on one GPU, and every fifth on another; one crash; two branches."""
+    """Append twenty runs of Mask R-CNN and SOLOv2 on one GPU, every fifth on another, with a crash and two branches."""
     folder = tmp_path_factory.mktemp("trend")
     history = History(folder / "history.sqlite")
     for number in range(RUNS):

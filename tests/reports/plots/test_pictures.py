@@ -1,4 +1,4 @@
-"""Plots and panels: what is drawn, what is not, and the pixels of the masks."""
+"""Test what plots and panels draw and leave out, and the pixels of the masks."""
 
 from __future__ import annotations
 
@@ -86,19 +86,19 @@ def _prediction(image_id: int, left: int, score: float, category: int = 1) -> st
     mask[10:20, left : left + 10] = 1
     rle = coco_mask.encode(mask)
     segmentation = {"size": [40, 60], "counts": rle["counts"].decode()}
-    found = {"image_id": image_id, "category_id": category, "segmentation": segmentation, "score": score}
-    return json.dumps(found)
+    result = {"image_id": image_id, "category_id": category, "segmentation": segmentation, "score": score}
+    return json.dumps(result)
 
 
 def test_predictions_of_some_images_from_a_file_cut_short(tmp_path):
     lines = [_prediction(1, 5, 0.9), _prediction(2, 5, 0.8), _prediction(1, 30, 0.7), _prediction(1, 40, 0.6)]
     file = tmp_path / "predictions.json"
     file.write_text("[" + ",\n".join(lines)[:-30])
-    found = read_predictions(file, [1])
-    assert list(found) == [1]
-    assert [drawn.score for drawn in found[1]] == [0.9, 0.7]
-    assert found[1][0].area == 100
-    mask = found[1][0].decoded(40, 60)
+    predictions = read_predictions(file, [1])
+    assert list(predictions) == [1]
+    assert [drawn.score for drawn in predictions[1]] == [0.9, 0.7]
+    assert predictions[1][0].area == 100
+    mask = predictions[1][0].decoded(40, 60)
     assert mask[15, 5:15].all()
     assert mask.sum() == 100
 

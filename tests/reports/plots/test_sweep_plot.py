@@ -1,4 +1,4 @@
-"""Which rows are points of one line, and that the line is drawn."""
+"""Test which rows are points of one line, and that the line is drawn."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from reports.table.comparison import Comparison, load
 
 
 def sweep(folder: Path, make_result: Any, write_run: Any) -> Comparison:
-    """Batch sizes 4, 1 and 2 of one model in two precisions, one batch size of another, one out of memory."""
+    """Write one model at batch sizes 4, 1 and 2 in two precisions, another at one size, and one out of memory."""
     results = [
         make_result("A", model_ms=[ms] * 3, batch_size=size, precision=precision)
         for precision, factor in (("fp32", 1.0), ("fp16", 0.5))
@@ -25,11 +25,11 @@ def sweep(folder: Path, make_result: Any, write_run: Any) -> Comparison:
 
 def test_rows_of_a_line(tmp_path: Path, make_result: Any, write_run: Any) -> None:
     comparison = sweep(tmp_path, make_result, write_run)
-    found = [
+    lines = [
         [(comparison.text(row, "precision"), comparison.cell(row, "batch_size")) for row in rows]
         for rows in sweeps(comparison)
     ]
-    assert sorted(found) == [[(p, size) for size in (1, 2, 4)] for p in ("fp16", "fp32")]
+    assert sorted(lines) == [[(p, size) for size in (1, 2, 4)] for p in ("fp16", "fp32")]
 
 
 def test_each_input_size_is_a_line_of_its_own(tmp_path: Path, make_result: Any, write_run: Any) -> None:

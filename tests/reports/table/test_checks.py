@@ -1,4 +1,4 @@
-"""Measured mask AP against the published and the expected one."""
+"""Test how measured mask AP is compared with the published and the expected one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A claim of a study: the rows that it is about, what was measured of them, and the verdict."""
+"""Test which rows a claim is about, what was measured of them, and the verdict."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _claim(metric: str, said: float | None, measured: tuple[float, float, float]
 @pytest.mark.parametrize(
     ("metric", "said", "measured", "verdict"),
     [
-        # Points of AP are held against 0, and then against what was said.
+        # Points of AP are compared with 0, and then with what was said.
         ("mask_ap", 2.1, (2.5, 1.9, 3.1), "more"),
         ("mask_ap", 2.1, (3.5, 3.0, 4.0), "more"),
         ("mask_ap", 2.1, (1.5, 0.9, 2.1), "more"),
@@ -45,7 +45,7 @@ def _claim(metric: str, said: float | None, measured: tuple[float, float, float]
         ("boundary_ap", None, (0.2, 0.1, 0.3), "more"),
         ("boundary_ap", None, (0.2, -0.1, 0.5), "not decided"),
         ("boundary_ap", None, (-0.2, -0.3, -0.1), "not"),
-        # Speeds are ratios, held against 1.
+        # Speeds are ratios, compared with 1.
         ("fps_model", 3.0, (2.34, 2.2, 2.5), "less than said"),
         ("fps_model", 3.0, (2.9, 2.7, 3.1), "more"),
         ("fps_model", 3.0, (4.0, 3.9, 4.1), "more"),
@@ -111,7 +111,7 @@ def test_without_one_of_the_two_nothing_is_measured(tmp_path, write_run):
 
 
 def test_a_claim_names_its_rows_and_stands_for_every_comparable_two(tmp_path, write_run):
-    """a in two precisions and at two batch sizes; b in fp32 at batch 1 with two sets of options, in fp16 not at all."""
+    """Model a has two precisions and two batch sizes; b has two sets of options, in fp32 at batch 1 only."""
     settings = [("a", "fp32", 1, {}), ("a", "fp16", 1, {}), ("a", "fp32", 8, {})]
     settings += [("b", "fp32", 1, {"layers": layers}) for layers in (3, 4)]
     results = []
@@ -121,9 +121,9 @@ def test_a_claim_names_its_rows_and_stands_for_every_comparable_two(tmp_path, wr
         result.config["model"] |= {"name": name, "options": options}
         result.config["claims"] = [{**CLAIM, "metric": "fps_model"}]
         results.append(result)
-    found = claims(load([write_run(tmp_path / "run", results)], tmp_path))
+    stated = claims(load([write_run(tmp_path / "run", results)], tmp_path))
     a, b = "A R50-FPN · torchvision", "B R50-FPN · torchvision"
-    assert sorted((claim.rows, claim.verdict) for claim in found) == [
+    assert sorted((claim.rows, claim.verdict) for claim in stated) == [
         (f"{a} · fp16 against b", "not measured"),
         (f"{a} · fp32 · batch 1 against {b} · layers=3", "not decided"),
         (f"{a} · fp32 · batch 1 against {b} · layers=4", "not decided"),

@@ -1,4 +1,4 @@
-"""The one table: derived figures, empties, order of columns, best marks, files that cannot be read."""
+"""Test the table: derived figures, empty cells, order of columns, marks of the best, unreadable files."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def test_rows_of_other_machines_are_not_compared(tmp_path, make_result, write_ru
     assert not load([write_run(tmp_path, results)], tmp_path).best
 
 
-def test_a_warmer_card_is_the_same_machine(tmp_path, make_result, write_run):
+def test_a_warmer_gpu_is_the_same_machine(tmp_path, make_result, write_run):
     results = [make_result("A", model_ms=[100.0]), make_result("B", model_ms=[50.0])]
     gpu = {**results[1].machine["gpu"], "temperature_celsius": 77}
     results[1].machine = {**results[1].machine, "gpu": gpu, "time_utc": "2026-11-22T14:00:00+00:00"}
@@ -244,9 +244,9 @@ def test_what_a_row_s_worker_noted_stands_among_the_conditions(tmp_path, make_re
     assert "Notes" not in dict(conditions(load([write_run(tmp_path, results)], tmp_path)))
     results[0].notes += ["the GPU was in use before this job began: 7.3 GB taken", "the second"]
     results[1].notes += ["the second"]
-    found = dict(conditions(load([write_run(tmp_path, results)], tmp_path)))
+    facts = dict(conditions(load([write_run(tmp_path, results)], tmp_path)))
     label = "A R50-FPN · torchvision"
-    assert found["Notes"] == (
+    assert facts["Notes"] == (
         f"the GPU was in use before this job began: 7.3 GB taken [{label}]; the second [all rows]"
     )
 

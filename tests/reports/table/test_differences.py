@@ -1,4 +1,4 @@
-"""Paired differences on hand-made replicates: who is marked, what the matrix says, what may be compared at all."""
+"""Test paired differences on replicates by hand: which rows are marked and compared, and what the matrix says."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from reports.table.matrix import difference_text, p_text, write_differences
 from reports.text import latex, markdown
 
 DRAWS = np.linspace(-0.03, 0.03, 201)
-"""How the AP of every model moves from draw to draw: hard images are hard for all."""
+"""The change of every model's AP from draw to draw: hard images are hard for all."""
 
 WOBBLE = np.where(np.arange(201) % 2, 0.01, -0.01)
-"""What is a model's own: 0.01 up or down, in turn."""
+"""The change of one model's AP, alternately 0.01 up and down."""
 
 
 @pytest.fixture
 def comparison(tmp_path, write_run):
-    """B is 0.005 behind A but for its wobble; C is behind A by 0.020 in every draw."""
+    """B is 0.005 behind A, apart from its own change; C is behind A by 0.020 in every draw."""
     results = [
         with_replicates(build_result("A", mask_ap=0.400), 0.400 + DRAWS, 0.300 + DRAWS),
         with_replicates(build_result("B", mask_ap=0.395), 0.395 + DRAWS + WOBBLE, 0.310 + DRAWS),
@@ -136,7 +136,7 @@ def test_a_best_row_without_replicates_ties_with_none(tmp_path, write_run):
 
 
 def test_nine_plainly_different_models_are_told_apart(tmp_path, write_run):
-    """36 pairs: with p counted from 1,000 draws, 0.002 at the least, Holm could call none of them significant."""
+    """There are 36 pairs. A p counted in 1,000 draws is at least 0.002, so Holm would call none significant."""
     rng = np.random.default_rng(0)
     common = rng.normal(0, 0.02, 1000)
     results = [

@@ -1,4 +1,4 @@
-"""Figures and their intervals by hand; an AP of random weights is empty wherever it is read; a new figure is seen."""
+"""Compare figures and intervals with numbers by hand; test empty APs of random weights, and a new figure."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_an_ap_of_random_weights_is_empty(name: str) -> None:
 
 
 def test_intervals_by_hand() -> None:
-    """Of six samples the median's reaches from the lowest to the highest; that of AP is the result's, in points."""
+    """The interval of a median of six samples is their whole range; that of AP is the result's, in points."""
     six = build_result(model_ms=[18.0, 19.0, 20.0, 21.0, 22.0, 23.0])
     assert interval(FIGURES["latency_ms_p50"], six) == (18.0, 23.0)
     assert interval(FIGURES["mask_ap"], six) == (pytest.approx(35.7), pytest.approx(38.7))

@@ -1,4 +1,4 @@
-"""Rows that differ in options alone do not look alike anywhere."""
+"""Test that rows that differ in options alone look different everywhere."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NAME = "Mask R-CNN R50-FPN · torchvision"
 
 @pytest.fixture
 def run(tmp_path, make_result, write_run):
-    """The plain model, the same with another pooling, and with another pooling and mask head."""
+    """Write a model, the same with another pooling, and with another pooling and mask head."""
     results = [make_result(mask_ap=ap) for ap in (0.40, 0.39, 0.38)]
     for result, options in zip(
         results, ({}, {"roi_pooling": "pool"}, {"roi_pooling": "pool", "head": {"agnostic": True}}), strict=True

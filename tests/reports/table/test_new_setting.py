@@ -1,4 +1,4 @@
-"""A setting that is new is seen by every table, label, export and comparison, without a line of theirs."""
+"""Test that a new setting shows in every table, label, export and comparison without a change to them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def made_up(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def run(tmp_path: Path, make_result: Any, write_run: Any) -> Path:
-    """The same model twice, the second time better in everything."""
+    """Write the same model twice, the second time better in everything."""
     ms = ([20.0, 21.0, 22.0], [10.0, 11.0, 12.0])
     results = [make_result(made_up=text, model_ms=of) for text, of in zip(("one", "two"), ms, strict=True)]
     return write_run(tmp_path / "run", results)

@@ -1,4 +1,4 @@
-"""Which row is chosen and why others are not, from literal results."""
+"""Test on literal results which row is chosen and why others are not."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from reports.table.selection import answer, select, split_conditions
 
 @pytest.fixture
 def comparison(tmp_path: Path, make_result: Any, write_run: Any) -> Comparison:
-    """FPS 100, 50, 25 and 40; AP 30, 40, 42 and 45, the last without a figure of memory; and one that crashed."""
+    """Give rows of 100, 50, 25 and 40 FPS and AP 30, 40, 42 and 45, the last without memory, and a failed one."""
     rows = [("A", 10.0, 0.30), ("B", 20.0, 0.40), ("C", 40.0, 0.42)]
     results = [make_result(family, library="torchvision", model_ms=[ms] * 3, mask_ap=ap) for family, ms, ap in rows]
     results.append(
@@ -32,9 +32,9 @@ def families(comparison: Comparison, rows: list[int]) -> list[str]:
 
 
 def test_best_of_those_that_are_quick_and_small_enough(comparison: Comparison) -> None:
-    found = select(comparison, "fps_model >= 30 and peak_reserved_mb <= 2000", "mask_ap")
-    assert families(comparison, found.satisfying) == ["B", "A"]
-    why = {comparison.text(row, "model"): text for row, text in found.fallen}
+    selection = select(comparison, "fps_model >= 30 and peak_reserved_mb <= 2000", "mask_ap")
+    assert families(comparison, selection.satisfying) == ["B", "A"]
+    why = {comparison.text(row, "model"): text for row, text in selection.fallen}
     assert why == {
         "C": "fps_model >= 30: 25.00",
         "D": "peak_reserved_mb <= 2000: not measured",
@@ -43,8 +43,8 @@ def test_best_of_those_that_are_quick_and_small_enough(comparison: Comparison) -
 
 
 def test_less_is_better_where_it_is(comparison: Comparison) -> None:
-    found = select(comparison, "library == 'torchvision'", "latency_ms_p50")
-    assert families(comparison, found.satisfying) == ["A", "B", "C"]
+    selection = select(comparison, "library == 'torchvision'", "latency_ms_p50")
+    assert families(comparison, selection.satisfying) == ["A", "B", "C"]
     assert families(comparison, select(comparison, "fps_model > 90 or mask_ap > 44", None).satisfying) == ["D", "A"]
 
 

@@ -1,4 +1,4 @@
-"""Intervals of FPS against scipy's, the spread between rounds by hand."""
+"""Compare intervals of FPS with scipy's, and the spread between rounds with numbers by hand."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_fps_interval_of_one_round_is_that_of_the_batches() -> None:
 
 
 def test_rounds_that_lie_apart_widen_the_interval() -> None:
-    """Batches of a round are alike, rounds are not: 10, 11 and 12 ms, a deviation of 1 ms, 4.303 x 1 / sqrt(3)."""
+    """Batches are equal within rounds of 10, 11 and 12 ms: a deviation of 1 ms, times 4.303 / sqrt(3)."""
     low, high = fps_interval(speed([10.0] * 50, [11.0] * 50, [12.0] * 50))
     assert (1000 / low, 1000 / high) == pytest.approx((11 + 2.4841, 11 - 2.4841), abs=1e-3)
 
@@ -53,7 +53,7 @@ def test_no_interval() -> None:
 
 
 def test_spread_and_words() -> None:
-    """100 and 80 FPS: 20 of their mean of 90."""
+    """Rounds of 100 and 80 FPS are 20 apart, of a mean of 90."""
     two = speed([10.0, 10.0], [12.5])
     assert spread_between_rounds(two) == pytest.approx(2 / 9)
     assert rounds_text(two) == "2, 22 % apart"
@@ -64,22 +64,22 @@ def test_spread_and_words() -> None:
     assert warm_up_text(speed([1.0], stable=False)) == "2 batches, still getting faster at its end"
 
 
-def test_the_card_and_the_host_in_words(tmp_path: Any, make_result: Any, write_run: Any) -> None:
+def test_the_gpu_and_the_host_in_words(tmp_path: Any, make_result: Any, write_run: Any) -> None:
     result = make_result("A", model_ms=[9.0, 9.0, 9.0])
     readings = GpuReadings([1410, 1980], [2619] * 2, [54, None], [301.4, 655.6], {"heat": 1}, 2, False)
     result.speed.rounds[0].gpu = readings
     result.speed.model.wall_ms = [10.0] * 3
     result.machine = {**result.machine, "gpu": {**result.machine["gpu"], "clocks_set_by_user": False}}
-    found = dict(conditions(load([write_run(tmp_path, [result])], tmp_path)))
-    assert found["GPU"] == (
+    facts = dict(conditions(load([write_run(tmp_path, [result])], tmp_path)))
+    assert facts["GPU"] == (
         "1410 to 1980 MHz SM clock, 54 degrees C, 301 to 656 W, clocks not locked, 2 batches left out, timed while the "
         "GPU was throttled, throttled by heat"
     )
-    assert found["Host"].startswith("the device's time is 90 % of wall time: the host is a bottleneck")
+    assert facts["Host"].startswith("the device's time is 90 % of wall time: the host is a bottleneck")
 
 
 @pytest.mark.parametrize(("gigabytes", "gpu"), [(3.79, 4), (3.81, 8), (22.7, 24), (79.0, None), (None, None)])
-def test_the_card_it_fits_in(
+def test_the_gpu_it_fits_in(
     gigabytes: float | None, gpu: int | None, tmp_path: Any, make_result: Any, write_run: Any
 ) -> None:
     memory = {"process_device_bytes": None if gigabytes is None else int(gigabytes * 2**30)}

@@ -1,4 +1,4 @@
-"""The same study twice, from literal results whose intervals have a closed form."""
+"""Test the comparison of two runs of a study on literal results whose intervals have a closed form."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SLOWER = [10.0, 12.0, 10.0, 12.0]
 
 @pytest.fixture
 def runs(tmp_path: Path, make_result: Any, write_run: Any) -> tuple[Path, Path]:
-    """Four models twice: one that repeats, one twice as slow, one out of memory, one that the second run has not."""
+    """Write two runs: a model repeats, one is slower, one is out of memory, one is only in the first run."""
     first = [
         make_result("A", model_ms=SPREAD),
         make_result("B", model_ms=SPREAD),
@@ -33,8 +33,8 @@ def runs(tmp_path: Path, make_result: Any, write_run: Any) -> tuple[Path, Path]:
 
 
 def test_differences_and_intervals(runs: tuple[Path, Path], tmp_path: Path) -> None:
-    found = repeats(*(load([run], tmp_path) for run in runs))
-    same, slow = found.rows
+    compared = repeats(*(load([run], tmp_path) for run in runs))
+    same, slow = compared.rows
     assert (same.label, slow.label) == ("A R50-FPN · torchvision", "B R50-FPN · torchvision")
     assert (same.first, same.second) == pytest.approx((100.0, 90.909090909))
     assert same.difference == pytest.approx(-0.0909090909)
@@ -44,8 +44,8 @@ def test_differences_and_intervals(runs: tuple[Path, Path], tmp_path: Path) -> N
     # Batches that all take 20 ms have an interval of no width.
     assert (slow.difference, slow.interval) == pytest.approx((-0.5, 0.22510), abs=1e-4)
     assert not slow.inside
-    assert found.share_inside == 0.5
-    assert found.left_out == [
+    assert compared.share_inside == 0.5
+    assert compared.left_out == [
         ("C R50-FPN · torchvision", "not timed in the second run: out_of_memory, 16 GiB"),
         ("D R50-FPN · torchvision", "only in the first run"),
     ]

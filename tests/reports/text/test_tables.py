@@ -1,4 +1,4 @@
-"""Markdown, LaTeX and the terminal's table."""
+"""Test the tables in Markdown, in LaTeX and for the terminal."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_no_figure_without_its_conditions(run, tmp_path):
         "TF32 in matrix products off, TF32 in convolutions on",
         "CUDA events",
         "4 batches, until they took no less time",
-        "3 rounds, the models in turns, each in a process of its own; until the 95 % interval of the median latency",
+        "3 rounds, interleaved, each in a process of its own; until the 95 % interval of the median latency",
         "images over the summed time",
         "427x640 to 640x480",
         "800x1088 to 800x1216",
@@ -116,7 +116,7 @@ def test_terminal_table_fits_and_says_why(run):
     assert any("PointRend R50-FPN · detectron2: skipped: detectron2 is not installed" in line for line in lines)
 
 
-def test_command_builds_every_file(run, tmp_path, capsys):
+def test_command_writes_every_file(run, tmp_path, capsys):
     assert main([str(run), "--out", str(tmp_path / "report")]) == 0
     for kind in ("md", "csv", "tex", "html", "json"):
         assert (tmp_path / "report" / f"comparison.{kind}").stat().st_size > 0
