@@ -77,3 +77,13 @@ def test_what_is_named_for_another_package_runs() -> None:
             locate(target)
         remedy = str(refused.value).rpartition("model._target_=")[2]
         assert locate(remedy).__name__ == target.rpartition(".")[2]
+
+
+def test_an_absent_library_in_the_folder_of_maskbench_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file of our own adapter lies below the current folder too, and is not the user's."""
+    monkeypatch.chdir(Path(bench.predictor.__file__).parents[1])
+    monkeypatch.setitem(sys.modules, "torchvision", None)
+    for name in [name for name in sys.modules if name.startswith("adapters.torchvision")]:
+        monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(ModuleNotFoundError, match="torchvision"):
+        locate("adapters.torchvision.predictor.TorchvisionPredictor")

@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from bench.errors import UserError
+from bench.jobs.start import ROOT
 
 OURS = ("adapters", "bench")
 """Packages whose names are taken in a worker, whatever the user's folder holds."""
@@ -90,9 +91,9 @@ def _remedy(where: Path | str, class_name: str) -> str | None:
     """What to write where a name means one of our packages and the user's own package is called like it."""
     if isinstance(where, Path) or where.partition(".")[0] not in OURS:
         return None
-    known = getattr(sys.modules.get(where), "__file__", None)
     for file in (Path(where.replace(".", "/") + ".py"), Path(where.replace(".", "/"), "__init__.py")):
-        if file.is_file() and not (known and file.samefile(known)):
+        ours = ROOT / file  # the current folder may be that of maskbench itself
+        if file.is_file() and not (ours.is_file() and file.samefile(ours)):
             return (
                 f"{where.partition('.')[0]} is a package of maskbench itself; for the class in {file} of this folder, "
                 f"give model._target_={file}:{class_name}"
