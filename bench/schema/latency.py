@@ -10,7 +10,7 @@ from bench.schema.result import SpeedResult, Timing
 
 
 def images_per_second(batch_size: int, latency_ms: Sequence[float]) -> float | None:
-    """Give images over the summed time of all batches, as FPS is defined in ``mmdet/utils/benchmark.py``; None without any."""
+    """Give images over the summed time of all batches, as ``mmdet/utils/benchmark.py`` defines FPS; None for none."""
     total_ms = math.fsum(latency_ms)
     return batch_size * len(latency_ms) * 1e3 / total_ms if total_ms > 0 else None
 
