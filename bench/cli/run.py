@@ -166,11 +166,11 @@ def _gated(jobs: list[ComposedJob], this: Run) -> int:
 def plan_only(out: Path, given: Sequence[str]) -> int:
     """Compose and check, run nothing, and print the jobs as JSON: how another maskbench asks this one for its side of
     an interleaved comparison."""
-    from bench.jobs.job import describe
+    from bench.jobs.job import to_description
     from bench.jobs.plan import plan
 
     planned = plan(compose(given), out, lambda *_: None, _command(given))
-    print(json.dumps([describe(job) for job in planned]))
+    print(json.dumps([to_description(job) for job in planned]))
     return 0
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from bench.errors import UserError
-from bench.jobs.job import PlannedJob, describe, from_description, passes_due, phases_of
+from bench.jobs.job import PlannedJob, from_description, passes_due, phases_of, to_description
 from bench.jobs.launcher import Ending
 from bench.jobs.local import LocalLauncher
 from bench.jobs.messages import Channel, Complete, Progress, Ready, decode, encode
@@ -96,12 +96,12 @@ def test_planning_changes_nothing_of_what_was_composed(tmp_path: Path, monkeypat
 
 def test_a_planned_job_goes_to_another_process_and_back(tmp_path: Path) -> None:
     planned = replace(job(tmp_path / "jobs" / "a"), contents={"dataset": "1"}, weights_path="w.pt")
-    assert from_description(describe(planned)) == planned
-    newer = describe(planned)
+    assert from_description(to_description(planned)) == planned
+    newer = to_description(planned)
     newer["config"]["of_tomorrow"] = 1
     with pytest.raises(ValueError, match="unknown key 'of_tomorrow'"):
         from_description(newer)
-    older = describe(planned)
+    older = to_description(planned)
     del older["config"]["overlap"]
     with pytest.raises(ValueError, match="lacks keys that this maskbench has"):
         from_description(older)
