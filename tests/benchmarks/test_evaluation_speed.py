@@ -12,7 +12,7 @@ time on the wall is at most the processor time.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -100,6 +100,15 @@ def seconds(call: Callable[[], Any]) -> float:
     return clock() - start
 
 
+def fastest_of(ways: Mapping[str, Callable[[], None]]) -> dict[str, float]:
+    """Call each way ``ROUNDS`` times, interleaved, and give the seconds of the fastest call of each."""
+    times: dict[str, list[float]] = {way: [] for way in ways}
+    for _ in range(ROUNDS):
+        for way, call in ways.items():
+            times[way].append(seconds(call))
+    return {way: min(values) for way, values in times.items()}
+
+
 def compare(
     subject: Subject,
     theirs: Callable[[Subject], float],
@@ -130,11 +139,7 @@ def compare(
         found["theirs"] = theirs(subject)
 
     ways = {"model": network, "ours": ours, "theirs": library}
-    times: dict[str, list[float]] = {way: [] for way in ways}
-    for _ in range(ROUNDS):
-        for way, call in ways.items():
-            times[way].append(seconds(call))
-    fastest = {way: min(values) for way, values in times.items()}
+    fastest = fastest_of(ways)
     over_model, faster = fastest["ours"] / fastest["model"], fastest["theirs"] / fastest["ours"]
     for key, value in {**fastest, "over_model": over_model, "faster": faster, "images": len(batches)}.items():
         record(key, round(value, 3))
