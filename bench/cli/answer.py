@@ -73,12 +73,12 @@ def _checked(question: Mapping[str, Any], loaded: Loaded) -> dict[str, Any]:
         "rows": [
             {
                 "status": row.result.status,
-                "reason": comparison.text(place, "reason") or "no reason given",
-                "label": comparison.labels[place],
+                "reason": comparison.text(number, "reason") or "no reason given",
+                "label": comparison.labels[number],
                 "path": str(row.path),
-                "violations": [text for limit in limits if (text := limit.broken(comparison, place))],
-                "cells": {name: comparison.cell(place, name) for name in columns},
+                "violations": [text for limit in limits if (text := limit.broken(comparison, number))],
+                "cells": {name: comparison.cell(number, name) for name in columns},
             }
-            for place, row in enumerate(comparison.rows)
+            for number, row in enumerate(comparison.rows)
         ]
     }
