@@ -47,7 +47,7 @@ def test_a_runtime_that_is_not_torch_is_a_whole_row(
     assert result.memory is not None
     assert result.speed is not None
     assert result.accuracy is not None
-    assert (result.model.parameters, result.model.flops_mean) == (None, None)
+    assert (result.model.parameters, result.flops) == (None, None)
     assert (result.memory.parameters_bytes, result.memory.buffers_bytes) == (None, None)
     assert result.accuracy.figures is not None
     assert result.accuracy.figures["mask_ap"] == pytest.approx(1.0)

@@ -10,7 +10,7 @@ input. The phases are
     memory,...    run these passes
     rounds        time one round whenever a further line asks for it
 
-A worker runs in whatever environment the model's ``python`` names: it imports torch, numpy and PIL, the adapter's
+A worker runs in the environment that the model's ``python`` names: it imports torch, numpy and PIL, the adapter's
 library, and an evaluator where accuracy is measured.
 """
 
