@@ -10,13 +10,19 @@ from bench.schema.result import SpeedResult, Timing
 
 
 def images_per_second(batch_size: int, latency_ms: Sequence[float]) -> float | None:
-    """Give images over the summed time of all batches, as ``mmdet/utils/benchmark.py`` defines FPS; None for none."""
+    """Give images over the summed time of all batches, as ``mmdet/utils/benchmark.py`` defines FPS.
+
+    It is None without samples.
+    """
     total_ms = math.fsum(latency_ms)
     return batch_size * len(latency_ms) * 1e3 / total_ms if total_ms > 0 else None
 
 
 def percentile(latency_ms: Sequence[float], q: float) -> float | None:
-    """Give a percentile of the raw samples, interpolated linearly as by ``numpy.percentile``; None without any."""
+    """Give a percentile of the raw samples, interpolated linearly as by ``numpy.percentile``.
+
+    It is None without samples.
+    """
     if not latency_ms:
         return None
     ordered = sorted(latency_ms)
