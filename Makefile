@@ -9,7 +9,7 @@ VENV ?= .venv
 bench: setup
 	@$(VENV)/bin/python run_bench.py $(ARGS)
 
-# What measures time has the machine to itself; the rest runs in two processes.
+# The tests that measure time run alone; the others run in two processes.
 test: setup
 ifdef ARGS
 	@$(VENV)/bin/python -m pytest $(ARGS)

@@ -3,7 +3,7 @@
     python run_bench.py                                         the demo study
     python run_bench.py model=a,b dataset=coco dataset.images=DIR dataset.annotations=FILE
     python run_bench.py study=variants device=cuda:0 precision=fp16 out=runs/mine
-    python run_bench.py study=ci model=a baseline=runs/mine     hold it against an earlier run
+    python run_bench.py study=ci model=a baseline=runs/mine     compare it with an earlier run
     python run_bench.py check|report|gate|history ...           the other commands
 
 Installed, ``maskbench`` is the same command. Exit status: 0 all rows ok or skipped, 1 a row failed, 2 wrong input,
@@ -16,7 +16,7 @@ import importlib
 import sys
 from pathlib import Path
 
-# A user's folder on PYTHONPATH may hold packages of these names too. Once ours are imported, their names are taken.
+# A folder on PYTHONPATH may hold other packages of these names; importing ours first takes the names.
 _ROOT = str(Path(__file__).resolve().parent)
 sys.path.insert(0, _ROOT)
 for _name in ("adapters", "bench", "reports"):

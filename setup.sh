@@ -10,7 +10,7 @@ all="torchvision transformers mmdet"
 libs=${2:-$all}
 libs=${libs//,/ }
 python=${PYTHON:-python3}
-# The stamp holds a checksum of the requirements and, after it, the libraries that were installed by them.
+# The stamp holds a checksum of the requirements, and the libraries that were installed with them.
 stamp="$venv/.maskbench-ready"
 wanted=$(cat "$here"/requirements/*.txt "$here/pyproject.toml" | cksum | tr ' ' '-')
 
@@ -33,11 +33,11 @@ for lib in $libs; do
   exit 1
 done
 
-# What is installed already and stays: only libraries that the same requirements pinned.
+# Libraries that are installed with these same requirements are kept.
 present=""
 if [ -f "$stamp" ]; then
-  read -r found present <"$stamp"
-  [ "$found" = "$wanted" ] || present=""
+  read -r installed present <"$stamp"
+  [ "$installed" = "$wanted" ] || present=""
 fi
 missing=""
 for lib in $libs; do has "$present" "$lib" || missing+=" $lib"; done
@@ -51,8 +51,8 @@ PY
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
 pip=("$venv/bin/python" -m pip install --disable-pip-version-check --no-input)
 
-# mmcv is published as source only and its setup.py imports torch: hence no build isolation, and after torch.
-# It asks the compiler for C++17, where torch's headers need C++20: hence the compiler in between. pip keeps the wheel it built.
+# mmcv is published as source only and its setup.py imports torch: hence after torch and without build isolation.
+# It asks for C++17, but torch's headers need C++20: hence the wrapper of the compiler. pip caches the wheel.
 compile_mmcv() {
   local compiler
   for compiler in c++ nvcc; do
@@ -62,7 +62,8 @@ compile_mmcv() {
   env CXX="$venv/bin/c++-20" PYTORCH_NVCC="$venv/bin/nvcc-20" MMCV_WITH_OPS=1 MAX_JOBS="${MAX_JOBS:-$(nproc)}" \
     "${pip[@]}" --no-build-isolation --no-deps -r "$here/requirements/mmcv.txt"
 }
-# mmdet asks for opencv-python and opencv-python-headless, which write into the same folder; the headless one needs no libGL.
+# mmdet asks for opencv-python and opencv-python-headless, which write into the same folder; the headless one, which
+# needs no libGL, is installed last.
 install_ourselves() {
   if has "$missing" mmdet; then
     "${pip[@]}" --force-reinstall --no-deps "$(grep '^opencv-python-headless==' "$here/requirements/all.txt")" || return 1

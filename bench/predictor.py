@@ -19,7 +19,7 @@ from bench.errors import UserError
 
 @dataclass
 class Instances:
-    """The instances found in one image, by falling score, all on the model's device.
+    """The instances of one image, ordered by falling score. All tensors are on the model's device.
 
     masks:  bool (N, H, W) at the original image size
     boxes:  float32 (N, 4), xyxy in pixels of the original image
@@ -68,8 +68,10 @@ class Instances:
 
 
 def boxes_around(masks: torch.Tensor) -> torch.Tensor:
-    """Boxes around bool masks (N, H, W): float32 (N, 4) xyxy in pixels, right and lower edge exclusive; zeros for an
-    empty mask."""
+    """Give the boxes around bool masks (N, H, W): float32 (N, 4), xyxy in pixels, right and lower edge exclusive.
+
+    The box of an empty mask is all zeros.
+    """
     pixels = masks.view(torch.uint8)
     columns, rows = pixels.amax(1), pixels.amax(2)
     low = torch.stack([columns.argmax(1), rows.argmax(1)], 1)
@@ -82,8 +84,9 @@ class Checkpoint:
     """Trained weights, already read from disk (``bench.weights.load.load_checkpoint``).
 
     state_dict: parameter name -> CPU tensor, as the library spells the names
-    classes:    the class names stored beside the weights, or None
-    path:       where it was read from, for messages
+    classes:    the class names in the file, or None
+    path:       the file that it was read from, for messages
+    metadata:   plain values (text, numbers) that the file holds beside the weights
     """
 
     state_dict: dict[str, torch.Tensor]
@@ -94,7 +97,7 @@ class Checkpoint:
 
 @dataclass
 class Target:
-    """What there is to find in one training image, on the CPU, at the size of the image as given; crowds are left out.
+    """The annotated instances of one training image without its crowds, on the CPU, at the size of the image as given.
 
     masks:  bool (N, h, w), N >= 1
     boxes:  float32 (N, 4), xyxy in pixels, around the masks, right and lower edge exclusive
@@ -111,16 +114,16 @@ class Target:
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that a row claims of its model, and that the model is told beside its own options.
+    """What maskbench tells a model beside the model's own options. A row says that its model ran with these.
 
     checkpoint: None means random weights: build the network and initialise it as the library does for training
-        from scratch (torch is already seeded). None too for a class that ``reads_weights_itself``.
+        from scratch (torch is already seeded). It is None too for a class that ``reads_weights_itself``.
     classes: names by contiguous label. None means the library's own names for its published weights (COCO's 80).
     score_threshold: None means the library's own default; 0 keeps every candidate, so that an untrained
         model still gives ``max_detections`` instances (``detections: saturated``).
     config: the name inside the library's zoo, for adapters that serve one.
     precision: one of the class's ``precisions``. A :class:`TorchPredictor` may ignore it: it is called under autocast.
-    weights_path: the file of weights as given, for a runtime that loads a form of its own; None where there is none.
+    weights_path: the weights file as the user gave it, for a runtime that loads its own format; None without a file.
     """
 
     device: torch.device
@@ -134,26 +137,28 @@ class Settings:
 
 
 class Model(ABC):
-    """What every class that a ``_target_`` names says of itself. It is called as ``cls(settings, **model.options)``."""
+    """The base of every class that a ``_target_`` names. maskbench calls it as ``cls(settings, **model.options)``."""
 
     classes: tuple[str, ...]
-    """Names by the model's own contiguous label."""
+    """Class names; the place of a name is the model's own contiguous label."""
 
     packages: tuple[str, ...] = ()
-    """Distributions (as ``pip list`` names them) whose version can move a figure; a row lists those installed."""
+    """Distributions (as ``pip list`` names them) whose version can change a figure; a row lists those installed."""
 
     @classmethod
     def files_read(cls, options: Mapping[str, Any]) -> Mapping[str, Path]:
-        """Files whose content decides the figures, by the option that names each, for ``model.options`` as configured.
+        """Give the files whose content decides the figures, by the option that names each.
 
-        A row is measured anew when the content of one changes, and not when its path does. ``model.weights`` is none
-        of them: it is known.
+        options: ``model.options`` as configured
+
+        A job is measured anew when the content of such a file changes, and not when its path changes. Leave out
+        ``model.weights``: maskbench knows that file.
         """
         return {}
 
 
 class Predictor(Model):
-    """One model of one runtime, in the three stages that are timed.
+    """One model of one runtime, divided into the three stages that are timed.
 
     The worker calls the stages under ``torch.inference_mode``. They mean the same in every library:
 
@@ -165,10 +170,10 @@ class Predictor(Model):
     """
 
     precisions: tuple[str, ...] = ("fp32",)
-    """What it can compute in, of fp32, tf32, fp16 and bf16; a job that asks for another is refused."""
+    """Those of fp32, tf32, fp16 and bf16 that it can compute in; a job that asks for another one is refused."""
 
     reads_weights_itself: bool = False
-    """Whether it loads ``settings.weights_path`` in a form of its own (ONNX, an engine), which torch does not read."""
+    """Whether it loads ``settings.weights_path`` itself, in a format that torch does not read (ONNX, an engine)."""
 
     mask_functions: tuple[str, ...] = ()
     """Library functions ("package.module:Class.method") inside ``forward`` that make the full-size masks, for a
@@ -177,12 +182,13 @@ class Predictor(Model):
 
     @classmethod
     def options_for_input_size(cls, shorter: int, longer: int) -> dict[str, Any]:
-        """Options of the constructor with which ``preprocess`` scales every image, its sides in proportion, until the
-        shorter one has ``shorter`` pixels, or the longer one ``longer`` if that comes first (``input_size=``). They
-        stand in place of those of the same name in ``model.options``.
+        """Give the options of the constructor that set the input size (``input_size=``), in pixels.
+
+        With them ``preprocess`` scales every image in proportion, until its shorter side has ``shorter`` pixels, or its
+        longer side ``longer`` if that comes first. They replace options of the same name in ``model.options``.
 
         Raises:
-            UserError: unless a subclass defines it, a model has its own input size and no other.
+            UserError: here, for a class that does not define this method: its model has its own input size only.
         """
         raise UserError(
             f"input_size={shorter}x{longer}: {cls.__name__} has its own input size and no other; leave input_size out, "
@@ -191,26 +197,26 @@ class Predictor(Model):
 
     @abstractmethod
     def preprocess(self, images: Sequence[np.ndarray]) -> Any:
-        """Images, uint8 RGB (H, W, 3) each and of different sizes, to one host batch in the library's own form."""
+        """Make one host batch, in the library's own form, of images that are uint8 RGB (H, W, 3) and differ in size."""
 
     @abstractmethod
     def forward(self, batch: Any) -> Any:
-        """The host batch to the library's raw output, on the device."""
+        """Turn the host batch into the library's raw output, on the device."""
 
     @abstractmethod
     def postprocess(self, raw: Any) -> list[Instances]:
-        """Raw output to one :class:`Instances` per image."""
+        """Turn the raw output into one :class:`Instances` per image."""
 
     def input_size(self, batch: Any) -> tuple[int, int] | None:
-        """Height and width of the network's padded input for this batch, in pixels; None where it cannot be told."""
+        """Give height and width of the network's padded input for this batch, in pixels; None where unknown."""
         return None
 
 
 class TorchPredictor(Predictor):
     """A predictor whose network is a ``torch.nn.Module``: its parameters are counted, its parts can be compiled.
 
-    ``forward`` and ``postprocess`` are called under ``torch.autocast`` too for fp16 and bf16, and with TF32 allowed for
-    tf32; a predictor sees to neither itself.
+    maskbench calls ``forward`` and ``postprocess`` under ``torch.autocast`` for fp16 and bf16, and allows TF32 for
+    tf32; the class itself does neither.
     """
 
     module: torch.nn.Module
@@ -219,7 +225,7 @@ class TorchPredictor(Predictor):
     precisions = ("fp32", "tf32", "fp16", "bf16")
 
     compiled_parts: tuple[str, ...] = ("backbone", "neck")
-    """Modules inside ``module`` that ``compile=`` has compiled, as far as they are there."""
+    """Names of the modules inside ``module`` that ``compile=`` compiles; a name that ``module`` lacks is ignored."""
 
     def use_channels_last(self) -> None:
         """Lay the weights out in torch's channels-last order (``protocol.channels_last``)."""
@@ -227,26 +233,26 @@ class TorchPredictor(Predictor):
 
 
 class Trainable(Predictor):
-    """What ``finetune=`` needs of a predictor; a class derives from :class:`TorchPredictor` and from this one."""
+    """The methods that ``finetune=`` needs. A class derives from :class:`TorchPredictor` and from this one."""
 
     module: torch.nn.Module
 
     backbone_prefix: str = "backbone."
-    """What the names of the backbone's parameters begin with in ``module``; they train at a rate of their own."""
+    """The beginning of the names of the backbone's parameters in ``module``; these train at a rate of their own."""
 
     @abstractmethod
     def training_edges(self) -> tuple[int, int]:
-        """Shorter and longer edge of the test resize, in pixels: what an image is scaled to fit for training."""
+        """Give the shorter and the longer edge of the test resize, in pixels; training images are scaled to fit."""
 
     @abstractmethod
     def training_step(self, images: Sequence[np.ndarray], targets: Sequence[Target]) -> dict[str, torch.Tensor]:
-        """The losses of one batch by name, scalars with gradients, on the device; their sum is what is optimised.
+        """Give the losses of one batch by name: scalars with gradients, on the device. Their sum is optimised.
 
         Images are uint8 RGB (h, w, 3), already flipped and resized; the predictor normalises and pads them as its
         ``forward`` does. The worker has put ``module`` into training mode (frozen BatchNorm stays in eval mode) and
         calls this under the autocast of the precision. Names are the same in every library: ``rpn_objectness``,
-        ``rpn_box``, ``class``, ``box``, ``mask``, ``dice``, ``point``; losses of several decoder layers or cascade
-        stages are summed under one name.
+        ``rpn_box``, ``class``, ``box``, ``mask``, ``dice``, ``point``; losses of several decoder layers or
+        cascaded heads are summed under one name.
         """
 
 
@@ -258,21 +264,23 @@ class ReplayPredictor(Model):
 
     @abstractmethod
     def results(self, image_id: int) -> list[dict[str, Any]]:
-        """COCO results (``image_id``, ``category_id``, ``segmentation`` RLE, ``score``) of one image, at most
-        ``max_detections``, by falling score."""
+        """Give the COCO results of one image by falling score, at most ``max_detections``.
+
+        Each has ``image_id``, ``category_id``, ``segmentation`` (RLE) and ``score``.
+        """
 
 
-def validate_batch(predictor: Predictor, found: Any, sizes: Sequence[tuple[int, int]], max_detections: int) -> None:
-    """Check what ``postprocess`` gave for a batch of images of these sizes, (height, width) in pixels.
+def validate_batch(predictor: Predictor, outputs: Any, sizes: Sequence[tuple[int, int]], max_detections: int) -> None:
+    """Check the output of ``postprocess`` for a batch of images of these sizes, (height, width) in pixels.
 
     Raises:
         ValueError: the message names the class's method, the field, what was given and what is promised.
     """
     method = f"{type(predictor).__name__}.postprocess"
-    if not isinstance(found, (list, tuple)) or len(found) != len(sizes):
-        given = f"{len(found)} of them" if isinstance(found, (list, tuple)) else f"a {_kind(found)}"
+    if not isinstance(outputs, (list, tuple)) or len(outputs) != len(sizes):
+        given = f"{len(outputs)} of them" if isinstance(outputs, (list, tuple)) else f"a {_kind(outputs)}"
         raise ValueError(f"{method}: gave {given}, must be a list of {len(sizes)} Instances, one for each image")
-    for number, (instances, (height, width)) in enumerate(zip(found, sizes, strict=True)):
+    for number, (instances, (height, width)) in enumerate(zip(outputs, sizes, strict=True)):
         if not isinstance(instances, Instances):
             raise ValueError(f"{method}: image {number} of the batch: gave a {_kind(instances)}, must be Instances")
         try:
@@ -286,7 +294,7 @@ def _kind(value: object) -> str:
 
 
 def predict(predictor: Predictor, images: Sequence[np.ndarray]) -> list[Instances]:
-    """All three stages, under ``torch.inference_mode``. Images are uint8 RGB (H, W, 3)."""
+    """Run all three stages under ``torch.inference_mode``. Images are uint8 RGB (H, W, 3)."""
     with torch.inference_mode():
         return predictor.postprocess(predictor.forward(predictor.preprocess(images)))
 

@@ -1,7 +1,7 @@
-"""``run_bench.py --answer``: what the pytest plugin asks of finished runs, a line of JSON for each line of JSON.
+"""``run_bench.py --answer`` answers the pytest plugin's questions about finished runs: a line of JSON for each line.
 
-The plugin is loaded into the Python of whoever has maskbench installed, whose own ``bench`` package may be what that
-Python imports by this name. So it imports nothing of ours and asks this process.
+The plugin is loaded into the Python of every user who has maskbench installed, in which the name ``bench`` may mean a
+package of the user's own. So the plugin imports nothing of ours and asks this process.
 """
 
 from __future__ import annotations
@@ -19,29 +19,32 @@ if TYPE_CHECKING:
     from reports.table.comparison import Comparison
 
 Loaded = dict[tuple[str, str], "Comparison"]
-"""Comparisons by session of pytest and folder, each of which is read once."""
+"""Comparisons by pytest session and folder, so that each folder is read once in a session."""
 
 
 def answer_all() -> int:
-    """Answer until standard input ends; gives the exit status."""
+    """Answer until standard input ends; give the exit status."""
     loaded: Loaded = {}
     for line in sys.stdin:
-        with contextlib.redirect_stdout(sys.stderr):  # the answers stand alone
+        with contextlib.redirect_stdout(sys.stderr):  # stdout holds only the answers
             reply = answer(json.loads(line), loaded)
         print(json.dumps(reply), flush=True)
     return 0
 
 
 def answer(question: Mapping[str, Any], loaded: Loaded) -> dict[str, Any]:
-    """The answer to one question; ``{"refused": line}`` where the user is to be told what is wrong.
+    """Answer one question; give ``{"refused": line}`` where the question has an error of the user.
 
-    ``conditions``, columns and what is asked of them, alone: ``{}`` where they can be understood. With ``folder`` and
-    ``session``: ``rows`` of the results in it. ``benchmarks`` or ``document``, a list of folders: what pytest-benchmark
-    writes of their results, under the same key.
+    A question has one of these keys:
+
+    conditions: columns and the condition for each; the answer is ``{}`` where all can be parsed. With ``folder`` and
+        ``session`` too, the answer holds the ``rows`` of the results in that folder
+    benchmarks, document: a list of folders; the answer holds, under the same key, what pytest-benchmark writes of the
+        results in them
     """
     try:
         if "conditions" in question:
-            return _held(question, loaded)
+            return _checked(question, loaded)
         from reports.ci.files import rows_of
         from reports.ci.pytest_benchmark import benchmarks, document
 
@@ -52,8 +55,8 @@ def answer(question: Mapping[str, Any], loaded: Loaded) -> dict[str, Any]:
         return {"refused": str(error)}
 
 
-def _held(question: Mapping[str, Any], loaded: Loaded) -> dict[str, Any]:
-    """The rows of a folder, each with its cells by column and with the conditions that it breaks, as text."""
+def _checked(question: Mapping[str, Any], loaded: Loaded) -> dict[str, Any]:
+    """Give the rows of a folder, each with its cells by column and the texts of its violations."""
     from reports.table.comparison import load
     from reports.table.limits import parse_limits
 
@@ -73,7 +76,7 @@ def _held(question: Mapping[str, Any], loaded: Loaded) -> dict[str, Any]:
                 "reason": comparison.text(number, "reason") or "no reason given",
                 "label": comparison.labels[number],
                 "path": str(row.path),
-                "broken": [text for limit in limits if (text := limit.violation(comparison, number))],
+                "violations": [text for limit in limits if (text := limit.violation(comparison, number))],
                 "cells": {name: comparison.cell(number, name) for name in columns},
             }
             for number, row in enumerate(comparison.rows)

@@ -23,13 +23,14 @@ from bench.data.problems import annotation_problems
 from bench.errors import UserError
 
 SIZE_LIMITS = (32**2, 96**2)
-"""COCO's buckets by area in pixels: small below the first, large from the second on."""
+"""The limits of COCO's sizes by area in pixels: small is below the first, large from the second on."""
 
 SHOWN_IDS = 8
+"""Ids that a line lists at most."""
 
 
 def main(arguments: Sequence[str] | None = None, program: str = "python -m bench.cli.dataset") -> int:
-    """Run the command; gives the exit status: 0 where the set can be used, 2 where not."""
+    """Run the command; give the exit status: 0 where the set can be used, 2 where not."""
     parser = argparse.ArgumentParser(prog=program)
     commands = parser.add_subparsers(dest="command", required=True)
     check = commands.add_parser("check", help="list what is wrong with a COCO-format set, and what is in it")
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str] | None = None, program: str = "python -m bench
 
 
 def check_dataset(file: Path, images: Path | None, console: Console) -> int:
-    """Print problems, notes and a summary of the set; the exit code of the command."""
+    """Print problems, notes and a summary of the set; give the exit status of the command."""
     console.print(str(file), style="bold", markup=False)
     try:
         content = read_file(file, "FILE")
@@ -77,12 +78,12 @@ def _verdict(problems: list[str], console: Console) -> int:
 def _image_problems(dataset: CocoDataset, images: Path) -> list[str]:
     if not images.is_dir():
         return [f"{images}: no such folder (--images)"]
-    found = (image_file_problem(image.path, image.height, image.width) for image in dataset.images)
-    return [problem for problem in found if problem]
+    problems = (image_file_problem(image.path, image.height, image.width) for image in dataset.images)
+    return [problem for problem in problems if problem]
 
 
 def _health(dataset: CocoDataset) -> tuple[list[str], list[str]]:
-    """Errors and notes of hotcoco's health check."""
+    """Give the errors and the notes of hotcoco's health check."""
     try:
         import hotcoco
     except ModuleNotFoundError:
@@ -124,7 +125,7 @@ def _print_summary(dataset: CocoDataset, console: Console) -> None:
 
 
 def bucket(area: float) -> str:
-    """COCO's word for an area in pixels."""
+    """Give COCO's word for an area in pixels: small, medium or large."""
     return "small" if area < SIZE_LIMITS[0] else "medium" if area < SIZE_LIMITS[1] else "large"
 
 

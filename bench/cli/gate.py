@@ -1,4 +1,4 @@
-"""``maskbench gate BASE HEAD``, or ``python -m bench.cli.gate``, holds the results of one run against those of another.
+"""``maskbench gate BASE HEAD``, or ``python -m bench.cli.gate``, compares the results of one run with those of another.
 
     maskbench gate BASE HEAD [thresholds.fps_model=-3% on_ambiguous=fail ...] [--out DIR]
 
@@ -32,10 +32,10 @@ WORSE_EXIT = 3
 
 
 def main(arguments: Sequence[str] | None = None, program: str = "python -m bench.cli.gate") -> int:
-    """Entry point; gives the exit status: 0, 3 where the gate does not let the change through, 2 for wrong input."""
+    """Run the command; give the exit status: 0, 3 where the gate does not pass, 2 for wrong input."""
     parser = argparse.ArgumentParser(
         prog=program,
-        description="Hold the results of one run against those of another. Exit status: 0 nothing is worse, 3 something"
+        description="Compare the results of one run with those of another. Exit status: 0 nothing is worse, 3 something"
         " is, 2 wrong input.",
     )
     parser.add_argument("base", metavar="BASE", help="the baseline: a folder of results, or main@latest with --history")
@@ -59,15 +59,15 @@ def main(arguments: Sequence[str] | None = None, program: str = "python -m bench
 
 
 def show(report: GateReport, console: Console) -> None:
-    """The findings and the outcome on the terminal."""
+    """Print the findings and the outcome."""
     console.print(gate_table(report))
 
 
 def from_settings(settings: Sequence[str]) -> GateConfig:
-    """The default gate with ``KEY=VALUE`` settings in it, as ``thresholds.fps_model=-3%``.
+    """Give the default gate with ``KEY=VALUE`` settings in it, as ``thresholds.fps_model=-3%``.
 
     Raises:
-        UserError: not of that form, or an unknown key.
+        UserError: a setting is not KEY=VALUE, or its key is unknown.
     """
     for setting in settings:
         key, equals, _ = setting.partition("=")

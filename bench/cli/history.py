@@ -1,4 +1,4 @@
-"""``maskbench history list|trend|export|prune HISTORY``: a history as text, as a page, as a table, as folders.
+"""``maskbench history list|trend|export|prune HISTORY`` shows, exports and prunes a history.
 
 ``python -m bench.cli.history`` is the same.
 """
@@ -26,11 +26,11 @@ from bench.schema.json_file import write_text_atomically
 CSV_COLUMNS = ("run", "time", "branch", "commit", "machine", "model", "setting", "metric", "value", "low", "high")
 
 SHOWN_RUNS = 200
-"""On the trend page: more dots than this would touch each other."""
+"""Runs on the trend page: more dots than this would touch each other."""
 
 
 def main(arguments: Sequence[str] | None = None, program: str = "python -m bench.cli.history") -> int:
-    """Entry point; gives the exit status: 0, 1 where the history holds no run, 2 for wrong input."""
+    """Run the command; give the exit status: 0, 1 where the history holds no run, 2 for wrong input."""
     parser = _parser(program)
     options = parser.parse_args(arguments)
     if options.command == "export" and bool(options.run) != bool(options.out):

@@ -14,13 +14,13 @@ COMMANDS = {
     "gate": "bench.cli.gate",
     "history": "bench.cli.history",
 }
-"""Module of each command that is a word; its ``main`` takes the arguments and what its usage line begins with."""
+"""Module of each command that is a word; its ``main`` takes the arguments and the beginning of its usage line."""
 
 ANSWER = "--answer"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; gives the exit status."""
+    """Run the command; give the exit status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     word = given[0] if given else ""
     if word == ANSWER:

@@ -1,7 +1,7 @@
-"""``python run_bench.py OVERRIDES``, or ``maskbench OVERRIDES``: measure, report, and hold against a baseline.
+"""``python run_bench.py OVERRIDES``, or ``maskbench OVERRIDES``, measures, reports, and compares with a baseline.
 
-Hydra composes one job per model and setting (a comma makes a sweep); every job is then checked, and run in a worker
-process of its own. What ``--help`` does not need is imported in the functions that need it.
+Hydra composes one job per model and setting (a comma makes a sweep). Every job is checked, and then run in worker
+processes of its own. Modules that ``--help`` does not need are imported in the functions that need them.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from bench.jobs.run import Run
     from bench.schema.gate_report import GateReport
 
-# Two things that Hydra does over and over, which were half of the command's time to answer. It copies its store of
-# configurations 80 times for one --help, though whatever is loaded from the store is copied again; and it composes each
-# job of a sweep once to see that it can and once to run it, where composing is all that we have it do.
+# Hydra copies its store of configurations 80 times for one --help, though it copies again what it loads from the store.
+# And it composes each job of a sweep twice, first as a check, though here composing is all that it does. Both together
+# would double the time until the command answers.
 ConfigStore.__deepcopy__ = lambda self, memo: self  # type: ignore[attr-defined]
 Sweeper.validate_batch_is_legal = lambda self, batch: None  # type: ignore[method-assign]
 
@@ -44,10 +44,10 @@ PLAN = "--plan"
 
 
 def compose(overrides: Sequence[str]) -> list[ComposedJob]:
-    """The jobs that a command line asks for, in order, each checked against the schema; none is run.
+    """Compose the jobs that a command line asks for, in order, and check each against the schema; run none.
 
     Raises:
-        UserError: an unknown key, option or value, with the nearest valid name.
+        UserError: a key, an option or a value is unknown; the message has the nearest valid name.
     """
     composed: list[tuple[DictConfig, dict[str, str]]] = []
 
@@ -55,10 +55,10 @@ def compose(overrides: Sequence[str]) -> list[ComposedJob]:
         choices = dict(HydraConfig.get().runtime.choices)
         composed.append((cfg, {k: v for k, v in choices.items() if v and not k.startswith("hydra/")}))
 
-    # The schema lies under everything composed, so that each of its keys can be set, typed, without a plus.
+    # With the schema under everything composed, each of its keys has a type and can be set without a plus.
     ConfigStore.instance().store(name="schema", node=BenchConfig)
     argv = sys.argv
-    # Hydra prints its own errors and exits, unless told to let them pass; we want one line of our own.
+    # Without this, Hydra prints its errors and exits; we want one line of our own.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     with tempfile.TemporaryDirectory(prefix="maskbench-") as sweep_folder:
         program = f"hydra.help.app_name='{' '.join(_program())}'"
@@ -80,15 +80,18 @@ def compose(overrides: Sequence[str]) -> list[ComposedJob]:
 
 
 def _implied(overrides: Sequence[str]) -> list[str]:
-    """Who names a model and no study measures that, under the default protocol; the demo's is for a quick look. Who
-    names a baseline wants a gate."""
+    """Give the overrides that others imply.
+
+    A model without a study is measured alone, with the default protocol; the demo's protocol is for a quick look. A
+    baseline implies a gate.
+    """
     named = {override.partition("=")[0] for override in overrides}
     added = ["study=none"] if "model" in named and "study" not in named else []
     return added + (["gate=default"] if "baseline" in named and "gate" not in named else [])
 
 
 def run(given: Sequence[str]) -> int:
-    """Run the command; gives the exit status."""
+    """Run the command; give the exit status."""
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         if given[:1] == [PLAN]:
@@ -105,14 +108,14 @@ def run(given: Sequence[str]) -> int:
 
 
 def _measured(jobs: list[ComposedJob], given: Sequence[str]) -> int:
-    """The study measured, reported and kept; its exit status."""
+    """Measure the study, report it and append it to its history; give the exit status."""
     from rich.console import Console
 
     from bench.jobs.local import LocalLauncher
     from bench.jobs.run import Run
     from bench.jobs.study import output_folder, run_study
 
-    console = Console(width=None if sys.stdout.isatty() else 120)  # rich takes a pipe for 80 columns
+    console = Console(width=None if sys.stdout.isatty() else 120)  # rich would use 80 columns for a pipe
     out, config = output_folder(jobs), jobs[0].config
     this = Run(out, given, _command(given), LocalLauncher(), console)
     if config.gate is not None or config.baseline is not None:
@@ -130,12 +133,12 @@ def _program() -> list[str]:
 
 
 def _command(given: Sequence[str]) -> str:
-    """What the user typed, to be stored beside weights that may be published: without the folder of the results."""
+    """Give what the user typed without ``out=``, since it is kept beside weights that may be published."""
     return shlex.join([*_program(), *(a for a in given if not a.startswith("out="))])
 
 
 def _gated(jobs: list[ComposedJob], this: Run) -> int:
-    """A study with a gate; 3 where it does not let the change through."""
+    """Run a study with a gate; give the exit status, 3 where the gate does not pass."""
     from bench.cli.gate import WORSE_EXIT, show
     from bench.gate.run import NothingComparedError, run_gated, the_gate
     from bench.history.baseline import find_baseline
@@ -150,7 +153,7 @@ def _gated(jobs: list[ComposedJob], this: Run) -> int:
     try:
         gated = run_gated(jobs, gate, base, this)
     except NothingComparedError as error:
-        # What was measured is measured, whatever it could be held against.
+        # The results are valid, even where they cannot be compared with the baseline.
         report(error.results, out, console)
         raise
     if any(gated.results.glob("jobs/*/result.json")):
@@ -164,13 +167,15 @@ def _gated(jobs: list[ComposedJob], this: Run) -> int:
 
 
 def plan_only(out: Path, given: Sequence[str]) -> int:
-    """Compose and check, run nothing, and print the jobs as JSON: how another maskbench asks this one for its side of
-    an interleaved comparison."""
-    from bench.jobs.job import describe
+    """Plan the jobs, run none, and print them as JSON; give the exit status.
+
+    Another maskbench asks this one in this way for the base of an interleaved comparison.
+    """
+    from bench.jobs.job import to_description
     from bench.jobs.plan import plan
 
     planned = plan(compose(given), out, lambda *_: None, _command(given))
-    print(json.dumps([describe(job) for job in planned]))
+    print(json.dumps([to_description(job) for job in planned]))
     return 0
 
 
@@ -184,7 +189,7 @@ def report(results: Path, out: Path, console: Console, gate: Path | None = None)
 
 
 def check_history(history: str | None) -> None:
-    """Raise a UserError, before hours are spent, where ``history=`` names what is no history."""
+    """Raise a UserError where ``history=`` names a file that is no history, before hours are spent."""
     if history is not None:
         from bench.history.store import History
 
@@ -194,7 +199,7 @@ def check_history(history: str | None) -> None:
 
 
 def keep(history: str | None, results: Path, console: Console, gate: GateReport | None = None) -> None:
-    """Append the results of this run to the history, where there is one."""
+    """Append the results of this run to the history that ``history=`` names, if any."""
     if history is None:
         return
     from bench.history.origin import find_origin
@@ -206,5 +211,5 @@ def keep(history: str | None, results: Path, console: Console, gate: GateReport 
 
 
 def _interrupt(*_: object) -> NoReturn:
-    """A CI system cancels with SIGTERM: treated as Ctrl-C, so that what was measured is reported."""
+    """Treat SIGTERM, with which a CI system cancels, as Ctrl-C, so that the finished results are reported."""
     raise KeyboardInterrupt

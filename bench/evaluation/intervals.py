@@ -16,14 +16,14 @@ from bench.schema.result import Result, SpeedResult
 CONFIDENCE = 0.95
 
 ENOUGH_ROUNDS = 3
-"""Rounds from which on their scatter says something: with two the factor of Student's distribution is 12.7."""
+"""Rounds that it takes for an interval from their scatter: with two, the factor of Student's distribution is 12.7."""
 
 _EXACT_UP_TO = 1000
-"""Samples for which the ranks of the median's interval come from the binomial distribution itself."""
+"""Number of samples up to which the ranks of the median's interval come from the binomial distribution itself."""
 
 
 def interval(figure: Figure, result: Result) -> tuple[float, float] | None:
-    """The lower and the upper end of a figure's interval, in its unit; None where it has none."""
+    """Give the lower and the upper end of a figure's interval, in its unit; None where it has none."""
     speed, accuracy = result.speed, result.accuracy
     if figure.interval == "fps":
         return fps_interval(speed) if speed else None
@@ -36,11 +36,11 @@ def interval(figure: Figure, result: Result) -> tuple[float, float] | None:
 
 
 def median_interval(samples: Sequence[float], confidence: float = CONFIDENCE) -> tuple[float, float] | None:
-    """The confidence interval of the median, from the order of the samples alone: no distribution is assumed.
+    """Give the confidence interval of the median, from the order of the samples alone: no distribution is assumed.
 
     Its ends are the samples of ranks j and n + 1 - j, where j is the greatest with P(B < j) <= (1 - confidence) / 2 for
-    a binomial B of n tosses (Conover, Practical Nonparametric Statistics, 3rd ed., section 3.2). None where there is no
-    such rank: at 95 %, below six samples.
+    a binomial B of n tosses (Conover, Practical Nonparametric Statistics, 3rd ed., section 3.2). It is None
+    where no such rank exists: at 95 %, with fewer than six samples.
     """
     n = len(samples)
     rank = _lower_rank(n, (1 - confidence) / 2)
@@ -51,7 +51,7 @@ def median_interval(samples: Sequence[float], confidence: float = CONFIDENCE) ->
 
 
 def median_reach(samples: Sequence[float]) -> float | None:
-    """How far :func:`median_interval` reaches, to its farther side, as a share of the median; None without one."""
+    """Give the longer side of :func:`median_interval` as a share of the median; None without an interval."""
     interval = median_interval(samples)
     if interval is None:
         return None
@@ -60,7 +60,7 @@ def median_reach(samples: Sequence[float]) -> float | None:
 
 
 def _lower_rank(n: int, tail: float) -> int:
-    """The greatest j with P(B < j) <= tail for B of n fair tosses, 0 where there is none."""
+    """Give the greatest j with P(B < j) <= tail, for B of n fair tosses; 0 where there is none."""
     if n > _EXACT_UP_TO:
         deviations = NormalDist().inv_cdf(1 - tail)
         return int(n / 2 - deviations * math.sqrt(n) / 2)
@@ -72,11 +72,11 @@ def _lower_rank(n: int, tail: float) -> int:
 
 
 def fps_interval(speed: SpeedResult) -> tuple[float, float] | None:
-    """The 95 % confidence interval of FPS at the model boundary: of the two intervals of the mean latency, from the
-    scatter of the batches and (with three rounds or more) from the scatter of the rounds, the wider.
+    """Give the 95 % confidence interval of FPS at the model boundary, in images per second.
 
-    Batches scatter also because images differ, so what is measured again on the same images scatters less. None with
-    fewer than two batches, and where they scatter so much that the interval would reach 0.
+    It is the wider one of two intervals of the mean latency: from the scatter of the batches, and from the scatter of
+    the rounds where there are three or more. Batches scatter also because images differ, so FPS measured again on the
+    same images scatters less. The interval is None with fewer than two batches, and where it would reach 0.
     """
     samples = speed.model.latency_ms
     if len(samples) < 2:
@@ -92,7 +92,7 @@ def fps_interval(speed: SpeedResult) -> tuple[float, float] | None:
 
 
 def _reach(values: Sequence[float]) -> float:
-    """Half of Student's interval of the mean."""
+    """Give half the width of Student's interval of the mean."""
     # A worker needs the rest of this module alone, and would take a fifth of a second for this import.
     from scipy.special import stdtrit
 

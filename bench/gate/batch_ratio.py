@@ -1,10 +1,10 @@
-"""By how much two sides differ that timed the same batches in turns: every batch is held against itself.
+"""The difference between two sides whose rounds were interleaved: every batch is compared with itself.
 
-A machine that others use too holds up a batch here and there, by more than the change that is looked for. So each
-batch counts with the median of its ratios over the rounds, and all batches alike: what slows some of the images moves
-the mean over the batches by their share, what strikes a batch now and then moves nothing. Interval and p-value are
-those of the percentile bootstrap over pairs of rounds (Efron & Tibshirani, An Introduction to the Bootstrap, chapter
-13). Imports no torch.
+On a machine that others use too, single batches are delayed by more than the change that a gate looks for. So each
+batch counts with the median of its ratios over the rounds, and all batches count alike. A change that slows some of the
+images then moves the mean over the batches by their share, and a delay of single batches moves nothing. Interval and
+p-value are those of the percentile bootstrap over pairs of rounds (Efron & Tibshirani, An Introduction to the
+Bootstrap, chapter 13). Imports no torch.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ _VALUES_AT_ONCE = 2**21
 def paired_batches(
     base_ms: Sequence[Sequence[float]], head_ms: Sequence[Sequence[float]], confidence: float = CONFIDENCE
 ) -> Difference:
-    """The logarithm of how many times as long ``head`` takes.
+    """Give the logarithm of (time of ``head``) / (time of ``base``).
 
-    base_ms, head_ms: one row a round and one column a batch, the same on both sides; round n of the head was measured
-        right before or after round n of the base.
+    base_ms, head_ms: milliseconds (rounds, batches), the same batches on both sides; round n of the head was timed
+        right before or after round n of the base
 
-    The p-value of n pairs of rounds is never below that of n tosses of a coin that all fall alike, 2 to the power of
-    1 - n, nor below 2 / REPLICATES.
+    The p-value of n pairs of rounds is never below 2 to the power of 1 - n, the probability that n tosses of a coin all
+    fall alike, nor below 2 / REPLICATES.
 
     Raises:
-        ValueError: the sides are empty or of unequal shape, or a time is not above 0.
+        ValueError: the sides are empty or differ in shape, or a time is not above 0.
     """
     base, head = np.asarray(base_ms, dtype=np.float64), np.asarray(head_ms, dtype=np.float64)
     if base.ndim != 2 or base.shape != head.shape or not base.size:
@@ -51,12 +51,12 @@ def paired_batches(
 
 
 def _typical(ratios: np.ndarray) -> np.ndarray:
-    """Of ratios (..., rounds, batches)."""
+    """Give the mean over batches of the median over rounds, for ratios (..., rounds, batches)."""
     return np.asarray(np.median(ratios, axis=-2).mean(axis=-1))
 
 
 def _replicates(ratios: np.ndarray) -> np.ndarray:
-    """The same of as many pairs of rounds, drawn from those that there are, again and again."""
+    """Give :func:`_typical` for REPLICATES samples of pairs of rounds, drawn with replacement."""
     draws = np.random.default_rng(_SEED).integers(0, len(ratios), (REPLICATES, len(ratios)))
     parts = np.array_split(draws, max(1, REPLICATES * ratios.size // _VALUES_AT_ONCE))
     return np.concatenate([_typical(ratios[part]) for part in parts])

@@ -1,4 +1,4 @@
-"""What makes two results incomparable, said and not guessed. Imports no torch."""
+"""The reasons why two results cannot be compared. Imports no torch."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from bench.schema.result import Result
 from bench.schema.settings import GATE, held_equal
 
 CLOCKS_APART = 0.05
-"""The share by which the median SM clocks of two measurements may differ: a GPU at another clock is another GPU."""
+"""The share by which the median SM clocks of two measurements may differ for the two to be compared."""
 
 _TIMED = ("speed", "energy")
 
 
 def check_allowed(names: Collection[str]) -> None:
-    """Raise a UserError for the first of ``gate.allow`` that is no setting which a gate holds equal."""
+    """Raise a UserError for the first name of ``gate.allow`` that is no setting which a gate holds equal."""
     known = {setting.key for setting in held_equal(GATE)}
     for name in names:
         if name not in known:
@@ -25,16 +25,17 @@ def check_allowed(names: Collection[str]) -> None:
 
 
 def obstacles(base: Result, head: Result, allowed: Collection[str] = ()) -> dict[str, str]:
-    """Part of a result -> why the two cannot be compared in it; a part that can be is absent.
+    """Give, for each part in which two results cannot be compared, the reason; other parts are absent.
 
-    What a machine does not have, such as a GPU, is told by what it has. ``allowed`` are the keys of settings that may
-    differ.
+    allowed: the keys of settings that may differ
+
+    A fact of the machine that one result lacks is no reason: another setting, such as the device, tells the difference.
     """
     reasons: dict[str, list[str]] = {}
     for setting in held_equal(GATE):
         of_base, of_head = setting.equal(base), setting.equal(head)
-        unsaid = None in (of_base, of_head) and not setting.config
-        if setting.key in allowed or of_base == of_head or unsaid:
+        unknown = None in (of_base, of_head) and not setting.config
+        if setting.key in allowed or of_base == of_head or unknown:
             continue
         for part in setting.parts:
             reasons.setdefault(part, []).append(f"{setting.words} {_text(of_base)} against {_text(of_head)}")
@@ -45,7 +46,7 @@ def obstacles(base: Result, head: Result, allowed: Collection[str] = ()) -> dict
 
 
 def _clocks_apart(base: Result, head: Result) -> str | None:
-    """A sentence where the GPU ran at another clock."""
+    """Give a sentence where the GPU ran at another clock, else None."""
     of_base, of_head = _median_clock(base), _median_clock(head)
     if of_base is None or of_head is None or abs(of_head - of_base) <= CLOCKS_APART * of_base:
         return None

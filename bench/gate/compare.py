@@ -1,8 +1,8 @@
-"""Comparing results with a baseline: every metric of every model is same, better, worse, ambiguous or not comparable.
+"""Compares results with a baseline: every metric of every model is same, better, worse, ambiguous or not comparable.
 
-Worse is what lies beyond its threshold AND is statistically different: over rounds for speed, over images for AP, after
-Holm's correction over all tests of the gate. Figures that are read once are compared as they are. Ambiguous is what is
-not shown to be worse, but not known well enough either to rule it out. Imports no torch.
+A metric is worse where it lies beyond its threshold AND is statistically different: over rounds for speed, over images
+for AP, after Holm's correction over all tests of the gate. Figures that are read once are compared as they are. A
+metric is ambiguous where neither is shown: that it is worse, or that it is not. Imports no torch.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from bench.errors import UserError
 from bench.evaluation.bootstrap import holm
 from bench.gate.comparable import check_allowed, obstacles
-from bench.gate.decide import Measured, judge, measure
+from bench.gate.decide import BothSides, both_sides, judge
 from bench.gate.rank_tests import LEAST_ROUNDS
 from bench.gate.rows import labels, matched
 from bench.gate.thresholds import Thresholds, parse_all
@@ -29,14 +29,14 @@ from bench.schema.gate_report import (
 from bench.schema.row import Row
 
 STATUS = "status"
-"""The metric that needs no threshold: what ran in the base must run in the head."""
+"""The metric that needs no threshold: a model that ran in the base must run in the head."""
 
 
 def check_gate(gate: GateConfig) -> Thresholds:
-    """The thresholds of a gate, everything in it found possible.
+    """Check a gate and give its thresholds.
 
     Raises:
-        UserError: the first value that is not.
+        UserError: a value is impossible.
     """
     for key, value, known in (("mode", gate.mode, GATE_MODES), ("on_ambiguous", gate.on_ambiguous, ON_AMBIGUOUS)):
         if value not in known:
@@ -55,22 +55,22 @@ def check_gate(gate: GateConfig) -> Thresholds:
 
 
 def compare(base: Sequence[Row], head: Sequence[Row], gate: GateConfig, names: tuple[str, str]) -> GateReport:
-    """Hold every row of ``head`` against its like in ``base``; ``names`` are what a person calls the two.
+    """Compare every row of ``head`` with its partner in ``base``; ``names`` are those of the sides for a person.
 
     Raises:
-        UserError: a gate that cannot be, or nothing at all that could be compared.
+        UserError: the gate has an impossible value, or nothing could be compared.
     """
     thresholds = check_gate(gate)
     pairs, *alone = matched(base, head)
     label_of = {id(row): label for side in (base, head) for row, label in zip(side, labels(side), strict=True)}
-    parts: list[Finding | Measured] = []
+    parts: list[Finding | BothSides] = []
     for one, other in pairs:
         parts += _of_pair(label_of[id(other)], one, other, thresholds, gate)
     for rows, side in zip(alone, ("base", "head"), strict=True):
         for row in rows:
             label = label_of[id(row)]
             parts.append(Finding(label, row.job, STATUS, NOT_COMPARABLE, f"{label}: only in the {side}"))
-    tests = [part for part in parts if isinstance(part, Measured) and part.tested and part.change]
+    tests = [part for part in parts if isinstance(part, BothSides) and part.tested and part.change]
     corrected = dict(zip(map(id, tests), holm([part.change.p for part in tests if part.change]), strict=True))
     findings = [
         part if isinstance(part, Finding) else judge(part, corrected.get(id(part)), gate.alpha, len(tests))
@@ -79,8 +79,8 @@ def compare(base: Sequence[Row], head: Sequence[Row], gate: GateConfig, names: t
     return _concluded(findings, gate, names)
 
 
-def _of_pair(label: str, base: Row, head: Row, thresholds: Thresholds, gate: GateConfig) -> list[Finding | Measured]:
-    """The status of a pair, and where both ran, its metrics."""
+def _of_pair(label: str, base: Row, head: Row, thresholds: Thresholds, gate: GateConfig) -> list[Finding | BothSides]:
+    """Give the status of a pair of rows and, where both ran, its metrics."""
     before, now = base.result, head.result
     reason = f": {now.reason}" if now.reason else ""
     if before.status != "ok" and now.status != "ok":
@@ -91,13 +91,13 @@ def _of_pair(label: str, base: Row, head: Row, thresholds: Thresholds, gate: Gat
         return [Finding(label, head.job, STATUS, WORSE, f"{label}: ran in the base, {now.status} in the head{reason}")]
     if before.status != "ok":
         return [Finding(label, head.job, STATUS, BETTER, f"{label}: {before.status} in the base, runs in the head")]
-    found: list[Finding | Measured] = [Finding(label, head.job, STATUS, SAME, f"{label}: runs in both")]
+    parts: list[Finding | BothSides] = [Finding(label, head.job, STATUS, SAME, f"{label}: runs in both")]
     why_not = obstacles(before, now, gate.allow)
     for threshold in thresholds.of(head.model):
-        part = measure(label, head.job, before, now, threshold, why_not.get(threshold.metric.part, ""))
+        part = both_sides(label, head.job, before, now, threshold, why_not.get(threshold.metric.part, ""))
         if part is not None:
-            found.append(part)
-    return found
+            parts.append(part)
+    return parts
 
 
 def _concluded(findings: list[Finding], gate: GateConfig, names: tuple[str, str]) -> GateReport:

@@ -1,4 +1,4 @@
-"""One metric of two results: what is known of the difference, and the verdict on it. Imports no torch."""
+"""Tests the difference of one metric between two results, and gives the verdict on it. Imports no torch."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ from bench.schema.result import Result, SpeedResult
 
 
 @dataclass(frozen=True)
-class Measured:
+class BothSides:
     """One metric of one model on both sides, before the correction over all tests of the gate.
 
     base, head: the figures, None where a side lacks it
-    change: head minus base, with its interval and p where a test is possible; a share of base where the threshold is,
-        else in the metric's unit
-    test: what decides, in words
-    why_not: why it cannot be compared, "" where it can
+    change: head minus base, with its interval and p-value where a test is possible; a share of base where the threshold
+        is one, else in the metric's unit
+    tested: whether a statistical test was made
+    test: the test, in words
+    why_not: the reason why it cannot be compared, "" where it can
     """
 
     model: str
@@ -39,30 +40,35 @@ class Measured:
     why_not: str = ""
 
 
-def measure(model: str, job: str, base: Result, head: Result, threshold: Threshold, obstacle: str) -> Measured | None:
-    """What both sides say of a metric; None where neither measured it. ``obstacle`` is why they cannot be compared."""
+def both_sides(
+    model: str, job: str, base: Result, head: Result, threshold: Threshold, obstacle: str
+) -> BothSides | None:
+    """Give a metric of both sides with its change; None where neither side measured it.
+
+    obstacle: the reason why the two cannot be compared in it, "" for none
+    """
     metric = threshold.metric
     figures = metric.figure(base), metric.figure(head)
-    measured = Measured(model, job, threshold, *figures)
+    sides = BothSides(model, job, threshold, *figures)
     if figures == (None, None):
         return None
     if None in figures:
         lacking, other = ("base", "head") if figures[0] is None else ("head", "base")
-        return replace(measured, why_not=f"only in the {other}, the {lacking} has none")
+        return replace(sides, why_not=f"only in the {other}, the {lacking} has none")
     if obstacle:
-        return replace(measured, why_not=obstacle)
+        return replace(sides, why_not=obstacle)
     if metric.over_rounds:
-        return _over_rounds(measured, base, head)
+        return _over_rounds(sides, base, head)
     if metric.resampled:
-        return _over_images(measured, base, head)
-    return _exactly(measured)
+        return _over_images(sides, base, head)
+    return _exactly(sides)
 
 
-def judge(measured: Measured, p: float | None, alpha: float, tests: int) -> Finding:
-    """The verdict; ``p`` is corrected over the ``tests`` of the gate, None where nothing was tested."""
-    threshold, change = measured.threshold, measured.change
+def judge(sides: BothSides, p: float | None, alpha: float, tests: int) -> Finding:
+    """Give the verdict; ``p`` is corrected over the ``tests`` of the gate, None where nothing was tested."""
+    threshold, change = sides.threshold, sides.change
     if change is None:
-        return _finding(measured, NOT_COMPARABLE, None, 0)
+        return _finding(sides, NOT_COMPARABLE, None, 0)
     harm, most = _harm(threshold.metric, change)
     known = p is None or p < alpha
     if harm > threshold.size and known:
@@ -73,12 +79,12 @@ def judge(measured: Measured, p: float | None, alpha: float, tests: int) -> Find
         verdict = BETTER
     else:
         verdict = SAME
-    return _finding(measured, verdict, p, tests)
+    return _finding(sides, verdict, p, tests)
 
 
-def _over_rounds(measured: Measured, base: Result, head: Result) -> Measured:
-    """Speed: the rounds of both sides, each over the same batches."""
-    metric, relative = measured.threshold.metric, measured.threshold.relative
+def _over_rounds(sides: BothSides, base: Result, head: Result) -> BothSides:
+    """Test a speed over the rounds of both sides, in each round over the same batches."""
+    metric, relative = sides.threshold.metric, sides.threshold.relative
     assert base.speed is not None
     assert head.speed is not None
     rounds = _same_batches(metric, base.speed, head.speed)
@@ -89,62 +95,67 @@ def _over_rounds(measured: Measured, base: Result, head: Result) -> Measured:
     if min(counts) < LEAST_ROUNDS:
         least, which = min(zip(counts, ("base", "head"), strict=True))
         return replace(
-            measured,
+            sides,
             why_not=f"the {which} was timed in {least} rounds, the test over rounds needs {LEAST_ROUNDS} (gate.rounds)",
         )
     middles = [median(side) for side in values]
-    in_turns = base.interleaved is not None and base.interleaved == head.interleaved and counts[0] == counts[1]
-    if in_turns and metric.of_every_batch and relative:
+    interleaved = base.interleaved is not None and base.interleaved == head.interleaved and counts[0] == counts[1]
+    if interleaved and metric.of_every_batch and relative:
         slower = paired_batches(rounds[0], rounds[1])
         change = Difference(-slower.difference, -slower.high, -slower.low, slower.p)
         test = f"bootstrap over {counts[0]} pairs of rounds, each batch against itself"
     else:
-        compare = rank_tests.paired if in_turns else rank_tests.unpaired
-        sides = [[math.log(value) for value in side] if relative else side for side in values]
-        change = compare(sides[0], sides[1])
+        compare = rank_tests.paired if interleaved else rank_tests.unpaired
+        compared = [[math.log(value) for value in side] if relative else side for side in values]
+        change = compare(compared[0], compared[1])
         test = (
             f"Wilcoxon's signed ranks over {counts[0]} pairs of rounds"
-            if in_turns
+            if interleaved
             else f"Mann-Whitney over {counts[0]} and {counts[1]} rounds"
         )
     if relative:
         change = Difference(math.expm1(change.difference), math.expm1(change.low), math.expm1(change.high), change.p)
-    return replace(measured, base=middles[0], head=middles[1], change=change, tested=True, test=test)
+    return replace(sides, base=middles[0], head=middles[1], change=change, tested=True, test=test)
 
 
 def _same_batches(metric: Figure, base: SpeedResult, head: SpeedResult) -> list[list[list[float]]]:
-    """The rounds of both sides, as far as every round of both goes: rounds begin with the same images, so that no round
-    is faster for having had others."""
+    """Give the rounds of both sides, cut to the length of the shortest one.
+
+    Every round begins with the same images, so that no round is faster because it had other images.
+    """
     sides = [rounds_of(speed, getattr(speed, metric.timing)) for speed in (base, head)]
     common = min((len(part) for side in sides for part in side), default=0)
     return [[part[:common] for part in side] for side in sides]
 
 
 def _values(metric: Figure, batch_size: int, rounds: list[list[float]]) -> list[float]:
-    """What each round comes to."""
+    """Give the figure of each round."""
     assert metric.summary is not None
     summaries = (metric.summary(batch_size, part) for part in rounds)
     return [value for value in summaries if value is not None]
 
 
-def _over_images(measured: Measured, base: Result, head: Result) -> Measured:
-    """AP: the paired replicates of both sides."""
-    replicates = [_replicates(measured.threshold.metric, result) for result in (base, head)]
+def _over_images(sides: BothSides, base: Result, head: Result) -> BothSides:
+    """Test an AP by the paired bootstrap replicates of both sides."""
+    replicates = [_replicates(sides.threshold.metric, result) for result in (base, head)]
     if replicates[0] is None or replicates[1] is None or replicates[0][1] != replicates[1][1]:
-        return replace(measured, why_not="no bootstrap replicates on the same draws of images")
-    assert measured.base is not None
-    assert measured.head is not None
-    difference = (measured.head - measured.base) / 100
+        return replace(sides, why_not="no bootstrap replicates on the same draws of images")
+    assert sides.base is not None
+    assert sides.head is not None
+    difference = (sides.head - sides.base) / 100
     change = paired_difference(replicates[1][0], replicates[0][0], difference)
-    scale = 100 / measured.base if measured.threshold.relative and measured.base else 100
+    scale = 100 / sides.base if sides.threshold.relative and sides.base else 100
     scaled = Difference(scale * change.difference, scale * change.low, scale * change.high, change.p)
     return replace(
-        measured, change=scaled, tested=True, test=f"paired bootstrap over images, {len(replicates[0][0])} replicates"
+        sides, change=scaled, tested=True, test=f"paired bootstrap over images, {len(replicates[0][0])} replicates"
     )
 
 
 def _replicates(metric: Figure, result: Result) -> tuple[list[float], tuple[str, int, int]] | None:
-    """Replicates, and what two results must share for theirs to be pairs."""
+    """Give the replicates of an AP, and their images, seed and number; None for a result without replicates.
+
+    Where images, seed and number of two results are equal, their replicates are pairs.
+    """
     bootstrap = result.accuracy.bootstrap if result.accuracy else None
     values: list[float] | None = getattr(bootstrap, metric.name, None)
     if not values or bootstrap is None:
@@ -152,52 +163,52 @@ def _replicates(metric: Figure, result: Result) -> tuple[list[float], tuple[str,
     return values, (bootstrap.images_sha256, bootstrap.seed, len(values))
 
 
-def _exactly(measured: Measured) -> Measured:
-    """A figure that is read once: the two as they are."""
-    assert measured.base is not None
-    assert measured.head is not None
-    difference = measured.head - measured.base
-    if measured.threshold.relative:
-        if not measured.base:
-            return replace(measured, why_not="the base is 0, of which there is no share; give a threshold without %")
-        difference /= measured.base
-    return replace(measured, change=Difference(difference, difference, difference, 0.0), test="as read")
+def _exactly(sides: BothSides) -> BothSides:
+    """Compare a figure that is read once as it is."""
+    assert sides.base is not None
+    assert sides.head is not None
+    difference = sides.head - sides.base
+    if sides.threshold.relative:
+        if not sides.base:
+            return replace(sides, why_not="the base is 0, so it has no share; give a threshold without %")
+        difference /= sides.base
+    return replace(sides, change=Difference(difference, difference, difference, 0.0), test="as read")
 
 
 def _harm(metric: Figure, change: Difference) -> tuple[float, float]:
-    """How much worse, and at most so; negative is better."""
+    """Give how much worse the head is, and how much at most (the interval's end); negative is better."""
     return (change.difference, change.high) if metric.better == "low" else (-change.difference, -change.low)
 
 
-def _finding(measured: Measured, verdict: str, p: float | None, tests: int) -> Finding:
-    change, threshold = measured.change, measured.threshold
-    test = measured.test + (f", Holm over {tests} tests" if p is not None and tests > 1 else "")
+def _finding(sides: BothSides, verdict: str, p: float | None, tests: int) -> Finding:
+    change, threshold = sides.change, sides.threshold
+    test = sides.test + (f", Holm over {tests} tests" if p is not None and tests > 1 else "")
     finding = Finding(
-        model=measured.model,
-        job=measured.job,
+        model=sides.model,
+        job=sides.job,
         metric=threshold.metric.name,
         verdict=verdict,
         sentence="",
         unit=threshold.metric.unit,
-        base=measured.base,
-        head=measured.head,
+        base=sides.base,
+        head=sides.head,
         relative=threshold.relative,
         change=change.difference if change else None,
-        low=change.low if change and measured.tested else None,
-        high=change.high if change and measured.tested else None,
+        low=change.low if change and sides.tested else None,
+        high=change.high if change and sides.tested else None,
         p=p,
         threshold=threshold.text,
         test=test,
     )
-    return replace(finding, sentence=_not_comparable(measured) if measured.why_not else sentence(finding))
+    return replace(finding, sentence=_not_comparable(sides) if sides.why_not else sentence(finding))
 
 
-def _not_comparable(measured: Measured) -> str:
-    return f"{measured.model}: {measured.threshold.metric.name} is not comparable: {measured.why_not}"
+def _not_comparable(sides: BothSides) -> str:
+    return f"{sides.model}: {sides.threshold.metric.name} is not comparable: {sides.why_not}"
 
 
 def sentence(finding: Finding) -> str:
-    """Model, metric, size, interval, threshold and test, for a person."""
+    """Say model, metric, change, interval, threshold and test of a finding in one sentence."""
     assert finding.change is not None
     scale, unit = (100, "%") if finding.relative else (1, finding.unit)
     head = f"{finding.model}: {finding.metric}"
@@ -210,7 +221,7 @@ def sentence(finding: Finding) -> str:
         text += f" [{ends[0]:.2f}, {ends[1]:.2f}]"
     figures = f"from {number_text(finding.base)} to {number_text(finding.head)} {finding.unit}"
     if METRICS[finding.metric].over_rounds:
-        # Batches or rounds were held against each other, which the medians of the two sides need not show.
+        # Batches or rounds were compared with each other; the medians of the two sides need not show the same change.
         figures = f"median rounds {number_text(finding.base)} and {number_text(finding.head)} {finding.unit}"
     text += f", {figures}; threshold {finding.threshold}"
     if finding.p is not None:

@@ -1,4 +1,4 @@
-"""Base and head measured in one job, round by round in turn, so that what the machine does falls on both alike."""
+"""Measures base and head with interleaved rounds, so that changes of the machine affect both alike."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from bench.schema.result import INTERRUPTED, PASSES, UNFINISHED, read_result, wr
 from bench.schema.row import Row
 
 OTHER_DIED = "stopped before its last round, since the worker that it alternated with had died"
-"""Reason of a result whose own worker was well, and whose figures are its own."""
+"""The reason of a result whose own worker did not fail, and whose figures are valid."""
 
 
 class WorkerDiedError(Exception):
-    """A worker ended, or had to be ended, before its rounds were done; its result says how. Its argument is the
+    """A worker ended or was killed before its rounds were done, as its result says. The argument is the
     :class:`_RoundsWorker`."""
 
 
 def measure_sides(sides: Sides, gate: GateConfig, rounds: int, run: Run) -> bool:
-    """Measure every job of both sides up to so many rounds; whether all that were run ended well.
+    """Measure every job of both sides up to ``rounds`` rounds; tell whether all rows are ok or skipped.
 
-    The passes that time nothing run first, one side after the other. What an earlier call has measured is kept, so a
-    second one with more rounds adds those.
+    The passes that are not measured in rounds run first, one side after the other. The rounds of an earlier call are
+    kept, and a call with more rounds adds the missing ones.
     """
     pairs, only_head = _pairs(sides)
     with StudyProgress(run.console, len(pairs) + len(only_head)) as progress:
@@ -52,7 +52,7 @@ def measure_sides(sides: Sides, gate: GateConfig, rounds: int, run: Run) -> bool
 
 
 def _pairs(sides: Sides) -> tuple[list[tuple[PlannedJob, PlannedJob]], list[PlannedJob]]:
-    """Jobs of both sides that belong together, as the gate will match their results, and those of the head alone."""
+    """Pair the jobs of both sides as the gate will pair their results; give also the jobs of the head alone."""
     job_of: dict[int, PlannedJob] = {}
     rows: list[list[Row]] = []
     for jobs in (sides.base, sides.head):
@@ -65,7 +65,7 @@ def _pairs(sides: Sides) -> tuple[list[tuple[PlannedJob, PlannedJob]], list[Plan
 def measure_pair(
     base: PlannedJob, head: PlannedJob, gate: GateConfig, rounds: int, launcher: Launcher, on_progress: OnProgress
 ) -> None:
-    """One job of both sides, up to so many rounds; what becomes of it is in the two results."""
+    """Measure one job of both sides up to ``rounds`` rounds; the two results tell how it ended."""
     both = (base, head)
     for job in both:
         due = [name for name in passes_due(job, 1) if not PASSES[name].in_rounds]
@@ -86,10 +86,10 @@ def measure_pair(
 
 
 def _alternate(base: PlannedJob, head: PlannedJob, rounds: int, launcher: Launcher, on_progress: OnProgress) -> bool:
-    """So many rounds of each in one pair of workers; whether both lived.
+    """Time ``rounds`` rounds of each side in one pair of workers; tell whether both workers ended well.
 
-    Who begins alternates, base head head base: a steady drift then falls on both alike within two rounds. All rounds
-    have as many batches as the first.
+    The side that begins alternates, base head head base, so that a steady drift affects both alike within two rounds.
+    All rounds have as many batches as the first.
     """
     with contextlib.suppress(WorkerDiedError), contextlib.ExitStack() as stack:
         workers = [stack.enter_context(_RoundsWorker(job, launcher, on_progress)) for job in (base, head)]
@@ -104,9 +104,9 @@ def _alternate(base: PlannedJob, head: PlannedJob, rounds: int, launcher: Launch
 
 
 class _RoundsWorker:
-    """A worker that times a round of its job whenever it is told to, and otherwise sleeps.
+    """A worker that times a round of its job whenever it is told to, and waits in between.
 
-    At the end of the ``with`` block the worker is gone and its result is on disk.
+    At the end of the ``with`` block the worker has ended and its result is on disk.
     """
 
     def __init__(self, job: PlannedJob, launcher: Launcher, on_progress: OnProgress) -> None:
@@ -130,25 +130,25 @@ class _RoundsWorker:
                     self._worker.tell_no_more()
                     self._ending = self._worker.listen(Complete, self._on_progress)
         finally:
-            if self._ending is None:  # it was well, and is stopped for a reason that is not its own
-                well = kind is WorkerDiedError
-                self._ending = Ending(False, "ok", OTHER_DIED) if well else Ending(False, "failed", INTERRUPTED)
+            if self._ending is None:  # this worker did not fail: the other one died, or the user interrupted
+                other_died = kind is WorkerDiedError
+                self._ending = Ending(False, "ok", OTHER_DIED) if other_died else Ending(False, "failed", INTERRUPTED)
             result = record_ending(self._job, self._ending, time.monotonic() - self._began)
             if self._ending.complete and result.reason == UNFINISHED:
                 record_success(self._job)
 
     def wait_until_ready(self) -> None:
-        """Wait until the worker can begin with its next round.
+        """Wait until the worker is ready for its next round.
 
         Raises:
-            WorkerDiedError: it will never be able to.
+            WorkerDiedError: the worker has ended.
         """
         self._ending = self._worker.listen(Ready, self._on_progress)
         if self._ending is not None:
             raise WorkerDiedError(self)
 
     def time_round(self, batches: int | None) -> int:
-        """Time one round, of so many batches, or of as many as the protocol asks for; gives how many they were.
+        """Time one round and give its number of batches; with None the protocol decides how many they are.
 
         Raises:
             WorkerDiedError: the round was not finished.
@@ -170,14 +170,14 @@ def _rounds_done(job: PlannedJob) -> int:
 
 
 def _batches_of_a_round(job: PlannedJob) -> int | None:
-    """Batches of a round that an earlier worker of the job has timed; None where there was none."""
+    """Give the number of batches of the job's first round; None where no round was timed."""
     speed = read_result(job.result_path).speed
     return speed.rounds[0].samples if speed else None
 
 
 def _token(base: PlannedJob, head: PlannedJob) -> str:
-    """What two results share whose rounds were interleaved with one another: a new one, unless both have had the same
-    before."""
+    """Give the token that two results with interleaved rounds share: their old one where it is the same in both, else a
+    new one."""
     tokens = {read_result(job.result_path).interleaved for job in (base, head)}
     before = tokens.pop() if len(tokens) == 1 else None
     return before or uuid.uuid4().hex

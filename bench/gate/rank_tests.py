@@ -1,7 +1,7 @@
-"""Whether two sets of rounds differ, by their ranks alone, and by how much, with an interval.
+"""Rank tests: whether two sets of rounds differ, and by how much, with an interval.
 
-Two independent sets: Mann-Whitney and the Hodges-Lehmann shift. Pairs measured side by side: Wilcoxon's signed ranks
-and the median of the Walsh averages. The intervals are those that the same tests give when inverted (Hollander, Wolfe
+Independent sets are tested by Mann-Whitney, with the Hodges-Lehmann shift; pairs by Wilcoxon's signed ranks, with the
+median of the Walsh averages. The intervals are those of the same tests inverted (Hollander, Wolfe
 & Chicken, Nonparametric Statistical Methods, 3rd ed., sections 3.3, 4.2 and 4.3). Imports no torch.
 """
 
@@ -17,13 +17,14 @@ from bench.evaluation.bootstrap import Difference
 from bench.evaluation.intervals import CONFIDENCE
 
 LEAST_ROUNDS = 6
-"""A side: with fewer, not even a complete separation reaches p < 0.002 (asv's ``is_different`` says the same)."""
+"""Least number of rounds a side: with fewer, even a complete separation does not reach p < 0.002 (as in asv's
+``is_different``)."""
 
 
 def unpaired(base: Sequence[float], head: Sequence[float], confidence: float = CONFIDENCE) -> Difference:
-    """How much ``head`` lies above ``base``: n and m independent values.
+    """Give how much ``head`` lies above ``base``, for n and m independent values.
 
-    The p-value is exact where no two values are equal, else that of the normal approximation, corrected for ties.
+    The p-value is exact where no two values are equal, else it is that of the normal approximation, corrected for ties.
 
     Raises:
         ValueError: a side is empty.
@@ -37,12 +38,12 @@ def unpaired(base: Sequence[float], head: Sequence[float], confidence: float = C
 
 
 def paired(base: Sequence[float], head: Sequence[float], confidence: float = CONFIDENCE) -> Difference:
-    """How much ``head`` lies above ``base``: n pairs, each measured one right after the other.
+    """Give how much ``head`` lies above ``base``, for n pairs of values measured right after each other.
 
     The p-value is exact where no two differences are equally large and none is 0.
 
     Raises:
-        ValueError: the sides are empty or of unequal length.
+        ValueError: the sides are empty or differ in length.
     """
     b, h = _finite(base), _finite(head)
     if len(b) != len(h):
@@ -59,7 +60,7 @@ def paired(base: Sequence[float], head: Sequence[float], confidence: float = CON
 
 
 def _estimate(ordered: np.ndarray, deviation: float, p: float, confidence: float) -> Difference:
-    """Median of the ordered shifts, and those two as far from the ends as the test's statistic may be."""
+    """Give the median of the ordered shifts, and as the interval the two shifts at the test's critical rank."""
     quantile = float(stats.norm.ppf((1 + confidence) / 2))
     # Half a step is the normal distribution's correction for a statistic that is a whole number.
     rank = max(0, math.floor(len(ordered) / 2 - quantile * float(deviation) - 0.5))

@@ -1,4 +1,4 @@
-"""The rows of two runs, and which of them are to be held against each other. Imports no torch."""
+"""Reads the rows of two runs and pairs those that a gate compares. Imports no torch."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from bench.schema.settings import SEPARATOR, SETTINGS, labelled
 
 @dataclass(frozen=True)
 class Baseline:
-    """The rows that a run is held against, and what a person calls them."""
+    """The rows that a run is compared with, and their name for a person."""
 
     rows: list[Row]
     name: str
 
 
 def load_rows(folder: Path) -> list[Row]:
-    """Every result under a folder, by the names of their jobs' folders.
+    """Read every result under a folder, in the order of the names of the jobs' folders.
 
     Raises:
-        UserError: no such folder, no result in it, or one that cannot be read.
+        UserError: the folder does not exist or holds no result, or a result cannot be read.
     """
     if not folder.exists():
         raise UserError(f"{folder}: no such folder; give the out= folder of a finished run")
@@ -35,16 +35,16 @@ def load_rows(folder: Path) -> list[Row]:
 
 
 def labels(rows: Sequence[Row]) -> list[str]:
-    """The model's option name for each row, and the settings in which rows of that model differ."""
-    told: list[list[str]] = [[row.model] for row in rows]
+    """Give for each row the model's option name and the settings in which rows of that model differ."""
+    parts: list[list[str]] = [[row.model] for row in rows]
     for model in dict.fromkeys(row.model for row in rows):
         places = [place for place, row in enumerate(rows) if row.model == model]
         for setting in labelled():
             texts = setting.labels([rows[place].result for place in places])
             for place, text in zip(places, texts, strict=True):
                 if text and len(set(texts)) > 1:
-                    told[place].append(text)
-    labels = [SEPARATOR.join(parts) for parts in told]
+                    parts[place].append(text)
+    labels = [SEPARATOR.join(texts) for texts in parts]
     return [
         label if labels.count(label) == 1 else f"{label}{SEPARATOR}{row.job.rpartition('-')[2]}"
         for label, row in zip(labels, rows, strict=True)
@@ -52,10 +52,10 @@ def labels(rows: Sequence[Row]) -> list[str]:
 
 
 def matched(base: Iterable[Row], head: Iterable[Row]) -> tuple[list[tuple[Row, Row]], list[Row], list[Row]]:
-    """Pairs (base, head) in the order of ``head``, then those that are only in ``base`` and only in ``head``.
+    """Give pairs (base, head) in the order of ``head``, then the rows only in ``base``, then those only in ``head``.
 
-    Rows belong together that are the same job; else the same model under the same settings; else the only ones left of
-    a model, so that what differs between them can be said.
+    Two rows are a pair if they are the same job; else if they are the same model with the same settings; else if they
+    are the only ones left of a model, so that the gate can say in what they differ.
     """
     of_base, of_head = list(base), list(head)
     partner: dict[int, Row] = {}

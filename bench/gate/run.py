@@ -1,4 +1,4 @@
-"""A study held against a baseline: what the command does when there is a gate."""
+"""Runs a study with a gate: measures, compares with the baseline, and measures more rounds where asked for."""
 
 from __future__ import annotations
 
@@ -24,8 +24,12 @@ from bench.schema.metrics import METRICS
 
 @dataclass(frozen=True)
 class Gated:
-    """How a gated study ended: the exit status of its jobs, the folder of the results that were judged, and the verdict
-    on them, None where it was interrupted before there could be one."""
+    """The end of a gated study.
+
+    status: the exit status of its jobs
+    results: the folder of the results that were judged
+    report: the verdicts; None where the study was interrupted before
+    """
 
     status: int
     results: Path
@@ -33,7 +37,7 @@ class Gated:
 
 
 class NothingComparedError(UserError):
-    """Of all that was measured nothing could be held against the baseline; it lies in ``results``."""
+    """Nothing of the results, which lie in the folder ``results``, could be compared with the baseline."""
 
     def __init__(self, message: str, results: Path) -> None:
         super().__init__(message)
@@ -41,10 +45,10 @@ class NothingComparedError(UserError):
 
 
 def the_gate(jobs: Sequence[ComposedJob]) -> GateConfig | None:
-    """The gate that a command asks for, found possible; None without one.
+    """Check and give the gate that a command asks for; None without one.
 
     Raises:
-        UserError: a gate without a baseline or a baseline without a gate, or a value that cannot be.
+        UserError: a gate has no baseline or a baseline no gate, or a value is impossible.
     """
     first = jobs[0].config
     if any((job.config.gate, job.config.baseline) != (first.gate, first.baseline) for job in jobs):
@@ -68,13 +72,13 @@ def the_gate(jobs: Sequence[ComposedJob]) -> GateConfig | None:
 
 
 def run_gated(jobs: Sequence[ComposedJob], gate: GateConfig, base: Baseline | None, run: Run) -> Gated:
-    """Measure what the gate asks for, hold it against the baseline and write ``out/gate.json``.
+    """Measure what the gate asks for, compare it with the baseline and write ``out/gate.json``.
 
-    base: what was measured earlier, read before anything is measured now: what is kept of this run must not be its own
-        baseline. None where the gate measures the base itself
+    base: the rows of the baseline, read before this run appends to a history, so that it is not its own baseline; None
+        where the gate measures the base itself
 
     Raises:
-        UserError: something is wrong with the study or the baseline, or nothing could be compared.
+        UserError: the study or the baseline has an error, or nothing could be compared.
     """
     gated = _interleaved(jobs, gate, run) if base is None else _against_baseline(jobs, gate, base, run)
     if gated.report is not None:
@@ -83,13 +87,13 @@ def run_gated(jobs: Sequence[ComposedJob], gate: GateConfig, base: Baseline | No
 
 
 def _against_baseline(jobs: Sequence[ComposedJob], gate: GateConfig, base: Baseline, run: Run) -> Gated:
-    def measure(rounds: int) -> int:
+    def run_rounds(rounds: int) -> int:
         return run_study(with_rounds(jobs, rounds), run)
 
     def judge() -> GateReport:
         return compare(base.rows, load_rows(run.out / "jobs"), gate, (base.name, str(run.out)))
 
-    return measured_until_known(gate, _rounds(jobs, gate), run.out, measure, judge)
+    return measured_until_known(gate, _rounds(jobs, gate), run.out, run_rounds, judge)
 
 
 def _interleaved(jobs: Sequence[ComposedJob], gate: GateConfig, run: Run) -> Gated:
@@ -101,7 +105,7 @@ def _interleaved(jobs: Sequence[ComposedJob], gate: GateConfig, run: Run) -> Gat
             planned = planned_sides(with_rounds(jobs, rounds), gate, run, given, progress.on_download)
             sides = stack.enter_context(planned)
 
-        def measure(rounds: int) -> int:
+        def run_rounds(rounds: int) -> int:
             try:
                 return 0 if measure_sides(sides, gate, rounds, run) else 1
             except KeyboardInterrupt:
@@ -113,15 +117,18 @@ def _interleaved(jobs: Sequence[ComposedJob], gate: GateConfig, run: Run) -> Gat
             head = [row for job in sides.head for row in load_rows(job.folder)]
             return compare(base, head, gate, sides.names)
 
-        return measured_until_known(gate, rounds, run.out / "head", measure, judge)
+        return measured_until_known(gate, rounds, run.out / "head", run_rounds, judge)
 
 
 def measured_until_known(
-    gate: GateConfig, rounds: int, results: Path, measure: Callable[[int], int], judge: Callable[[], GateReport]
+    gate: GateConfig, rounds: int, results: Path, run_rounds: Callable[[int], int], judge: Callable[[], GateReport]
 ) -> Gated:
-    """Measure and judge; again with twice the rounds, where that is asked for, while a speed is ambiguous."""
+    """Measure and judge, and repeat with twice the rounds while a speed is ambiguous, where the gate asks for that.
+
+    run_rounds: measures up to a number of rounds and gives the exit status
+    """
     while True:
-        status = measure(rounds)
+        status = run_rounds(rounds)
         if status == INTERRUPTED_EXIT:
             return Gated(status, results, None)
         try:
@@ -140,7 +147,7 @@ def _rounds(jobs: Sequence[ComposedJob], gate: GateConfig) -> int:
 
 
 def with_rounds(jobs: Sequence[ComposedJob], rounds: int) -> list[ComposedJob]:
-    """The jobs with so many rounds."""
+    """Give the jobs with another number of rounds."""
     return [
         replace(job, config=replace(job.config, protocol=replace(job.config.protocol, rounds=rounds))) for job in jobs
     ]

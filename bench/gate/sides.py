@@ -1,4 +1,4 @@
-"""The two sides of an interleaved comparison: the same jobs, planned once for the base and once for the head."""
+"""Plans the two sides of an interleaved comparison: the same jobs once for the base and once for the head."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from bench.schema.config import GateConfig
 
 @dataclass(frozen=True)
 class Sides:
-    """Jobs of both sides, ready to run, and what a person calls them."""
+    """The planned jobs of both sides, and the names of the sides for a person."""
 
     base: list[PlannedJob]
     head: list[PlannedJob]
@@ -32,7 +32,7 @@ class Sides:
 
 
 def check_sides(gate: GateConfig) -> None:
-    """Raise a UserError where it is not said what the base is, or said twice."""
+    """Raise a UserError where the base is not given, or given twice."""
     pythons = gate.base_python, gate.head_python
     if gate.base_ref is None and pythons == (None, None):
         raise UserError(
@@ -46,12 +46,14 @@ def check_sides(gate: GateConfig) -> None:
 def planned_sides(
     jobs: Sequence[ComposedJob], gate: GateConfig, run: Run, arguments: Sequence[str], on_download: OnDownload
 ) -> Iterator[Sides]:
-    """Both sides planned, with results under ``out/base`` and ``out/head``; a checkout of the base lives in the block.
+    """Plan both sides, with results under ``out/base`` and ``out/head``; the base's checkout exists within the block.
 
-    arguments: what of the command line belongs to a side; the base's own maskbench composes it with its configuration
+    arguments: the part of the command line that belongs to a side; the base's own maskbench composes it with its own
+        configuration
 
     Raises:
-        UserError: as :func:`bench.jobs.plan.plan`; no such commit; a base that this maskbench cannot drive.
+        UserError: as :func:`bench.jobs.plan.plan`; the commit does not exist; the base's maskbench has another form of
+            jobs.
     """
     out = run.out.resolve()
     check_sides(gate)
@@ -69,7 +71,7 @@ def planned_sides(
 
 
 def with_python(jobs: Sequence[ComposedJob], python: str | None) -> list[ComposedJob]:
-    """The jobs with another interpreter, where there is one."""
+    """Give the jobs with another interpreter, where ``python`` names one."""
     return [
         replace(job, config=replace(job.config, model=replace(job.config.model, python=python))) if python else job
         for job in jobs
@@ -77,7 +79,7 @@ def with_python(jobs: Sequence[ComposedJob], python: str | None) -> list[Compose
 
 
 def _repository() -> Path:
-    """The git repository of the current folder: maskbench's own, or that of the user's package."""
+    """Give the git repository of the current folder: maskbench's own, or that of the user's package."""
     if shutil.which("git") is None:
         raise UserError("gate.base_ref: git is not installed")
     top = git(Path.cwd(), "rev-parse", "--show-toplevel")
@@ -98,8 +100,8 @@ def _commit(repository: Path, ref: str) -> str:
 
 @contextlib.contextmanager
 def _checked_out(repository: Path, commit: str, tree: Path) -> Iterator[Path]:
-    """The commit in a folder of its own, with the same git; gone at the end of the block."""
-    # However long it takes: a large tree takes its time, and a half-removed one would stay.
+    """Check the commit out into the folder ``tree``; it is removed at the end of the block."""
+    # Without a time limit: a large tree takes long, and after a timeout a half-removed one would stay.
     worktree = functools.partial(git, repository, "worktree", timeout_s=None)
     worktree("prune")
     worktree("remove", "--force", str(tree))
@@ -112,7 +114,7 @@ def _checked_out(repository: Path, commit: str, tree: Path) -> Iterator[Path]:
 
 
 def _plan_there(repository: Path, tree: Path, out: Path, arguments: Sequence[str]) -> list[PlannedJob]:
-    """The jobs as the base's own maskbench and configuration make them."""
+    """Plan the jobs with the base's own maskbench and configuration."""
     root = _root_there(repository, tree)
     cwd = tree / Path.cwd().relative_to(repository)
     if not (root / "run_bench.py").exists() or not cwd.is_dir():
@@ -134,14 +136,17 @@ def _plan_there(repository: Path, tree: Path, out: Path, arguments: Sequence[str
 
 
 def _root_there(repository: Path, tree: Path) -> Path:
-    """Where the base's maskbench lies: in its checkout, or, where the repository does not hold maskbench (it may be
-    installed in an environment inside of it), where this one does."""
+    """Give the folder of the base's maskbench.
+
+    It is in the base's checkout where the repository tracks maskbench. Where it does not (maskbench may be installed in
+    an environment inside the repository), it is the folder of this maskbench.
+    """
     tracked = git(repository, "ls-files", "--error-unmatch", str(ROOT / "run_bench.py")) is not None
     return tree / ROOT.relative_to(repository) if tracked else ROOT
 
 
 def _path_kept(argument: str, cwd: Path) -> str:
-    """A path that exists only in the working tree (data that git ignores) as an absolute one."""
+    """Make a path absolute that exists only in the working tree, such as data that git ignores."""
     key, _, value = argument.partition("=")
     if value and not os.path.isabs(value) and Path(value).exists() and not (cwd / value).exists():
         return f"{key}={Path(value).resolve()}"

@@ -1,7 +1,7 @@
-"""How much worse a metric may become: the gate's one small grammar, ``fps_model: -3%``, ``mask_ap: -0.2``.
+"""Parses the gate's thresholds, which say how much worse a metric may become: ``fps_model: -3%``, ``mask_ap: -0.2``.
 
-The sign says which way is worse and must fit the metric; a percentage is of the baseline's figure, a bare number is in
-the metric's own unit. Imports no torch.
+The sign gives the worse direction and must fit the metric. A percentage is of the baseline's figure; a bare number is
+in the metric's own unit. Imports no torch.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ _FORM = re.compile(r"(?P<sign>[+-]?)(?P<number>\d+(?:\.\d*)?|\.\d+) *(?P<percent
 
 @dataclass(frozen=True)
 class Threshold:
-    """A bound on one metric.
+    """A limit for one metric.
 
-    size: 0 or more: how far it may go in the worse direction, a share of the baseline's figure where ``relative``, else
-        in the metric's unit
-    text: as it was given
+    size: how far the metric may move in the worse direction, 0 or more: a share of the baseline's figure where
+        ``relative``, else in the metric's unit
+    text: the threshold as the user gave it
     """
 
     metric: Figure
@@ -33,10 +33,12 @@ class Threshold:
 
 
 def parse(name: str, text: Any, where: str = "gate.thresholds") -> Threshold | None:
-    """The threshold of a metric; None where it is switched off by ``none`` or null.
+    """Parse the threshold of a metric; give None for ``none`` or null, which switch it off.
+
+    where: the key of the configuration that holds the threshold, for messages
 
     Raises:
-        UserError: no such metric, not of the form, or a sign that points where the metric is better.
+        UserError: the metric does not exist, or the text is no threshold, or its sign points in the better direction.
     """
     if name not in METRICS:
         raise UserError(f"{where}.{name}: no such metric; {nearest(name, METRICS)}")
@@ -46,38 +48,38 @@ def parse(name: str, text: Any, where: str = "gate.thresholds") -> Threshold | N
         return None
     worse = "-" if metric.better == "high" else "+"
     example = f"{worse}{metric.example}"
-    found = _FORM.fullmatch(spelled)
-    if found is None:
+    match = _FORM.fullmatch(spelled)
+    if match is None:
         raise UserError(f"{where}.{name}={spelled}: not a threshold; give a change as {example}, or none")
-    size = float(found["number"])
-    if found["sign"] != worse and size:
+    size = float(match["number"])
+    if match["sign"] != worse and size:
         direction, change = ("higher", "fall") if metric.better == "high" else ("lower", "rise")
         raise UserError(
             f"{where}.{name}={spelled}: a {direction} {name} is better, so its threshold is a {change}; give "
             f"{worse}{spelled.lstrip('+-')}"
         )
-    relative = bool(found["percent"])
+    relative = bool(match["percent"])
     return Threshold(metric, size / 100 if relative else size, relative, spelled)
 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Those of every model, and for some models others in their place."""
+    """The thresholds of every model, and those that replace them for single models."""
 
     common: Mapping[str, Threshold | None]
     by_model: Mapping[str, Mapping[str, Threshold | None]]
 
     def of(self, model: str) -> list[Threshold]:
-        """Those that the model (its option's name) is held to, in the order of the metrics."""
+        """Give the thresholds of a model, named by its option, in the order of the metrics."""
         chosen = {**self.common, **self.by_model.get(model, {})}
         return [threshold for name in METRICS if (threshold := chosen.get(name)) is not None]
 
 
 def parse_all(common: Mapping[str, Any], by_model: Mapping[str, Mapping[str, Any]]) -> Thresholds:
-    """Both tables of a ``gate`` configuration.
+    """Parse both tables of a ``gate`` configuration.
 
     Raises:
-        UserError: as :func:`parse`, or the thresholds of a model are no table.
+        UserError: as in :func:`parse`, or the thresholds of a model are no table.
     """
     for model, table in by_model.items():
         if not isinstance(table, Mapping):

@@ -1,4 +1,4 @@
-"""What makes a job the same job: the name of its folder, by which the same command finds its own results again."""
+"""The name of a job's folder, which identifies the job: the same command finds its own results again by it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from bench.schema.settings import NO_FIGURE, describe
 
 
 def job_name(config: BenchConfig, contents: Mapping[str, str]) -> str:
-    """The folder's name, spelled from what is measured, so that the same command finds its own results again.
+    """Give the name of a job's folder: model, data set and settings in words, and a hash.
 
-    The hash covers the whole configuration but for what changes no figure (:data:`bench.schema.settings.NO_FIGURE`).
-    Files count by ``contents`` and not by their paths: a checkpoint or an annotation that has changed is measured anew,
-    one that lies elsewhere is not.
+    The hash covers the configuration without the keys that change no figure (:data:`bench.schema.settings.NO_FIGURE`).
+    Files count by their digests in ``contents`` and not by their paths: a job is measured anew when a checkpoint or an
+    annotation file has changed, and not when it has moved.
     """
     what = dataclasses.asdict(config)
     for key in NO_FIGURE:
@@ -31,12 +31,12 @@ def job_name(config: BenchConfig, contents: Mapping[str, str]) -> str:
 
 
 def option_key(option: str) -> str:
-    """The key in ``PlannedJob.contents`` of the file that an option of the model names."""
+    """Give the key in ``PlannedJob.contents`` of the file that an option of the model names."""
     return f"model.options.{option}"
 
 
 def _leave_out(what: dict[str, Any], key: str) -> None:
-    """A dotted key of a configuration as a plain dict, where it is there."""
+    """Remove a dotted key from a configuration that is a plain dict; an absent group is no error."""
     *groups, name = key.split(".")
     part: Any = what
     for group in groups:
@@ -46,7 +46,7 @@ def _leave_out(what: dict[str, Any], key: str) -> None:
 
 
 def _leave_paths_out(what: dict[str, Any], contents: Mapping[str, str]) -> None:
-    """The paths of a configuration as a plain dict, for whose files ``PlannedJob.contents`` stands."""
+    """Remove from a configuration that is a plain dict the paths of files whose digests are in ``contents``."""
     for part in (what["dataset"], what["dataset"]["train"]):
         if part is None:
             continue

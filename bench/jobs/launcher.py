@@ -1,6 +1,6 @@
-"""What a place that runs jobs must give: workers that are started, told what to do, listened to, and always ended.
+"""The interface of a place that runs jobs: it starts workers, talks to them, and always ends them.
 
-:mod:`bench.jobs.local` is the one that runs them on this machine.
+:mod:`bench.jobs.local` runs them on this machine.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from bench.jobs.job import PlannedJob
 from bench.jobs.messages import Complete, Progress, Ready
 
 TRAIN, ROUNDS = "train", "rounds"
-"""Phases of a job beside those that measure passes: a training; and rounds of speed, each when it is asked for."""
+"""The phases of a job that are no list of passes: a training; rounds of speed, each timed when it is asked for."""
 
 OnProgress = Callable[[Progress], None]
 
@@ -23,10 +23,10 @@ OnProgress = Callable[[Progress], None]
 class Ending:
     """How a worker ended.
 
-    complete: it said that all it was started for is done
-    status, reason: for the result of a worker that had to be ended, or that died; None where the worker ended by itself
-        and its own result stands
-    note: what a reader of a result that is complete should know; "" where there is nothing
+    complete: whether the worker said that all its work is done
+    status, reason: for the result, where the worker was killed or died; None where the worker ended by itself and its
+        own result stands
+    note: a note for a complete result; "" for none
     """
 
     complete: bool
@@ -36,7 +36,7 @@ class Ending:
 
 
 class Worker(Protocol):
-    """One worker process of a job, wherever it runs. At the end of the ``with`` block it is gone, whatever happened."""
+    """One worker process of a job. At the end of the ``with`` block the process has ended, also after an exception."""
 
     def __enter__(self) -> Worker: ...
 
@@ -45,17 +45,22 @@ class Worker(Protocol):
     ) -> None: ...
 
     def tell(self, line: str) -> None:
-        """Send it a line: any line lets it begin; in the phase :data:`ROUNDS` each further one asks for a round, of so
-        many batches, or of as many as the protocol wants where the line is empty. One that has died does not mind."""
+        """Send a line to the worker; a worker that has died ignores it.
+
+        The first line lets it begin, whatever the text. In the phase :data:`ROUNDS` each further line asks for a round:
+        the text is the number of batches, or empty for as many as the protocol asks for.
+        """
 
     def tell_no_more(self) -> None:
-        """There are no more rounds: it shall complete its work."""
+        """Tell the worker that there are no more rounds, so that it completes its work."""
 
     def listen(self, until: type[Ready] | type[Complete], on_progress: OnProgress) -> Ending | None:
-        """Pass its progress on until it says so, and after :class:`Complete` until it has ended. It is ended when it
-        takes more time or memory than the protocol allows.
+        """Pass the worker's progress on until it sends :class:`Ready`, or until it has ended.
 
-        Gives None when it is :class:`Ready`; else how it ended.
+        A worker that takes more time or memory than the protocol allows is killed.
+
+        until: the message that is expected; with :class:`Complete` this waits for the end of the process
+        Gives None when the worker is ready; else how it ended.
 
         Raises:
             KeyboardInterrupt: after the worker has been asked to stop and has ended.
@@ -67,5 +72,8 @@ class Launcher(Protocol):
 
     def start(self, job: PlannedJob, phase: str) -> Worker:
         """Start a worker for a phase of a job: :data:`TRAIN`, :data:`ROUNDS`, or the names of passes with commas
-        between them. It imports what the model needs, and then waits for its first line before it touches the model or
-        a device."""
+        between them.
+
+        The worker imports what the model needs. Then it waits for its first line before it touches the model or a
+        device.
+        """

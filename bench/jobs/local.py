@@ -1,4 +1,4 @@
-"""Workers as processes of this machine: started, bounded in time and memory, and ended with all their children."""
+"""Runs workers as processes of this machine, bounds their time and memory, and ends them with their children."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ from bench.schema.config import BenchConfig
 
 _TICK_SECONDS = 0.5
 _PATIENCE_SECONDS = 10
-"""For a worker that was asked to stop, before it is killed."""
+"""How long a worker that was asked to stop may take before it is killed."""
 
 _STEADY_HEAP = {"MALLOC_MMAP_THRESHOLD_": "65536"}
-"""For the memory pass: glibc moves this threshold as a program goes, and resident memory of the same program then
-differs by 3 % from one run to the next; held, by 0.03 %. It makes allocating slower: the pass has its own process."""
+"""Environment of the memory pass. glibc moves this threshold while a program runs, and the resident memory of the same
+program then differs by 3 % from one start to the next; with a fixed threshold, by 0.03 %. Allocating gets slower, so
+the pass has its own process."""
 
 
 class LocalLauncher:
@@ -61,7 +62,7 @@ class LocalWorker:
     def tell(self, line: str) -> None:
         """See :meth:`bench.jobs.launcher.Worker.tell`."""
         assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # one that has died already: listening will tell how
+        with contextlib.suppress(BrokenPipeError):  # it has died already: listening will tell how
             self._process.stdin.write(f"{line}\n".encode())
             self._process.stdin.flush()
 
@@ -72,7 +73,7 @@ class LocalWorker:
             self._process.stdin.close()
 
     def listen(self, until: type[Ready] | type[Complete], on_progress: OnProgress) -> Ending | None:
-        """See :meth:`bench.jobs.launcher.Worker.listen`; asleep but for the worker's messages."""
+        """See :meth:`bench.jobs.launcher.Worker.listen`; between messages it takes no processor time."""
         bounds = Bounds(self._config, self._phase)
         try:
             with selectors.DefaultSelector() as selector:
@@ -91,7 +92,7 @@ class LocalWorker:
                     if exceeded := bounds.exceeded(self._process):
                         _kill(self._process)
                         return Ending(False, *exceeded)
-        except ValueError as error:  # it said what is no message
+        except ValueError as error:  # it sent a line that is no message
             _kill(self._process)
             return Ending(False, "crashed", str(error))
         except KeyboardInterrupt:
@@ -99,7 +100,7 @@ class LocalWorker:
             raise
 
     def _read(self) -> list[Message] | None:
-        """The messages that have come, None at the end of the pipe.
+        """Give the messages that have come; None at the end of the pipe.
 
         Raises:
             ValueError: a line is no message.
@@ -111,7 +112,7 @@ class LocalWorker:
         return [decode(line) for line in lines]
 
     def _take(self, messages: list[Message], on_progress: OnProgress) -> bool:
-        """Pass progress on; whether the worker is ready for its next round."""
+        """Pass progress on; tell whether the worker is ready for its next round."""
         ready = False
         for message in messages:
             if isinstance(message, Progress):
@@ -121,7 +122,7 @@ class LocalWorker:
         return ready
 
     def _ending(self) -> Ending:
-        """How a worker ended that has ended by itself, whatever its result says."""
+        """Tell how a worker ended that was not killed, whatever its result says."""
         code = self._process.returncode
         if not self._complete:
             return Ending(False, "crashed", _cause_of_death(code, self._log))
@@ -129,7 +130,7 @@ class LocalWorker:
         return Ending(True, note=note)
 
     def _stop_gently(self) -> None:
-        """Let it write what it has measured, as Ctrl-C does."""
+        """Interrupt the worker as Ctrl-C does, so that it writes what it has measured."""
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGINT)
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -137,7 +138,7 @@ class LocalWorker:
 
 
 class Bounds:
-    """What a worker may take: time, from now on, and memory of the host."""
+    """The limits of a worker: time from now on, and host memory."""
 
     def __init__(self, config: BenchConfig, phase: str) -> None:
         protocol = config.protocol
@@ -148,7 +149,7 @@ class Bounds:
         self._gb = protocol.memory_limit_gb
 
     def exceeded(self, worker: subprocess.Popen[bytes]) -> tuple[str, str] | None:
-        """Status and reason of a worker that has taken more, and has to be killed."""
+        """Give status and reason where the worker has passed a limit and must be killed, else None."""
         if time.monotonic() > self._deadline:
             return "timeout", f"not done after {self._seconds:g} s ({self._key})"
         if self._gb and (used := _rss_bytes(worker.pid) / 1e9) > self._gb:
@@ -159,7 +160,7 @@ class Bounds:
 
 
 def _start(job: PlannedJob, phase: str, log: Path) -> tuple[subprocess.Popen[bytes], int]:
-    """The worker's process, and the end of a pipe with its messages."""
+    """Start the worker's process; give it and the descriptor from which its messages are read."""
     read_end, write_end = os.pipe()
     command = worker_command(job.config.model.python, job.root, str(job.folder), str(write_end), phase)
     with open(log, "ab") as file:
@@ -171,7 +172,7 @@ def _start(job: PlannedJob, phase: str, log: Path) -> tuple[subprocess.Popen[byt
             env=worker_environment() | (_STEADY_HEAP if phase == "memory" else {}),
             cwd=job.cwd,
             pass_fds=(write_end,),
-            start_new_session=True,  # so that Ctrl-C reaches us alone, and a kill reaches its children too
+            start_new_session=True,  # Ctrl-C then reaches only us, and a kill reaches the worker's children too
         )
     os.close(write_end)
     return process, read_end
@@ -193,7 +194,7 @@ def _last_line(log: Path) -> str:
 
 
 def _rss_bytes(pid: int) -> int:
-    """Resident memory of the worker and its children; 0 when it has just ended."""
+    """Give the resident memory of the worker and its children in bytes; 0 when it has just ended."""
     try:
         process = psutil.Process(pid)
         family = [process, *process.children(recursive=True)]
@@ -203,7 +204,7 @@ def _rss_bytes(pid: int) -> int:
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    """End a worker and its children, and wait for it."""
+    """Kill a worker and its children, and wait for its end."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

@@ -1,4 +1,4 @@
-"""What a worker says to the process that started it: one message a line, as JSON, on a descriptor of its own."""
+"""The messages of a worker to the process that started it: one a line, as JSON, on a descriptor of their own."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ _INTERVAL_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a pass, or a training, is.
+    """Tells how far a pass or a training is.
 
-    done, total: of the pass, in its own unit
-    images: how many it has gone through since it began
-    status: text to stand beside the bar from now on; line: text for the user to read
+    done, total: of the pass, in a unit of its own
+    images: the images since the pass began
+    status: text beside the progress bar from now on
+    line: text to print for the user
     """
 
     name: str
@@ -32,12 +33,12 @@ class Progress:
 
 @dataclass(frozen=True)
 class Ready:
-    """The worker waits to be told its next round."""
+    """Tells that the worker waits for its next round."""
 
 
 @dataclass(frozen=True)
 class Complete:
-    """All that the worker was started for is done, and is on disk."""
+    """Tells that all work of the worker is done and on disk."""
 
 
 Message = Progress | Ready | Complete
@@ -46,16 +47,16 @@ _KINDS: dict[str, type[Message]] = {"progress": Progress, "ready": Ready, "compl
 
 
 def encode(message: Message) -> bytes:
-    """One line."""
+    """Give the line of a message."""
     kind = next(name for name, cls in _KINDS.items() if isinstance(message, cls))
     return json.dumps({"kind": kind, **dataclasses.asdict(message)}).encode() + b"\n"
 
 
 def decode(line: bytes) -> Message:
-    """The message of one line.
+    """Give the message of a line.
 
     Raises:
-        ValueError: the line is none.
+        ValueError: the line holds no message.
     """
     try:
         fields = json.loads(line)
@@ -66,9 +67,10 @@ def decode(line: bytes) -> Message:
 
 
 class Channel:
-    """The worker's end. Of progress it sends at most five messages a second, so that the parent sleeps while it times.
+    """Sends the messages of a worker.
 
-    Called, it tells progress: name of the pass, how much is done, of how much, and how many more images are through.
+    A call sends progress: the name of the pass, how much is done, the total, and the number of images since the last
+    call. At most five of these a second are sent, so that the parent takes no processor time from the timing.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -94,5 +96,5 @@ class Channel:
 
     def send(self, message: Message) -> None:
         """Send a message at once."""
-        with contextlib.suppress(OSError):  # a parent that is gone must not end the measurement with a broken pipe
+        with contextlib.suppress(OSError):  # a parent that has ended must not end the measurement too
             os.write(self._descriptor, encode(message))

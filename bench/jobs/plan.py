@@ -1,4 +1,4 @@
-"""Everything that can be wrong, looked at before any model runs."""
+"""Planning: every job is checked, and its files are fetched, before any model runs."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ from typing import Any
 from bench.data import dataset as datasets
 from bench.errors import UserError, absent_library
 from bench.jobs.identity import job_name, option_key
-from bench.jobs.job import ComposedJob, PlannedJob, told
+from bench.jobs.job import ComposedJob, PlannedJob, for_worker
 from bench.jobs.start import ROOT, worker_command, worker_environment
 from bench.schema.config import BenchConfig, DatasetConfig, PublishedConfig, ZooConfig
 from bench.weights.download import fetch, sha256_of
 
 OnDownload = Callable[[str, int, "int | None"], None]
+"""Takes the model's name, the bytes received, and the bytes in all where they are known."""
 
 
 @dataclass
 class CheckedDataset:
-    """A dataset found sound: its configuration, with absolute paths, its content, and the digest of its files."""
+    """A dataset without errors: its configuration with absolute paths, its content, and the digest of its files."""
 
     config: DatasetConfig
     content: datasets.CocoDataset
@@ -36,11 +37,11 @@ class CheckedDataset:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the interpreter of a job says of it.
+    """The answer of a job's interpreter about the job.
 
-    device: what the job's device is called there
+    device: the name of the job's device there, resolved
     skip_reason: why the job must be skipped; None where it can run
-    files: paths of the files that its options name and its figures depend on, by the option
+    files: the paths of the files that its options name and its figures depend on, by the option
     """
 
     device: str
@@ -49,13 +50,13 @@ class Answer:
 
 
 def plan(jobs: Sequence[ComposedJob], out: Path, on_download: OnDownload, command: str = "") -> list[PlannedJob]:
-    """Check a study and give its jobs ready to run; ``command`` is what the user typed.
+    """Check the jobs of a study and give them ready to run; ``command`` is what the user typed.
 
-    Generates the shapes, fetches the weights of the zoos, and asks every interpreter concerned whether it has the
-    device and can make the models that come with weights. The composed jobs are left as they are.
+    It generates the shapes, fetches the weights of the zoos, and asks every interpreter whether it has the device and
+    can construct the models that have weights. The composed jobs are not changed.
 
     Raises:
-        UserError: the first thing found wrong.
+        UserError: the first error.
     """
     there_before = out.exists()
     _check_writable(out)
@@ -64,7 +65,7 @@ def plan(jobs: Sequence[ComposedJob], out: Path, on_download: OnDownload, comman
         drafts = [_draft(job, out, checked, on_download, command) for job in jobs]
         answers = _ask_interpreters(drafts)
     except UserError:
-        if not there_before:  # nothing is measured: leave no empty folder behind
+        if not there_before:  # nothing was measured: leave no empty folder behind
             with contextlib.suppress(OSError):
                 out.rmdir()
         raise
@@ -74,7 +75,7 @@ def plan(jobs: Sequence[ComposedJob], out: Path, on_download: OnDownload, comman
 def _draft(
     job: ComposedJob, out: Path, checked: dict[str, CheckedDataset], on_download: OnDownload, command: str
 ) -> PlannedJob:
-    """What can be known of a job without its library; its device and its folder are still to be settled."""
+    """Plan what needs no library of the model; device and folder are settled later."""
     config = copy.deepcopy(job.config)
     dataset = _check_dataset(config.dataset, checked)
     config.dataset = dataset.config
@@ -98,7 +99,7 @@ def _draft(
 
 
 def _planned(draft: PlannedJob, answer: Answer, out: Path) -> PlannedJob:
-    """The job with what its interpreter says of it."""
+    """Give the planned job of a draft and of its interpreter's answer."""
     config = dataclasses.replace(draft.config, device=answer.device)
     named = {option_key(option): sha256_of(Path(path)) for option, path in answer.files.items()}
     contents = draft.contents | named
@@ -122,7 +123,7 @@ def _check_writable(out: Path) -> None:
 
 
 def _check_dataset(config: DatasetConfig, checked: dict[str, CheckedDataset]) -> CheckedDataset:
-    """The dataset with its files looked at, which happens once however many jobs use it."""
+    """Give the dataset once its files are checked, which happens only once for all jobs that use it."""
     key = repr(config)
     if key not in checked:
         loaded = datasets.load(config)
@@ -136,9 +137,9 @@ def _check_dataset(config: DatasetConfig, checked: dict[str, CheckedDataset]) ->
 def _check_training(
     config: BenchConfig, measured: datasets.CocoDataset, checked: dict[str, CheckedDataset]
 ) -> CheckedDataset:
-    """The set to learn from is sound, has something to learn, and knows every category that is measured.
+    """Check that the training set has no error, has annotations, and has every category that is measured.
 
-    Settles ``finetune.start`` and the paths of ``dataset.train``. Gives the set to learn from.
+    It settles ``finetune.start`` and the paths of ``dataset.train``, and gives the training set.
     """
     assert config.finetune is not None
     train = _check_dataset(datasets.training_split(config.dataset), checked)
@@ -162,9 +163,9 @@ def _check_training(
 
 
 def _fill_from_zoo(config: BenchConfig) -> str | None:
-    """Let the library's zoo tell where the weights of ``model.config`` are and what it publishes for them.
+    """Fill in, from the library's zoo, where the weights of ``model.config`` are and what is published for them.
 
-    Gives the reason to skip the job where the library is not installed.
+    It gives the reason to skip the job where the library is not installed, else None.
     """
     model = config.model
     if model.zoo.lookup is None:
@@ -175,7 +176,7 @@ def _fill_from_zoo(config: BenchConfig) -> str | None:
     try:
         entry = getattr(importlib.import_module(module_name), function)(model.config)
     except ModuleNotFoundError as error:
-        if model.python is not None:  # the other environment will know; its row says what it published: nothing
+        if model.python is not None:  # only the other environment has the zoo, so the row has no published figure
             return None
         return absent_library(error)
     model.family, url, mask_ap, source, model.backbone = entry
@@ -204,23 +205,23 @@ def _weights_file(config: BenchConfig, on_download: OnDownload) -> Path | None:
 
 
 def _ask_interpreters(drafts: Sequence[PlannedJob]) -> list[Answer]:
-    """For each job its device, and whether it must be skipped: one process for each interpreter and device says so.
+    """Give the answer for each job; one process is started for each interpreter and device.
 
     Raises:
-        UserError: the device is not there, or a model cannot be made.
+        UserError: the device does not exist, or a model cannot be constructed.
     """
     groups: dict[tuple[str | None, str], list[int]] = {}
     for place, job in enumerate(drafts):
         groups.setdefault((job.config.model.python, job.config.device), []).append(place)
     answers: dict[int, Answer] = {}
     for (python, device), places in groups.items():
-        jobs = [dataclasses.asdict(told(drafts[place])) for place in places]
-        said = _ask(python, {"device": device, "jobs": jobs})
-        for verdict in (said, *said.get("jobs", ())):
+        jobs = [dataclasses.asdict(for_worker(drafts[place])) for place in places]
+        reply = _ask(python, {"device": device, "jobs": jobs})
+        for verdict in (reply, *reply.get("jobs", ())):
             if "error" in verdict:
                 raise UserError(verdict["error"])
-        for place, verdict in zip(places, said["jobs"], strict=True):
-            answers[place] = Answer(said["device"], verdict.get("skip"), verdict.get("files", {}))
+        for place, verdict in zip(places, reply["jobs"], strict=True):
+            answers[place] = Answer(reply["device"], verdict.get("skip"), verdict.get("files", {}))
     return [answers[place] for place in range(len(drafts))]
 
 

@@ -1,4 +1,4 @@
-"""What a person sees of a study while it runs."""
+"""The progress of a study on the terminal."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from bench.jobs.messages import Progress
 
 
 class StudyProgress:
-    """The bars on a terminal: current model and pass, images per second, time left; below, the losses of a training.
+    """Shows bars on a terminal: current model and pass, images per second, time left; below, the losses of a training.
 
-    Elsewhere only what a training finds when it is evaluated.
+    Where the output is no terminal, only the evaluations of a training are printed.
     """
 
     def __init__(self, console: Console, jobs: int) -> None:
         self._console = console
-        # Two redraws a second: the parent sleeps beside the measurement, it does not animate.
+        # Two redraws a second, so that this process takes no processor time from the measurement.
         self._bar = ProgressBar(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -51,18 +51,18 @@ class StudyProgress:
         self._bar.stop()
 
     def begin(self, model: str, passes: Sequence[str], head: str) -> None:
-        """A job starts that may run these passes; ``head`` is what its lines begin with."""
+        """Show that a job starts, which may run these passes; ``head`` is the beginning of its lines."""
         self._model, self._head, self._passes, self._begun = model, head, passes, []
         self._bar.update(self._study, description=f"{model}: loading", rate="")
 
     def next_job(self) -> None:
-        """A job has ended."""
+        """Show that a job has ended."""
         self._jobs_done += 1
         self._end_training()
         self._bar.update(self._study, completed=self._jobs_done, rate="")
 
     def on_progress(self, progress: Progress) -> None:
-        """Show what a worker says of itself."""
+        """Show a progress message of a worker."""
         if progress.name not in self._begun:
             self._begun.append(progress.name)
             self._began = time.monotonic()
@@ -75,7 +75,7 @@ class StudyProgress:
             self._show_training(progress, rate)
             return
         self._end_training()
-        # Loading and each pass as an equal share of the job is near enough for a bar.
+        # Loading and each pass count as equal shares of the job, which is near enough for a bar.
         within = (len(self._begun) - 1 + progress.done / max(progress.total, 1e-9)) / (len(self._passes) + 1)
         self._bar.update(
             self._study,
@@ -85,12 +85,12 @@ class StudyProgress:
         )
 
     def on_download(self, model: str, received: int, total: int | None) -> None:
-        """Weights are being fetched."""
+        """Show the download of weights, in bytes."""
         of = f" of {total / 1e6:.0f}" if total else ""
         self._bar.update(self._study, description=f"{model}: fetching weights, {received / 1e6:.0f}{of} MB")
 
     def _show_training(self, progress: Progress, rate: str) -> None:
-        """A bar of its own: a training is most of its job, and its time left is known well."""
+        """Show a training in a bar of its own: it is most of its job, and its time left is known well."""
         if self._training is None:
             self._training = self._bar.add_task("", total=progress.total, rate="")
         self._bar.update(self._study, description=f"{self._model}: training", rate="")

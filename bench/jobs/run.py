@@ -1,4 +1,4 @@
-"""A run: one call of the command, with all that its jobs share."""
+"""A run is one call of the command, with everything that its jobs share."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Run:
 
     out: the folder of its results
     arguments: what the user typed
-    command: the same as one line, to be kept beside weights that may be published: without the folder of the results
-    launcher: where its jobs run
-    console: where a person follows it
+    command: the same as one line without ``out=``, since it is kept beside weights that may be published
+    launcher: starts the workers of its jobs
+    console: prints its progress for a person
     """
 
     out: Path

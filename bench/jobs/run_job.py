@@ -1,4 +1,4 @@
-"""Running one job from beginning to end: its training, then its passes, each in the worker process that it needs."""
+"""Runs one job from beginning to end: its training, then its passes, each phase in a worker process of its own."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from bench.weights.download import sha256_of
 
 
 def run_job(job: PlannedJob, due: Sequence[str], launcher: Launcher, on_progress: OnProgress) -> Result:
-    """Measure the passes that are ``due``, after a training where one is left, and give the Result, which is on disk
-    by then.
+    """Train the model where that is left to do, measure the passes that are ``due``, and give the Result.
+
+    The Result is on disk by then.
 
     Raises:
-        KeyboardInterrupt: after the worker has ended and what it measured is on disk.
+        KeyboardInterrupt: after the worker has ended and its measurements are on disk.
     """
     if job.skip_reason is not None:
         result = new_result(job, "skipped", job.skip_reason)
@@ -39,9 +40,9 @@ def run_job(job: PlannedJob, due: Sequence[str], launcher: Launcher, on_progress
 
 
 def record_ending(job: PlannedJob, ending: Ending, seconds: float) -> Result:
-    """Write into the job's result how a worker ended that had to be ended or died, and what time it took.
+    """Write into the job's result how its worker ended and how many seconds it took; give the result.
 
-    A result that the worker has concluded itself, as it does with an exception of its own, stands.
+    A worker that stops at an exception writes status and reason itself; these stand.
     """
     result = read_result(job.result_path)
     if ending.status is not None and (result.reason == UNFINISHED or ending.status != "crashed"):
@@ -54,7 +55,7 @@ def record_ending(job: PlannedJob, ending: Ending, seconds: float) -> Result:
 
 
 def record_success(job: PlannedJob) -> Result:
-    """All that was asked for is measured."""
+    """Write into the job's result that all its passes are measured; give the result."""
     result = read_result(job.result_path)
     result.status, result.reason = "ok", None
     write_result(result, job.result_path)
@@ -62,7 +63,7 @@ def record_success(job: PlannedJob) -> Result:
 
 
 class _Clock:
-    """Seconds since it was last asked."""
+    """Measures seconds from one call of ``lap`` to the next."""
 
     def __init__(self) -> None:
         self._last = time.monotonic()
@@ -74,8 +75,10 @@ class _Clock:
 
 
 def _measure(job: PlannedJob, due: Sequence[str], launcher: Launcher, clock: _Clock, on_progress: OnProgress) -> Result:
-    """Measure the passes phase by phase. A phase of a pass of its own times nothing, so the next phase's worker is
-    started beside it and imports its libraries in the meantime."""
+    """Measure the passes phase by phase.
+
+    A pass in a process of its own times nothing, so the next phase's worker starts beside it and imports its libraries.
+    """
     phases = [",".join(names) for names in phases_of(due)]
     with contextlib.ExitStack() as workers:
         waiting: Worker | None = None
@@ -90,7 +93,7 @@ def _measure(job: PlannedJob, due: Sequence[str], launcher: Launcher, clock: _Cl
 
 
 def _attend(worker: Worker, job: PlannedJob, clock: _Clock, on_progress: OnProgress) -> Result:
-    """Let a worker begin, listen to it until it has ended, and give the result as it is then on disk."""
+    """Let a worker begin, listen to it until it has ended, and give the result, which is then on disk."""
     worker.tell("begin")
     worker.tell_no_more()
     try:
@@ -103,7 +106,7 @@ def _attend(worker: Worker, job: PlannedJob, clock: _Clock, on_progress: OnProgr
 
 
 def _with_trained_weights(job: PlannedJob) -> PlannedJob:
-    """The job with the weights that its training gave in place of those that it began from."""
+    """Give the job with the weights of its training in place of those that the training started from."""
     finetune = read_result(job.result_path).finetune
     assert finetune is not None
     assert finetune.checkpoint is not None

@@ -1,4 +1,4 @@
-"""How a worker process is started: with which command, and in which environment."""
+"""The command and the environment that a worker process is started with."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def worker_command(python: str | None, root: str | None, *arguments: str) -> list[str]:
-    """The command that starts a worker, to be run in the folder where the user's own package lies.
+    """Give the command that starts a worker; run it in the folder that holds the user's own package.
 
-    python: its interpreter; root: the folder of the maskbench that it imports. Of either, None is this process's own.
+    python: the worker's interpreter
+    root: the folder of the maskbench that it imports
+    For both, None means that of this process.
     """
     bootstrap = Path(root or ROOT) / "bench" / "jobs" / "worker" / "bootstrap.py"
     return [python or sys.executable, str(bootstrap), *arguments]
 
 
 def worker_environment() -> dict[str, str]:
-    """The environment of this process; what a worker prints reaches its log at once."""
+    """Give the environment of this process, in which a worker's prints reach its log at once."""
     return {**os.environ, "PYTHONUNBUFFERED": "1"}

@@ -1,4 +1,4 @@
-"""A study: its jobs run one after the other, round after round, whatever becomes of each."""
+"""Runs a study: in every round its jobs run one after the other; one that fails does not stop the others."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ INTERRUPTED_EXIT = 130
 
 
 def output_folder(jobs: Sequence[ComposedJob]) -> Path:
-    """Where the results go: ``out=``, or a folder of this moment's under ``runs/``."""
+    """Give the folder for the results: ``out=``, or a new one under ``runs/`` that is named by the time."""
     config = jobs[0].config
     return Path(config.out or f"runs/{config.study or 'run'}-{datetime.now():%Y-%m-%d-%H%M%S}").expanduser()
 
 
 def run_study(jobs: Sequence[ComposedJob], run: Run) -> int:
-    """Plan all jobs, run those whose results are not there yet, and give the exit status.
+    """Plan all jobs, run those that have no complete result yet, and give the exit status.
 
-    The status is 0 when every row is ok or skipped, 1 when one is not, 130 after Ctrl-C; whatever was
-    measured is on disk in each case.
+    The status is 0 when every row is ok or skipped, 1 when one is not, 130 after Ctrl-C. In each case all that was
+    measured is on disk.
 
     Raises:
-        UserError: something is wrong with the study, found before any model ran.
+        UserError: the study has an error; no model has run.
     """
     rounds = max(_rounds(job.config) for job in jobs)
     with StudyProgress(run.console, len(jobs) * rounds) as progress:
@@ -53,12 +53,12 @@ def run_study(jobs: Sequence[ComposedJob], run: Run) -> int:
 
 
 def _rounds(config: BenchConfig) -> int:
-    """How often a job has its turn: a job of which nothing is measured round after round has one."""
+    """Give the number of rounds of a job; a job without a pass that is measured in every round has one."""
     return config.protocol.rounds if any(PASSES[name].in_rounds for name in config.passes) else 1
 
 
 def _goes_on(result: Result, job: PlannedJob, round_number: int) -> bool:
-    """Whether a job that has been through the rounds before this one has more to do in it."""
+    """Tell whether a job has more to do in this round, after the rounds before it."""
     return result.status == "ok" and bool(passes_due(job, round_number))
 
 

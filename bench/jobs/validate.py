@@ -1,4 +1,4 @@
-"""From what Hydra composed to a checked :class:`BenchConfig`, and from Hydra's errors to one line."""
+"""Makes a checked :class:`BenchConfig` of what Hydra composed, and one line of each of Hydra's errors."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from bench.schema.result import PASSES
 GROUPS = ("model", "dataset", "protocol", "finetune", "gate", "study")
 
 LEAST_EDGE = 32
-"""Pixels: the stride of the coarsest features of most backbones, which see nothing of a smaller image."""
+"""Pixels: the stride of the coarsest features of most backbones; a smaller image has no such feature."""
 
 
 def to_config(cfg: DictConfig, choices: dict[str, str]) -> ComposedJob:
@@ -47,10 +47,10 @@ def to_config(cfg: DictConfig, choices: dict[str, str]) -> ComposedJob:
     Hydra itself accepts any key given as ``+key=``; the schema does not.
 
     Raises:
-        UserError: a key that the schema lacks, a missing or an impossible value.
+        UserError: the schema lacks a key, or a value is missing or impossible.
     """
     try:
-        # Through plain containers: a typed node would bring a key added with a plus along unnoticed.
+        # Through plain containers: a typed node would accept a key that was added with a plus.
         plain = OmegaConf.to_container(cfg, resolve=True)
         config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(BenchConfig), plain))
     except OmegaConfBaseException as error:
@@ -104,7 +104,7 @@ def check_values(config: BenchConfig) -> None:
 
 
 def _check_input_size(config: BenchConfig) -> None:
-    """One spelling for each size, so that a job asked for again finds its result."""
+    """Refuse all spellings of a size but one, so that the same size always is the same job."""
     size = config.input_size
     if size is None:
         return
@@ -148,11 +148,11 @@ def _check_finetune(config: FinetuneConfig) -> None:
 
 
 def as_user_error(error: Exception, configs: Path) -> UserError | None:
-    """Hydra's and OmegaConf's complaints about a command line as a UserError; None for any other exception."""
+    """Give an error of Hydra or OmegaConf about a command line as a UserError; None for any other exception."""
     text = str(error)
     if isinstance(error, MissingConfigException):
-        if found := re.search(r"Could not find '([^/']+)/([^']+)'", text):
-            group, option = found.groups()
+        if match := re.search(r"Could not find '([^/']+)/([^']+)'", text):
+            group, option = match.groups()
             options = [p.stem for p in (configs / group).glob("*.yaml")]
             return UserError(f"{group}={option}: no such {group}; {nearest(option, options)}")
         return UserError(text)
@@ -163,8 +163,8 @@ def as_user_error(error: Exception, configs: Path) -> UserError | None:
             error.__cause__, omegaconf.errors.ConfigAttributeError | omegaconf.errors.ConfigKeyError
         ):
             return _schema_error(error.__cause__)
-        if found := re.search(r"Could not override '([^']+)'|Key '([^']+)'", text):
-            key = found.group(1) or found.group(2)
+        if match := re.search(r"Could not override '([^']+)'|Key '([^']+)'", text):
+            key = match.group(1) or match.group(2)
             if key.startswith("model.options."):
                 return UserError(
                     f"{key}: {key.split('.')[1]} are free-form; a new one is given with a plus: +{key}=..."
@@ -187,7 +187,7 @@ def as_user_error(error: Exception, configs: Path) -> UserError | None:
 
 
 def schema_keys() -> Iterator[str]:
-    """Every dotted key of the schema: ``device``, ``protocol.min_images``, ..."""
+    """Give every dotted key of the schema: ``device``, ``protocol.min_samples``, ..."""
     yield from _keys_of(BenchConfig(finetune=FinetuneConfig(), gate=GateConfig()), "")
 
 

@@ -37,19 +37,19 @@ PREDICTIONS = "predictions.json"
 
 LOADING_THREADS = 2
 BATCHES_AHEAD = 4
-"""Threads that decode images, and batches that are ready or in work before the model asks for them."""
+"""Threads that decode images, and batches that are decoded or being decoded before the model asks for them."""
 
 MASKS_AHEAD = 2
-"""Batches whose full-size masks may wait to become RLE: 100 masks of 640x480 are 30 MB."""
+"""Batches whose full-size masks may wait to be encoded as RLE: 100 masks of 640x480 pixels take 30 MB."""
 
 Results = list[dict[str, Any]]
 """COCO results of one image."""
 
 
 class PredictionsFile:
-    """A COCO results file written as the predictions are made, one detection a line.
+    """A COCO results file that is written as the predictions are made, one detection a line.
 
-    After a kill all but the closing bracket is there.
+    If the process is killed, the file lacks only its closing bracket.
     """
 
     def __init__(self, file: TextIO) -> None:
@@ -65,7 +65,7 @@ class PredictionsFile:
 
 @contextlib.contextmanager
 def open_predictions(path: Path) -> Iterator[PredictionsFile]:
-    """Open a results file for writing; the array is closed when the block ends, whatever ended it."""
+    """Open a results file for writing; the array is closed when the block ends, also by an exception."""
     with open(path, "w", encoding="utf-8") as file:
         file.write("[\n")
         try:
@@ -77,34 +77,36 @@ def open_predictions(path: Path) -> Iterator[PredictionsFile]:
 def mask_ap_of(
     model: Runner, dataset: CocoDataset, labels: Sequence[int | None], config: BenchConfig
 ) -> dict[str, float | None]:
-    """The twelve figures of :data:`COCO_FIGURES` on every image of the dataset, fractions; nothing is written.
+    """Give the twelve figures of :data:`COCO_FIGURES` on every image of the dataset, as fractions; write no file.
 
-    For the evaluation during training: the module must be in eval mode.
+    Training evaluates by this function; the module must be in eval mode.
     """
     evaluator = EVALUATORS[config.evaluator](dataset)
-    for records, found in _predictions(model, dataset, config):
-        for record, results in zip(records, _results(records, found, labels, config, [config.overlap]), strict=True):
+    for records, outputs in _predictions(model, dataset, config):
+        for record, results in zip(records, _results(records, outputs, labels, config, [config.overlap]), strict=True):
             evaluator.update(record.id, results[config.overlap])
     return evaluator.figures()[0]
 
 
 class AccuracyPass:
-    """Evaluates every image of the dataset. Images are read and resized before the model asks for them; masks become
-    RLE and are written, and detections are matched, while the model is at the next images.
+    """Evaluates every image of the dataset.
 
-    No masks are kept of an image that is done: with hotcoco about 200 bytes a detection are (the matcher's 62, and 70
-    for each way with overlaps), and 300 while the figures are made of them; 92 MB in all for 5,000 images with 180,000
-    detections. pycocotools keeps all results until the end.
+    Images are read and resized before the model asks for them. Masks are encoded as RLE and written, and detections are
+    matched, while the model works on the next images.
+
+    The masks of an image are dropped once it is matched. With hotcoco about 200 bytes a detection are kept (62 by the
+    matcher, 70 for each way with overlaps), and 300 while the figures are computed: 92 MB in all for 5,000 images with
+    180,000 detections. pycocotools keeps all results until the end.
     """
 
     def applies(self, predictor: Predictor | ReplayPredictor) -> bool:
-        """Every model has predictions, also one that exists only as these."""
+        """Give True: every model has predictions, also one that exists only as these."""
         return True
 
     def measure(self, context: Context) -> AccuracyResult:
-        """Predictions on disk, and the figures of trained weights.
+        """Write the predictions to disk, and give the figures of trained weights.
 
-        Random weights give no AP: their figures stay None, the predictions are still written (for the panels).
+        Random weights have no AP: their figures stay None, and their predictions are still written, for the panels.
         """
         began = time.monotonic()
         dataset, config = context.dataset, context.config
@@ -126,7 +128,7 @@ class AccuracyPass:
 
 
 def _predict_and_evaluate(context: Context, evaluation: _Evaluation | None) -> int:
-    """Write the predictions of every image and feed the evaluation with them; gives the number of detections."""
+    """Write the predictions of every image and feed the evaluation with them; give the number of detections."""
     dataset, config, labels = context.dataset, context.config, context.labels
     overlaps = OVERLAPS if evaluation else (config.overlap,)
     model = context.predictor if isinstance(context.predictor, ReplayPredictor) else context.runner
@@ -150,7 +152,7 @@ def _predict_and_evaluate(context: Context, evaluation: _Evaluation | None) -> i
 
 
 class _Evaluation:
-    """Everything that is said about trained weights, fed image by image."""
+    """Computes every figure of trained weights from results that come image by image."""
 
     def __init__(self, dataset: CocoDataset, config: BenchConfig) -> None:
         self._dataset = dataset
@@ -171,7 +173,7 @@ class _Evaluation:
         figures = {overlap: evaluator.figures() for overlap, evaluator in self._evaluators.items()}
         matches = self._matcher.matches()
         result.figures, result.per_class = figures[self._config.overlap]
-        result.overlap_mask_ap = {overlap: found["mask_ap"] for overlap, (found, _) in figures.items()}
+        result.overlap_mask_ap = {overlap: coco["mask_ap"] for overlap, (coco, _) in figures.items()}
         result.boundary_figures = boundary_figures(matches.boundaries())
         result.worst_images = diagnosis.worst_images(matches, image_ids)
         mask_ap = result.figures["mask_ap"]
@@ -182,10 +184,10 @@ class _Evaluation:
 
 
 def _leaves_cores_to_the_model() -> Callable[[], None]:
-    """What a thread beside the model's calls first: torch works in it alone, as in torch's own loader threads. A second
-    pool of OpenMP threads would have the model's wait for a core at every step.
+    """Give the function that a thread beside the model's calls first: it limits torch to one core in that thread.
 
-    Must be asked for in the model's thread.
+    torch's own loader threads do the same. A second pool of OpenMP threads would make the model's pool wait for a core
+    at every step. Call this function in the model's thread.
     """
     torch.get_num_threads()  # settles this thread's number, which otherwise would be the last one set in any thread
     return functools.partial(torch.set_num_threads, 1)
@@ -199,7 +201,7 @@ def _batches(dataset: CocoDataset, config: BenchConfig) -> Iterator[Sequence[Ima
 def _predictions(
     model: Runner | ReplayPredictor, dataset: CocoDataset, config: BenchConfig
 ) -> Iterator[tuple[Sequence[ImageRecord], list[Any]]]:
-    """Batch by batch its images and what the model finds in each: :class:`Instances`, or the results replayed."""
+    """Give for each batch its images and the model's output for each: :class:`Instances`, or the replayed results."""
     if isinstance(model, ReplayPredictor):
         for records in _batches(dataset, config):
             yield records, [model.results(record.id) for record in records]
@@ -208,7 +210,7 @@ def _predictions(
 
     def load(records: Sequence[ImageRecord]) -> tuple[Sequence[ImageRecord], Any]:
         images = read_images(records)
-        with one_at_a_time:  # a predictor need not bear being called by two threads at once
+        with one_at_a_time:  # a predictor may be unsafe to call from two threads at once
             return records, model.preprocess(images)
 
     begin = _leaves_cores_to_the_model()
@@ -218,14 +220,14 @@ def _predictions(
 
 def _results(
     records: Sequence[ImageRecord],
-    found: Sequence[Any],
+    outputs: Sequence[Any],
     labels: Sequence[int | None],
     config: BenchConfig,
     overlaps: Sequence[str],
 ) -> list[dict[str, Results]]:
-    """COCO results of each image of one batch, under each of ``overlaps``."""
+    """Give the COCO results of each image of one batch, under each of ``overlaps``."""
     batch = []
-    for record, instances in zip(records, found, strict=True):
+    for record, instances in zip(records, outputs, strict=True):
         if not isinstance(instances, Instances):
             batch.append(_replayed(instances, record, overlaps))
             continue
@@ -250,9 +252,9 @@ def _replayed(entries: Results, record: ImageRecord, overlaps: Sequence[str]) ->
 def to_results(
     instances: Instances, image_id: int, labels: Sequence[int | None], rles: Sequence[dict[str, Any]] | None = None
 ) -> list[dict[str, Any]]:
-    """Instances as COCO results, without ``bbox``; those of a class that the dataset lacks are left out.
+    """Give instances as COCO results without ``bbox``, leaving out those of a class that the dataset lacks.
 
-    rles: stand for the masks where they are given.
+    rles: the masks as RLE, where the caller has encoded them already
     """
     if rles is None:
         rles = masks_to_rle(instances.masks)

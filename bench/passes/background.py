@@ -1,4 +1,4 @@
-"""Work that goes on beside the main thread, before it or behind it, in order and without piling up."""
+"""Work in other threads, ahead of the main thread or behind it, in order and with a bounded queue."""
 
 from __future__ import annotations
 
@@ -19,9 +19,11 @@ def done_ahead(
     ahead: int,
     begin: Callable[[], None] | None = None,
 ) -> Iterator[Done]:
-    """``work`` of every item, in their order, done by ``threads`` before it is asked for; at most ``ahead`` are in
-    work or wait to be taken. An exception of the work is raised where its value would have come. Each thread calls
-    ``begin`` first."""
+    """Give ``work(item)`` for every item, in their order, computed by ``threads`` threads before it is asked for.
+
+    At most ``ahead`` values are being computed or wait to be taken. An exception of the work is raised where its value
+    would have come. Each thread calls ``begin`` first.
+    """
     waiting: deque[Future[Done]] = deque()
     executor = ThreadPoolExecutor(threads, initializer=begin)
     try:
@@ -36,7 +38,7 @@ def done_ahead(
 
 
 class Background:
-    """Calls ``work`` in one thread of its own, in the order given; at most ``ahead`` calls wait. The thread calls
+    """Calls ``work`` in one thread of its own, in the given order. At most ``ahead`` calls wait. The thread calls
     ``begin`` first.
 
     An exception of the work is raised here, at one of the next calls or at the end of the ``with`` block. A block that

@@ -1,4 +1,4 @@
-"""What a pass is: it measures one part of a Result, from a Context that every pass is given alike."""
+"""The interface of a pass: it measures one part of a Result, and gets everything that it needs as a Context."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from bench.schema.config import BenchConfig
 from bench.schema.result import PASSES, Result
 
 OnProgress = Callable[[str, float, float, int], None]
-"""Name of the pass, how much of it is done, of how much, and how many more images are through."""
+"""Takes the name of the pass, how much of it is done, the total, and the number of images since the last call."""
 
 
 @dataclass(frozen=True)
 class InterleavedRound:
-    """One of several rounds that a process times, with rounds of another process in between.
+    """One of several rounds that a process times, interleaved with rounds of another process.
 
-    first: whether it is the first of this process
-    batches: how many batches it times; None lets the protocol decide
+    first: whether it is the first round of this process
+    batches: the number of batches to time; None lets the protocol decide
     """
 
     first: bool
@@ -38,16 +38,16 @@ class InterleavedRound:
 
 @dataclass
 class Context:
-    """What a pass measures, and what it measures with.
+    """Everything that a pass needs: what it measures, and what it measures with.
 
     config, dataset, device: of the job; the device is resolved
     predictor: the model, on its device
     labels: the dataset's category id of each label of the model; None for a class that the dataset lacks
-    folder: the job's folder, which takes the files that a pass writes
+    folder: the job's folder, into which a pass writes its files
     result: what has been measured so far
-    progress: is told how far a pass is, between two batches and never inside one
-    gpu, device_memory: what NVML says of the device; ``gpu`` is None where there is nothing to ask
-    round: given where this process times several rounds in turn with another
+    progress: reports how far a pass is; a pass calls it between two batches and never inside one
+    gpu, device_memory: read the device through NVML; ``gpu`` is None where NVML has no such device
+    round: the round, where rounds of this process are interleaved with those of another; else None
     """
 
     config: BenchConfig
@@ -64,7 +64,7 @@ class Context:
 
     @cached_property
     def runner(self) -> Runner:
-        """Calls the predictor as its interface promises.
+        """Give the runner, which calls the predictor as its interface promises.
 
         Raises:
             TypeError: the model exists only as its predictions; a pass that runs it does not apply.
@@ -74,15 +74,15 @@ class Context:
         return Runner(self.predictor, self.device, self.config.precision)
 
     def note(self, text: str) -> None:
-        """Say something of the row, once, however many of the job's workers find it."""
+        """Add a note to the row, once, even if several of the job's workers add the same."""
         if text not in self.result.notes:
             self.result.notes.append(text)
 
     def validate(self, records: Sequence[ImageRecord], instances: Sequence[Instances]) -> None:
-        """Hold what the predictor gave for these images against what its interface promises.
+        """Check that the predictor's output for these images keeps the promises of its interface.
 
         Raises:
-            ValueError: says which promise is not kept, in which field.
+            ValueError: the message names the field and the promise that it does not keep.
         """
         sizes = [(record.height, record.width) for record in records]
         validate_batch(self.runner.predictor, instances, sizes, self.config.protocol.max_detections)
@@ -91,19 +91,23 @@ class Context:
 class Pass(Protocol):
     """One pass. Its module is ``bench.passes.<name>`` and holds it under the name ``PASS``.
 
-    What is said of it without importing torch (its name, whether it needs a process of its own, whether it goes on
-    round after round) stands beside its part of the Result, in :data:`bench.schema.result.PASSES`.
+    Its properties that are read without importing torch (its name, whether it needs a process of its own, whether it is
+    measured in every round) stand beside its part of the Result, in :data:`bench.schema.result.PASSES`.
     """
 
     def applies(self, predictor: Predictor | ReplayPredictor) -> bool:
-        """Whether it can measure anything of this model."""
+        """Tell whether it can measure anything of this model."""
 
     def measure(self, context: Context) -> Any:
-        """Its part of the Result: a dataclass of ``bench.schema.result``, or None where there is nothing to measure."""
+        """Give its part of the Result, a dataclass of ``bench.schema.result``; None where nothing can be measured."""
 
 
 def load_pass(name: str) -> Pass:
-    """The pass of one of the names of :data:`bench.schema.result.PASSES`; its module is imported at the first use."""
+    """Give the pass of a name of :data:`bench.schema.result.PASSES`; its module is imported at the first use.
+
+    Raises:
+        ValueError: no pass has this name.
+    """
     if name not in PASSES:
         raise ValueError(f"{name!r} is none of the passes {', '.join(PASSES)}")
     loaded: Pass = importlib.import_module(f"bench.passes.{name}").PASS
@@ -114,5 +118,5 @@ class RunsTheModel:
     """A pass that runs the model, which a replayed results file cannot."""
 
     def applies(self, predictor: Predictor | ReplayPredictor) -> bool:
-        """Whether there is a model to run."""
+        """Tell whether there is a model to run."""
         return isinstance(predictor, Predictor)

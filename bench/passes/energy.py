@@ -1,4 +1,4 @@
-"""The energy pass: joules that the GPU takes for an image, by its own counter."""
+"""The energy pass: joules that the GPU consumes for an image, by its own counter."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from bench.passes.base import Context, RunsTheModel
 from bench.schema.result import EnergyResult
 
 PREPARED = 8
-"""Batches made ready beforehand and gone round: decoding and resizing would leave the GPU idle in between."""
+"""Batches prepared beforehand and used again and again: decoding and resizing would leave the GPU idle between them."""
 
 
 class EnergyPass(RunsTheModel):
     """Reads the counter before and after a while in which the ``model`` boundary runs without a pause."""
 
     def measure(self, context: Context) -> EnergyResult | None:
-        """Energy and images of ``protocol.energy_seconds``; None where the GPU has no such counter, or there is no GPU.
+        """Give energy (joules) and images of ``protocol.energy_seconds``; None without a GPU that has such a counter.
 
-        The counter is renewed every 20 to 100 milliseconds, which bounds its error to 1 % of 10 seconds.
+        The GPU updates its counter every 20 to 100 milliseconds, which bounds its error to 1 % of 10 seconds.
         """
         gpu, config, runner = context.gpu, context.config, context.runner
         if gpu is None or gpu.energy_joules() is None:

@@ -1,8 +1,8 @@
 """Floating-point operations of a model for one image, counted on real images.
 
 ``torch.utils.flop_counter`` counts matrix products, convolutions and attention, a multiplication and an addition as two
-operations (many papers, and fvcore, count the pair as one). Operators without a formula there, such as RoIAlign, NMS,
-deformable attention's sampling and interpolation, are not in it.
+operations (many papers, and fvcore, count the pair as one). It does not count operators without a formula,
+such as RoIAlign, NMS, the sampling of deformable attention and interpolation.
 """
 
 from __future__ import annotations
@@ -26,14 +26,13 @@ IMAGES = 5
 
 
 class FlopsPass(RunsTheModel):
-    """Counts the operations of the ``model`` boundary over images spread through the dataset, each a batch of its own.
+    """Counts the operations of the ``model`` boundary for images spread through the dataset, in batches of one.
 
-    It is a figure beside the others, which must not cost them: what goes wrong in it is a note.
+    An error in this pass becomes a note of the row, so that the row keeps its other figures.
     """
 
     def measure(self, context: Context) -> FlopsResult | None:
-        """Mean and standard deviation over :data:`IMAGES` images; None for a model that computes outside of torch, of
-        which nothing can be counted."""
+        """Give mean and standard deviation over :data:`IMAGES` images; None where no operation of torch is counted."""
         predictor = context.runner.predictor
         try:
             counts = [float(count_image(predictor, image)) for image in _spread(context.dataset.images, IMAGES)]
@@ -48,12 +47,12 @@ class FlopsPass(RunsTheModel):
 
 
 def count_image(predictor: Predictor, record: ImageRecord) -> int:
-    """Operations for one image."""
-    # It brings triton along, half a second that a worker should not take before its first image.
+    """Count the operations for one image."""
+    # This import loads triton, half a second that a worker should not take before its first image.
     from torch.utils.flop_counter import FlopCounterMode
 
     fast_attention = torch.backends.mha.get_fastpath_enabled()
-    # The fused kernels have no formula; the plain ones compute the same from what has.
+    # The fused kernels have no formula; the plain operators that compute the same have one.
     torch.backends.mha.set_fastpath_enabled(False)
     try:
         with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), _uncompiled():
@@ -66,7 +65,7 @@ def count_image(predictor: Predictor, record: ImageRecord) -> int:
 
 
 def _uncompiled() -> contextlib.AbstractContextManager[object]:
-    """What is compiled runs uncompiled: the counter sees into no compiled kernel."""
+    """Run compiled modules uncompiled within the block: the counter cannot look into a compiled kernel."""
     if "torch._dynamo" not in sys.modules:
         return _without_the_compiler()
     set_stance = getattr(torch.compiler, "set_stance", None)  # from torch 2.6 on
@@ -75,8 +74,10 @@ def _uncompiled() -> contextlib.AbstractContextManager[object]:
 
 @contextlib.contextmanager
 def _without_the_compiler() -> Iterator[None]:
-    """Nothing is compiled: the counter works without ``torch._dynamo``, which torch would import, for 2 s, only to keep
-    what the counter does from being compiled."""
+    """Let the counter work without ``torch._dynamo`` within the block.
+
+    torch would import that package, which takes 2 s, only to keep the counter itself from being compiled.
+    """
     from torch.utils import flop_counter
 
     mode: Any = getattr(flop_counter, "_FlopCounterMode", None)
@@ -93,7 +94,7 @@ def _without_the_compiler() -> Iterator[None]:
 
 
 def _spread(records: Sequence[ImageRecord], number: int) -> list[ImageRecord]:
-    """So many records, evenly over the whole."""
+    """Pick ``number`` records, spread evenly over all."""
     number = min(number, len(records))
     return [records[index * len(records) // number] for index in range(number)]
 

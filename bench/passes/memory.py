@@ -1,4 +1,4 @@
-"""The memory pass: five figures, each what its name says, in a pass that times nothing."""
+"""The memory pass: the memory that the model needs on device and host. It times nothing."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _IMAGES = 10
 
 
 class MemoryPass(RunsTheModel):
-    """Reads the peaks over a few batches that contain the largest image of the dataset.
+    """Reads peaks of memory over a few batches, one of which contains the largest image of the dataset.
 
-    The peaks are those of inference with the weights loaded, not those of making the model.
+    The peaks are those of inference with the weights loaded, not those of constructing the model.
     """
 
     def measure(self, context: Context) -> MemoryResult:
-        """The five figures; None where the device, or the model's runtime, does not have one.
+        """Give the figures in bytes; one that the device or the model's runtime does not have is None.
 
         Raises:
             ValueError: the first batch breaks a promise of the predictor's interface.
@@ -65,7 +65,7 @@ def _bytes(tensor: torch.Tensor) -> int:
 
 
 def _reset_host_peak() -> str:
-    """Let the kernel start its count of peak memory anew; says which peak can be read afterwards."""
+    """Let the kernel count peak memory from now on; give the name of the peak that can be read afterwards."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
         return "resettable_peak"
@@ -74,7 +74,7 @@ def _reset_host_peak() -> str:
 
 
 def _host_peak_bytes() -> int:
-    """Peak resident memory of this process, in bytes."""
+    """Give the peak resident memory of this process, in bytes."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):

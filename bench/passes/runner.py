@@ -1,4 +1,4 @@
-"""Calling a predictor as its interface promises, in one place for every pass."""
+"""Calls a predictor as its interface promises; every pass uses this module."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ AUTOCAST = {"fp32": None, "tf32": None, "fp16": torch.float16, "bf16": torch.bfl
 
 
 class Runner:
-    """A predictor under ``torch.inference_mode``, and a :class:`TorchPredictor` under the autocast of its precision too
-    (none for fp32).
+    """Calls a predictor under ``torch.inference_mode``, and a :class:`TorchPredictor` also under the autocast of its
+    precision (none for fp32 and tf32).
 
-    Both are entered anew for every call, as the libraries' own test loops do: an autocast held open keeps the
-    weights it has cast, and would time what nobody runs.
+    Both contexts are entered anew for every call, as in the libraries' own test loops: an autocast that stays open
+    keeps the weights that it has cast, so the times would not be those of real use.
     """
 
     def __init__(self, predictor: Predictor, device: torch.device, precision: str) -> None:
@@ -28,28 +28,28 @@ class Runner:
 
     @property
     def module(self) -> torch.nn.Module | None:
-        """The network, where it is one of torch's."""
+        """Give the network where it is a torch module, else None."""
         return self.predictor.module if isinstance(self.predictor, TorchPredictor) else None
 
     def preprocess(self, images: Sequence[np.ndarray]) -> Any:
-        """``Predictor.preprocess``; images are uint8 RGB (H, W, 3)."""
+        """Call ``Predictor.preprocess``; images are uint8 RGB (H, W, 3)."""
         return self.predictor.preprocess(images)
 
     @torch.inference_mode()
     def forward(self, batch: Any) -> Any:
-        """``Predictor.forward``: the ``network`` boundary."""
+        """Call ``Predictor.forward``, which is the ``network`` boundary."""
         with self._autocast():
             return self.predictor.forward(batch)
 
     @torch.inference_mode()
     def postprocess(self, raw: Any) -> list[Instances]:
-        """``Predictor.postprocess``."""
+        """Call ``Predictor.postprocess``."""
         with self._autocast():
             return self.predictor.postprocess(raw)
 
     @torch.inference_mode()
     def model(self, batch: Any) -> list[Instances]:
-        """``forward`` and ``postprocess`` whole: the ``model`` boundary."""
+        """Call ``forward`` and ``postprocess``, which together are the ``model`` boundary."""
         with self._autocast():
             return self.predictor.postprocess(self.predictor.forward(batch))
 

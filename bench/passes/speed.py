@@ -1,4 +1,4 @@
-"""The timing pass: raw latencies of the boundaries and the stages, nothing summarised.
+"""The timing pass: it records raw latencies of the boundaries and the stages, and summarises nothing.
 
 ``model`` and ``end_to_end`` are timed whole; ``preprocess``, ``network`` and ``postprocess`` in calls of their own,
 with a synchronisation between them, so that splitting never slows the headline.
@@ -29,13 +29,13 @@ from bench.schema.config import ProtocolConfig
 from bench.schema.result import SpeedResult, SpeedRound, Timing
 
 STILL_FALLING = 0.02
-"""The share by which warm-up batches must take less time than a turn before for the warm-up to go on."""
+"""The share by which warm-up batches must take less time than at the last repetition for the warm-up to go on."""
 
 _TIMINGS = ("model", "end_to_end", "preprocess", "network", "postprocess")
 
 
 class _Latencies:
-    """Latencies of one boundary or stage as they come."""
+    """Collects the latencies of one boundary or stage, in milliseconds."""
 
     def __init__(self) -> None:
         self.latency_ms: list[float] = []
@@ -53,19 +53,19 @@ class _Latencies:
 
 
 class SpeedPass(RunsTheModel):
-    """Times the model for one round, on the images of the dataset, which are gone round as often as the protocol needs.
+    """Times the model for one round, on the images of the dataset, repeated as often as the protocol needs.
 
-    Every batch is timed three times, one way after the other: end to end, by stages, and at the ``model`` boundary.
-    So a drift of the machine falls on all three alike, and they can be compared.
+    Every batch is timed three times: end to end, by stages, and at the ``model`` boundary. So a drift of the machine
+    affects all three alike, and they can be compared.
     """
 
     def measure(self, context: Context) -> SpeedResult:
-        """What the earlier rounds of the job have measured, and the samples of this one behind it.
+        """Give the samples of the job's earlier rounds, followed by those of this round.
 
         Batches that were timed while the GPU was throttled by power or heat are left out and counted.
 
         Raises:
-            UserError: the clock gave a time that cannot be.
+            UserError: the clock gave an impossible time.
             ValueError: the first batch breaks a promise of the predictor's interface.
         """
         config, interleaved = context.config, context.round
@@ -76,8 +76,7 @@ class SpeedPass(RunsTheModel):
         watch = Watch(context.gpu)
         throttled = _time_batches(samples, context, watch)
         dropped = sum(throttled)
-        # Where rounds are interleaved, the other process had its share of the heat, and the batches of both must stay
-        # the same images.
+        # Where rounds are interleaved, the GPU is throttled for both processes, and both must keep the same images.
         keep_all = interleaved is not None or 2 * dropped > len(throttled)
         readings = watch.readings(0 if keep_all else dropped, keep_all)
         timed = dataclasses.replace(warm_up, samples=len(throttled), started=started, gpu=readings)
@@ -91,7 +90,7 @@ class SpeedPass(RunsTheModel):
 
 
 def _time_batches(samples: _Samples, context: Context, watch: Watch) -> list[bool]:
-    """Time batches until there are enough; gives for each whether the GPU was throttled."""
+    """Time batches until there are enough; give for each whether the GPU was throttled."""
     config = context.config
     enough = _Enough(config.protocol, context.round.batches if context.round else None)
     throttled: list[bool] = []
@@ -108,10 +107,10 @@ def _time_batches(samples: _Samples, context: Context, watch: Watch) -> list[boo
 
 
 class _Enough:
-    """The stopping rule of one round: its share of the samples, the precision and the time that the protocol asks for.
+    """Decides when a round ends: by its share of the samples, the precision and the time that the protocol asks for.
 
     The interval of the median narrows with the root of the number of samples, so R rounds that each come within the
-    precision times the root of R come within it together. A number of ``batches`` stands in place of all that.
+    precision times the root of R come within it together. A number of ``batches`` replaces all three.
     """
 
     def __init__(self, protocol: ProtocolConfig, batches: int | None = None) -> None:
@@ -123,7 +122,7 @@ class _Enough:
         self._next_look = self._least
 
     def fraction(self, model: _Latencies) -> float:
-        """How much of it is there: 1 is enough."""
+        """Give the share of the round that is done; at 1 it ends."""
         samples = len(model.latency_ms)
         if self._batches is not None:
             return samples / self._batches
@@ -140,9 +139,9 @@ class _Enough:
 
 
 def _warm_up(samples: _Samples, context: Context) -> SpeedRound:
-    """The first call, then the same few batches again and again until they take no less time than before.
+    """Time the first call, then repeat the same few batches until they take no less time than at the last repetition.
 
-    The same batches, because only they can be compared with themselves: images differ more than a cold machine does.
+    It repeats the same batches because times of different images differ more than those of a cold and a warm machine.
     """
     protocol, size = context.config.protocol, context.config.batch_size
     chosen = list(itertools.islice(batches(context.dataset.images, size), max(1, protocol.warmup_batches)))
@@ -161,7 +160,7 @@ def _warm_up(samples: _Samples, context: Context) -> SpeedRound:
 
 
 def _first_call(samples: _Samples, context: Context, records: Sequence[ImageRecord]) -> float:
-    """Milliseconds of the very first call, whose output is then held against the predictor's promises."""
+    """Give the milliseconds of the very first call, and check its output against the predictor's promises."""
     batch = samples.runner.preprocess(read_images(records))
     instances, first_call_ms = samples.clock.time_on_host(functools.partial(samples.runner.model, batch))
     context.validate(records, instances)
@@ -169,13 +168,13 @@ def _first_call(samples: _Samples, context: Context, records: Sequence[ImageReco
 
 
 def _warm_again(samples: _Samples, context: Context) -> SpeedRound:
-    """One batch that counts as warm-up: the process was warm before another had its round."""
+    """Run one batch as warm-up: the process was warm before another one had its round."""
     records = next(iter(batches(context.dataset.images, context.config.batch_size)))
     return SpeedRound(0, samples.untimed(records), [], True)
 
 
 def _without(result: SpeedResult, dropped: Sequence[bool]) -> SpeedResult:
-    """One round without the batches marked."""
+    """Give the result of one round without the batches that are marked in ``dropped``."""
 
     def kept(values: list[Any], an_image: int = 1) -> list[Any]:
         return [value for place, value in enumerate(values) if not dropped[place // an_image]]
@@ -193,7 +192,7 @@ def _without(result: SpeedResult, dropped: Sequence[bool]) -> SpeedResult:
 
 
 def _joined(earlier: SpeedResult, later: SpeedResult) -> SpeedResult:
-    """Both, the lists of the second behind those of the first."""
+    """Join two results; the lists of ``later`` follow those of ``earlier``."""
 
     def timing(name: str) -> Timing:
         one, other = getattr(earlier, name), getattr(later, name)
@@ -207,7 +206,7 @@ def _joined(earlier: SpeedResult, later: SpeedResult) -> SpeedResult:
 
 
 class _Samples:
-    """The three ways to time a batch, and what they have measured so far."""
+    """Times batches in three ways, and holds the samples."""
 
     def __init__(self, runner: Runner, clock: Clock) -> None:
         self.runner = runner
@@ -219,7 +218,7 @@ class _Samples:
         self.input_sizes: list[list[int]] = []
 
     def result(self, batch_size: int, this_round: SpeedRound) -> SpeedResult:
-        """What was measured, as one round."""
+        """Give the samples as the result of one round."""
         host, clock = "perf_counter", self.clock.name
         return SpeedResult(
             batch_size=batch_size,
@@ -235,21 +234,21 @@ class _Samples:
         )
 
     def untimed(self, records: Sequence[ImageRecord]) -> float:
-        """Milliseconds of a batch at the ``model`` boundary that is part of no sample."""
+        """Run a batch that becomes no sample; give its milliseconds at the ``model`` boundary."""
         batch = self.runner.preprocess(read_images(records))
         return self.clock.time_on_host(functools.partial(self.runner.model, batch))[1]
 
     def end_to_end(self, records: Sequence[ImageRecord]) -> None:
-        """What a service does: decode the files, resize, model, masks to RLE on the host."""
+        """Time what a service does: decode the files, resize, run the model, encode masks as RLE on the host."""
 
         def serve() -> list[list[dict[str, Any]]]:
-            found = self.runner.model(self.runner.preprocess(read_images(records)))
-            return [masks_to_rle(instances.masks) for instances in found]
+            outputs = self.runner.model(self.runner.preprocess(read_images(records)))
+            return [masks_to_rle(instances.masks) for instances in outputs]
 
         self.service.add(self.clock.time_on_host(serve)[1])
 
     def by_stages(self, records: Sequence[ImageRecord]) -> None:
-        """Each stage, synchronised between them; mask functions inside ``forward`` count as postprocess."""
+        """Time each stage, synchronising between them; mask functions inside ``forward`` count as postprocess."""
         images = read_images(records)
         with MaskFunctionTimer(self.runner.predictor.mask_functions, self.clock) as inside:
             batch, preprocess_ms = self.clock.time_on_host(functools.partial(self.runner.preprocess, images))
@@ -260,12 +259,12 @@ class _Samples:
         self.postprocess.add(mask_ms + inside.spent_ms, mask_wall_ms)
 
     def whole(self, records: Sequence[ImageRecord]) -> None:
-        """The headline: ``forward`` and ``postprocess`` with nothing in between."""
+        """Time the ``model`` boundary: ``forward`` and ``postprocess`` with nothing in between."""
         images = read_images(records)
         batch = self.runner.preprocess(images)
-        found, latency_ms, wall_ms = self.clock.time(functools.partial(self.runner.model, batch))
+        outputs, latency_ms, wall_ms = self.clock.time(functools.partial(self.runner.model, batch))
         self.model.add(latency_ms, wall_ms)
-        self.detections += [len(instances) for instances in found]
+        self.detections += [len(instances) for instances in outputs]
         self.image_sizes += [list(image.shape[:2]) for image in images]
         if padded := self.runner.predictor.input_size(batch):
             self.input_sizes.append(list(padded))

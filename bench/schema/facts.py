@@ -1,6 +1,6 @@
-"""What a result says of data set, weights and device: the facts that settings and figures are read from.
+"""Facts that settings and figures read from a result: its data set, its weights, its device.
 
-Needs the standard library alone.
+This module needs the standard library alone.
 """
 
 from __future__ import annotations
@@ -16,63 +16,63 @@ TIMING_KEYS = (
     *("warmup_batches", "max_warmup_seconds", "min_samples", "precision", "max_seconds", "energy_seconds"),
     "seed",
 )
-"""Keys of the protocol that say how long it is timed, so how well a figure is known and not what it is."""
+"""Keys of the protocol that say how long a model is timed: they decide how well a figure is known, not its value."""
 
 
 def dataset_name(result: Result) -> str:
-    """The data set, and how many of its images if not all: ``coco (first 100)``."""
+    """Give the data set's name, with the number of images where it is not all of them: ``coco (first 100)``."""
     name, limit = config("dataset", "name")(result) or "", config("dataset", "limit")(result)
     return f"{name} (first {limit})" if limit else str(name)
 
 
 def weights_name(result: Result) -> str:
-    """``random``, ``zoo``, ``own``, ``fine-tuned`` or the path of a file."""
+    """Give ``random``, ``zoo``, ``own``, ``fine-tuned`` or the path of a file."""
     return result.model.weights if result.model else str(config("model", "weights")(result) or "")
 
 
 def untrained(result: Result) -> bool:
-    """Whether the model is untrained: its AP is noise, and beside trained models it would read as a fact."""
+    """Tell whether the model is untrained: its AP is noise, which a table of trained models must not show."""
     return weights_name(result) == "random" and result.finetune is None
 
 
 def weights_kind(weights: str) -> str:
-    """``random``, ``zoo``, ``own`` or ``file``: a checkpoint of its own for each model is no difference of weights."""
+    """Give ``random``, ``zoo``, ``own`` or ``file``: models with a checkpoint each have the same kind of weights."""
     return weights if weights in ("random", "zoo", "own") else "file"
 
 
 def config(*keys: str) -> Value:
-    """What reads a key of the configuration, None where it is absent."""
+    """Make a function that reads a key of a result's configuration; it gives None for an absent key."""
     return lambda result: within(result.config, keys)
 
 
 def machine(*keys: str) -> Value:
-    """What reads a key of the machine's description, None where it is absent."""
+    """Make a function that reads a key of a result's machine; it gives None for an absent key."""
     return lambda result: within(result.machine, keys)
 
 
 def within(tree: Any, keys: Sequence[str]) -> Any:
-    """A value of nested JSON, None where there is none."""
+    """Give the value at these keys of nested JSON; None for an absent key."""
     for key in keys:
         tree = tree.get(key) if isinstance(tree, dict) else None
     return tree
 
 
 def dataset_content(result: Result) -> str:
-    """The data set with the beginning of its files' digest: a changed annotation file is another set."""
+    """Give the data set's name and the beginning of its files' digest: a changed annotation file is another set."""
     return f"{dataset_name(result)} {result.contents.get('dataset', '')[:12]}".strip()
 
 
 def weights_content(result: Result) -> str | None:
-    """The beginning of the weights' digest, or their name where no file was read; None without a model."""
+    """Give the beginning of the weights' digest, or their name where no file was read; None without a model."""
     return ((result.model.weights_sha256 or "")[:12] or result.model.weights) if result.model else None
 
 
 def device_kind(result: Result) -> str:
-    """``cuda`` of ``cuda:1``."""
+    """Give the device without its number: ``cuda`` of ``cuda:1``."""
     return str(config("device")(result)).partition(":")[0]
 
 
 def timing_protocol(result: Result) -> dict[str, Any]:
-    """Those keys of the protocol that are in :data:`TIMING_KEYS`."""
+    """Give the part of the protocol whose keys are in :data:`TIMING_KEYS`."""
     protocol = config("protocol")(result) or {}
     return {key: protocol[key] for key in TIMING_KEYS if key in protocol}

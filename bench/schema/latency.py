@@ -1,4 +1,4 @@
-"""What raw latencies come to: FPS, percentiles, and the same round by round."""
+"""Figures of raw latencies: FPS, percentiles, and the latencies of each round."""
 
 from __future__ import annotations
 
@@ -10,13 +10,19 @@ from bench.schema.result import SpeedResult, Timing
 
 
 def images_per_second(batch_size: int, latency_ms: Sequence[float]) -> float | None:
-    """Images over the summed time of all batches, as ``mmdet/utils/benchmark.py`` defines FPS."""
+    """Give images over the summed time of all batches, as ``mmdet/utils/benchmark.py`` defines FPS.
+
+    It is None without samples.
+    """
     total_ms = math.fsum(latency_ms)
     return batch_size * len(latency_ms) * 1e3 / total_ms if total_ms > 0 else None
 
 
 def percentile(latency_ms: Sequence[float], q: float) -> float | None:
-    """Percentile of the raw samples, linearly interpolated between neighbours (the default of ``numpy.percentile``)."""
+    """Give a percentile of the raw samples, interpolated linearly as by ``numpy.percentile``.
+
+    It is None without samples.
+    """
     if not latency_ms:
         return None
     ordered = sorted(latency_ms)
@@ -27,7 +33,7 @@ def percentile(latency_ms: Sequence[float], q: float) -> float | None:
 
 
 def rounds_of(speed: SpeedResult, timing: Timing | None = None) -> list[list[float]]:
-    """The latencies of a boundary or stage in milliseconds, round by round; of the ``model`` boundary if not told."""
+    """Give the latencies of each round in milliseconds, of one boundary or stage; without ``timing`` of ``model``."""
     samples = (timing or speed.model).latency_ms
     ends = accumulate((part.samples for part in speed.rounds), initial=0)
     return [samples[first:last] for first, last in pairwise(ends)]

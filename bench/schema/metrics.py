@@ -1,6 +1,6 @@
-"""The figures of a result, each once: what every table, chart, export, gate and the README's list of columns read.
+"""The table of figures: each stands here once; tables, charts, exports, gates and the README's list of columns read it.
 
-Needs the standard library alone.
+This module needs the standard library alone.
 """
 
 from __future__ import annotations
@@ -21,9 +21,15 @@ GPU_SIZES_GB = (4, 8, 12, 16, 24, 40, 80)
 """Memory of the GPUs that people have, in what their makers call GB: 2^30 bytes."""
 
 Place = Literal["table", "markdown", "latex", "terminal", "page", "trend", "chart", "condition"]
-"""Where a figure is shown: the whole table (CSV, JSON, HTML and its definitions), the one of Markdown, of LaTeX and of
-a terminal, the page's at first sight, the page of trends, the charts that CI draws. ``condition``: LaTeX leaves it out
-where it is the same in all rows."""
+"""Where a figure is shown.
+
+table: the whole table, as CSV, JSON and HTML, with its definitions
+markdown, latex, terminal: the tables of these forms
+page: the columns of the page's table that are shown at first
+trend: the page of trends
+chart: the charts that CI draws
+condition: with ``latex``, the column is left out where all rows have the same value
+"""
 
 _TABLE: tuple[Place, ...] = ("table", "markdown")
 _PAPER: tuple[Place, ...] = (*_TABLE, "latex")
@@ -35,18 +41,24 @@ _MAIN: tuple[Place, ...] = (*_FIRST, "terminal", "chart")
 class Figure:
     """One figure, or a text that a result says.
 
-    name: in tables and ``gate.thresholds``; title: the head of its column; definition: the README's sentence
-    figure: of a result, None where it was not measured, and an AP also where the weights are random
-    part: of the result that it comes from; unit; better: which way; decimals: None for text
-    shown: in which places; short: its head in a terminal, latex: in LaTeX, where that is not the title
-    interval: how its 95 % interval is found (:func:`bench.evaluation.intervals.interval`), "" where it has none
-    end: of the interval of another figure: its name, and 0 for the lower or 1 for the upper end; ``figure`` gives None
-    example: of a gate's threshold, without its sign; "" where no gate holds a model to it
-    timing, summary: of a speed, which is tested over rounds: the field of ``SpeedResult`` with its samples, and what
-        the batches of one round come to (batch size, milliseconds)
-    of_every_batch: of a speed: whether a batch says something of it by itself, so that two sides that timed the same
-        ones in turns can be compared batch by batch
-    resampled: of an AP: whether the bootstrap has replicates of it, under its name, by which differences are tested
+    name: its name in tables and ``gate.thresholds``
+    title: the head of its column
+    definition: the README's sentence
+    figure: reads it from a result, in its unit; None where it was not measured, for an AP also with random weights
+    part: the part of the result that it comes from
+    unit, decimals: of its values; decimals are None for text
+    better: which direction is better; None for neither
+    shown: the places that show it
+    short, latex: the head of its column in a terminal and in LaTeX, where that is not the title
+    interval: the method of its 95 % interval (:func:`bench.evaluation.intervals.interval`); "" where it has none
+    end: for the end of another figure's interval: that figure's name, and 0 for the lower or 1 for the upper end;
+        ``figure`` then gives None
+    example: the example of a gate's threshold, without its sign; "" where a gate has no threshold for it
+    timing: for a speed: the field of ``SpeedResult`` with its samples
+    summary: for a speed: computes it from the batch size and the latencies of one round in milliseconds
+    of_every_batch: for a speed: whether one batch alone has a value of it, so that two sides whose rounds were
+        interleaved can be compared batch by batch
+    resampled: for an AP: whether the bootstrap has replicates of it, under its name, by which differences are tested
     """
 
     name: str
@@ -70,7 +82,7 @@ class Figure:
 
     @property
     def over_rounds(self) -> bool:
-        """Whether it is measured anew in every round, and so tested over rounds."""
+        """Tell whether it is measured anew in every round, and is therefore tested over rounds."""
         return self.summary is not None
 
 
@@ -146,7 +158,7 @@ def _scaled(part: str, field: str, scale: float) -> Callable[[Result], float | N
 
 
 def _not_here(result: Result) -> None:
-    """Of a figure that the table finds by itself: an interval's end, the path that a report shows."""
+    """Give None: the table computes this figure itself (an interval's end, the path that a report shows)."""
 
 
 def _fits_in(result: Result) -> int | None:
@@ -247,10 +259,10 @@ _GATED = ("speed", "memory", "model", *(name for name in PASSES if name not in (
 METRICS: dict[str, Figure] = {
     figure.name: figure for part in _GATED for figure in _FIGURES if figure.part == part and figure.example
 }
-"""Those that a gate may hold a model to, in the order of its tables. ``network_ms`` is ``latency_ms_p50_network`` by
-the name it has in the tables."""
+"""The figures for which a gate may have a threshold, in the order of its tables. ``network_ms`` and
+``latency_ms_p50_network`` are one figure under two names; tables use the first."""
 
 
 def shown_in(*places: Place) -> tuple[str, ...]:
-    """The names of the figures that are shown in all of these places, in the order of every table."""
+    """Give the names of the figures that are shown in all of these places, in the order of every table."""
     return tuple(name for name, figure in FIGURES.items() if all(place in figure.shown for place in places))

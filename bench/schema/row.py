@@ -12,7 +12,7 @@ from bench.schema.result import Result
 
 @dataclass(frozen=True)
 class Row:
-    """One ``result.json``: where it lies (``path``), what it says, and the path that a report prints (``shown``)."""
+    """One ``result.json``: its path, its content, and the path that a report prints (``shown``)."""
 
     path: Path
     result: Result
@@ -20,25 +20,25 @@ class Row:
 
     @property
     def job(self) -> str:
-        """The name of the job's folder, which is spelled from all that was measured."""
+        """Give the name of the job's folder, which is spelled from the job's settings."""
         return self.path.parent.name
 
     @property
     def model(self) -> str:
-        """The model's option name."""
+        """Give the model's option name."""
         return str(self.setting("model", "name") or "model")
 
     @property
     def weights(self) -> str:
-        """``random``, ``zoo``, ``own``, ``fine-tuned`` or the path of a file."""
+        """Give ``random``, ``zoo``, ``own``, ``fine-tuned`` or the path of a file."""
         return weights_name(self.result)
 
     @property
     def random_weights(self) -> bool:
-        """Whether the model is untrained, so that its AP is noise."""
+        """Tell whether the model is untrained, so that its AP is noise."""
         return untrained(self.result)
 
     def setting(self, *keys: str, default: Any = None) -> Any:
-        """A value of the job's configuration, ``default`` where it is absent or null."""
+        """Give a value of the job's configuration; ``default`` where it is absent or null."""
         value = within(self.result.config, keys)
         return default if value is None else value

@@ -1,7 +1,7 @@
-"""The settings under which a job is measured, each once: labels, comparability, job names and exports read them here.
+"""The table of settings: each setting of a job stands here once; labels, comparability, names and exports read it.
 
-A setting is a key of the configuration, or something that the configuration does not say and a figure depends on: the
-machine, a file's content, the clock. Needs the standard library alone.
+A setting is a key of the configuration, or a fact that a figure depends on and the configuration does not hold: the
+machine, a file's content, the clock. This module needs the standard library alone.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from bench.schema.result import PASSES, Result
 from bench.schema.words import Said, differing, flat, if_so, said
 
 SEPARATOR = " · "
-"""Between the parts of a label."""
+"""Stands between the parts of a label."""
 
 GATE, REPORT, SERIES = "gate", "report", "series"
-"""Who compares: a gate one model at two times, a report different models, a series one model over many runs."""
+"""Who compares: a gate compares one model at two times, a report different models, a series one model over runs."""
 
 _ALL = (GATE, REPORT, SERIES)
 _PARTS = (*PASSES, "model")
@@ -49,7 +49,7 @@ NO_FIGURE = frozenset(
         *("finetune.time_limit_s", "finetune.loader_processes"),
     )
 )
-"""Keys of the configuration that change no figure, so that a job is the same job whatever they say. More rounds are
+"""Keys of the configuration that change no figure: a job with other values of them is the same job. More rounds are
 added to those that were timed."""
 
 
@@ -57,17 +57,22 @@ added to those that were timed."""
 class Setting:
     """One setting.
 
-    key: its name in tables, exports and ``gate.allow``; title: the head of its column; words: in a sentence
-    value: what tables show of a result; config: the keys of :class:`BenchConfig` that it stands for, dotted
-    held: who holds it equal (GATE, REPORT, SERIES), so that results which differ in it are not compared, in which parts
-        of a result; compared: what must be equal, where that is not ``value``
-    paired: what a gate pairs the rows of one model by, None where it pairs them whatever the setting says
-    label: how a label says a value, "" for nothing; None where labels do not show it. A mapping is said by those of its
+    key: its name in tables, exports and ``gate.allow``
+    title: the head of its column
+    words: its name in a sentence
+    value: reads from a result what tables show
+    config: the dotted keys of :class:`BenchConfig` that it stands for
+    held: who holds it equal (GATE, REPORT, SERIES) and does not compare results that differ in it
+    parts: the parts of a result that are then not compared
+    compared: reads from a result what must be equal, where that is not ``value``
+    paired: reads from a result what a gate pairs the rows of one model by; None for a setting that plays no part in it
+    label: makes the text of a label, "" for none; None where labels do not show it. Of a mapping, labels show the
         entries that differ, whatever ``label`` is
-    line: how the conditions of a table say a value; None where they do not
-    spelled: how a job's folder and its line of progress say a value; None where only the folder's digest holds it
-    definition, unit, decimals, short: of its column (``short`` in a terminal); without a definition it has none
-    names: whether it is part of every row's name, whatever the other rows are
+    line: makes a line of the conditions under a table, "" for none; None where they do not show it
+    spelled: makes the text in a job's folder name and progress line; None where only the folder's digest holds it
+    definition, unit, decimals: of its column; a setting without a definition has no column
+    short: the head of its column in a terminal
+    names: whether it is part of every row's name, whether or not rows differ in it
     """
 
     key: str
@@ -89,11 +94,11 @@ class Setting:
     names: bool = False
 
     def equal(self, result: Result) -> Any:
-        """What must be equal in two results that are compared."""
+        """Give what must be equal in two results that are compared."""
         return (self.compared or self.value)(result)
 
     def labels(self, results: Sequence[Result]) -> list[str]:
-        """What a label says of each of some results that are named alike so far; "" where it says nothing."""
+        """Give, for results whose labels are equal so far, the text that each label gets; "" for none."""
         values = [self.value(result) for result in results]
         if any(isinstance(value, Mapping) for value in values):
             return differing([flat(value) for value in values])
@@ -101,40 +106,40 @@ class Setting:
 
 
 def labelled() -> Iterator[Setting]:
-    """The settings that labels show where rows differ in them, in the order in which they are told."""
+    """Give the settings that labels show where rows differ in them, in the order of a label."""
     return (setting for setting in SETTINGS.values() if setting.label is not None)
 
 
 def held_equal(by: str) -> Iterator[Setting]:
-    """The settings that a gate, a report or a series holds equal."""
+    """Give the settings that a gate, a report or a series holds equal."""
     return (setting for setting in SETTINGS.values() if by in setting.held)
 
 
 def tabled() -> Iterator[Setting]:
-    """The settings that are columns of a table."""
+    """Give the settings that are columns of a table."""
     return (setting for setting in SETTINGS.values() if setting.definition)
 
 
 def telling() -> Iterator[Setting]:
-    """The settings whose columns tell rows of one model apart."""
+    """Give the settings whose columns tell rows of one model apart."""
     return (setting for setting in tabled() if setting.label is not None)
 
 
 def lines(result: Result, *but: str) -> list[str]:
-    """The settings of a result as the conditions of a table say them, without those named."""
+    """Give a result's lines in the conditions under a table, without those of the settings named in ``but``."""
     shown = (setting for setting in SETTINGS.values() if setting.key not in but)
     return [text for setting in shown if setting.line and (text := setting.line(setting.value(result)))]
 
 
 def describe(config: BenchConfig, separator: str = " ") -> str:
-    """The settings of a job in one line, ``cuda:0 fp32 b4 800x1333``; its model and data set are said apart."""
+    """Give the settings of a job in one line, ``cuda:0 fp32 b4 800x1333``, without its model and data set."""
     planned = Result("skipped", dataclasses.asdict(config))
     texts = (setting.spelled(setting.value(planned)) for setting in SETTINGS.values() if setting.spelled)
     return separator.join(text for text in texts if text)
 
 
 def _key(path: str, title: str, words: str, *, paired: bool = False, **rest: Any) -> Setting:
-    """A setting that is one key of the configuration, by its dotted path."""
+    """Make the setting of one key of the configuration, given by its dotted path."""
     value, name = config(*path.split(".")), path.rpartition(".")[2]
     return Setting(name, title, words, value, (path,), paired=value if paired else None, **rest)
 
@@ -242,4 +247,4 @@ _TABLE = (
 # fmt: on
 
 SETTINGS: dict[str, Setting] = {setting.key: setting for setting in _TABLE}
-"""By key, in the order of every table and label."""
+"""Every setting by its key, in the order of every table and label."""

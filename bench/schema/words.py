@@ -1,6 +1,6 @@
-"""How the value of a setting is said: in a label, or by what differs between nested values.
+"""Texts of the values of settings: one value in a label, or the entries in which nested values differ.
 
-Needs the standard library alone.
+This module needs the standard library alone.
 """
 
 from __future__ import annotations
@@ -11,29 +11,31 @@ from pathlib import Path
 from typing import Any
 
 Said = Callable[[Any], str]
+"""Makes the text of a value; "" for none."""
 
 LONGEST_VALUE = 40
+"""Characters of one value in a text."""
 
 
 def said(text: str = "{}", unsaid: object = None) -> Said:
-    """The value in a text; nothing for None and for ``unsaid``."""
+    """Make a function that puts a value into ``text``; it gives "" for None and for ``unsaid``."""
     return lambda value: "" if value is None or value == unsaid else text.format(value)
 
 
 def if_so(text: str) -> Said:
-    """The text where the value is true."""
+    """Make a function that gives ``text`` for a value that is true, else ""."""
     return lambda value: text if value else ""
 
 
 def differing(settings: Sequence[Mapping[str, str]]) -> list[str]:
-    """``roi_pooling=pool`` for each entry in which the settings differ; unset ones are not named."""
+    """Give for each mapping ``roi_pooling=pool, ...``: its entries in which the mappings differ, without unset ones."""
     names = list(dict.fromkeys(name for setting in settings for name in setting))
     varying = [name for name in names if len({setting.get(name) for setting in settings}) > 1]
     return [", ".join(f"{name}={setting[name]}" for name in varying if name in setting) for setting in settings]
 
 
 def flat(value: Any, prefix: str = "") -> dict[str, str]:
-    """Nested settings with dotted names; null is as good as unset."""
+    """Give nested settings as texts under dotted names; null counts as unset and is left out."""
     if isinstance(value, dict):
         texts: dict[str, str] = {}
         for name, inner in value.items():
@@ -43,7 +45,7 @@ def flat(value: Any, prefix: str = "") -> dict[str, str]:
 
 
 def short_text(value: Any) -> str:
-    """A path by its file's name, other values as JSON, at most :data:`LONGEST_VALUE` characters."""
+    """Give a path by its file's name and other values as JSON, in at most :data:`LONGEST_VALUE` characters."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     if isinstance(value, str) and "/" in value:
         text = Path(value).name or value

@@ -11,7 +11,7 @@ On a CPU processor time is compared, with one torch thread, since other work may
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -99,6 +99,15 @@ def seconds(call: Callable[[], Any]) -> float:
     return clock() - start
 
 
+def fastest_of(ways: Mapping[str, Callable[[], None]]) -> dict[str, float]:
+    """Call each way ``ROUNDS`` times, interleaved, and give the seconds of the fastest call of each."""
+    times: dict[str, list[float]] = {way: [] for way in ways}
+    for _ in range(ROUNDS):
+        for way, call in ways.items():
+            times[way].append(seconds(call))
+    return {way: min(values) for way, values in times.items()}
+
+
 def compare(
     subject: Subject,
     theirs: Callable[[Subject], float],
@@ -129,11 +138,7 @@ def compare(
         mask_aps["theirs"] = theirs(subject)
 
     ways = {"model": network, "ours": ours, "theirs": library}
-    times: dict[str, list[float]] = {way: [] for way in ways}
-    for _ in range(ROUNDS):
-        for way, call in ways.items():
-            times[way].append(seconds(call))
-    fastest = {way: min(values) for way, values in times.items()}
+    fastest = fastest_of(ways)
     over_model, faster = fastest["ours"] / fastest["model"], fastest["theirs"] / fastest["ours"]
     for key, value in {**fastest, "over_model": over_model, "faster": faster, "images": len(batches)}.items():
         record(key, round(value, 3))

@@ -1,4 +1,4 @@
-"""The context of a pass, for tests that run one pass of one model in their own process."""
+"""Makes the context of a pass, for tests that run one pass of one model in their own process."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def context_of(
     round: InterleavedRound | None = None,
     **measured: Any,
 ) -> Context:
-    """On the CPU; ``measured`` are parts of the result that earlier rounds have left."""
+    """Make a context on the CPU; ``measured`` are parts of the result that earlier rounds have measured."""
     return Context(
         config=config or BenchConfig(),
         dataset=dataset,

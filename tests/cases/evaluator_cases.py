@@ -1,4 +1,4 @@
-"""Ground truth and predictions on which evaluators of COCO's mask AP might disagree, made by a seeded generator."""
+"""Makes ground truth and predictions on which evaluators of COCO's mask AP might disagree, by a seeded generator."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def rle_of(mask: np.ndarray) -> Coco:
 
 
 def ellipse(rng: np.random.Generator) -> np.ndarray:
-    """A mask of any of COCO's three sizes."""
+    """Make a mask of any of COCO's three sizes."""
     y, x = np.ogrid[:HEIGHT, :WIDTH]
     side = rng.choice([rng.uniform(6, 30), rng.uniform(34, 90), rng.uniform(100, 130)])
     ratio = rng.uniform(0.8, 1.2)
@@ -48,7 +48,7 @@ def ellipse(rng: np.random.Generator) -> np.ndarray:
 def scene(
     rng: np.random.Generator, images: int = 8, classes: int = 3, instances: int = 7, crowds: float = 0.15
 ) -> Coco:
-    """Ground truth of ellipses; ids have gaps, as COCO's do."""
+    """Make ground truth of ellipses; ids have gaps, as COCO's do."""
     annotations: list[Coco] = []
     for image in range(images):
         for _ in range(instances):
@@ -74,7 +74,7 @@ def scene(
 
 
 def perturbed(rng: np.random.Generator, truth: Coco, copies: int = 3) -> list[Coco]:
-    """The ground truth, crowds included, as a model might see it: shifted, eroded, relabelled, missed, doubled."""
+    """Make results that err as a model might: truth and crowds are shifted, eroded, relabelled, missed, doubled."""
     sizes = {image["id"]: (image["height"], image["width"]) for image in truth["images"]}
     categories = [category["id"] for category in truth["categories"]]
     results = []
@@ -83,12 +83,12 @@ def perturbed(rng: np.random.Generator, truth: Coco, copies: int = 3) -> list[Co
             continue
         mask = decoded(annotation["segmentation"], *sizes[annotation["image_id"]])
         for _ in range(rng.integers(1, copies + 1)):
-            found = np.roll(mask, rng.integers(-5, 6, size=2), axis=(0, 1))
+            copy = np.roll(mask, rng.integers(-5, 6, size=2), axis=(0, 1))
             for _ in range(rng.integers(0, 3)):
-                found = found & np.roll(found, 1, axis=0) & np.roll(found, 1, axis=1)
+                copy = copy & np.roll(copy, 1, axis=0) & np.roll(copy, 1, axis=1)
             wrong = rng.random() < 0.15
             category = int(rng.choice(categories)) if wrong else annotation["category_id"]
-            results.append(result(annotation["image_id"], category, found, float(rng.random())))
+            results.append(result(annotation["image_id"], category, copy, float(rng.random())))
     return results
 
 
@@ -104,7 +104,7 @@ def decoded(segmentation: Any, height: int, width: int) -> np.ndarray:
 
 
 def without(truth: Coco, drop: Callable[[Coco], bool]) -> Coco:
-    """The truth without the annotations of which ``drop`` says so."""
+    """Give the truth without the annotations for which ``drop`` is true."""
     return {**truth, "annotations": [a for a in truth["annotations"] if not drop(a)]}
 
 
@@ -113,7 +113,7 @@ def seen(rng: np.random.Generator, truth: Coco, copies: int = 3) -> Case:
 
 
 def scored(case: Case, score: Callable[[float], float]) -> Case:
-    """The same results with other scores."""
+    """Give the same results with other scores."""
     return Case(case.truth, [{**r, "score": score(r["score"])} for r in case.results])
 
 
@@ -135,10 +135,10 @@ def coco(rng: np.random.Generator) -> Case:
 
 
 def empty_images(rng: np.random.Generator) -> Case:
-    """Of images 5, 15 and 35 the first has detections only, the second nothing, the third annotations only."""
+    """Make image 5 with detections only, image 15 with nothing, and image 35 with annotations only."""
     whole = scene(rng)
-    found = [r for r in perturbed(rng, whole) if r["image_id"] not in (15, 35)]
-    return Case(without(whole, lambda a: a["image_id"] in (5, 15)), found)
+    results = [r for r in perturbed(rng, whole) if r["image_id"] not in (15, 35)]
+    return Case(without(whole, lambda a: a["image_id"] in (5, 15)), results)
 
 
 def no_annotations(rng: np.random.Generator) -> Case:
@@ -160,10 +160,10 @@ def annotations_counted_from_0(rng: np.random.Generator) -> Case:
 
 
 def categories_without_annotations(rng: np.random.Generator) -> Case:
-    """Of categories 2, 6 and 10 the first has nothing, the second annotations only, the third detections only."""
+    """Make category 2 with nothing, category 6 with annotations only, and category 10 with detections only."""
     whole = scene(rng, classes=5)
-    found = [r for r in perturbed(rng, whole) if r["category_id"] not in (2, 6)]
-    return Case(without(whole, lambda a: a["category_id"] in (2, 10)), found)
+    results = [r for r in perturbed(rng, whole) if r["category_id"] not in (2, 6)]
+    return Case(without(whole, lambda a: a["category_id"] in (2, 10)), results)
 
 
 def empty_and_full_masks(rng: np.random.Generator) -> Case:
@@ -174,9 +174,9 @@ def empty_and_full_masks(rng: np.random.Generator) -> Case:
 
 
 def iou_at_the_thresholds(rng: np.random.Generator) -> Case:
-    """Squares of 40 x 40 pixels, and detections with so many of their rows or columns that the IoU is 0.5, 0.55, ...
+    """Make squares of 40 x 40 pixels, and detections of as many of their rows or columns that the IoU is 0.5, 0.55, ...
 
-    The areas that the ground truth gives lie on the limits between small, medium and large.
+    The areas in the ground truth lie on the limits between small, medium and large.
     """
     truth = scene(rng, images=10, instances=0)
     results = []

@@ -1,4 +1,4 @@
-"""COCO's twelve figures and the AP of each category from our matches, to hold the matching to other evaluators."""
+"""Computes COCO's twelve figures and the AP of each category from our matches, to compare with other evaluators."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bench.schema.result import COCO_FIGURES
 
 
 def coco_figures(matches: Matches) -> dict[str, float | None]:
-    """The twelve of :data:`COCO_FIGURES`, fractions, None where COCO defines none."""
+    """Give the twelve of :data:`COCO_FIGURES` as fractions; None where COCO defines none."""
     whole = mean_precision(matches)
     values = [_mean(whole), _mean(whole[:, 0]), _mean(whole[:, 5])]
     values += [_mean(mean_precision(matches, area)) for area in (1, 2, 3)]
@@ -23,12 +23,12 @@ def coco_figures(matches: Matches) -> dict[str, float | None]:
 
 
 def per_class(matches: Matches, names: Sequence[str]) -> dict[str, float | None]:
-    """AP of each category by its name, names by rising category id."""
+    """Give the AP of each category by its name; ``names`` are in the order of the category ids."""
     return {name: _mean(row) for name, row in zip(names, mean_precision(matches), strict=True)}
 
 
 def _recall(matches: Matches, area: int) -> np.ndarray:
-    """Recall of each category at each IoU threshold, float64 (categories, T), NaN without objects."""
+    """Give the recall of each category at each IoU threshold, float64 (categories, T), NaN without objects."""
     recall = []
     for ranking in rankings(matches, area):
         total = ranking.positives.sum()
@@ -37,7 +37,7 @@ def _recall(matches: Matches, area: int) -> np.ndarray:
 
 
 def _first(matches: Matches, limit: int) -> Matches:
-    """The matches of the first ``limit`` detections of each image and category, which stand by falling score."""
+    """Give the matches of the first ``limit`` detections of each image and category, ordered by falling score."""
     group = matches.image.astype(np.int64) * matches.categories + matches.category
     kept = np.arange(len(group)) - np.searchsorted(group, group) < limit
     fields = ("image", "category", "score", "matched", "ignored")

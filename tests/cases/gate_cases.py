@@ -1,4 +1,4 @@
-"""Results made of literal numbers for the gate: rounds of batches, memory, AP with its replicates."""
+"""Makes results of literal numbers for the gate: rounds of batches, memory, AP with its replicates."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ QUIET = [100.0, 100.2, 99.9, 100.1, 99.8, 100.3, 100.05, 99.95, 100.15, 99.85, 1
 
 
 def speed(rounds: Sequence[Sequence[float]], end_to_end: Sequence[Sequence[float]] | None = None) -> SpeedResult:
-    """Rounds of batches at the ``model`` boundary; every other timing has the same samples unless given."""
+    """Make a speed of rounds of batches in milliseconds; all timings share them unless ``end_to_end`` is given."""
     samples = [ms for part in rounds for ms in part]
     service = [ms for part in end_to_end for ms in part] if end_to_end else samples
     return SpeedResult(
@@ -66,17 +66,11 @@ def result(
     machine: dict[str, Any] | None = None,
     **config: Any,
 ) -> Result:
-    """A result with rounds of two batches that each take so long."""
+    """Make a result whose rounds have two batches each, which take ``rounds_ms`` milliseconds each."""
     settings = dataclasses.asdict(BenchConfig())
     settings.update(device="cuda:0", detections="thresholded", **config)
     settings["model"].update(name=name, weights="zoo")
     settings["dataset"] = {"name": "coco", "limit": None, **config.get("dataset", {})}
-    accuracy = AccuracyResult("hotcoco", "1.3.0", 59, 59, 812, "keep", "predictions.json")
-    accuracy.figures = {"mask_ap": mask_ap, "mask_ap50": mask_ap + 0.2}
-    accuracy.boundary_figures = {"boundary_ap": mask_ap - 0.1}
-    if replicates is None:
-        replicates = (mask_ap + np.random.default_rng(0).normal(0, 0.01, 200)).tolist()
-    accuracy.bootstrap = BootstrapResult(0, "images", list(replicates))
     measured = Result(
         status=status,
         reason=reason,
@@ -86,13 +80,24 @@ def result(
         speed=speed([[ms, ms] for ms in rounds_ms]),
         memory=MemoryResult(1, 1, peak_allocated_bytes=800_000_000, peak_reserved_bytes=reserved),
         energy=EnergyResult(joules, 100, 10.0),
-        accuracy=accuracy,
+        accuracy=_accuracy(mask_ap, replicates),
         contents={"dataset": "dd" * 32},
         interleaved=interleaved,
     )
     if status != "ok":
         measured.speed = measured.memory = measured.energy = measured.accuracy = None
     return measured
+
+
+def _accuracy(mask_ap: float, replicates: Sequence[float] | None) -> AccuracyResult:
+    """Make an accuracy with a mask AP, a fraction, and its bootstrap replicates; by default 200 around it."""
+    accuracy = AccuracyResult("hotcoco", "1.3.0", 59, 59, 812, "keep", "predictions.json")
+    accuracy.figures = {"mask_ap": mask_ap, "mask_ap50": mask_ap + 0.2}
+    accuracy.boundary_figures = {"boundary_ap": mask_ap - 0.1}
+    if replicates is None:
+        replicates = (mask_ap + np.random.default_rng(0).normal(0, 0.01, 200)).tolist()
+    accuracy.bootstrap = BootstrapResult(0, "images", list(replicates))
+    return accuracy
 
 
 def row(measured: Result, job: str = "solov2-coco-1234abcd") -> Row:

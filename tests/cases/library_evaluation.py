@@ -1,4 +1,4 @@
-"""The libraries' own evaluations of a model: their reading, network call, mask encoding and COCO figures."""
+"""Evaluates a model as the libraries themselves do: their reading, network call, mask encoding and COCO figures."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from bench.data.dataset import CocoDataset
 
 
 def annotations_of(dataset: CocoDataset, folder: Path) -> Path:
-    """An annotation file of the data set's images alone."""
+    """Write an annotation file of only the data set's images, and give its path."""
     path = folder / "annotations.json"
     path.write_text(json.dumps(dataset.ground_truth()))
     return path
@@ -33,10 +33,12 @@ def torchvision_reference_evaluate(
     device: torch.device,
     workers: int = 0,
 ) -> COCOeval:
-    """What ``engine.evaluate`` and ``coco_eval.CocoEvaluator`` of references/detection do: masks go to the host as
-    probabilities, are encoded one by one, each image is matched as it comes, what was found for all is accumulated.
+    """Evaluate as ``engine.evaluate`` and ``coco_eval.CocoEvaluator`` of torchvision's references/detection do.
 
-    category_of: the model's label -> category id; other labels are left out.
+    Masks go to the host as probabilities and are encoded one by one; each image is matched as it comes, and the matches
+    of all images are accumulated.
+
+    category_of: the model's label -> category id; other labels are left out
     """
     from torch.utils.data import DataLoader
     from torchvision.datasets import CocoDetection
@@ -54,39 +56,51 @@ def torchvision_reference_evaluate(
         matched = []
         for image_id, (batch, _) in zip(images.ids, loader, strict=True):
             with torch.inference_mode():
-                [found] = model([image.to(device) for image in batch])
-            found = {key: value.cpu() for key, value in found.items()}
-            results = [
-                {
-                    "image_id": image_id,
-                    "category_id": category_of[label],
-                    "segmentation": mask_api.encode(np.asfortranarray(mask[0] > 0.5)),
-                    "score": score,
-                }
-                for mask, label, score in zip(
-                    found["masks"].numpy(), found["labels"].tolist(), found["scores"].tolist(), strict=True
-                )
-                if category_of.get(label) is not None
-            ]
+                [output] = model([image.to(device) for image in batch])
+            results = _torchvision_results(output, image_id, category_of)
             evaluation.cocoDt = images.coco.loadRes(results) if results else COCO()
             evaluation.params.imgIds = [image_id]
             evaluation.evaluate()
             matched.append(np.reshape(evaluation.evalImgs, (len(dataset.categories), -1, 1)))
-        evaluation.params.imgIds = images.ids
-        evaluation._paramsEval = copy.deepcopy(evaluation.params)
-        evaluation.evalImgs = list(np.concatenate(matched, axis=2).flatten())
-        evaluation.accumulate()
-        evaluation.summarize()
+        _accumulate(evaluation, images.ids, matched)
     return evaluation
+
+
+def _accumulate(evaluation: COCOeval, image_ids: list[int], matched: list[np.ndarray]) -> None:
+    """Accumulate the matches of single images, each (categories, areas, 1), as those of one evaluation."""
+    evaluation.params.imgIds = image_ids
+    evaluation._paramsEval = copy.deepcopy(evaluation.params)
+    evaluation.evalImgs = list(np.concatenate(matched, axis=2).flatten())
+    evaluation.accumulate()
+    evaluation.summarize()
+
+
+def _torchvision_results(
+    output: Mapping[str, torch.Tensor], image_id: int, category_of: Mapping[int, int | None]
+) -> list[dict[str, Any]]:
+    """Give the model's output for one image as COCO results, without labels that have no category."""
+    host = {key: value.cpu() for key, value in output.items()}
+    return [
+        {
+            "image_id": image_id,
+            "category_id": category_of[label],
+            "segmentation": mask_api.encode(np.asfortranarray(mask[0] > 0.5)),
+            "score": score,
+        }
+        for mask, label, score in zip(
+            host["masks"].numpy(), host["labels"].tolist(), host["scores"].tolist(), strict=True
+        )
+        if category_of.get(label) is not None
+    ]
 
 
 def mmdet_test_loop(
     config: Any, detector: Any, dataset: CocoDataset, folder: Path | None = None, workers: int = 0
 ) -> dict[str, float]:
-    """What mmengine's ``TestLoop`` does: ``test_dataloader``, ``test_step`` on batches of one, ``CocoMetric``, all from
-    the config.
+    """Evaluate as mmengine's ``TestLoop`` does, with ``test_dataloader``, ``test_step`` on batches of one and
+    ``CocoMetric`` of the config.
 
-    folder: where the annotations of the data set's images alone are written; None evaluates all images of its file.
+    folder: the folder for an annotation file of only the data set's images; None evaluates all images of its file
     """
     from mmdet.utils import register_all_modules
     from mmengine.evaluator import Evaluator
@@ -112,7 +126,7 @@ def mmdet_test_loop(
 def detectron2_inference_on_dataset(
     predictor: Any, dataset: CocoDataset, folder: Path, workers: int = 0
 ) -> dict[str, float]:
-    """``inference_on_dataset`` with ``COCOEvaluator``: its figures of masks, in points."""
+    """Evaluate by ``inference_on_dataset`` with ``COCOEvaluator``; give its figures of masks, in points."""
     from detectron2.data import DatasetCatalog, DatasetMapper, MetadataCatalog, build_detection_test_loader
     from detectron2.data.datasets import register_coco_instances
     from detectron2.evaluation import COCOEvaluator, inference_on_dataset

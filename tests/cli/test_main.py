@@ -1,4 +1,4 @@
-"""The words of the command, and what a usage line calls it by."""
+"""Tests the words of the command, and its name in usage lines."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_the_help_names_the_command_that_was_typed(
 
 
 def test_check_takes_the_file_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Not ``check check FILE``; and a set with a mistake is told by the exit status."""
+    """It is not ``check check FILE``; and the exit status tells of a set with an error."""
     images = [{"id": 1, "file_name": "1.png", "height": 4, "width": 5}]
     coco = {"images": images, "annotations": [], "categories": [{"id": 1, "name": "thing"}]}
     path = tmp_path / "annotations.json"
@@ -60,7 +60,7 @@ def test_a_mistyped_word(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_help_imports_only_what_it_needs() -> None:
-    """What the command imports is most of the time that it takes to answer."""
+    """Imports take most of the time until the command answers."""
     heavy = {"torch", "numpy", "pandas", "rich", "psutil", "filelock", "sqlalchemy", "scipy", "PIL", "hotcoco"}
     code = f"import atexit, sys; atexit.register(lambda: print(sorted({heavy!r} & set(sys.modules))))"
     code += "; import run_bench; run_bench.main(['--help'])"

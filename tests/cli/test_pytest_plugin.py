@@ -1,4 +1,4 @@
-"""The pytest plugin: what a check says, that nothing is measured twice or at once, and what it costs whoever has it."""
+"""Tests the pytest plugin: what a check says, that nothing is measured twice or at once, and what it costs."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ sys.exit({status})
 
 
 def _result(status: str = "ok", reason: str | None = None, mask_ap: float | None = 0.3) -> Result:
-    """20 images a second; mask AP 30 points, give or take 1.5."""
+    """Make a result of 20 images a second and a mask AP of 30 points, with an interval of 1.5 points to both sides."""
     config = dataclasses.asdict(BenchConfig())
     config["model"].update(name="toy", family="Toy", backbone="R0", library="own", weights="own")
     result = Result(status, config, reason)
@@ -60,7 +60,7 @@ Fake = Callable[..., Path]
 
 @pytest.fixture
 def fake_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
-    """The command replaced by one that gives prepared results, and notes each call and whether the lock was held."""
+    """Replace the command by one that gives prepared results and notes each call, and whether the lock was held."""
 
     def fake(*results: Result, status: int = 0, words: str = "") -> Path:
         lock = str(tmp_path / "lock")
@@ -92,25 +92,25 @@ def test_a_check_that_holds_gives_the_rows(fake_command: Fake) -> None:
 
 def test_equal_arguments_are_measured_once(fake_command: Fake) -> None:
     folder = fake_command(_result())
-    one, other = (Maskbench(folder / "out", session="one") for _ in range(2))  # as two workers of one pytest run
+    one, other = (Maskbench(folder / "out", session="one") for _ in range(2))  # as two workers of one pytest session
     for maskbench in (one, one, other):
         maskbench.check("toy", fps_model="> 1")
     assert len(_calls(folder)) == 1
     one.check("toy", "precision=fp16")
     assert len(_calls(folder)) == 2
-    Maskbench(folder / "out", session="two").check("toy")  # the next pytest run: the code may have changed
+    Maskbench(folder / "out", session="two").check("toy")  # the next pytest session: the code may have changed
     assert len(_calls(folder)) == 3
 
 
-def test_every_broken_condition_is_told(fake_command: Fake) -> None:
+def test_every_violated_condition_is_told(fake_command: Fake) -> None:
     folder = fake_command(_result())
     maskbench = Maskbench(folder / "out")
     conditions = {"fps_model": ">= 25", "mask_ap": ">= 34", "peak_allocated_mb": "<= 8000", "latency_ms_p50": "< 60"}
     with pytest.raises(pytest.fail.Exception) as failure:
         maskbench.check("toy", **conditions)
-    label, *broken, path = str(failure.value).splitlines()
+    label, *violations, path = str(failure.value).splitlines()
     assert label == "Toy R0 · own:"
-    assert broken == [
+    assert violations == [
         "  fps_model >= 25: 20.00 images/s [19.05, 21.05]",
         "  mask_ap >= 34: 30.0 points [28.5, 31.5]",
         "  peak_allocated_mb <= 8000: not measured",
@@ -222,11 +222,11 @@ def test_too_slow(maskbench):
 def test_under_xdist_a_model_is_measured_once(
     pytester: pytest.Pytester, bright_squares: list[str], environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The real command, in two workers, with the samples in pytest-benchmark's JSON."""
+    """It runs the real command in two workers, and the samples are in pytest-benchmark's JSON."""
     monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{environment['PYTHONPATH']}")
     monkeypatch.setenv("MASKBENCH_CACHE", environment["MASKBENCH_CACHE"])
     pytester.makepyfile(TESTS.format(dataset=bright_squares))
-    # No plugin that happens to be installed, and this one from this checkout.
+    # Without the other plugins that are installed, and with this one from this checkout.
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     plugins = ["-p", "xdist", "-p", "pytest_benchmark.plugin", "-p", "bench.cli.maskbench_pytest"]
     options = ["-n", "2", "-rP", "--maskbench-out=out", "--benchmark-json=speed.json"]

@@ -1,4 +1,4 @@
-"""The wheel, installed where no checkout is: it holds all that the command needs, and takes no name from its user."""
+"""Tests the wheel where there is no checkout: it holds all that the command needs, and takes no name from its user."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_too_slow(maskbench):
 
 
 def _bare_environment(path: Path, libraries: Path) -> Path:
-    """A virtual environment that sees the libraries and no maskbench; gives its interpreter."""
+    """Make a virtual environment that sees the libraries and no maskbench; give its interpreter."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(path)], check=True)
     [packages] = path.glob("lib/python*/site-packages")
     (packages / "libraries.pth").write_text(f"{libraries}\n")
@@ -65,7 +65,7 @@ def _bare_environment(path: Path, libraries: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def libraries(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with all packages of this environment but maskbench, which may be installed in it from a checkout."""
+    """Make a folder with all packages of this environment but maskbench, which may be installed from a checkout."""
     folder = tmp_path_factory.mktemp("libraries")
     for place in site.getsitepackages():
         for entry in Path(place).iterdir():
@@ -76,7 +76,7 @@ def libraries(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory, libraries: Path) -> Path:
-    """The wheel built from a copy of the sources and installed in a bare environment; gives its folder of programs."""
+    """Build the wheel from a copy of the sources, install it in a bare environment, and give the folder of programs."""
     folder = tmp_path_factory.mktemp("installed")
     (folder / "sources").mkdir()
     for name in SOURCES:
@@ -95,7 +95,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory, libraries: Path) -> Path
 
 @pytest.fixture
 def users_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder, with packages of the user's own that are called like ours and are not them."""
+    """Make the current folder one with packages of the user's own that are called like ours."""
     folder = tmp_path / "users"
     for name in ("bench", "reports", "adapters", "configs"):
         (folder / name).mkdir(parents=True)
@@ -108,7 +108,7 @@ def users_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def _maskbench(
     installed: Path, environment: dict[str, str], *arguments: str, path: str = ""
 ) -> subprocess.CompletedProcess[str]:
-    """The command, in the current folder; ``path`` stands before the rest of PYTHONPATH."""
+    """Run the command in the current folder; ``path`` stands before the rest of PYTHONPATH."""
     variables = {**environment, "PYTHONPATH": os.pathsep.join(filter(None, [path, environment["PYTHONPATH"]]))}
     command = [str(installed / "maskbench"), *arguments]
     return subprocess.run(command, env=variables, capture_output=True, text=True, check=False, timeout=300)
@@ -122,7 +122,7 @@ def _result(out: Path) -> Result:
 def test_from_an_empty_folder(
     installed: Path, environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the weights of the demo, without which a model finds nothing, and a page from its template."""
+    """The wheel holds the demo's weights, without which a model detects nothing, and the template of the page."""
     monkeypatch.chdir(tmp_path)
     done = _maskbench(installed, environment, *DEMO, "passes=[speed,accuracy]", "out=out")
     assert done.returncode == 0, done.stderr
@@ -150,8 +150,8 @@ def test_a_class_in_a_package_called_like_ours(
     bright_squares: list[str],
     tmp_path: Path,
 ) -> None:
-    """By its module's name it is refused; what the message says to write instead works as pasted, here in another
-    interpreter, whose libraries are its own."""
+    """The name of its module is refused; the remedy in the message works as it is written, here in another interpreter,
+    which has libraries of its own."""
     other = _bare_environment(tmp_path / "other", libraries)
     net = NET.format(installed=str(installed.parent), prefix=str(other.parents[1]))
     (users_folder / "bench" / "net.py").write_text(net)

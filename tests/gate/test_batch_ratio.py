@@ -1,4 +1,4 @@
-"""Batches held against themselves: literal cases, scipy's bootstrap, and how often interval and p-value are right."""
+"""Tests the ratio of paired batches: literal cases, scipy's bootstrap, and how often interval and p-value are right."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ BASE = RNG.uniform(20, 60, 10) * np.ones((12, 1))
 
 
 def noisy(rng: np.random.Generator, rounds: int) -> np.ndarray:
-    """A machine that others use too: heavy tails, and one batch in ten held up by a third."""
+    """Make times of a machine that others use too: heavy tails, and one batch in ten delayed by a third."""
     held_up = np.where(rng.random((rounds, 10)) < 0.1, rng.exponential(0.3, (rounds, 10)), 0)
     return BASE[0] * np.exp(0.02 * rng.standard_t(3, (rounds, 10)) + held_up)
 
 
-def test_one_ratio_everywhere_is_found_exactly() -> None:
+def test_one_ratio_of_all_batches_is_exact() -> None:
     drift = np.linspace(1, 1.5, 12)[:, None]
-    found = paired_batches(BASE * drift, 1.1 * BASE * drift)
-    assert found[:3] == pytest.approx([math.log(1.1)] * 3)
-    assert found.p == 2 / 2**12
+    difference = paired_batches(BASE * drift, 1.1 * BASE * drift)
+    assert difference[:3] == pytest.approx([math.log(1.1)] * 3)
+    assert difference.p == 2 / 2**12
 
 
-def test_what_slows_some_images_only_counts_by_their_share() -> None:
+def test_a_change_of_some_images_counts_by_their_share() -> None:
     head = BASE.copy()
     head[:, :3] *= 1.2
     assert paired_batches(BASE, head).difference == pytest.approx(0.3 * math.log(1.2))
     assert paired_batches(BASE, head).p == 2 / 2**12
 
 
-def test_what_strikes_a_batch_now_and_then_moves_nothing() -> None:
+def test_delays_of_single_batches_move_nothing() -> None:
     head = BASE.copy()
     head[3, :] *= 4
     head[7, 2:5] *= 9
-    found = paired_batches(BASE, head)
-    assert (found.difference, found.p) == (0.0, 1.0)
+    difference = paired_batches(BASE, head)
+    assert (difference.difference, difference.p) == (0.0, 1.0)
 
 
 def test_equal_sides() -> None:
@@ -63,8 +63,8 @@ def test_the_interval_is_scipy_s() -> None:
         method="percentile",
         rng=np.random.default_rng(2),
     ).confidence_interval
-    found = paired_batches(base, head)
-    assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high), abs=0.0015)
+    difference = paired_batches(base, head)
+    assert (difference.low, difference.high) == pytest.approx((theirs.low, theirs.high), abs=0.0015)
 
 
 @pytest.mark.parametrize("rounds", [6, 12])
@@ -92,6 +92,6 @@ def test_a_change_that_the_rounds_alone_do_not_show() -> None:
         ([[1.0]], [[math.nan]], "finite"),
     ],
 )
-def test_sides_that_cannot_be_held_against_each_other(base: list, head: list, words: str) -> None:
+def test_sides_that_cannot_be_compared(base: list, head: list, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         paired_batches(base, head)

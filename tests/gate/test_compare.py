@@ -1,4 +1,4 @@
-"""The gate on literal results: each verdict, what is not comparable, the exit status of the command."""
+"""Tests the gate on literal results: each verdict, what is not comparable, the exit status of the command."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_one_percent_slower_is_real_but_within_the_threshold() -> None:
 
 
 def test_a_noisy_machine_is_ambiguous_and_not_worse() -> None:
-    """Rounds that scatter by 10 %: 3 % slower in the middle is beyond the threshold and proves nothing."""
+    """Where rounds scatter by 10 %, a median 3 % slower is beyond the threshold and proves nothing."""
     rng = np.random.default_rng(3)
     base, head = 100 * np.exp(rng.normal(0, 0.1, (2, 12)))
     head *= 1.03 * np.median(base) / np.median(head)
@@ -98,8 +98,8 @@ def test_pairs_see_through_a_drift_that_rounds_alone_do_not() -> None:
     assert finding.test.startswith("bootstrap over 12 pairs of rounds, each batch against itself")
 
 
-def test_rounds_are_held_against_each_other_on_the_same_images() -> None:
-    """The head had time for a third batch, of a large image: what both have is equal."""
+def test_rounds_are_compared_on_the_same_images() -> None:
+    """The head had time for a third batch, of a large image; the batches that both have are equal."""
     base, head = result(), result()
     head.speed = speed([[ms, ms, 5 * ms] for ms in QUIET])
     finding = of(held(base, head), "fps_model")
@@ -118,7 +118,7 @@ def test_figures_read_once_are_compared_as_they_are() -> None:
 
 
 def test_ap_is_tested_over_the_same_draws_of_images() -> None:
-    """Replicates that move together: a fall of half a point is far beyond what the draws leave open."""
+    """Where replicates move together, a fall of half a point is far beyond the scatter of the draws."""
     base = result(mask_ap=0.372, replicates=0.372 + SHIFTED)
     head = result(mask_ap=0.367, replicates=0.367 + SHIFTED + np.random.default_rng(1).normal(0, 0.001, 200))
     finding = of(held(base, head), "mask_ap")
@@ -126,7 +126,7 @@ def test_ap_is_tested_over_the_same_draws_of_images() -> None:
     assert finding.change == pytest.approx(-0.5)
     assert finding.low == pytest.approx(-0.7, abs=0.05)
     assert "mask_ap fell by 0.50 points" in finding.sentence
-    # Replicates that do not: the same fall may be the choice of images.
+    # Where replicates do not move together, the choice of images may explain the same fall.
     head = result(mask_ap=0.367, replicates=0.367 + np.random.default_rng(2).normal(0, 0.01, 200))
     assert of(held(base, head), "mask_ap").verdict == "ambiguous"
     head.accuracy.bootstrap.images_sha256 = "others"  # type: ignore[union-attr]
@@ -177,7 +177,7 @@ def test_the_version_of_the_way_of_measuring() -> None:
     assert held(base, head, allow=["measurement"]).passed
 
 
-def test_a_card_that_ran_at_another_clock() -> None:
+def test_a_gpu_that_ran_at_another_clock() -> None:
     from bench.schema.result import GpuReadings
 
     base, head = result(), result()
@@ -226,16 +226,16 @@ def test_rows_of_one_side_and_rows_of_another_setting() -> None:
         row(result(name="new"), "new-1"),
     ]
     report = compare(base, head, gate(), NAMES)
-    found = {(f.model, f.metric): f for f in report.findings}
-    assert found["a · fp32", "fps_model"].verdict == "same"
-    assert "only in the head" in found["a · fp16", "status"].sentence
-    assert "only in the base" in found["gone", "status"].sentence
-    assert "precision fp32 against fp16" in found["b", "fps_model"].sentence
-    assert "only in the head" in found["new", "status"].sentence
+    finding_of = {(f.model, f.metric): f for f in report.findings}
+    assert finding_of["a · fp32", "fps_model"].verdict == "same"
+    assert "only in the head" in finding_of["a · fp16", "status"].sentence
+    assert "only in the base" in finding_of["gone", "status"].sentence
+    assert "precision fp32 against fp16" in finding_of["b", "fps_model"].sentence
+    assert "only in the head" in finding_of["new", "status"].sentence
 
 
 def test_holm_is_over_all_tests_of_all_models() -> None:
-    """One of six models is slower; 6 speeds and 6 APs are tested, and the p-value pays for all twelve."""
+    """One of six models is slower; 6 speeds and 6 APs are tested, and the p-value is corrected for all twelve."""
     base = [row(result(name=f"m{n}"), f"m{n}") for n in range(6)]
     head = [row(result([1.1 * ms for ms in QUIET] if n == 0 else QUIET, name=f"m{n}"), f"m{n}") for n in range(6)]
     report = compare(base, head, gate(), NAMES)
@@ -244,7 +244,7 @@ def test_holm_is_over_all_tests_of_all_models() -> None:
     assert worse.test.endswith("Holm over 12 tests")
 
 
-def test_a_gate_that_cannot_be() -> None:
+def test_an_impossible_gate_is_refused() -> None:
     for changes, words in (
         ({"rounds": 5}, "gate.rounds=5: the test over rounds needs 6 or more"),
         ({"alpha": 0.0}, "gate.alpha=0"),

@@ -1,4 +1,4 @@
-"""Base and head in turns, through the command, in a user's own repository: real commits, real workers."""
+"""Tests interleaved rounds of base and head through the command, in a user's repository with real commits."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def write_model(repository: Path, delay: float, extra: str = "pass") -> None:
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """A repository whose commit ``main`` sleeps 20 ms in its model."""
+    """Make a repository whose commit ``main`` has a model that sleeps 20 ms."""
     path = tmp_path / "repository"
     path.mkdir()
     git(path, "init", "-q", "-b", "main")
@@ -80,13 +80,13 @@ def side(out: Path, name: str) -> Result:
 
 
 def test_a_commit_with_a_sleep_in_it_fails_and_one_without_passes(repository: Path, run: Run, tmp_path: Path) -> None:
-    """The same command before and after the model sleeps 10 ms more."""
+    """The same command passes before, and fails after the model sleeps 10 ms more."""
     (repository / "README.md").write_text("a change that touches no model")
     good, bad = tmp_path / "good", tmp_path / "bad"
     done = run("gate=interleaved", "gate.base_ref=main", f"out={good}")
     assert done.returncode == 0, done.stdout + done.stderr
     first = side(good, "head")
-    # The same command with more rounds measures the difference only, in a pair of processes of its own.
+    # The same command with more rounds measures only the missing ones, in another pair of processes.
     assert run("gate=interleaved", "gate.base_ref=main", f"out={good}", "gate.rounds=8").returncode == 0
     second = side(good, "head")
     assert first.speed is not None
@@ -100,7 +100,7 @@ def test_a_commit_with_a_sleep_in_it_fails_and_one_without_passes(repository: Pa
     report = read_report(bad / "gate.json")
     [finding] = report.of("worse")
     assert (finding.model, finding.metric) == ("custom", "fps_model")
-    # About 20 ms against about 30: a third slower, and a little less for what is not asleep.
+    # About 20 ms against about 30 is a third slower; the part of the time that is no sleep makes it a little less.
     assert finding.change is not None
     assert -0.36 < finding.change < -0.25
     assert finding.test.startswith("bootstrap over 6 pairs of rounds, each batch against itself")
@@ -118,8 +118,8 @@ def test_a_commit_with_a_sleep_in_it_fails_and_one_without_passes(repository: Pa
     assert "base-checkout" not in {path.name for path in bad.iterdir()}
 
 
-def test_a_worker_that_dies_in_its_turn(repository: Path, run: Run, tmp_path: Path) -> None:
-    """The head ends itself after its fifth batch: its row has crashed, which is worse, and the base's is kept."""
+def test_a_worker_that_dies_in_its_round(repository: Path, run: Run, tmp_path: Path) -> None:
+    """The head's process ends after its fifth batch: its row is crashed, which is worse; the base's row is kept."""
     extra = "self.calls = getattr(self, 'calls', 0) + 1; self.calls > 12 and os._exit(7)"
     write_model(repository, 0.020, extra)
     done = run("gate=interleaved", "gate.base_ref=main", f"out={tmp_path / 'out'}")
@@ -130,7 +130,7 @@ def test_a_worker_that_dies_in_its_turn(repository: Path, run: Run, tmp_path: Pa
     assert base.speed is not None
 
 
-def test_a_worker_that_takes_too_much_memory_in_its_turn(repository: Path, run: Run, tmp_path: Path) -> None:
+def test_a_worker_that_takes_too_much_memory_in_its_round(repository: Path, run: Run, tmp_path: Path) -> None:
     write_model(
         repository, 0.020, "time.sleep(getattr(self, 'held', None) is not None); self.held = bytearray(3 * 10**9)"
     )
@@ -145,7 +145,7 @@ def test_a_worker_that_takes_too_much_memory_in_its_turn(repository: Path, run: 
 def test_maskbench_installed_inside_the_repository(
     repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An environment that git does not hold is not in the base's checkout; a copy of maskbench that git holds is."""
+    """An environment that git does not track is not in the base's checkout; a copy of maskbench that git tracks is."""
     root = repository / ".venv" / "packages"
     root.mkdir(parents=True)
     (root / "run_bench.py").write_text("")
@@ -156,7 +156,7 @@ def test_maskbench_installed_inside_the_repository(
 
 
 def test_against_a_run_of_the_history(repository: Path, run: Run, tmp_path: Path) -> None:
-    """The baseline by its name; both runs are kept, the second with the gate's word, and CI has its files."""
+    """The baseline is given by its name; both runs are kept, the second with its verdict, and CI has its files."""
     base, head, history = tmp_path / "base", tmp_path / "head", f"history={tmp_path / 'history'}"
     done = run(f"out={base}", history, study="study=none")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -178,7 +178,7 @@ def test_against_a_run_of_the_history(repository: Path, run: Run, tmp_path: Path
     assert "custom: fps_model fell by" in failure.get("message", "")
     assert "custom fps\\_model" in (head / "summary.md").read_text()
     assert json.loads((head / "bigger_is_better.json").read_text())
-    # Nothing passed yet, and what is no history is found before anything runs.
+    # No run has passed yet, and a file that is no history is refused before anything runs.
     done = run("baseline=last-good", f"out={tmp_path / 'third'}", history)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
     (tmp_path / "notes.txt").write_text("not a history")
@@ -200,7 +200,7 @@ def test_against_a_run_of_the_history(repository: Path, run: Run, tmp_path: Path
         (["baseline=nowhere", "gate.thresholds.fps_model=3"], "gate.thresholds.fps_model=3: a higher fps_model"),
     ],
 )
-def test_wrong_input_is_found_before_anything_runs(arguments: list[str], words: str, run: Run, tmp_path: Path) -> None:
+def test_wrong_input_is_refused_beforehand(arguments: list[str], words: str, run: Run, tmp_path: Path) -> None:
     done = run(*arguments, f"out={tmp_path / 'out'}")
     assert done.returncode == 2, done.stdout + done.stderr
     assert words in done.stderr

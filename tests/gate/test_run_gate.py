@@ -1,4 +1,4 @@
-"""When a gate measures again, and what a command with a gate is refused for."""
+"""Tests when a gate measures again, and which commands with a gate are refused."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def test_rounds_are_doubled_while_a_speed_is_ambiguous(
         return 0
 
     gate = GateConfig(on_ambiguous=on_ambiguous, max_rounds=40)
-    found = measured_until_known(gate, 12, Path("out"), measure, lambda: report(verdicts[len(asked) - 1]))
+    gated = measured_until_known(gate, 12, Path("out"), measure, lambda: report(verdicts[len(asked) - 1]))
     assert asked == rounds
-    assert found.report is not None
-    assert found.report.notes == [f"{rounds[-1]} rounds a side"]
+    assert gated.report is not None
+    assert gated.report.notes == [f"{rounds[-1]} rounds a side"]
 
 
 def test_more_rounds_do_not_help_an_ambiguous_ap() -> None:
@@ -58,8 +58,8 @@ def test_an_interrupted_measurement_is_not_judged() -> None:
     def judge() -> GateReport:
         raise AssertionError
 
-    found = measured_until_known(GateConfig(), 12, Path("out"), lambda _: 130, judge)
-    assert (found.status, found.report) == (130, None)
+    gated = measured_until_known(GateConfig(), 12, Path("out"), lambda _: 130, judge)
+    assert (gated.status, gated.report) == (130, None)
 
 
 def test_one_gate_for_all_jobs() -> None:

@@ -1,4 +1,4 @@
-"""The grammar of thresholds: what it takes, what it refuses and in which words."""
+"""Tests the grammar of thresholds: what it takes, what it refuses and in which words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Wrong input, as a user gives it: exit 2, one line that says what and where, before any model runs."""
+"""Tests that a user's wrong input ends with exit status 2 and one line of what and where, before any model runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DEMO = "model=demo_mask_rcnn_torchvision"
 
 
 def refused(done: Any, *words: str) -> None:
-    """The command was refused in one line that holds the words."""
+    """Check that the command was refused in one line that holds the words."""
     assert done.returncode == 2, done.stdout + done.stderr
     lines = done.stderr.strip().splitlines()
     assert len(lines) == 1, done.stderr
@@ -68,7 +68,7 @@ def test_a_mistyped_key_and_help_answer_at_once(run_command: Any) -> None:
     def seconds(call: Callable[[], Any]) -> float:
         return min(seconds_of_one(call) for _ in range(3))
 
-    # A slow core needs long for what the command cannot do without, and gets more time accordingly.
+    # A slow core needs longer for the command's imports, and gets more time accordingly.
     imports = [sys.executable, "-c", "import hydra, omegaconf, hydra.core.hydra_config, hydra.plugins.sweeper"]
     limit = max(0.8, 2.5 * seconds(lambda: subprocess.run(imports, check=True)))
     assert seconds(lambda: run_command("--help")) < limit

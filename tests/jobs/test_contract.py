@@ -1,4 +1,4 @@
-"""What a class says of itself, from the command's side: its precisions, its files, its network or that it has none."""
+"""Tests what a class declares, through the command: its precisions, its files, and whether it has a torch network."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def target(name: str, **changes: Any) -> BenchConfig:
 def test_a_runtime_that_is_not_torch_is_a_whole_row(
     run_command: Any, bright_squares: list[str], tmp_path: Path
 ) -> None:
-    """Its weights are a file that torch cannot read; a file of an option counts by what it holds."""
+    """Its weights are a file that torch cannot read; a file of an option counts by its content."""
     level = tmp_path / "level.txt"
     level.write_text("100")
     arguments = [*bright_squares, "protocol=quick", f"out={tmp_path / 'out'}"]
@@ -122,7 +122,7 @@ def test_a_function_that_gives_a_predictor_is_held_to_its_class() -> None:
 
 
 class Plain(Predictor):
-    """As a class was written before there was a TorchPredictor."""
+    """Keeps a torch network without being a TorchPredictor."""
 
     def __init__(self, settings: Settings) -> None:
         self.classes, self.module = ("thing",), torch.nn.Linear(2, 2)
@@ -141,7 +141,7 @@ class Plain(Predictor):
 
 
 class Empty(TorchPredictor):
-    """Promises a network and keeps none."""
+    """Is a TorchPredictor without a network."""
 
     def __init__(self, settings: Settings) -> None:
         self.classes = ("thing",)
@@ -150,7 +150,7 @@ class Empty(TorchPredictor):
     postprocess = Plain.postprocess
 
 
-def test_a_network_that_the_class_does_not_speak_of_is_noted() -> None:
+def test_a_network_of_a_class_that_is_no_torch_predictor_is_noted() -> None:
     note = note_on_module(Plain(Settings(CPU)))
     assert note is not None
     assert note.startswith("Plain keeps a torch.nn.Module in self.module: derived from bench.predictor.TorchPredictor")
@@ -158,7 +158,7 @@ def test_a_network_that_the_class_does_not_speak_of_is_noted() -> None:
     assert note_on_module(Echo(Settings(CPU))) is None
 
 
-def test_a_network_that_is_promised_and_not_there_is_told() -> None:
+def test_a_torch_predictor_without_a_network_is_refused() -> None:
     with pytest.raises(UserError, match=r"m\.Empty: a TorchPredictor keeps its network in self\.module"):
         make(Empty, target("m.Empty"), Settings(CPU))
 
@@ -175,7 +175,7 @@ def test_a_replay_is_not_trained(tmp_path: Path) -> None:
 
 
 def test_the_check_tells_the_files() -> None:
-    """Of a class that names none there are none, whatever its options are."""
+    """A class that names no files has none, also with options."""
     [job] = compose(["model=custom", "model._target_=toy_models.Blobs", "model.weights=random", "passes=[speed]"])
     answer = check({"device": "cpu", "jobs": [{"config": asdict(job.config), "weights_path": None}]})
     assert answer == {"device": "cpu", "jobs": [{"files": {}}]}

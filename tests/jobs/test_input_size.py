@@ -1,4 +1,4 @@
-"""``input_size=``: one spelling, one name for each job, and a class that has no other size says so."""
+"""Tests ``input_size=``: one spelling, one name for each job, and the refusal of a class that has one size only."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_the_class_is_told_through_its_own_options() -> None:
 
 
 def test_two_sizes_are_two_rows(run_command: Any, bright_squares: list[str], tmp_path: Path) -> None:
-    """Images of 60x80, 80x60, 50x50 and 64x96 pixels."""
+    """The images have 60x80, 80x60, 50x50 and 64x96 pixels."""
     arguments = [*SCALED, *bright_squares, "passes=[speed]", "protocol=quick", f"out={tmp_path}"]
     done = run_command(*arguments, "input_size=32x48,40x64")
     assert done.returncode == 0, done.stderr

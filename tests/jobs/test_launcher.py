@@ -1,4 +1,4 @@
-"""Whole jobs through the command: what is measured, what is kept, and what becomes of a worker that dies."""
+"""Tests whole jobs through the command: what is measured, what is kept, and the row of a worker that dies."""
 
 from __future__ import annotations
 
@@ -72,8 +72,8 @@ def test_the_second_worker_imports_while_the_first_measures_and_begins_after_it(
     done = run_command(*command, f"out={tmp_path / 'out'}")
     assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in told.read_text().splitlines()]
-    # It is built to be checked, then in each process, which sees four images.
-    assert [line["what"] for line in lines] == ["built", *2 * ["built", *4 * ["run"]]]
+    # It is constructed for the check, then in each process, which runs it on four images.
+    assert [line["what"] for line in lines] == ["constructed", *2 * ["constructed", *4 * ["run"]]]
     memory, accuracy = lines[1:6], lines[6:]
     assert [len({line["process"] for line in part}) for part in (memory, accuracy)] == [1, 1]
     assert memory[0]["process"] != accuracy[0]["process"]
@@ -106,9 +106,9 @@ def test_what_a_changed_file_changes_is_measured_anew(run_command: Any, tmp_path
         "annotations": [square],
         "categories": [{"id": 1, "name": "thing"}],
     }
-    found = {"image_id": 1, "category_id": 1, "score": 0.5, "segmentation": square["segmentation"]}
+    detection = {"image_id": 1, "category_id": 1, "score": 0.5, "segmentation": square["segmentation"]}
     files = {name: tmp_path / f"{name}.json" for name in ("annotations", "results")}
-    for path, content in zip(files.values(), (truth, [found]), strict=True):
+    for path, content in zip(files.values(), (truth, [detection]), strict=True):
         path.write_text(json.dumps(content))
     arguments = ["model=replay", f"model.options.results={files['results']}", "dataset=coco", "passes=[accuracy]"]
     arguments += [f"dataset.images={tmp_path / 'images'}", f"dataset.annotations={files['annotations']}", "device=cpu"]
@@ -121,10 +121,10 @@ def test_what_a_changed_file_changes_is_measured_anew(run_command: Any, tmp_path
     assert measured()[1] == [pytest.approx(1.0)]
     assert "measured before" in measured()[0]
     # Half of the square: its IoU is 0.5, which one of ten thresholds reaches.
-    found["segmentation"] = [[5, 5, 10, 5, 10, 15, 5, 15]]
-    files["results"].write_text(json.dumps([found]))
+    detection["segmentation"] = [[5, 5, 10, 5, 10, 15, 5, 15]]
+    files["results"].write_text(json.dumps([detection]))
     assert measured()[1] == [pytest.approx(0.1), pytest.approx(1.0)]
-    square["segmentation"] = found["segmentation"]
+    square["segmentation"] = detection["segmentation"]
     files["annotations"].write_text(json.dumps({**truth, "annotations": [{**square, "area": 50}]}))
     assert measured()[1] == [pytest.approx(0.1), pytest.approx(1.0), pytest.approx(1.0)]
 
@@ -138,7 +138,7 @@ def test_random_weights_have_no_ap(run_command: Any, bright_squares: list[str], 
     assert result.accuracy.figures_absent == "weights: random"
 
 
-def test_every_death_is_a_row(run_command: Any, bright_squares: list[str], tmp_path: Path) -> None:
+def test_every_end_of_a_worker_is_a_row(run_command: Any, bright_squares: list[str], tmp_path: Path) -> None:
     expected = {
         "sigkill": ("crashed", "SIGKILL"),
         "segfault": ("crashed", "SIGSEGV"),
@@ -149,11 +149,11 @@ def test_every_death_is_a_row(run_command: Any, bright_squares: list[str], tmp_p
     how = [f"+model.options.how={','.join(expected)}", "passes=[memory]"]
     done = run_command(*DIES, *how, *bright_squares, f"out={tmp_path}")
     assert done.returncode == 1, done.stderr
-    found = {r.config["model"]["options"]["how"]: (r.status, r.reason) for r in results_in(tmp_path)}
-    assert set(found) == set(expected)
+    ended = {r.config["model"]["options"]["how"]: (r.status, r.reason) for r in results_in(tmp_path)}
+    assert set(ended) == set(expected)
     for how, (status, words) in expected.items():
-        assert found[how][0] == status
-        assert words in (found[how][1] or "")
+        assert ended[how][0] == status
+        assert words in (ended[how][1] or "")
     table = (tmp_path / "comparison.csv").read_text()
     assert "SIGKILL" in table
 
@@ -162,11 +162,11 @@ def test_limits_of_time_and_memory(run_command: Any, bright_squares: list[str], 
     limits = ["protocol.time_limit_s=12", "protocol.memory_limit_gb=1.5", "passes=[memory]"]
     done = run_command(*DIES, "+model.options.how=hang,hoard", *limits, *bright_squares, f"out={tmp_path}")
     assert done.returncode == 1, done.stderr
-    found = {r.config["model"]["options"]["how"]: r for r in results_in(tmp_path)}
-    assert found["hang"].status == "timeout"
-    assert "12 s (protocol.time_limit_s)" in (found["hang"].reason or "")
-    assert found["hoard"].status == "out_of_memory"
-    assert "the limit is 1.5 GB (protocol.memory_limit_gb)" in (found["hoard"].reason or "")
+    result_of = {r.config["model"]["options"]["how"]: r for r in results_in(tmp_path)}
+    assert result_of["hang"].status == "timeout"
+    assert "12 s (protocol.time_limit_s)" in (result_of["hang"].reason or "")
+    assert result_of["hoard"].status == "out_of_memory"
+    assert "the limit is 1.5 GB (protocol.memory_limit_gb)" in (result_of["hoard"].reason or "")
 
 
 def test_the_same_command_runs_only_what_is_missing(
@@ -187,7 +187,7 @@ def test_the_same_command_runs_only_what_is_missing(
     assert results_in(tmp_path) == [second], f"after {time.monotonic() - began:.1f} s"
 
 
-def test_models_are_timed_in_turns_and_rounds_are_added(
+def test_rounds_of_models_are_interleaved_and_added(
     run_command: Any, bright_squares: list[str], tmp_path: Path
 ) -> None:
     command = [
@@ -229,7 +229,7 @@ def test_a_replay_is_not_run_again_for_passes_it_cannot_have(
     assert "measured before" in run_command(*command).stdout
 
 
-def test_what_was_measured_survives_the_death_and_is_not_measured_again(
+def test_passes_measured_before_a_worker_dies_are_kept_and_not_measured_again(
     run_command: Any, bright_squares: list[str], tmp_path: Path
 ) -> None:
     # The memory pass takes four batches; the fifth, in the speed pass, kills the worker.
@@ -260,8 +260,8 @@ def _start(environment: dict[str, str], out: Path, *arguments: str) -> subproces
 def _wait_for(condition: Any, seconds: float = 60) -> Any:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        if found := condition():
-            return found
+        if value := condition():
+            return value
         time.sleep(0.1)
     raise AssertionError("it did not come in time")
 
@@ -297,10 +297,10 @@ def test_a_worker_killed_from_outside_leaves_the_other_rows_ok(
     def slow_worker() -> int | None:
         for path in out.glob("jobs/*/job.json"):
             if json.loads(path.read_text())["config"]["model"]["options"]["delay_ms"] == 500:
-                # Its memory pass is a process of its own, which ends by itself: this is the one of the other passes.
+                # The process of the memory pass ends by itself; this is the process of the other passes.
                 pattern = f"bench/jobs/worker/bootstrap.py {path.parent} [0-9]+ speed,"
-                found = subprocess.run(["pgrep", "-f", pattern], capture_output=True, text=True, check=False)
-                return int(found.stdout.split()[0]) if found.stdout else None
+                processes = subprocess.run(["pgrep", "-f", pattern], capture_output=True, text=True, check=False)
+                return int(processes.stdout.split()[0]) if processes.stdout else None
         return None
 
     pid = _wait_for(slow_worker)
@@ -321,15 +321,15 @@ def test_an_absent_library_is_a_skipped_row(run_command: Any, bright_squares: li
     target = "model._target_=toy_models.NeedsAbsentLibrary,toy_models.Blobs"
     done = run_command("model=custom", target, "passes=[memory]", *bright_squares, f"out={tmp_path}")
     assert done.returncode == 0, done.stderr
-    found = {r.config["model"]["_target_"]: r for r in results_in(tmp_path)}
-    assert found["toy_models.Blobs"].status == "ok"
-    skipped = found["toy_models.NeedsAbsentLibrary"]
+    result_of = {r.config["model"]["_target_"]: r for r in results_in(tmp_path)}
+    assert result_of["toy_models.Blobs"].status == "ok"
+    skipped = result_of["toy_models.NeedsAbsentLibrary"]
     assert skipped.status == "skipped"
     assert "a_library_that_nobody_has is not installed" in (skipped.reason or "")
 
 
-def test_a_broken_promise_is_a_failed_row(run_command: Any, bright_squares: list[str], tmp_path: Path) -> None:
-    target = "model._target_=toy_models.BreaksThePromise"
+def test_wrong_masks_are_a_failed_row(run_command: Any, bright_squares: list[str], tmp_path: Path) -> None:
+    target = "model._target_=toy_models.GivesHalfMasks"
     done = run_command("model=custom", target, "passes=[accuracy]", *bright_squares, f"out={tmp_path}")
     assert done.returncode == 1
     assert "Instances.masks is" in (results_in(tmp_path)[0].reason or "")
@@ -355,8 +355,10 @@ def test_what_was_measured_in_another_way_is_measured_anew(
 def test_memory_is_measured_in_a_process_of_its_own_and_hardly_differs(
     run_command: Any, bright_squares: list[str], tmp_path: Path
 ) -> None:
-    """Jobs that differ in how long they sleep: resident memory within half a per cent, where glibc's moving threshold
-    gave three per cent."""
+    """The memory of jobs that sleep for different times differs by less than half a percent.
+
+    With glibc's moving threshold it differs by three.
+    """
     sleeps = ["+model.options.delay_ms=1,2,3", "passes=[memory]"]
     assert run_command(*BLOBS, *sleeps, *bright_squares, f"out={tmp_path}").returncode == 0
     results = results_in(tmp_path)

@@ -1,4 +1,4 @@
-"""Which class ``model._target_`` names, in a folder that holds packages called like ours."""
+"""Tests which class ``model._target_`` names, in a folder that holds packages called like ours."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def users_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_class_in_a_file() -> None:
-    """It finds its neighbours with a dot before their names and without; a second call gives the same class."""
+    """It imports its neighbours with a dot before their names and without; a second call gives the same class."""
     net = locate("bench/net.py:Net")
     assert (net.width, net.depth) == (64, 5)
     assert locate("bench/net.py:Net") is net
@@ -71,7 +71,7 @@ def test_an_absent_library_is_no_mistake_of_the_users() -> None:
 
 
 def test_what_is_named_for_another_package_runs() -> None:
-    """The remedy, as it is written at the end of the line."""
+    """The remedy at the end of the message works as it is written."""
     for target in ("bench.net.Net", "bench.predictor.Mine", "adapters.Net"):
         with pytest.raises(UserError) as refused:
             locate(target)

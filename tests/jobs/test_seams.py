@@ -1,4 +1,4 @@
-"""The seams between a study, its jobs, their workers and their passes, each without a real model."""
+"""Tests the seams between a study, its jobs, their workers and their passes, each without a real model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from bench.errors import UserError
-from bench.jobs.job import PlannedJob, describe, from_description, passes_due, phases_of
+from bench.jobs.job import PlannedJob, from_description, passes_due, phases_of, to_description
 from bench.jobs.launcher import Ending
 from bench.jobs.local import LocalLauncher
 from bench.jobs.messages import Channel, Complete, Progress, Ready, decode, encode
@@ -96,12 +96,12 @@ def test_planning_changes_nothing_of_what_was_composed(tmp_path: Path, monkeypat
 
 def test_a_planned_job_goes_to_another_process_and_back(tmp_path: Path) -> None:
     planned = replace(job(tmp_path / "jobs" / "a"), contents={"dataset": "1"}, weights_path="w.pt")
-    assert from_description(describe(planned)) == planned
-    newer = describe(planned)
+    assert from_description(to_description(planned)) == planned
+    newer = to_description(planned)
     newer["config"]["of_tomorrow"] = 1
     with pytest.raises(ValueError, match="unknown key 'of_tomorrow'"):
         from_description(newer)
-    older = describe(planned)
+    older = to_description(planned)
     del older["config"]["overlap"]
     with pytest.raises(ValueError, match="lacks keys that this maskbench has"):
         from_description(older)
@@ -110,7 +110,7 @@ def test_a_planned_job_goes_to_another_process_and_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "message", [Ready(), Complete(), Progress("speed", 0.5, 1.0, 3), Progress("finetune", 1, 2, 0, "loss 1", "AP 2")]
 )
-def test_a_message_is_read_as_it_was_said(message: Any) -> None:
+def test_a_message_is_read_as_it_was_sent(message: Any) -> None:
     line = encode(message)
     assert line.endswith(b"\n")
     assert line.count(b"\n") == 1
@@ -147,7 +147,7 @@ sys.stdin.readline()
 
 @pytest.fixture
 def ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    """The result of a job whose worker is a program of a few lines."""
+    """Give a function that runs a job whose worker is a program of a few lines, and gives the result."""
 
     def run(does: str) -> Result:
         script = tmp_path / "worker.py"
@@ -189,7 +189,7 @@ def test_a_worker_that_ends_badly_after_its_work_leaves_a_note(ends: Callable[..
 
 
 class _NoWorker:
-    """A worker in no process at all: it says at once that all is done."""
+    """A worker without a process: it says at once that all is done."""
 
     def __enter__(self) -> _NoWorker:
         return self
@@ -206,7 +206,7 @@ class _NoWorker:
 
 
 class _Nowhere:
-    """A launcher of those."""
+    """A launcher of such workers."""
 
     def __init__(self) -> None:
         self.started: list[str] = []
@@ -226,11 +226,11 @@ def test_another_place_to_run_jobs_is_one_launcher(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("passes", ["speed", "memory", "accuracy"])
-def test_the_first_batch_of_every_pass_is_held_against_the_interface(
+def test_the_first_batch_of_every_pass_is_validated(
     run_command: Any, bright_squares: list[str], tmp_path: Path, passes: str
 ) -> None:
-    """Masks of half the image's size: no FPS and no memory of such a class."""
-    breaks = ["model=custom", "model._target_=toy_models.BreaksThePromise", f"passes=[{passes}]", "protocol=quick"]
+    """A class whose masks have half the image's size gets no FPS and no memory."""
+    breaks = ["model=custom", "model._target_=toy_models.GivesHalfMasks", f"passes=[{passes}]", "protocol=quick"]
     done = run_command(*breaks, *bright_squares, f"out={tmp_path}")
     assert done.returncode == 1
     [path] = tmp_path.glob("jobs/*/result.json")

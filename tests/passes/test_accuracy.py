@@ -1,4 +1,4 @@
-"""Mask AP against pycocotools called directly, and the rules that are ours to keep."""
+"""Compares mask AP with pycocotools called directly, and tests the rules that this pass must keep."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ REAL = ROOT / ".." / "shared" / "data" / "coco_val_cc"
 
 
 def referee(truth_file: Path, results: list[dict[str, Any]]) -> tuple[np.ndarray, list[float]]:
-    """pycocotools on the annotation file itself: the twelve figures, and AP by rising category id."""
+    """Run pycocotools on the annotation file itself; give the twelve figures, and the AP by rising category id."""
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO(str(truth_file))
         evaluation = COCOeval(truth, truth.loadRes(json.loads(json.dumps(results))), "segm")
@@ -49,7 +49,7 @@ def referee(truth_file: Path, results: list[dict[str, Any]]) -> tuple[np.ndarray
 
 
 def perturbed(truth_file: Path, seed: int) -> list[dict[str, Any]]:
-    """The ground truth as a model might see it: shifted masks, wrong classes, misses, doubles, ties in scores."""
+    """Make results that err as a model might: shifted masks, wrong classes, misses, doubles, equal scores."""
     rng = np.random.default_rng(seed)
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO(str(truth_file))
@@ -93,8 +93,8 @@ def test_figures_equal_pycocotools(shapes: CocoDataset, evaluator: str, seed: in
     expected = {name: value if value > -1 else None for name, value in zip(COCO_FIGURES, stats, strict=True)}
     assert figures == {k: v if v is None else pytest.approx(v, abs=1e-9) for k, v in expected.items()}
     assert list(per_class) == list(shapes.class_names)
-    for found, wanted in zip(per_class.values(), classes, strict=True):
-        assert found == (pytest.approx(wanted, abs=1e-9) if wanted > -1 else None)
+    for value, wanted in zip(per_class.values(), classes, strict=True):
+        assert value == (pytest.approx(wanted, abs=1e-9) if wanted > -1 else None)
 
 
 @pytest.mark.parametrize("evaluator", sorted(EVALUATORS))
@@ -161,7 +161,7 @@ def test_results_carry_no_box_and_unrounded_scores() -> None:
 
 
 class Replay(ReplayPredictor):
-    """Gives the results that it was made of, by falling score."""
+    """Gives the results that it was made with, by falling score."""
 
     def __init__(self, results: list[dict[str, Any]]) -> None:
         self.classes = ()
@@ -174,14 +174,14 @@ class Replay(ReplayPredictor):
 def passed(
     results: list[dict[str, Any]], dataset: CocoDataset, folder: Path, **settings: Any
 ) -> tuple[AccuracyResult, list[dict[str, Any]]]:
-    """The accuracy pass over a replay: its result, and the predictions on disk."""
+    """Run the accuracy pass over a replay; give its result, and the predictions on disk."""
     config = BenchConfig(**{"model": ModelConfig(weights="own"), **settings})
-    found = PASS.measure(context_of(Replay(results), dataset, config, labels=[], folder=folder))
-    return found, json.loads((folder / found.predictions).read_text())
+    accuracy = PASS.measure(context_of(Replay(results), dataset, config, labels=[], folder=folder))
+    return accuracy, json.loads((folder / accuracy.predictions).read_text())
 
 
 def cut_apart(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Each pixel to the highest-scoring result of its image, on whole label maps."""
+    """Give each pixel to the highest-scoring result of its image, on whole label maps."""
     owners: dict[int, np.ndarray] = {}
     apart = []
     for number, r in enumerate(sorted(results, key=lambda r: -r["score"]), start=1):
@@ -196,28 +196,28 @@ def cut_apart(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("evaluator", sorted(EVALUATORS))
 def test_the_pass_says_everything(shapes: CocoDataset, tmp_path: Path, evaluator: str) -> None:
     results = perturbed(shapes.annotations_path, 5)
-    found, predictions = passed(results, shapes, tmp_path, evaluator=evaluator)
+    accuracy, predictions = passed(results, shapes, tmp_path, evaluator=evaluator)
     stats, classes = referee(shapes.annotations_path, predictions)
     apart, _ = referee(shapes.annotations_path, cut_apart(results))
-    assert found.figures == {k: pytest.approx(v, abs=1e-9) for k, v in zip(COCO_FIGURES, stats, strict=True)}
-    assert list((found.per_class or {}).values()) == pytest.approx(classes, abs=1e-9)
-    assert found.overlap_mask_ap == {
+    assert accuracy.figures == {k: pytest.approx(v, abs=1e-9) for k, v in zip(COCO_FIGURES, stats, strict=True)}
+    assert list((accuracy.per_class or {}).values()) == pytest.approx(classes, abs=1e-9)
+    assert accuracy.overlap_mask_ap == {
         "keep": pytest.approx(stats[0], abs=1e-9),
         "highest_score": pytest.approx(apart[0], abs=1e-9),
     }
     assert apart[0] < stats[0] - 0.01
-    assert found.boundary_figures is not None
-    assert list(found.boundary_figures) == list(BOUNDARY_FIGURES)
-    assert 0 < (found.boundary_figures["boundary_ap"] or 0) < stats[0]
-    assert found.confidence_interval is not None
-    low, high = found.confidence_interval
+    assert accuracy.boundary_figures is not None
+    assert list(accuracy.boundary_figures) == list(BOUNDARY_FIGURES)
+    assert 0 < (accuracy.boundary_figures["boundary_ap"] or 0) < stats[0]
+    assert accuracy.confidence_interval is not None
+    low, high = accuracy.confidence_interval
     assert low < stats[0] < high < low + 0.3
-    assert found.bootstrap is not None
-    assert len(found.bootstrap.mask_ap) == len(found.bootstrap.boundary_ap or []) == 1000
-    assert list(found.errors or {}) == list(TIDE_ERRORS)
-    assert found.calibration is not None
-    assert sum(found.calibration.detections) <= found.detections == len(predictions) == len(results)
-    assert {kind: bool(images) for kind, images in (found.worst_images or {}).items()} == {
+    assert accuracy.bootstrap is not None
+    assert len(accuracy.bootstrap.mask_ap) == len(accuracy.bootstrap.boundary_ap or []) == 1000
+    assert list(accuracy.errors or {}) == list(TIDE_ERRORS)
+    assert accuracy.calibration is not None
+    assert sum(accuracy.calibration.detections) <= accuracy.detections == len(predictions) == len(results)
+    assert {kind: bool(images) for kind, images in (accuracy.worst_images or {}).items()} == {
         "missed": True,
         "false": True,
         "masks": True,
@@ -226,13 +226,13 @@ def test_the_pass_says_everything(shapes: CocoDataset, tmp_path: Path, evaluator
 
 def test_highest_score_is_what_lies_on_disk(shapes: CocoDataset, tmp_path: Path) -> None:
     results = perturbed(shapes.annotations_path, 6)
-    found, predictions = passed(results, shapes, tmp_path, overlap="highest_score")
+    accuracy, predictions = passed(results, shapes, tmp_path, overlap="highest_score")
     whole, _ = referee(shapes.annotations_path, results)
     apart, _ = referee(shapes.annotations_path, cut_apart(results))
-    assert found.figures == {k: pytest.approx(v, abs=1e-9) for k, v in zip(COCO_FIGURES, apart, strict=True)}
-    assert found.overlap_mask_ap == {
+    assert accuracy.figures == {k: pytest.approx(v, abs=1e-9) for k, v in zip(COCO_FIGURES, apart, strict=True)}
+    assert accuracy.overlap_mask_ap == {
         "keep": pytest.approx(whole[0], abs=1e-9),
-        "highest_score": found.figures["mask_ap"],
+        "highest_score": accuracy.figures["mask_ap"],
     }
     key = lambda r: (r["image_id"], r["category_id"], r["score"], r["segmentation"]["counts"])  # noqa: E731
     assert sorted(map(key, predictions)) == sorted(map(key, cut_apart(results)))
@@ -259,19 +259,19 @@ def test_an_environment_without_hotcoco(shapes: CocoDataset, tmp_path: Path, mon
 def test_random_weights_say_nothing_and_fine_tuned_ones_do(shapes: CocoDataset, tmp_path: Path) -> None:
     random = ModelConfig(weights="random")
     results = perturbed(shapes.annotations_path, 7)
-    found, predictions = passed(results, shapes, tmp_path, model=random)
-    assert found.figures_absent == "weights: random"
-    assert found.figures is found.bootstrap is found.worst_images is found.overlap_mask_ap is None
+    accuracy, predictions = passed(results, shapes, tmp_path, model=random)
+    assert accuracy.figures_absent == "weights: random"
+    assert accuracy.figures is accuracy.bootstrap is accuracy.worst_images is accuracy.overlap_mask_ap is None
     assert len(predictions) == len(results)
     assert not BenchConfig(model=random).trained
     assert BenchConfig(model=random, finetune=FinetuneConfig()).trained
-    found, _ = passed(results, shapes, tmp_path, model=random, finetune=FinetuneConfig())
-    assert found.figures is not None
-    assert found.figures_absent is None
+    accuracy, _ = passed(results, shapes, tmp_path, model=random, finetune=FinetuneConfig())
+    assert accuracy.figures is not None
+    assert accuracy.figures_absent is None
 
 
 class Knowing(Predictor):
-    """Finds everything exactly; knows an image by its place in the order."""
+    """Detects everything exactly; it knows an image by its place in the order."""
 
     def __init__(self, dataset: CocoDataset) -> None:
         self.classes = dataset.class_names
@@ -289,7 +289,7 @@ class Knowing(Predictor):
         return batch
 
     def postprocess(self, raw: Any) -> list[Instances]:
-        found = []
+        outputs = []
         for image in raw:
             annotations = self._annotations[self._next]
             self._next += 1
@@ -298,12 +298,12 @@ class Knowing(Predictor):
                 mask[:] = decoded(annotation["segmentation"], *image.shape[:2])
             labels = [self._ids.index(a["category_id"]) for a in annotations]
             number = len(annotations)
-            found.append(
+            outputs.append(
                 Instances(
                     torch.from_numpy(masks), torch.zeros(number, 4), torch.ones(number), torch.tensor(labels).long()
                 )
             )
-        return found
+        return outputs
 
 
 def test_mask_ap_of_a_model(shapes: CocoDataset) -> None:
@@ -318,7 +318,7 @@ def test_mask_ap_of_a_model(shapes: CocoDataset) -> None:
 
 
 def test_the_threads_beside_the_model_leave_it_its_cores() -> None:
-    """In a process of its own, where no thread has asked for torch's number of threads yet."""
+    """It runs in a process of its own, where no thread has asked for torch's number of threads yet."""
     code = """
 import torch
 from bench.passes.accuracy import _leaves_cores_to_the_model
@@ -364,8 +364,8 @@ def test_masks_that_lose_nothing_keep_their_rle() -> None:
     apart = overlaps_removed(masks, whole)
     assert [one is other for one, other in zip(apart, whole, strict=True)] == [True, True, False, True]
     owners = np.where(masks[0], 1, np.where(masks[1], 2, np.where(masks[2], 3, 0)))
-    for number, found in enumerate(apart, start=1):
-        assert (mask_api.decode(found).astype(bool) == (owners == number)).all()
+    for number, one_rle in enumerate(apart, start=1):
+        assert (mask_api.decode(one_rle).astype(bool) == (owners == number)).all()
 
 
 def test_background_work_is_done_in_order_and_its_error_is_raised() -> None:
@@ -396,7 +396,7 @@ def test_work_done_ahead_comes_in_order_and_does_not_run_away() -> None:
 
     def work(number: int) -> int:
         began.append(number)
-        nothing_waits.wait(0.01 * (number % 3))  # so that a later one is often done first
+        nothing_waits.wait(0.01 * (number % 3))  # so that a later item is often done first
         if number == 40:
             raise RuntimeError("image 40")
         return -number
@@ -436,7 +436,7 @@ def test_an_interrupt_drops_the_background_work_that_waits() -> None:
 
 @pytest.mark.skipif(not REAL.exists(), reason="the COCO photographs are not beside this checkout")
 def test_replay_on_real_annotations(run_command: Any, tmp_path: Path) -> None:
-    """The whole way through the command: the truth itself is perfect, a perturbed one equals pycocotools."""
+    """Through the whole command, the truth itself has an AP of 1, and a perturbed one the AP of pycocotools."""
     truth = REAL / "instances.json"
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCO(str(truth))
@@ -459,12 +459,12 @@ def test_replay_on_real_annotations(run_command: Any, tmp_path: Path) -> None:
         f"out={tmp_path / 'out'}",
     )
     assert done.returncode == 0, done.stderr
-    found = {}
+    figures = {}
     for path in (tmp_path / "out").glob("jobs/*/result.json"):
         result = read_result(path)
         assert result.accuracy is not None
-        found[Path(result.config["model"]["options"]["results"]).stem] = result.accuracy.figures
-    assert found["perfect"] is not None
-    assert found["perfect"]["mask_ap"] == 1.0
+        figures[Path(result.config["model"]["options"]["results"]).stem] = result.accuracy.figures
+    assert figures["perfect"] is not None
+    assert figures["perfect"]["mask_ap"] == 1.0
     stats, _ = referee(truth, worse)
-    assert found["worse"] == {name: pytest.approx(v, abs=1e-9) for name, v in zip(COCO_FIGURES, stats, strict=True)}
+    assert figures["worse"] == {name: pytest.approx(v, abs=1e-9) for name, v in zip(COCO_FIGURES, stats, strict=True)}

@@ -1,4 +1,4 @@
-"""What the accuracy pass keeps of an image that is done: a few numbers a detection, no masks."""
+"""Tests that the accuracy pass keeps a few numbers a detection of an image that is done, and no masks."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Replay(ReplayPredictor):
 
 
 def test_the_matcher_keeps_61_bytes_a_detection() -> None:
-    """The buffers may be an eighth larger than what is in them."""
+    """The buffers may be an eighth larger than their content."""
     dataset, replay = dataset_of(900), Replay()
     matcher = Matcher(dataset)
     held = []
@@ -85,7 +85,7 @@ def test_the_matcher_keeps_61_bytes_a_detection() -> None:
 
 
 def peak_growth(few: int, many: int, folder: Path) -> float:
-    """How many bytes a detection the resident memory at its peak is higher for many images than for few."""
+    """Give the bytes a detection by which peak resident memory is higher for many images than for few."""
     dataset, config = dataset_of(many), BenchConfig(model=ModelConfig(weights="own"))
     peaks = []
     for images in (few, many):
@@ -95,8 +95,10 @@ def peak_growth(few: int, many: int, folder: Path) -> float:
 
 
 def test_the_whole_pass_keeps_no_predictions(tmp_path: Path) -> None:
-    """In a process of its own, for its peak, in which the allocator's scatter of some MB is. The predictions read back
-    at the end would be 1,500 bytes a detection more."""
+    """It runs in a process of its own, whose peak includes the allocator's scatter of some MB.
+
+    Predictions that are read back at the end would take 1,500 bytes a detection more.
+    """
     code = f"from test_accuracy_memory import *; print(peak_growth(550, 1500, Path({str(tmp_path)!r})))"
     here = Path(__file__).resolve()
     folders = [str(here.parent), str(here.parents[1] / "cases"), str(here.parents[2])]

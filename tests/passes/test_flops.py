@@ -1,4 +1,4 @@
-"""Counts against closed forms, and against each other for one architecture in several libraries."""
+"""Compares counts with closed forms, and with each other for one architecture in several libraries."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Network(Blobs):
-    """Convolution of 3 to 8 channels, attention of 4 heads over 16 tokens of 32 channels, a matrix product."""
+    """Has a convolution of 3 to 8 channels, attention of 4 heads over 16 tokens of 32 channels, a matrix product."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
@@ -46,7 +46,7 @@ class Network(Blobs):
 
 @pytest.fixture
 def dataset(tmp_path: Path) -> CocoDataset:
-    """Images of 20x30, 10x30, 20x30 ... pixels, seven of them."""
+    """Make seven images of 20x30, 10x30, 20x30 ... pixels."""
     records = []
     for i in range(7):
         height, path = (20, 10)[i % 2], tmp_path / f"{i}.png"
@@ -56,8 +56,11 @@ def dataset(tmp_path: Path) -> CocoDataset:
 
 
 def test_closed_form(dataset: CocoDataset) -> None:
-    """Two operations for each multiplication and addition: the convolution's 3 x 3 x 3 x 8 a pixel; of the encoder
-    layer the projections in and out, both products of attention, and the two feed-forward matrices."""
+    """A multiplication and an addition count as two operations.
+
+    The convolution has 3 x 3 x 3 x 8 such pairs a pixel. The encoder layer has the projections in and out, both
+    products of attention, and the two feed-forward matrices.
+    """
     convolution = 2 * 3 * 3 * 3 * 8 * 30
     layer = 2 * 16 * (32 * 96 + 32 * 32 + 2 * 32 * 64) + 2 * 2 * 4 * 16 * 16 * 8
     predictor = Network(Settings(CPU))
@@ -70,7 +73,7 @@ def test_closed_form(dataset: CocoDataset) -> None:
     assert flops.std == pytest.approx(convolution * np.std([20, 10, 20, 20, 10]))
 
 
-def test_fast_paths_are_as_before(dataset: CocoDataset) -> None:
+def test_the_setting_of_fast_paths_is_restored(dataset: CocoDataset) -> None:
     assert torch.backends.mha.get_fastpath_enabled()
     count_image(Network(Settings(CPU)), dataset.images[0])
     assert torch.backends.mha.get_fastpath_enabled()
@@ -96,7 +99,7 @@ print(count_image(Product(), ImageRecord(0, Path(sys.argv[1]), 20, 30)), "torch.
 
 
 def test_the_compiler_is_not_imported_for_it(dataset: CocoDataset) -> None:
-    """It takes 2 s, of every job."""
+    """That import takes 2 s of every job."""
     code = [sys.executable, "-c", WITHOUT_COMPILER, str(dataset.images[0].path)]
     done = subprocess.run(code, cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.split() == [str(2 * 5 * 7), "False"]
@@ -109,7 +112,7 @@ def test_a_model_outside_of_torch_has_no_count(dataset: CocoDataset, tmp_path: P
 
 
 def test_one_architecture_in_every_library(tmp_path: Path) -> None:
-    """Mask R-CNN R50-FPN, untrained, 100 detections, an image of 800x1088, which none of them resizes: within 3 %."""
+    """Counts of Mask R-CNN R50-FPN agree within 3 %: untrained, 100 detections, an image that no library resizes."""
     libraries = [name for name in ("torchvision", "mmdet", "detectron2") if importlib.util.find_spec(name)]
     if len(libraries) < 2:
         pytest.skip("fewer than two of torchvision, mmdet and detectron2 are installed")

@@ -1,4 +1,4 @@
-"""The memory pass, against a need that is known in bytes."""
+"""Compares the memory pass with a need that is known in bytes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NEED = 400_000_000
 
 
 class Hungry(Blobs):
-    """Touches exactly 400 MB for the largest image alone."""
+    """Touches exactly 400 MB for the largest image, and none for others."""
 
     def preprocess(self, images: Sequence[np.ndarray]) -> list[torch.Tensor]:
         if images[0].shape[0] == 90:
@@ -32,7 +32,7 @@ class Hungry(Blobs):
 
 
 class HungryTensor(Blobs):
-    """The same of torch, in ``forward``."""
+    """Touches the same amount in a torch tensor, in ``forward``."""
 
     def forward(self, batch: list[torch.Tensor]) -> list[torch.Tensor]:
         if batch[0].shape[0] == 90:
@@ -42,7 +42,7 @@ class HungryTensor(Blobs):
 
 @pytest.fixture
 def dataset(tmp_path: Path) -> CocoDataset:
-    """Twelve images; the pass looks at ten, and must not miss the largest."""
+    """Make twelve images; the pass looks at ten, and must not miss the largest."""
     records = []
     for i in range(12):
         height = 90 if i == 11 else 20

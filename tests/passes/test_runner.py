@@ -1,4 +1,4 @@
-"""The contexts in which a predictor is called, and the network that a pass may look at."""
+"""Tests the contexts in which a predictor is called, and the network that a pass may read."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ CPU = torch.device("cpu")
 
 
 def note() -> tuple[torch.dtype, bool]:
-    """The type of a matrix product, and whether gradients are off."""
+    """Give the type of a matrix product, and whether gradients are off."""
     return (torch.ones(2, 2) @ torch.ones(2, 2)).dtype, torch.is_inference_mode_enabled()
 
 
 class Watches(Blobs):
-    """Takes the note stage by stage."""
+    """Takes the note in each stage."""
 
     def forward(self, batch: list[torch.Tensor]) -> list[torch.Tensor]:
         self.in_forward = note()
@@ -41,15 +41,15 @@ def test_precision_is_autocast_and_gradients_are_off(precision: str, dtype: torc
     watches = Watches(Settings(CPU))
     runner = Runner(watches, CPU, precision)
     batch = runner.preprocess([np.zeros((4, 5, 3), np.uint8)])
-    found = runner.model(batch) if whole else runner.postprocess(runner.forward(batch))
+    outputs = runner.model(batch) if whole else runner.postprocess(runner.forward(batch))
     assert watches.in_forward == (dtype, True)
     assert watches.in_postprocess == (dtype, True)
-    assert found[0].masks.shape == (1, 4, 5)
+    assert outputs[0].masks.shape == (1, 4, 5)
     assert note() == (torch.float32, False)
 
 
 class Elsewhere(Level):
-    """A runtime that is not torch, and says that it computes in fp16 itself."""
+    """A runtime that is not torch, and declares that it computes in fp16 itself."""
 
     precisions = ("fp32", "fp16")
 
@@ -63,9 +63,9 @@ def test_another_runtime_is_told_its_precision_and_runs_without_autocast(tmp_pat
     path.write_text("100")
     elsewhere = Elsewhere(Settings(CPU, precision="fp16", weights_path=path))
     runner = Runner(elsewhere, CPU, "fp16")
-    [found] = runner.model(runner.preprocess([np.full((4, 5, 3), 101, np.uint8)]))
+    [instances] = runner.model(runner.preprocess([np.full((4, 5, 3), 101, np.uint8)]))
     assert elsewhere.in_forward == (torch.float32, True)
-    assert bool(found.masks.all())
+    assert bool(instances.masks.all())
     assert runner.module is None
 
 

@@ -1,4 +1,4 @@
-"""The timing pass on models whose true times are known."""
+"""Tests the timing pass on models whose true times are known."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class PastesInside(Naps):
 
 @pytest.fixture
 def library() -> types.ModuleType:
-    """A module with a class whose method sleeps 30 ms."""
+    """Make a module with a class whose method sleeps 30 ms."""
     module = types.ModuleType("test_speed_library")
 
     class Head:
@@ -94,13 +94,13 @@ def config(batch_size: int = 1) -> BenchConfig:
 
 
 def measure(predictor: Predictor, dataset: CocoDataset, config: BenchConfig, **context: Any) -> SpeedResult:
-    """One round of the speed pass."""
+    """Run one round of the speed pass."""
     return PASS.measure(context_of(predictor, dataset, config, **context))
 
 
 def test_boundaries_and_stages_hold_what_they_should(dataset: CocoDataset) -> None:
     speed = measure(Naps(Settings(CPU)), dataset, config())
-    # Sleeps never end early; the median stays within 5 ms of what was slept on any machine that is not swamped.
+    # Sleeps never end early; unless the machine is overloaded, the median stays within 5 ms of the time slept.
     for timing, slept in (
         (speed.model, 30),
         (speed.end_to_end, 35),
@@ -159,7 +159,7 @@ class WarmsUp(Blobs):
 
 
 class Irregular(Blobs):
-    """Takes 2 and 12 ms one after the other, so that the median is never known to 1 %."""
+    """Takes 2 and 12 ms alternately, so that the median is never known to 1 %."""
 
     calls = 0
 
@@ -170,13 +170,17 @@ class Irregular(Blobs):
 
 
 def test_warm_up_goes_on_until_batches_take_no_less_time(dataset: CocoDataset) -> None:
-    """The first call, then laps of three batches: 40 40 40, 20 20 20, 4 4 4, 4 4 4."""
+    """After the first call come repetitions of three batches: 40 40 40, 20 20 20, 4 4 4, 4 4 4 ms."""
     warm = config()
     warm.protocol.warmup_batches = 3
     speed = measure(WarmsUp(Settings(CPU)), dataset, warm)
     [only] = speed.rounds
     assert only.first_call_ms >= 40
-    assert len(only.warmup_ms) in (12, 15, 18)  # a lap that a busy machine disturbed is followed by one more
+    assert len(only.warmup_ms) in (
+        12,
+        15,
+        18,
+    )  # more on a busy machine
     assert [ms >= 20 for ms in only.warmup_ms[:9]] == [True] * 6 + [False] * 3
     assert only.warmup_stable
     assert min(speed.model.latency_ms) < 20
@@ -191,7 +195,7 @@ def test_warm_up_ends_with_its_time(dataset: CocoDataset) -> None:
 
 
 def test_timing_ends_when_the_median_is_known(dataset: CocoDataset) -> None:
-    """Sleeps of 30 ms are known to 10 % at once; 2 and 12 ms alternately never are, and end with the time."""
+    """The median of sleeps of 30 ms is known to 10 % at once; that of 2 and 12 ms never is, and the time ends it."""
     until_known = config()
     until_known.protocol = ProtocolConfig(rounds=1, warmup_batches=1, min_samples=6, precision=0.1, max_seconds=20)
     regular = measure(Naps(Settings(CPU)), dataset, until_known)
@@ -249,8 +253,8 @@ def test_a_clock_that_is_not_fit_is_a_row_and_the_others_go_on(
     done = run_command("model=custom", targets, *bright_squares, "protocol=quick", "passes=[speed]", f"out={tmp_path}")
     assert done.returncode == 1, done.stderr
     results = [read_result(path) for path in tmp_path.glob("jobs/*/result.json")]
-    found = {result.config["model"]["_target_"].rpartition(".")[2]: result for result in results}
-    assert (found["Blobs"].status, found["BendsTime"].status) == ("ok", "failed")
+    result_of = {result.config["model"]["_target_"].rpartition(".")[2]: result for result in results}
+    assert (result_of["Blobs"].status, result_of["BendsTime"].status) == ("ok", "failed")
     reason = "the clock says that a batch took 0 ms: it is not fit for timing on this machine"
-    assert found["BendsTime"].reason == reason
-    assert found["BendsTime"].speed is None
+    assert result_of["BendsTime"].reason == reason
+    assert result_of["BendsTime"].speed is None

@@ -46,6 +46,17 @@ MACHINE = {
     "notes": [],
 }
 
+DATASET = {"name": "coco", "images": None, "annotations": None, "limit": None}
+
+MEMORY: dict[str, Any] = {
+    "peak_allocated_bytes": 812_000_000,
+    "peak_reserved_bytes": 1_024_000_000,
+    "host_rss_bytes": 3_210_000_000,
+    "process_device_bytes": 1_640_000_000,
+    "device_source": "nvml_process",
+    "host_rss_source": "resettable_peak",
+}
+
 
 def build_result(
     family: str = "Mask R-CNN",
@@ -70,13 +81,7 @@ def build_result(
     settings["model"].update(
         name=f"{family}_{library}".lower(), family=family, backbone=backbone, library=library, weights=weights
     )
-    settings["dataset"] = {
-        "name": "coco",
-        "images": None,
-        "annotations": None,
-        "limit": None,
-        **config.get("dataset", {}),
-    }
+    settings["dataset"] = {**DATASET, **config.get("dataset", {})}
     result = Result(status=status, reason=reason, config=settings, machine=MACHINE, started="2026-11-22T13:00:00+00:00")
     result.published = {"mask_ap": published, "dataset": "coco_val2017", "source": "the library's model zoo"}
     if status in ("skipped", "crashed"):
@@ -86,17 +91,7 @@ def build_result(
     result.flops = FlopsResult(134.4e9, 1e9, 5)
     if model_ms is not None:
         result.speed = _speed(model_ms, stages_ms, detections, clock, settings["batch_size"])
-    fields = {
-        "peak_allocated_bytes": 812_000_000,
-        "peak_reserved_bytes": 1_024_000_000,
-        "host_rss_bytes": 3_210_000_000,
-    }
-    fields |= {
-        "process_device_bytes": 1_640_000_000,
-        "device_source": "nvml_process",
-        "host_rss_source": "resettable_peak",
-    }
-    result.memory = MemoryResult(parameters_bytes=177_605_572, buffers_bytes=222_000, **(memory or fields))
+    result.memory = MemoryResult(parameters_bytes=177_605_572, buffers_bytes=222_000, **(memory or MEMORY))
     if status == "ok":
         result.accuracy = _accuracy(mask_ap)
     return result

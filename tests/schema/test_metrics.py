@@ -1,4 +1,4 @@
-"""The table of figures holds together."""
+"""Tests that the table of figures is consistent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""result.json: what is written is read back, and what is not ours is refused in one line."""
+"""Tests that result.json is read back as it was written, and that other files are refused in one line."""
 
 from __future__ import annotations
 
@@ -58,11 +58,11 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "result.json"
     write_result(full(), path)
-    broken = full()
-    assert broken.speed is not None
-    broken.speed.rounds[0].first_call_ms = math.nan  # not JSON
+    unwritable = full()
+    assert unwritable.speed is not None
+    unwritable.speed.rounds[0].first_call_ms = math.nan  # not JSON
     with pytest.raises(ValueError, match="JSON"):
-        write_result(broken, path)
+        write_result(unwritable, path)
     assert read_result(path) == full()
     assert [p.name for p in tmp_path.iterdir()] == ["result.json"]
 

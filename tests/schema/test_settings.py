@@ -1,4 +1,4 @@
-"""The table of settings: it knows every key of the configuration, and what reads it sees a setting that is new."""
+"""Tests that the table of settings has every key of the configuration, and that its readers see a new setting."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _unknown(keys: set[str]) -> set[str]:
     told = [key for setting in SETTINGS.values() for key in setting.config]
     assert len(told) == len(set(told)), "two settings stand for one key"
     of_finetune = {key for key in NO_FIGURE if key.startswith("finetune.")}
-    assert set(told) | NO_FIGURE <= keys | of_finetune, "a key that is no longer there"
+    assert set(told) | NO_FIGURE <= keys | of_finetune, "a key that the configuration lacks"
     return keys - set(told) - NO_FIGURE
 
 

@@ -1,4 +1,4 @@
-"""A stand-in for NVIDIA's management library, for machines without a GPU."""
+"""Imitates NVIDIA's management library on machines without a GPU."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ UUID = "8f1d2c3b-0000-1111-2222-333344445555"
 
 
 class FakeNvml(types.ModuleType):
-    """The NVML calls of one made-up GPU, in nvml.h's units: MHz, milliwatts, degrees."""
+    """Answers the NVML calls for one imaginary GPU, in nvml.h's units: MHz, milliwatts, degrees Celsius."""
 
     NVML_CLOCK_SM, NVML_CLOCK_MEM, NVML_TEMPERATURE_GPU = 1, 2, 0
 

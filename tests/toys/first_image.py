@@ -1,4 +1,4 @@
-"""A model that ends its job at the first image, and tells how much processor time that took its process."""
+"""A model that fails at the first image, and writes how much processor time its process has taken until then."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model of a runtime that is not torch: numpy finds the pixels that are brighter than a level."""
+"""A model whose runtime is not torch: numpy finds the pixels that are brighter than a level."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bench.predictor import Instances, Predictor, Settings
 
 
 class Level(Predictor):
-    """Finds one instance of the first class. The level stands in the file of weights, or in the file of the option."""
+    """Finds one instance of the first class. Its file of weights or the file of its option holds the level."""
 
     reads_weights_itself = True
     packages = ("numpy", "scipy")

@@ -1,4 +1,4 @@
-"""A model that tells when it was imported, built and run, by the clock that all processes share."""
+"""A model that writes when it was imported, constructed and run, by the clock that all processes share."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ IMPORTED = time.monotonic()
 
 
 class TellsWhen(Blobs):
-    """Appends a line of JSON to the file ``told`` as it is built and at each call of ``forward``."""
+    """Appends a line of JSON to the file ``told`` when it is constructed and at each call of ``forward``."""
 
     def __init__(self, settings: Settings, told: str, delay_ms: float) -> None:
         super().__init__(settings, delay_ms)
         self.told = told
-        self._tell("built")
+        self._tell("constructed")
 
     def forward(self, batch: Any) -> Any:
         raw = super().forward(batch)
@@ -28,6 +28,6 @@ class TellsWhen(Blobs):
         return raw
 
     def _tell(self, what: str) -> None:
-        told = {"process": os.getpid(), "imported": IMPORTED, "what": what, "at": time.monotonic()}
+        event = {"process": os.getpid(), "imported": IMPORTED, "what": what, "at": time.monotonic()}
         with open(self.told, "a", encoding="utf-8") as file:
-            file.write(json.dumps(told) + "\n")
+            file.write(json.dumps(event) + "\n")

@@ -1,4 +1,4 @@
-"""Models of a user's own package, small enough that everything around a model can be tested with them."""
+"""Models of a user's own package, small enough to test everything around a model with them."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Blobs(TorchPredictor):
 
 
 class Scaled(Blobs):
-    """Blobs of an image that is scaled first, to a size that can be asked for; masks at the original size."""
+    """Finds the blob of an image that it scales first, to a size that can be set; masks have the original size."""
 
     def __init__(self, settings: Settings, edges: Sequence[int] = (32, 64), delay_ms: float = 0.0) -> None:
         super().__init__(settings, delay_ms)
@@ -76,7 +76,7 @@ class Scaled(Blobs):
 
 
 class HasBackbone(Blobs):
-    """Blobs of a convolved image; the convolution is a part that can be compiled."""
+    """Finds the blob of a convolved image; the convolution is a part that can be compiled."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
@@ -90,7 +90,7 @@ class HasBackbone(Blobs):
 
 
 class BendsTime(Blobs):
-    """Leaves the host's clock, each time it is read, ``step_ns`` after the last."""
+    """Replaces the host's clock by one that advances ``step_ns`` each time it is read."""
 
     def __init__(self, settings: Settings, step_ns: int = 0) -> None:
         super().__init__(settings)
@@ -99,7 +99,7 @@ class BendsTime(Blobs):
 
 
 class Dies(Blobs):
-    """Dies in the given way when it sees its ``after``-th batch."""
+    """Ends its process, or fails, in the given way at its ``after``-th batch."""
 
     def __init__(self, settings: Settings, how: str, after: int = 3) -> None:
         super().__init__(settings)
@@ -144,25 +144,25 @@ class NeedsAbsentLibrary(Blobs):
         import a_library_that_nobody_has  # noqa: F401
 
 
-class BreaksThePromise(Blobs):
+class GivesHalfMasks(Blobs):
     """Gives masks of half the image's size."""
 
     def postprocess(self, raw: list[torch.Tensor]) -> list[Instances]:
-        found = super().postprocess(raw)
-        for instances in found:
+        outputs = super().postprocess(raw)
+        for instances in outputs:
             instances.masks = instances.masks[:, ::2, ::2]
-        return found
+        return outputs
 
 
 class NotAPredictor:
-    """Takes the settings, and is nothing that can be measured."""
+    """Takes the settings, but is no predictor."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
 
 
 class Echo(ReplayPredictor):
-    """A replay of nothing: no detections at all."""
+    """Replays no detections at all."""
 
     def __init__(self, settings: Settings) -> None:
         self.classes = settings.classes or ()

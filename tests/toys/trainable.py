@@ -1,4 +1,4 @@
-"""A model that can be trained in a second: per-pixel logits of one class, one instance an image."""
+"""A model that trains in a second: it has per-pixel logits of one class, and gives one instance an image."""
 
 from __future__ import annotations
 
@@ -15,8 +15,12 @@ from bench.predictor import Instances, Settings, Target, TorchPredictor, Trainab
 
 
 class Painter(TorchPredictor, Trainable):
-    """Two convolutions. ``nan_at`` makes the loss NaN at that step of a process; ``dies_at`` kills the process there,
-    the first time only: the file ``once`` remembers."""
+    """Has two convolutions.
+
+    nan_at: the step of a process at which the loss is NaN
+    dies_at: the step at which the process kills itself, the first time only
+    once: the file that exists after the first time
+    """
 
     def __init__(self, settings: Settings, nan_at: int = 0, dies_at: int = 0, once: str = "") -> None:
         self.classes = settings.classes or ("thing",)

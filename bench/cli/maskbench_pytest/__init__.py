@@ -1,8 +1,8 @@
 """A pytest plugin: ``def test_speed(maskbench): maskbench.check("solov2_r50_mmdet", fps_model=">= 20")``.
 
-It is loaded in every pytest run of whoever has maskbench installed. So it imports next to nothing and does nothing
-until a test asks for the fixture. And it imports nothing of maskbench, since the tests may be those of a repository
-that has a ``bench`` package of its own; installed, this package is called ``maskbench_pytest``.
+pytest loads it in every session of every user who has maskbench installed. So it imports next to nothing and does
+nothing until a test asks for the fixture. And it imports nothing of maskbench, since the tests may be those of a
+repository that has a ``bench`` package of its own. Installed, this package is called ``maskbench_pytest``.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _SESSION = pytest.StashKey["Maskbench"]()
 _RESULTS = pytest.StashKey[list[str]]()
 """Folders of the results that tests have asked for, those of xdist's workers included."""
 _WRITTEN = pytest.StashKey[bool]()
-"""Whether pytest-benchmark has had them."""
+"""Whether pytest-benchmark has written them."""
 
 _OPTIONS = {
-    "out": "folder that measurements are kept in (default: pytest's temporary folder)",
+    "out": "folder for the measurements (default: pytest's temporary folder)",
     "device": "device that models are measured on, as cuda:0 (default: the command's own choice)",
 }
 
@@ -37,7 +37,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session")
 def maskbench(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Maskbench:
-    """Measures models with the real command and holds the figures against limits; see ``Maskbench.check``."""
+    """Give the object that measures models by the real command and checks their figures; see ``Maskbench.check``."""
     from .session import Maskbench
 
     session = pytestconfig.stash.get(_SESSION, None)
@@ -63,14 +63,14 @@ def _option(config: pytest.Config, name: str) -> str | None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """xdist: a worker has ended and tells what it has measured."""
+    """Note the folders of results that an xdist worker hands over as it ends."""
     known = node.config.stash.setdefault(_RESULTS, [])
     known += getattr(node, "workeroutput", {}).get("maskbench_results", [])
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, Any]) -> None:
-    """pytest-benchmark is about to write: the samples of the models go beside its own."""
+    """Add the samples of the models to the file that pytest-benchmark is about to write."""
     if folders := _folders(config):
         from .answers import ask
 
@@ -80,8 +80,11 @@ def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, A
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """An xdist worker hands on what it has measured. The main process writes ``--benchmark-json`` where
-    pytest-benchmark did not: it writes nothing without a benchmark of its own, so never under xdist."""
+    """Hand over the folders of results in an xdist worker; write ``--benchmark-json`` in the main process.
+
+    The latter is needed where pytest-benchmark did not write: it does not without a benchmark of its own, so never
+    under xdist.
+    """
     config = session.config
     folders = _folders(config)
     if hasattr(config, "workeroutput"):
@@ -94,7 +97,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     from .answers import ask
 
     written = ask(document=folders)["document"]
-    # The hooks by which pytest-benchmark itself, and a user's conftest, describe machine and commit.
+    # Through these hooks pytest-benchmark itself, and a user's conftest, describe machine and commit.
     written["machine_info"] = config.hook.pytest_benchmark_generate_machine_info(config=config)
     config.hook.pytest_benchmark_update_machine_info(config=config, machine_info=written["machine_info"])
     written["commit_info"] = config.hook.pytest_benchmark_generate_commit_info(config=config)
@@ -103,7 +106,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def _folders(config: pytest.Config) -> list[str]:
-    """Results that the tests of this process and of all workers that have ended asked for, each once."""
+    """Give the folders of results, each once, that tests of this process and of all ended workers asked for."""
     session = config.stash.get(_SESSION, None)
     own = [str(folder) for folder in session.folders] if session else []
     return list(dict.fromkeys([*config.stash.get(_RESULTS, []), *own]))

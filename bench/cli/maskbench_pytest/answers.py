@@ -1,4 +1,4 @@
-"""A process of maskbench beside this one, which is asked what finished runs say."""
+"""Asks another process of maskbench about finished runs."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from typing import Any
 
 _ABOVE = (folder / "run_bench.py" for folder in Path(__file__).resolve().parents)
 COMMAND = next(path for path in _ABOVE if path.exists())
-"""Beside this package where it is installed, at the top of a checkout."""
+"""The command: beside this package where it is installed, else at the top of the checkout."""
 
 _process: subprocess.Popen[str] | None = None
 
 
 class RefusedError(Exception):
-    """What is wrong with what a test asks for, in one line."""
+    """A test asks for something impossible; the message is one line for the user."""
 
 
 def ask(**question: Any) -> dict[str, Any]:
-    """The answer of ``bench/cli/answer.py`` to a question. The first question starts its process, which stays.
+    """Give the answer of ``bench/cli/answer.py`` to a question. The first question starts its process, which stays.
 
     Raises:
-        RefusedError: the question cannot be answered, which is the user's to mend.
-        RuntimeError: the process has died; what it said is on standard error.
+        RefusedError: the question has an error that the user can correct.
+        RuntimeError: the process has died; its output is on standard error.
     """
     global _process
     if _process is None or _process.poll() is not None:
@@ -35,7 +35,7 @@ def ask(**question: Any) -> dict[str, Any]:
             stdout=subprocess.PIPE,
             text=True,
             encoding="utf-8",
-            start_new_session=True,  # a Ctrl-C is for this process alone
+            start_new_session=True,  # Ctrl-C then reaches only this process
         )
         atexit.register(_end, _process)
     assert _process.stdin is not None
@@ -52,5 +52,5 @@ def ask(**question: Any) -> dict[str, Any]:
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    process.kill()  # it writes nothing that could be lost
+    process.kill()  # it has no file open for writing
     process.communicate()

@@ -1,4 +1,4 @@
-"""The ``maskbench`` fixture: it runs the command once for equal arguments and holds its figures against limits."""
+"""The ``maskbench`` fixture: it runs the command once for equal arguments and checks its figures."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ _STOP_SECONDS = 30
 
 @dataclass
 class Maskbench:
-    """The fixture.
+    """The value of the fixture.
 
-    root: a folder, in which each set of arguments has a folder of results.
-    device: the device of every check that names none.
-    session: a name that all workers of one pytest run share; a new one where None.
-    cwd: the folder in which the command runs, so that it can import a user's own package.
-    folders: the folders of the results that tests have asked for so far.
+    root: the folder in which each set of arguments has a folder of results
+    device: the device of every check that names none
+    session: a name that all workers of one pytest session share; None makes a new one
+    cwd: the folder in which the command runs, so that it can import a user's own package
+    folders: the folders of the results that tests have asked for so far
     """
 
     root: Path
@@ -50,15 +50,16 @@ class Maskbench:
         self.session = self.session or uuid.uuid4().hex
 
     def check(self, model: str, *overrides: str, **conditions: str) -> list[dict[str, Any]]:
-        """Measure a model as ``python run_bench.py study=none model=MODEL OVERRIDES`` does, and fail the test unless
-        every row keeps every condition.
+        """Measure a model as ``python run_bench.py study=none model=MODEL OVERRIDES`` does, and fail the test where a
+        row violates a condition.
 
-        model: an option name, as ``solov2_r50_mmdet``; overrides: further arguments, as ``precision=fp16``
-        conditions: columns of the comparison and what is asked of them, as ``fps_model=">= 20"``
+        model: an option name, as ``solov2_r50_mmdet``
+        overrides: further arguments, as ``precision=fp16``
+        conditions: columns of the comparison with a condition each, as ``fps_model=">= 20"``
+        Gives the rows, each a mapping of columns to values, for further assertions of the test.
 
-        Equal arguments are measured once in a pytest run, whatever the number of its processes, and no two models at
-        the same time. The test is skipped where the model's row is (its library is not installed). Gives the rows,
-        columns by name, for whatever else a test may ask.
+        Equal arguments are measured once in a pytest session, also with several processes, and two models never at the
+        same time. The test is skipped where the row is skipped because the model's library is not installed.
         """
         __tracebackhide__ = True
         refused = None
@@ -81,7 +82,7 @@ class Maskbench:
         return [row["cells"] for row in rows]
 
     def _measured(self, model: str, overrides: Sequence[str]) -> Path:
-        """The folder with the results of these arguments, measured now or before in this pytest run.
+        """Give the folder with the results of these arguments, measured now or earlier in this pytest session.
 
         Raises:
             RefusedError: the command refused its arguments, or died.
@@ -111,15 +112,15 @@ class Maskbench:
             raise RefusedError(_last_words(folder / _LOG, status))
 
     def _status(self, folder: Path) -> int | None:
-        """How the command ended in this folder and this pytest run; None where it did not run or did not end."""
+        """Give the command's exit status in this folder and session; None where it did not run or did not end."""
         marker = folder / _MARKER
         if not marker.exists():
             return None
-        said = json.loads(marker.read_text(encoding="utf-8"))
-        return said["status"] if said["session"] == self.session else None
+        content = json.loads(marker.read_text(encoding="utf-8"))
+        return content["status"] if content["session"] == self.session else None
 
     def _measure(self, arguments: Sequence[str], folder: Path) -> int:
-        # What an earlier pytest run measured is of code that has changed since.
+        # The code may have changed since an earlier pytest session measured.
         if (folder / _MARKER).exists():
             shutil.rmtree(folder)
         elif folder.exists():
@@ -131,7 +132,7 @@ class Maskbench:
             try:
                 status = process.wait()
             except BaseException:
-                # The command takes it as Ctrl-C and stops its worker, which holds the GPU.
+                # On SIGTERM the command stops its worker, which holds the GPU.
                 process.terminate()
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(_STOP_SECONDS)
@@ -143,22 +144,24 @@ class Maskbench:
         folder.mkdir(parents=True, exist_ok=True)
         written = folder / f"{_MARKER}.{os.getpid()}"
         written.write_text(json.dumps({"session": self.session, "status": status}) + "\n", encoding="utf-8")
-        written.replace(folder / _MARKER)  # at once: another worker may read it now
+        written.replace(folder / _MARKER)  # atomically: another worker may read it now
 
 
 def _failure(row: dict[str, Any]) -> str | None:
-    """What is wrong with a row, as the text of a failed test; None of one that is as it should be, or was skipped."""
-    broken = row["broken"]
+    """Give the text of the failed test for a row; None where the row has no violation or was skipped."""
+    failures = row["violations"]
     if row["status"] == "skipped":
         return None
     if row["status"] != "ok":
-        broken = [f"{row['status']}: {row['reason']}"]
-    return "\n".join([f"{row['label']}:", *(f"  {text}" for text in broken), f"  {row['path']}"]) if broken else None
+        failures = [f"{row['status']}: {row['reason']}"]
+    if not failures:
+        return None
+    return "\n".join([f"{row['label']}:", *(f"  {text}" for text in failures), f"  {row['path']}"])
 
 
 def measuring_lock() -> str:
-    """The file that a process of this user locks while it measures: no two models are timed at the same time, whatever
-    the pytest run that asks for them."""
+    """Give the file that a process of this user locks while it measures, so that no two models are timed at once, even
+    by different pytest sessions."""
     return str(Path(tempfile.gettempdir()) / f"maskbench-measuring-{getuser()}.lock")
 
 
@@ -168,7 +171,7 @@ def _folder_name(model: str, arguments: Sequence[str]) -> str:
 
 
 def _last_words(log: Path, status: int) -> str:
-    """The command's own line where it refused, else the end of what it said."""
+    """Give the command's own line where it refused its arguments, else the end of its output."""
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     refusals = [line.removeprefix("maskbench: ") for line in lines if line.startswith("maskbench: ")]
     if status == 2 and refusals:

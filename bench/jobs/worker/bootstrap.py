@@ -1,9 +1,9 @@
 """The file that a worker's interpreter is given; it runs :mod:`bench.jobs.worker.main`.
 
-``python -m bench.jobs.worker.main`` would take a ``bench`` that lies in the current folder, which may be the user's
-own. And the interpreter may be another than the parent's, so the folder that holds ``bench`` must not stay on its path:
-with maskbench installed, the parent's torch lies beside it. Hence our packages are imported here from where this file
-lies, which takes their names, and then the path is as ``-m`` makes it: the current folder first.
+``python -m bench.jobs.worker.main`` would import a ``bench`` package of the current folder, which may be the user's
+own. And the interpreter may differ from the parent's, so the folder that holds ``bench`` must not stay on its path:
+where maskbench is installed, that folder also holds the parent's torch. Therefore this file imports our packages from
+its own place, which takes their names. Then it sets the path as ``-m`` does: the current folder first.
 """
 
 from __future__ import annotations
@@ -22,5 +22,5 @@ for name in ("adapters", "bench"):
     importlib.import_module(name)
 sys.path[0] = os.getcwd()
 
-if __name__ == "__main__":  # not in a process that a data loader starts, which needs the lines above alone
+if __name__ == "__main__":  # a process that a data loader starts needs only the lines above
     runpy.run_module("bench.jobs.worker.main", run_name="__main__")

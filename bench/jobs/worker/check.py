@@ -1,4 +1,4 @@
-"""The check of jobs in the worker's environment: it tells what stands against each of them, and runs none."""
+"""Checks jobs in the worker's environment, without running them."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from bench.training.initial_weights import start_from
 
 
 def check(request: dict[str, Any]) -> dict[str, Any]:
-    """What stands against each job in this environment, found without running it.
+    """Check whether each job can run in this environment.
 
-    request: ``device`` as the user gave it, ``jobs`` as in ``job.json``.
-    Gives ``device`` (resolved) or ``error``; and per job ``{"files": {option: path}}``, the files that its figures
-    depend on beside its weights, ``{"skip": reason}`` or ``{"error": line}``.
+    request: ``device`` as the user gave it, ``jobs`` as in ``job.json``
+    Gives ``error``, or ``device`` (resolved) and ``jobs``. For each job: ``{"files": {option: path}}``, the files that
+    its figures depend on beside its weights; or ``{"skip": reason}``; or ``{"error": line}``.
     """
     try:
         device = resolve_device(request["device"])
@@ -48,7 +48,7 @@ def check(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_job(job: dict[str, Any], loaded: dict[str, CocoDataset]) -> dict[str, Any]:
-    """``loaded`` keeps the datasets of earlier jobs: the jobs of a study share them."""
+    """Check one job; ``loaded`` keeps the datasets of earlier jobs, which the jobs of a study share."""
     config = from_dict(BenchConfig, job["config"])
     if "accuracy" in config.passes and importlib.util.find_spec(config.evaluator) is None:
         return {
@@ -62,7 +62,7 @@ def _check_job(job: dict[str, Any], loaded: dict[str, CocoDataset]) -> dict[str,
         files = _files_read(cls, config.model.options)
         if config.finetune is not None:
             _check_training(config, job["weights_path"], loaded)
-        elif config.model.weights != "random" or is_class(cls, ReplayPredictor):  # random: nothing that could not fit
+        elif config.model.weights != "random" or is_class(cls, ReplayPredictor):  # random weights always fit
             _check_predictor(config, cls, files, job["weights_path"], _load_once(config.dataset, loaded))
     except ModuleNotFoundError as error:
         return {"skip": absent_library(error)}
@@ -89,7 +89,7 @@ def _load_once(config: DatasetConfig, loaded: dict[str, CocoDataset]) -> CocoDat
 
 
 def _check_training(config: BenchConfig, weights_path: str | None, loaded: dict[str, CocoDataset]) -> None:
-    """From scratch there is nothing that could not fit, so the network is not built."""
+    """Check what a training needs; from scratch all weights fit, so the network is not constructed."""
     make_model = trainable(config)
     if weights_path is not None:
         train = _load_once(training_split(config.dataset), loaded)
@@ -97,22 +97,22 @@ def _check_training(config: BenchConfig, weights_path: str | None, loaded: dict[
 
 
 def _files_read(cls: object, options: Mapping[str, Any]) -> dict[str, Path]:
-    """The files that the class says its figures depend on, absolute, by the option that names each.
+    """Give the absolute paths of the class's ``files_read``, by the option that names each.
 
     Raises:
-        UserError: there is no such file.
+        UserError: a file does not exist.
     """
     if not (isinstance(cls, type) and issubclass(cls, Model)):
         return {}
-    found = {key: Path(path).expanduser().resolve() for key, path in cls.files_read(options).items()}
-    for key, path in found.items():
+    paths = {key: Path(path).expanduser().resolve() for key, path in cls.files_read(options).items()}
+    for key, path in paths.items():
         if not path.is_file():
             raise UserError(f"{path}: no such file (model.options.{key})")
-    return found
+    return paths
 
 
 def resolve_device(name: str) -> torch.device:
-    """The device that a name means here; ``auto`` is ``cuda:0`` where there is one, else ``cpu``.
+    """Give the device of a name on this machine; ``auto`` is ``cuda:0`` where there is one, else ``cpu``.
 
     Raises:
         UserError: this machine has no such device.

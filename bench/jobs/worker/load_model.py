@@ -1,4 +1,4 @@
-"""A job's model in the worker's environment: its class found, called with settings and options, held to its promise."""
+"""Constructs a job's model in the worker's environment, and refuses what its class cannot do."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from bench.weights.load import load_checkpoint
 def build_predictor(
     config: BenchConfig, dataset: CocoDataset, device: torch.device, weights_path: str | None
 ) -> Predictor | ReplayPredictor:
-    """The model of a job, on its device and in eval mode, seeded.
+    """Construct the model of a job on its device, in eval mode and seeded.
 
     Raises:
-        UserError: the class cannot be found, or the checkpoint does not fit.
+        UserError: the class does not exist, or the checkpoint does not fit.
         ModuleNotFoundError: the model's library is not installed here.
     """
     model, cls = config.model, locate(config.model._target_)
@@ -48,15 +48,15 @@ def make(cls: Any, config: BenchConfig, settings: Settings) -> Predictor | Repla
     """Call the class of a job's model with its settings and options.
 
     Raises:
-        UserError: an option that it does not have, an input size or a precision that it cannot take, a class that is no
-            predictor, or one without the network that it promises.
+        UserError: the class lacks an option, cannot take the input size or the precision, is no predictor, or is a
+            TorchPredictor without a network.
     """
     model = config.model
     options = {**model.options, **size_options(cls, config)}
     try:
         predictor = cls(settings, **options)
     except TypeError as error:
-        # A wrong keyword is the user's; a TypeError from inside the constructor is a bug and keeps its traceback.
+        # A wrong keyword is the user's error; a TypeError from inside the constructor is a bug and keeps its traceback.
         if "__init__() got an unexpected keyword" in str(error) or "missing" in str(error):
             raise UserError(f"model.options of {model.name}: {error}") from error
         raise
@@ -67,13 +67,14 @@ def make(cls: Any, config: BenchConfig, settings: Settings) -> Predictor | Repla
             f"model._target_={model._target_}: a TorchPredictor keeps its network in self.module, and this one has "
             f"none; set it in __init__, or derive the class from Predictor"
         )
-    refuse_what_it_cannot(type(predictor), config)  # again: the target may be a function, which promises nothing itself
+    # Again, because the target may be a function, which has no precisions of its own to check beforehand.
+    refuse_what_it_cannot(type(predictor), config)
     return predictor
 
 
 def refuse_what_it_cannot(cls: object, config: BenchConfig) -> None:
-    """Raise a UserError where a job asks for what the model's class does not offer: a precision, or what only a network
-    of torch's has. A replay takes whatever is said of its file."""
+    """Raise a UserError where a job asks for a precision that the model's class does not offer, or for an option that
+    needs a torch network. A class that replays results is never refused."""
     if not (isinstance(cls, type) and issubclass(cls, Predictor)):
         return
     target, precisions, is_torch = config.model._target_, cls.precisions, issubclass(cls, TorchPredictor)
@@ -96,7 +97,7 @@ def _has_module(predictor: object) -> bool:
 
 
 def note_on_module(predictor: Predictor | ReplayPredictor) -> str | None:
-    """A sentence for a predictor that has a network of torch's and does not say so; None for any other."""
+    """Give the note for a predictor that keeps a torch network and is no TorchPredictor; None for any other."""
     if isinstance(predictor, TorchPredictor) or not _has_module(predictor):
         return None
     name = type(predictor).__name__
@@ -107,7 +108,7 @@ def note_on_module(predictor: Predictor | ReplayPredictor) -> str | None:
 
 
 def trainable(config: BenchConfig) -> Callable[[Settings], Trainable]:
-    """What builds a job's model for a training, as often as that needs it.
+    """Give a function that constructs a job's model for a training, as often as it is called.
 
     Raises:
         UserError: the model's class is no :class:`TorchPredictor` that is :class:`Trainable`.
@@ -130,15 +131,15 @@ def trainable(config: BenchConfig) -> Callable[[Settings], Trainable]:
 
 
 def is_class(cls: object, base: type) -> bool:
-    """Whether a target is a class derived from ``base``, and not a function or what else can be called."""
+    """Tell whether a target is a class derived from ``base``; a function or another callable is not."""
     return isinstance(cls, type) and issubclass(cls, base)
 
 
 def size_options(cls: Any, config: BenchConfig) -> dict[str, Any]:
-    """What tells the class the job's ``input_size``.
+    """Give the options that tell the class the job's ``input_size``; empty without one.
 
     Raises:
-        UserError: it takes none.
+        UserError: the class takes no input size.
     """
     edges = config.input_edges
     if edges is None:

@@ -1,4 +1,4 @@
-"""From ``model._target_`` to the class: by the name of its module, or by the file that it stands in."""
+"""Imports the class that ``model._target_`` names, by its module or by its file."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from bench.errors import UserError
 from bench.jobs.start import ROOT
 
 OURS = ("adapters", "bench")
-"""Packages whose names are taken in a worker, whatever the user's folder holds."""
+"""Packages that a worker imports from maskbench even where the user's folder holds others of these names."""
 
 
 def locate(target: str) -> Any:
-    """The class that ``_target_`` names, as "package.module.Class" or "path/to/file.py:Class".
+    """Give the class that ``_target_`` names, as "package.module.Class" or "path/to/file.py:Class".
 
     Raises:
         UserError: the module, the file or the class does not exist.
@@ -43,20 +43,20 @@ def locate(target: str) -> Any:
 
 
 def import_library(target: str) -> None:
-    """Import the module of the class that ``_target_`` names, and with it the model's library, in less time than an
-    import statement takes: nothing of what a library makes as it is imported is garbage, so none is looked for.
+    """Import the module of the class that ``_target_`` names, and with it the model's library.
 
-    Where it cannot be imported nothing is said: :func:`locate` will.
+    It takes less time than an import statement because the garbage collector is off meanwhile: objects that an import
+    makes are not garbage. An error is ignored here, since :func:`locate` raises it.
     """
     gc.disable()
     with contextlib.suppress(Exception):
         _import(_split(target)[0])
     gc.enable()
-    gc.collect()  # what is there now counts as old, as it does after an import statement, and is left alone from now on
+    gc.collect()  # the objects then count as old, as after an import statement, and are seldom looked at again
 
 
 def _split(target: str) -> tuple[Path | str, str]:
-    """The file or the name of the module, and the name of the class."""
+    """Give the file or the name of the module, and the name of the class."""
     file, colon, class_name = target.rpartition(":")
     if colon and file.endswith(".py"):
         return Path(file), class_name
@@ -73,8 +73,10 @@ def _import(where: Path | str) -> ModuleType:
 
 
 def _import_file(file: Path) -> ModuleType:
-    """The module in a file, once a process. It finds the modules beside it as a script there would, and, with a dot
-    before their names, as a module of a package would."""
+    """Import the module in a file, once in a process.
+
+    The module can import its neighbours by name, as a script can, and with a dot before the name, as in a package.
+    """
     path = file.expanduser().resolve()
     if not path.is_file():
         raise UserError(f"no such file; a path starts from the folder where the command runs, which is {Path.cwd()}")
@@ -88,7 +90,7 @@ def _import_file(file: Path) -> ModuleType:
 
 
 def _remedy(where: Path | str, class_name: str) -> str | None:
-    """What to write where a name means one of our packages and the user's own package is called like it."""
+    """Give the remedy where the user's own package has the name of one of ours; None in any other case."""
     if isinstance(where, Path) or where.partition(".")[0] not in OURS:
         return None
     for file in (Path(where.replace(".", "/") + ".py"), Path(where.replace(".", "/"), "__init__.py")):
@@ -102,7 +104,7 @@ def _remedy(where: Path | str, class_name: str) -> str | None:
 
 
 def _cause(where: Path | str, absent: str) -> str | None:
-    """What is wrong where the module ``absent`` was not found, unless it is a library that is not installed."""
+    """Tell why the module ``absent`` cannot be imported; None where it is a library that is not installed."""
     if isinstance(where, str) and (where == absent or where.startswith(f"{absent}.")):
         return f"no module {absent!r}; it must be importable from the folder where the command runs, or be installed"
     package, _, rest = absent.partition(".")

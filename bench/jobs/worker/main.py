@@ -1,16 +1,16 @@
-"""The child's side of a job: load the dataset, make the predictor, run the passes, write the Result.
+"""A worker: it loads the dataset, constructs the predictor, runs the passes and writes the Result.
 
-    bootstrap.py FOLDER FD PHASE  does one phase of the job of FOLDER/job.json; its messages go to the descriptor FD
-    bootstrap.py --check          reads jobs on standard input and answers what stands against each of them
+    bootstrap.py FOLDER FD PHASE  does one phase of the job in FOLDER/job.json; its messages go to the descriptor FD
+    bootstrap.py --check          reads jobs on standard input and tells of each whether it can run
 
-Each phase of a job has a process of its own. It imports what the model needs, and does nothing else before a line comes
-on its standard input. The phases are
+Each phase of a job has a process of its own. It imports what the model needs, and then waits for a line on its standard
+input. The phases are
 
     train         train the model
     memory,...    run these passes
     rounds        time one round whenever a further line asks for it
 
-A worker runs in whatever environment the model's ``python`` names: it imports torch, numpy and PIL, the adapter's
+A worker runs in the environment that the model's ``python`` names: it imports torch, numpy and PIL, the adapter's
 library, and an evaluator where accuracy is measured.
 """
 
@@ -58,9 +58,9 @@ from bench.training.loop import Training
 
 
 def work(job: WorkerJob, folder: Path, phase: str, channel: Channel) -> None:
-    """Do one phase of a job and write what comes of it into its result, which stays open for the phases after it.
+    """Do one phase of a job and write its measurements into the job's result.
 
-    Whatever goes wrong becomes the result's status and reason.
+    The result stays unfinished for the phases after this one. An error becomes the result's status and reason.
     """
     path = folder / "result.json"
     result = read_result(path)
@@ -80,7 +80,7 @@ def work(job: WorkerJob, folder: Path, phase: str, channel: Channel) -> None:
 
 @contextlib.contextmanager
 def _failures_recorded(result: Result) -> Iterator[None]:
-    """Whatever ends the block early becomes the result's status and reason."""
+    """Turn an exception of the block into the result's status and reason."""
     try:
         yield
     except KeyboardInterrupt:
@@ -119,7 +119,7 @@ def _prepare(config: BenchConfig) -> torch.device:
 
 
 def _context(job: WorkerJob, folder: Path, result: Result, device_memory: DeviceMemory, channel: Channel) -> Context:
-    """Everything that a pass needs, made ready; what can be said of machine and model stands in the result."""
+    """Prepare everything that a pass needs, and write machine and model into the result."""
     config = job.config
     device = _prepare(config)
     dataset = load(config.dataset)
@@ -144,7 +144,7 @@ def _context(job: WorkerJob, folder: Path, result: Result, device_memory: Device
 
 
 def _ready(predictor: Predictor | ReplayPredictor, config: BenchConfig) -> None:
-    """Memory format and compiler, as the job asks for them."""
+    """Set memory format and compiler as the job asks for them."""
     if isinstance(predictor, TorchPredictor):
         if config.protocol.channels_last:
             predictor.use_channels_last()
@@ -163,7 +163,7 @@ def _model_info(job: WorkerJob, predictor: Predictor | ReplayPredictor) -> Model
 
 
 def _run_passes(context: Context, names: Sequence[str]) -> None:
-    """Run the passes one after the other; each part of the result is on disk before the next begins."""
+    """Run the passes one after the other; each is on disk before the next begins."""
     for name in names:
         chosen = load_pass(name)
         if chosen.applies(context.predictor):
@@ -172,7 +172,7 @@ def _run_passes(context: Context, names: Sequence[str]) -> None:
 
 
 def _time_rounds(context: Context, channel: Channel) -> None:
-    """One round for each line on standard input, which is a number of batches or empty."""
+    """Time one round for each line on standard input, which is a number of batches or empty."""
     names = [name for name in context.config.passes if PASSES[name].in_rounds]
     channel.send(Ready())
     for number, line in enumerate(sys.stdin):
@@ -182,7 +182,7 @@ def _time_rounds(context: Context, channel: Channel) -> None:
 
 
 def _classify(error: Exception) -> tuple[str, str]:
-    """Status and reason of a job that an exception ended."""
+    """Give status and reason of a job that an exception ended."""
     text = " ".join(str(error).split())[:500]
     if isinstance(error, UserError):
         return "failed", text
@@ -194,9 +194,9 @@ def _classify(error: Exception) -> tuple[str, str]:
 
 
 def main(arguments: list[str]) -> int:
-    """Entry point; see the module's docstring."""
+    """Run the worker, as the module's docstring says; give the exit status."""
     if arguments == ["--check"]:
-        with contextlib.redirect_stdout(sys.stderr):  # libraries print on import; the answer must stand alone
+        with contextlib.redirect_stdout(sys.stderr):  # libraries print on import; stdout holds only the answer
             answer = check(json.load(sys.stdin))
         print(json.dumps(answer))
         return 0
@@ -206,7 +206,7 @@ def main(arguments: list[str]) -> int:
     job = read_job(folder)
     import_library(job.config.model._target_)
     if not sys.stdin.readline():
-        return 1  # who started us is gone
+        return 1  # the process that started this one has ended
     work(job, folder, phase, channel)
     channel.send(Complete())
     return 0
@@ -214,5 +214,5 @@ def main(arguments: list[str]) -> int:
 
 if __name__ == "__main__":
     status = main(sys.argv[1:])
-    gc.freeze()  # else Python looks through all of a library for garbage as it ends, which takes 2 s
+    gc.freeze()  # else Python looks for garbage in all of a library as it ends, which takes 2 s
     sys.exit(status)

@@ -38,52 +38,55 @@ def test_percentiles_interpolate_linearly():
     assert percentile([], 50) is None
 
 
+CELLS_OF_A_ROW = {
+    "model": "Mask R-CNN",
+    "backbone": "R50-FPN",
+    "library": "torchvision",
+    "weights": "zoo",
+    "dataset": "coco",
+    "device": "cuda:0",
+    "precision": "fp32",
+    "compile": "none",
+    "batch_size": 1,
+    "input_size": None,
+    "status": "ok",
+    "reason": None,
+    "mask_ap": 37.212345678901,
+    "mask_ap_low": 35.712345678901,
+    "mask_ap_high": 38.712345678901,
+    "mask_ap50": 55.8185185183515,
+    "boundary_ap": None,
+    "published_mask_ap": 37.2,
+    "fps_model": 30.0,
+    # Of three samples, 20, 30 and 50 ms: 33.3 ms more or less 4.3027 x 15.275 / sqrt(3), which reaches 0.
+    "fps_model_low": None,
+    "fps_model_high": None,
+    "fps_end_to_end": 23.076923076923077,
+    "latency_ms_p50": 30.0,
+    "latency_ms_p95": 48.0,
+    "latency_ms_p99": 49.6,
+    "preprocess_ms": 4.0,
+    "network_ms": 25.0,
+    "postprocess_ms": 3.0,
+    "peak_allocated_mb": 812.0,
+    "peak_reserved_mb": 1024.0,
+    "process_device_mb": 1640.0,
+    "fits_in_gb": 4,
+    "host_rss_mb": 3210.0,
+    "parameters_m": 44.401393,
+    "gflops": 134.4,
+    "energy_j_per_image": None,
+    "detections_per_image": 12.0,
+    "images": 59,
+    "result": "run/jobs/job0/result.json",
+}
+"""By column, for a literal result with a mask AP of 0.37212345678901."""
+
+
 def test_every_figure_of_a_row(tmp_path, make_result, write_run):
     result = make_result(mask_ap=0.37212345678901)
     comparison = load([write_run(tmp_path / "run", [result])], tmp_path)
-    expected = {
-        "model": "Mask R-CNN",
-        "backbone": "R50-FPN",
-        "library": "torchvision",
-        "weights": "zoo",
-        "dataset": "coco",
-        "device": "cuda:0",
-        "precision": "fp32",
-        "compile": "none",
-        "batch_size": 1,
-        "input_size": None,
-        "status": "ok",
-        "reason": None,
-        "mask_ap": 37.212345678901,
-        "mask_ap_low": 35.712345678901,
-        "mask_ap_high": 38.712345678901,
-        "mask_ap50": 55.8185185183515,
-        "boundary_ap": None,
-        "published_mask_ap": 37.2,
-        "fps_model": 30.0,
-        # Of three samples, 20, 30 and 50 ms: 33.3 ms more or less 4.3027 x 15.275 / sqrt(3), which reaches 0.
-        "fps_model_low": None,
-        "fps_model_high": None,
-        "fps_end_to_end": 23.076923076923077,
-        "latency_ms_p50": 30.0,
-        "latency_ms_p95": 48.0,
-        "latency_ms_p99": 49.6,
-        "preprocess_ms": 4.0,
-        "network_ms": 25.0,
-        "postprocess_ms": 3.0,
-        "peak_allocated_mb": 812.0,
-        "peak_reserved_mb": 1024.0,
-        "process_device_mb": 1640.0,
-        "fits_in_gb": 4,
-        "host_rss_mb": 3210.0,
-        "parameters_m": 44.401393,
-        "gflops": 134.4,
-        "energy_j_per_image": None,
-        "detections_per_image": 12.0,
-        "images": 59,
-        "result": "run/jobs/job0/result.json",
-    }
-    for name, value in expected.items():
+    for name, value in CELLS_OF_A_ROW.items():
         assert comparison.cell(0, name) == (pytest.approx(value, rel=1e-12) if isinstance(value, float) else value), (
             name
         )
