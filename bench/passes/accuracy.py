@@ -29,7 +29,7 @@ from bench.evaluation.rle import masks_to_rle, overlaps_removed, rles_without_ov
 from bench.passes.background import Background, done_ahead
 from bench.passes.base import Context
 from bench.passes.runner import Runner
-from bench.predictor import Instances, Predictor, ReplayPredictor
+from bench.predictor import Instances, Predictor, ReplayPredictor, validate_batch
 from bench.schema.config import OVERLAPS, BenchConfig
 from bench.schema.result import AccuracyResult
 
@@ -83,7 +83,8 @@ def mask_ap_of(
     """
     evaluator = EVALUATORS[config.evaluator](dataset)
     for records, outputs in _predictions(model, dataset, config):
-        for record, results in zip(records, _results(records, outputs, labels, config, [config.overlap]), strict=True):
+        batch = _results(model, records, outputs, labels, config, [config.overlap])
+        for record, results in zip(records, batch, strict=True):
             evaluator.update(record.id, results[config.overlap])
     return evaluator.figures()[0]
 
@@ -139,7 +140,8 @@ def _predict_and_evaluate(context: Context, evaluation: _Evaluation | None) -> i
     ):
 
         def conclude(records: Sequence[ImageRecord], outputs: list[Any]) -> None:
-            for record, results in zip(records, _results(records, outputs, labels, config, overlaps), strict=True):
+            batch = _results(model, records, outputs, labels, config, overlaps)
+            for record, results in zip(records, batch, strict=True):
                 predictions.write(results[config.overlap])
                 evaluate(record.id, results)
 
@@ -219,19 +221,24 @@ def _predictions(
 
 
 def _results(
+    model: Runner | ReplayPredictor,
     records: Sequence[ImageRecord],
     outputs: Sequence[Any],
     labels: Sequence[int | None],
     config: BenchConfig,
     overlaps: Sequence[str],
 ) -> list[dict[str, Results]]:
-    """Give the COCO results of each image of one batch, under each of ``overlaps``."""
+    """Give the COCO results of each image of one batch, under each of ``overlaps``.
+
+    Raises:
+        ValueError: what the predictor gave breaks a promise of its interface.
+    """
+    if isinstance(model, ReplayPredictor):
+        return [_replayed(entries, record, overlaps) for record, entries in zip(records, outputs, strict=True)]
+    sizes = [(record.height, record.width) for record in records]
+    validate_batch(model.predictor, outputs, sizes, config.protocol.max_detections)
     batch = []
     for record, instances in zip(records, outputs, strict=True):
-        if not isinstance(instances, Instances):
-            batch.append(_replayed(instances, record, overlaps))
-            continue
-        instances.validate(record.height, record.width, len(labels), config.protocol.max_detections)
         rles = {"keep": masks_to_rle(instances.masks)}
         if "highest_score" in overlaps:
             rles["highest_score"] = overlaps_removed(instances.masks, rles["keep"])
