@@ -9,7 +9,7 @@ import pytest
 
 import bench.predictor
 from bench.errors import UserError
-from bench.jobs.worker.locate import locate
+from bench.jobs.worker.locate import locate, remedy
 
 FILES = {
     "bench/net.py": "from .layers import WIDTH\nimport beside\nclass Net: width, depth = WIDTH, beside.DEPTH\n",
@@ -79,11 +79,13 @@ def test_what_is_named_for_another_package_runs() -> None:
         assert locate(remedy).__name__ == target.rpartition(".")[2]
 
 
-def test_an_absent_library_in_the_folder_of_maskbench_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The file of our own adapter lies below the current folder too, and is not the user's."""
+def test_our_own_files_are_not_taken_for_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In maskbench's own folder, where an adapter's library is absent, the adapter's file lies below the current one."""
+    own = "adapters.torchvision.predictor"
+    assert remedy(own, "Net") is None
+    Path("adapters/torchvision").mkdir()
+    Path("adapters/torchvision/predictor.py").touch()
+    assert "give model._target_=adapters/torchvision/predictor.py:Net" in (remedy(own, "Net") or "")
     monkeypatch.chdir(Path(bench.predictor.__file__).parents[1])
-    monkeypatch.setitem(sys.modules, "torchvision", None)
-    for name in [name for name in sys.modules if name.startswith("adapters.torchvision")]:
-        monkeypatch.delitem(sys.modules, name)
-    with pytest.raises(ModuleNotFoundError, match="torchvision"):
-        locate("adapters.torchvision.predictor.TorchvisionPredictor")
+    assert Path("adapters/torchvision/predictor.py").is_file()
+    assert remedy(own, "Net") is None

@@ -31,14 +31,14 @@ def locate(target: str) -> Any:
     except UserError as error:
         raise UserError(f"model._target_={target}: {error}") from error
     except ModuleNotFoundError as error:
-        if why := _remedy(where, class_name) or _cause(where, error.name or ""):
+        if why := remedy(where, class_name) or _cause(where, error.name or ""):
             raise UserError(f"model._target_={target}: {why}") from error
         raise
     try:
         return getattr(module, class_name)
     except AttributeError:
         name = where if isinstance(where, Path) else f"module {where}"
-        why = _remedy(where, class_name) or f"{name} has no {class_name!r}"
+        why = remedy(where, class_name) or f"{name} has no {class_name!r}"
         raise UserError(f"model._target_={target}: {why}") from None
 
 
@@ -89,7 +89,7 @@ def _import_file(file: Path) -> ModuleType:
     return importlib.import_module(f"{package}.{path.stem}")
 
 
-def _remedy(where: Path | str, class_name: str) -> str | None:
+def remedy(where: Path | str, class_name: str) -> str | None:
     """Give the remedy where the user's own package has the name of one of ours; None in any other case."""
     if isinstance(where, Path) or where.partition(".")[0] not in OURS:
         return None
