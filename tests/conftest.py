@@ -8,9 +8,11 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -55,6 +57,27 @@ def run_command(environment: dict[str, str], tmp_path_factory: pytest.TempPathFa
             timeout=timeout,
             check=False,
         )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def run_once(run_command: Command, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
+    """Run a command once for all processes of this pytest run, and give its end and its folder of results.
+
+    pytest-xdist spreads the tests of a module over its processes, and each of them would set up the module's fixtures.
+    """
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def run(name: str, *arguments: str, timeout: float = 300) -> tuple[subprocess.CompletedProcess[str], Path]:
+        folder = shared / f"run-{name}"
+        said = folder / "said.json"
+        with FileLock(f"{folder}.lock"):
+            if not said.exists():
+                done = run_command(*arguments, f"out={folder / 'out'}", timeout=timeout)
+                said.write_text(json.dumps([done.args, done.returncode, done.stdout, done.stderr]))
+        return subprocess.CompletedProcess(*json.loads(said.read_text())), folder / "out"
 
     return run
 

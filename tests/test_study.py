@@ -15,10 +15,9 @@ LIBRARIES = ("torchvision", "mmdet", "transformers", "detectron2")
 
 
 @pytest.fixture(scope="module")
-def study(run_command: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
-    out = tmp_path_factory.mktemp("study") / "out"
+def study(run_once: Any) -> tuple[Any, Path]:
     small = ["protocol=quick", "protocol.warmup_batches=1", "protocol.max_seconds=0.5", "dataset.shapes.count=4"]
-    return run_command("device=cpu", *small, f"out={out}", timeout=580), out
+    return run_once("study", "device=cpu", *small, timeout=580)
 
 
 def test_every_installed_library_is_ok_and_every_absent_one_is_skipped(study: tuple[Any, Path]) -> None:

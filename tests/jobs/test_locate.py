@@ -80,7 +80,7 @@ def test_what_is_named_for_another_package_runs() -> None:
 
 
 def test_our_own_files_are_not_taken_for_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In maskbench's own folder, where an adapter's library is absent, the adapter's file lies below the current one."""
+    """In maskbench's own folder the file of an adapter lies below the current folder too."""
     own = "adapters.torchvision.predictor"
     assert remedy(own, "Net") is None
     Path("adapters/torchvision").mkdir()

@@ -61,11 +61,8 @@ def only_result(out: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(
-    run_command: Command, bright_squares: list[str], tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, Any]:
-    out = tmp_path_factory.mktemp("trained")
-    done = run_command(*FINETUNE, *train_on(bright_squares), f"out={out}")
+def uninterrupted(run_once: Any, bright_squares: list[str]) -> dict[str, Any]:
+    done, out = run_once("trained", *FINETUNE, *train_on(bright_squares))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "iteration 12 of 12: mask AP" in done.stdout
     return only_result(out)
