@@ -36,7 +36,7 @@ done
 # Libraries that are installed with these same requirements are kept.
 present=""
 if [ -f "$stamp" ]; then
-  read -r installed present <"$stamp"
+  read -r installed present <"$stamp" || true # it may lack the end of its line
   [ "$installed" = "$wanted" ] || present=""
 fi
 missing=""
