@@ -56,7 +56,7 @@ def test_one_part_after_another(set_up: SetUp) -> None:
     assert set_up() == []
 
 
-@pytest.mark.parametrize("stamped", ["0-0 torchvision transformers mmdet\n", "1234567 890"])  # the second has no newline
+@pytest.mark.parametrize("stamped", ["0-0 torchvision transformers mmdet\n", "1234567 890"], ids=["line", "no newline"])
 def test_what_other_requirements_installed_counts_for_nothing(set_up: SetUp, tmp_path: Path, stamped: str) -> None:
     set_up()
     stamp = tmp_path / ".maskbench-ready"
