@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -99,7 +100,7 @@ def load(config: DatasetConfig) -> CocoDataset:
     data = parse_json(content, annotations_path, "dataset.annotations")
     if problems := list(annotation_problems(data)):
         check = "maskbench check" if called_as_maskbench() else "python -m bench.cli.dataset check"
-        more = f" (and {len(problems) - 1} more: {check} {annotations_path})"
+        more = f" (and {len(problems) - 1} more: {check} {shlex.quote(str(annotations_path))})"
         raise UserError(f"{annotations_path}: {problems[0]}{more if len(problems) > 1 else ''}")
     if not images_path.is_dir():
         hint = f"; {config.how_to_get}" if config.how_to_get else ""

@@ -149,5 +149,6 @@ def _path_kept(argument: str, cwd: Path) -> str:
     """Make a path absolute that exists only in the working tree, such as data that git ignores."""
     key, _, value = argument.partition("=")
     if value and not os.path.isabs(value) and Path(value).exists() and not (cwd / value).exists():
-        return f"{key}={Path(value).resolve()}"
+        # With its links: the interpreter of a virtual environment is one, and without it another environment runs.
+        return f"{key}={Path(value).absolute()}"
     return argument

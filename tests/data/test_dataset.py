@@ -429,3 +429,12 @@ def test_check_lists_every_bad_image(folder: Path) -> None:
 @pytest.mark.parametrize(("area", "size"), [(1023, "small"), (1024, "medium"), (9215, "medium"), (9216, "large")])
 def test_size_buckets_are_cocos(area: int, size: str) -> None:
     assert dataset_command.bucket(area) == size
+
+
+def test_the_command_for_the_other_problems_is_ready_to_paste(folder: Path) -> None:
+    data = coco()
+    for annotation in data["annotations"][:2]:
+        annotation["category_id"] = 99
+    (folder / "a b.json").write_text(json.dumps(data))
+    with pytest.raises(UserError, match=r"\(and 1 more: python -m bench\.cli\.dataset check '.*/a b\.json'\)"):
+        dataset.load(config_of(folder, annotations=str(folder / "a b.json")))

@@ -206,3 +206,14 @@ def test_wrong_input_is_refused_beforehand(arguments: list[str], words: str, run
     assert words in done.stderr
     assert done.stderr.count("\n") == 1
     assert not list((tmp_path / "out").rglob("result.json"))
+
+
+def test_an_interpreter_keeps_its_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A virtual environment's interpreter is a link; the file that it leads to belongs to another environment."""
+    (tmp_path / "work" / "bin").mkdir(parents=True)
+    (tmp_path / "base").mkdir()
+    (tmp_path / "work" / "bin" / "python").symlink_to(sys.executable)
+    monkeypatch.chdir(tmp_path / "work")
+    kept = sides._path_kept("model.python=bin/python", tmp_path / "base")
+    assert kept == f"model.python={tmp_path}/work/bin/python"
+    assert sides._path_kept("model=solo", tmp_path / "base") == "model=solo"
