@@ -1,19 +1,13 @@
-"""Write every file that CI reads, from a gate's findings and the results that it judged.
-
-    python -m reports.ci.files RESULTS [--gate gate.json] [--out DIR]
-
-RESULTS is a folder of results. Without a gate only the files that need nothing but results are written.
-"""
+"""Write every file that CI reads, from a gate's findings and the results that it judged."""
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from bench.errors import UserError
-from bench.schema.gate_report import GateReport, read_report
+from bench.schema.gate_report import GateReport
 from bench.schema.result import read_result
 from bench.schema.row import Row
 from reports.ci.action_benchmark import write_action_benchmark
@@ -68,24 +62,3 @@ def rows_of(sources: Sequence[Path]) -> list[Row]:
         except UserError as error:
             print(f"warning: {error}; left out of what CI reads", file=sys.stderr)
     return rows
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and give its exit status: 0, or 2 for wrong input."""
-    parser = argparse.ArgumentParser(prog="python -m reports.ci.files", description="Write every file that CI reads.")
-    parser.add_argument("results", type=Path, metavar="RESULTS", help="a folder of results")
-    parser.add_argument("--gate", type=Path, metavar="FILE", help="the gate.json of the comparison that judged them")
-    parser.add_argument("--out", type=Path, help="where to write the files; default: RESULTS")
-    options = parser.parse_args(arguments)
-    try:
-        report = read_report(options.gate) if options.gate else None
-        for path in write_all(report, options.results, options.out or options.results):
-            print(path)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

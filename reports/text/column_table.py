@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     [path] = (sys.argv[1:] if arguments is None else arguments) or ["README.md"]
     try:
         Path(path).write_text(with_column_table(Path(path).read_text(encoding="utf-8")), encoding="utf-8")
-    except UserError as error:
+    except (OSError, UserError) as error:
         print(f"error: {path}: {error}", file=sys.stderr)
         return 2
     return 0

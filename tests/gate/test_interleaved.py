@@ -210,10 +210,10 @@ def test_wrong_input_is_refused_beforehand(arguments: list[str], words: str, run
 
 def test_an_interpreter_keeps_its_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A virtual environment's interpreter is a link; the file that it leads to belongs to another environment."""
-    (tmp_path / "work" / "bin").mkdir(parents=True)
+    (tmp_path / "own" / "bin").mkdir(parents=True)
     (tmp_path / "base").mkdir()
-    (tmp_path / "work" / "bin" / "python").symlink_to(sys.executable)
-    monkeypatch.chdir(tmp_path / "work")
+    (tmp_path / "own" / "bin" / "python").symlink_to(sys.executable)
+    monkeypatch.chdir(tmp_path / "own")
     kept = sides._path_kept("model.python=bin/python", tmp_path / "base")
-    assert kept == f"model.python={tmp_path}/work/bin/python"
+    assert kept == f"model.python={tmp_path}/own/bin/python"
     assert sides._path_kept("model=solo", tmp_path / "base") == "model=solo"

@@ -6,6 +6,7 @@ import json
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from literal_findings import gate_report
@@ -13,7 +14,8 @@ from literal_findings import gate_report
 from bench.errors import UserError
 from bench.schema.gate_report import write_report
 from bench.schema.result import Result
-from reports.ci.files import main, write_all
+from reports.ci.__main__ import main
+from reports.ci.files import write_all
 
 OF_RESULTS = ["bigger_is_better.json", "smaller_is_better.json", "pytest_benchmark.json"]
 
@@ -56,3 +58,9 @@ def test_by_hand(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert len(capsys.readouterr().out.splitlines()) == 5
     assert main([str(run), "--gate", str(tmp_path / "absent.json")]) == 2
     assert "absent.json: cannot be read" in capsys.readouterr().err
+
+
+def test_the_command_has_the_name_that_the_pages_give(run_command: Callable[..., Any]) -> None:
+    done = run_command("--help", module="reports.ci")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("usage: python -m reports.ci [-h]")
