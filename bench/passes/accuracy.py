@@ -29,7 +29,7 @@ from bench.evaluation.rle import masks_to_rle, overlaps_removed, rles_without_ov
 from bench.passes.background import Background, done_ahead
 from bench.passes.base import Context
 from bench.passes.runner import Runner
-from bench.predictor import Instances, Predictor, ReplayPredictor, validate_batch
+from bench.predictor import Instances, Predictor, ReplayPredictor
 from bench.schema.config import OVERLAPS, BenchConfig
 from bench.schema.result import AccuracyResult
 
@@ -235,8 +235,7 @@ def _results(
     """
     if isinstance(model, ReplayPredictor):
         return [_replayed(entries, record, overlaps) for record, entries in zip(records, outputs, strict=True)]
-    sizes = [(record.height, record.width) for record in records]
-    validate_batch(model.predictor, outputs, sizes, config.protocol.max_detections)
+    model.validate(records, outputs, config.protocol.max_detections)
     batch = []
     for record, instances in zip(records, outputs, strict=True):
         rles = {"keep": masks_to_rle(instances.masks)}

@@ -16,7 +16,7 @@ from bench.data.images import ImageRecord
 from bench.device.gpu import Gpu
 from bench.device.gpu_memory import DeviceMemory
 from bench.passes.runner import Runner
-from bench.predictor import Instances, Predictor, ReplayPredictor, validate_batch
+from bench.predictor import Predictor, ReplayPredictor
 from bench.schema.config import BenchConfig
 from bench.schema.result import PASSES, Result
 
@@ -78,14 +78,9 @@ class Context:
         if text not in self.result.notes:
             self.result.notes.append(text)
 
-    def validate(self, records: Sequence[ImageRecord], instances: Sequence[Instances]) -> None:
-        """Check that the predictor's output for these images keeps the promises of its interface.
-
-        Raises:
-            ValueError: the message names the field and the promise that it does not keep.
-        """
-        sizes = [(record.height, record.width) for record in records]
-        validate_batch(self.runner.predictor, instances, sizes, self.config.protocol.max_detections)
+    def validate(self, records: Sequence[ImageRecord], outputs: Any) -> None:
+        """Check what the predictor gave for these images, as :meth:`Runner.validate` does."""
+        self.runner.validate(records, outputs, self.config.protocol.max_detections)
 
 
 class Pass(Protocol):

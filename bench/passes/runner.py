@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench.predictor import Instances, Predictor, TorchPredictor
+from bench.data.images import ImageRecord
+from bench.predictor import Instances, Predictor, TorchPredictor, validate_batch
 
 AUTOCAST = {"fp32": None, "tf32": None, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -30,6 +31,15 @@ class Runner:
     def module(self) -> torch.nn.Module | None:
         """Give the network where it is a torch module, else None."""
         return self.predictor.module if isinstance(self.predictor, TorchPredictor) else None
+
+    def validate(self, records: Sequence[ImageRecord], outputs: Any, max_detections: int) -> None:
+        """Check that the predictor's output for these images keeps the promises of its interface.
+
+        Raises:
+            ValueError: the message names the method, the field, what was given and what is promised.
+        """
+        sizes = [(record.height, record.width) for record in records]
+        validate_batch(self.predictor, outputs, sizes, max_detections)
 
     def preprocess(self, images: Sequence[np.ndarray]) -> Any:
         """Call ``Predictor.preprocess``; images are uint8 RGB (H, W, 3)."""
