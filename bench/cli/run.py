@@ -193,9 +193,7 @@ def check_history(history: str | None) -> None:
     if history is not None:
         from bench.history.store import History
 
-        kept = History(Path(history))
-        if kept.path.exists():
-            kept.runs()
+        History(Path(history)).check()
 
 
 def keep(history: str | None, results: Path, console: Console, gate: GateReport | None = None) -> None:

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.errors import UserError
-from bench.schema.result import read_result
-from bench.schema.row import Row
+from bench.schema.row import Row, read_rows
 from bench.schema.settings import SEPARATOR, SETTINGS, labelled
 
 
@@ -23,15 +22,17 @@ class Baseline:
 def load_rows(folder: Path) -> list[Row]:
     """Read every result under a folder, in the order of the names of the jobs' folders.
 
+    A result that cannot be read is left out, with a line on stderr.
+
     Raises:
-        UserError: the folder does not exist or holds no result, or a result cannot be read.
+        UserError: the folder does not exist, or holds no result that can be read.
     """
     if not folder.exists():
         raise UserError(f"{folder}: no such folder; give the out= folder of a finished run")
     paths = sorted(folder.rglob("result.json")) if folder.is_dir() else [folder]
     if not paths:
         raise UserError(f"{folder}: no result.json in it; give the out= folder of a finished run")
-    return [Row(path.resolve(), read_result(path)) for path in paths]
+    return read_rows([path.resolve() for path in paths], str(folder), "left out of the gate")
 
 
 def labels(rows: Sequence[Row]) -> list[str]:

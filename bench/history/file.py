@@ -88,6 +88,16 @@ class HistoryFile:
                 raise UserError(f"{self.path}: nothing was appended to this history yet")
             yield connection
 
+    def check(self) -> None:
+        """See whether this is a history, or an empty or absent file, which the first transaction makes one.
+
+        Raises:
+            UserError: it is something else, or cannot be read.
+        """
+        if self.path.exists():
+            with self._told(), self._engine.connect() as connection, connection.begin():
+                self._is_ours(connection)
+
     @contextmanager
     def writing(self, *, create: bool = False) -> Iterator[sa.Connection]:
         """Open a transaction that has the lock from its beginning: all of it is kept, or nothing.
@@ -129,9 +139,14 @@ class HistoryFile:
 
     def _is_ours(self, connection: sa.Connection) -> bool:
         """Say whether the file is a history; False for a database that is still empty."""
-        owner, version, tables = (
+        owner, version, tables, others = (
             int(connection.exec_driver_sql(query).scalar_one())
-            for query in ("PRAGMA application_id", "PRAGMA user_version", "SELECT count(*) FROM sqlite_master")
+            for query in (
+                "PRAGMA application_id",
+                "PRAGMA user_version",
+                "SELECT count(*) FROM sqlite_master",
+                "SELECT count(*) FROM sqlite_master WHERE type IN ('view', 'trigger')",
+            )
         )
         if owner == APPLICATION_ID:
             if version != SCHEMA_VERSION:
@@ -139,6 +154,8 @@ class HistoryFile:
                     f"{self.path}: a history of schema {version}, this maskbench reads {SCHEMA_VERSION}; "
                     "use the maskbench that wrote it, or another file"
                 )
+            if others:
+                raise UserError(f"{self.path}: has views or triggers, which no history has; give another file")
             return True
         if owner or tables:
             raise UserError(f"{self.path}: an SQLite database, but not a history of maskbench; give another file")

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from bench.errors import UserError, nearest
+from bench.schema.bounds import Agreeing
 
 PASSED, FAILED = "passed", "failed"
 
@@ -22,7 +23,7 @@ SHORT_COMMIT = 10
 
 
 @dataclass(frozen=True)
-class Run:
+class Run(Agreeing):
     """The results that one command appended.
 
     id: its place in the order of appending
@@ -42,6 +43,13 @@ class Run:
     maskbench: str | None
     gate: str | None
     models: tuple[str, ...] = ()
+
+    def check(self) -> None:
+        """See :class:`Agreeing`: the times are such, with their distance from UTC."""
+        for name in ("appended", "measured"):
+            text = getattr(self, name)
+            if text is not None and datetime.fromisoformat(text).tzinfo is None:
+                raise ValueError(f"{name}: {text!r} does not say its distance from UTC")
 
     @property
     def name(self) -> str:

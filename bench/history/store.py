@@ -12,6 +12,7 @@ of results. Runs are in the order in which they were appended, whatever the cloc
 from __future__ import annotations
 
 import hashlib
+import sys
 import zlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -26,8 +27,9 @@ from bench.history.file import CONTENTS, FILE_NAME, RESULTS, RUNS, HistoryFile
 from bench.history.origin import Origin
 from bench.history.runs import FAILED, PASSED, Run, clock_notes, find_run, of_branch
 from bench.schema.gate_report import GateReport
-from bench.schema.json_file import read_file, write_atomically
+from bench.schema.json_file import MOST_BYTES, read_file, write_atomically
 from bench.schema.result import Result, parse_result
+from bench.schema.validation import check_types
 
 
 @dataclass(frozen=True)
@@ -49,20 +51,44 @@ class ArchivedResult:
     """One ``result.json`` of the history.
 
     job: the name of its folder
-    content: its bytes, ``sha256`` their digest
+    packed: its bytes, compressed by zlib
+    sha256: the digest of its bytes
     """
 
     job: str
-    content: bytes
+    packed: bytes
     sha256: str
+
+    @classmethod
+    def of(cls, job: str, content: bytes) -> ArchivedResult:
+        """Pack the bytes of a ``result.json``."""
+        return cls(job, zlib.compress(content), hashlib.sha256(content).hexdigest())
+
+    def unpack(self) -> bytes:
+        """Give the bytes as they were appended.
+
+        Raises:
+            UserError: what the history holds is something else: damaged, changed, or more than
+                :data:`bench.schema.json_file.MOST_BYTES`, to which it is not unpacked.
+        """
+        unpacker = zlib.decompressobj()
+        try:
+            content = unpacker.decompress(self.packed, MOST_BYTES)
+        except (zlib.error, TypeError) as error:
+            raise UserError(f"history, {self.job}: damaged ({error})") from error
+        if len(content) == MOST_BYTES:
+            raise UserError(f"history, {self.job}: has {MOST_BYTES >> 20} MiB or more, which no result has")
+        if hashlib.sha256(content).hexdigest() != self.sha256:
+            raise UserError(f"history, {self.job}: damaged: it is not what was appended")
+        return content
 
     def parse(self) -> Result:
         """Parse the result.
 
         Raises:
-            UserError: it is of another schema version.
+            UserError: it is damaged, or of another schema version.
         """
-        return parse_result(self.content, f"history, {self.job}")
+        return parse_result(self.unpack(), f"history, {self.job}")
 
 
 class History:
@@ -77,6 +103,15 @@ class History:
         folder = path.is_dir() or (not path.exists() and not path.suffix)
         self.path = path / FILE_NAME if folder else path
         self._file = HistoryFile(self.path)
+        self._warned: set[str] = set()
+
+    def check(self) -> None:
+        """See whether results could be appended: to a history, an empty file, or where there is no file yet.
+
+        Raises:
+            UserError: the file is something else.
+        """
+        self._file.check()
 
     def append(self, results: Path | Sequence[Path], origin: Origin, gate: GateReport | None = None) -> Appended:
         """Append the results of one run: all of them, or none where this process is killed.
@@ -106,7 +141,7 @@ class History:
                 number = int(earlier)
                 if outcome is not None:
                     connection.execute(sa.update(RUNS).where(RUNS.c.id == number).values(gate=outcome))
-            run, before = _last_two(_runs(connection, RUNS.c.id <= number))
+            run, before = _last_two(self._sound(_runs(connection, RUNS.c.id <= number)))
         if earlier is not None:
             return Appended(run, False, [f"the same results of the same commit are run {number} of it already"])
         return Appended(run, True, clock_notes(run, before))
@@ -114,11 +149,13 @@ class History:
     def runs(self, branch: str | None = None) -> list[Run]:
         """Return all runs, or those of a branch, in the order of appending.
 
+        A run whose row is damaged is left out, with a line on stderr.
+
         Raises:
             UserError: there is no such history, or no run of that branch.
         """
         with self._file.reading() as connection:
-            runs = _runs(connection)
+            runs = self._sound(_runs(connection))
         return runs if branch is None else of_branch(runs, branch, str(self.path))
 
     def find(self, name: str) -> Run:
@@ -133,7 +170,7 @@ class History:
         return find_run(self.runs(), name, str(self.path))
 
     def results(self, run: Run) -> list[ArchivedResult]:
-        """Return the results of a run, sorted by the names of their jobs."""
+        """Return the results of a run, sorted by the names of their jobs. None is unpacked yet."""
         query = (
             sa.select(RESULTS.c.job, CONTENTS.c.zlib, RESULTS.c.sha256)
             .join_from(RESULTS, CONTENTS)
@@ -141,20 +178,23 @@ class History:
             .order_by(RESULTS.c.job)
         )
         with self._file.reading() as connection:
-            return [ArchivedResult(job, zlib.decompress(packed), sha) for job, packed, sha in connection.execute(query)]
+            return [ArchivedResult(str(job), packed, sha) for job, packed, sha in connection.execute(query)]
 
     def checkout(self, run: Run, folder: Path) -> Path:
         """Write every ``jobs/<job>/result.json`` of a run into ``folder``, and return the folder.
 
         Raises:
-            UserError: the folder holds results already.
+            UserError: the folder holds results already, or a result of the run is damaged.
         """
         if next(folder.glob("jobs/*/result.json"), None):
             raise UserError(f"{folder}: holds results already; give a new folder")
+        contents: dict[str, bytes] = {}
         for one in self.results(run):
             if Path(one.job).name != one.job:
                 raise UserError(f"{self.path}: run {run.id} has a job named {one.job!r}, which is no name of a folder")
-            write_atomically(folder / "jobs" / one.job / "result.json", one.content)
+            contents[one.job] = one.unpack()
+        for job, content in contents.items():
+            write_atomically(folder / "jobs" / job / "result.json", content)
         return folder
 
     def delete(self, runs: Collection[Run]) -> None:
@@ -166,6 +206,22 @@ class History:
             used = sa.select(RESULTS.c.sha256)
             connection.execute(sa.delete(CONTENTS).where(CONTENTS.c.sha256.not_in(used)))
         self._file.vacuum()
+
+    def _sound(self, rows: Sequence[dict[str, Any]]) -> list[Run]:
+        """Make the runs of the rows of the table; tell once of each row that is damaged, and leave it out."""
+        runs = []
+        for row in rows:
+            try:
+                check_types(Run, row)
+                run = Run(**row)
+                run.check()
+                runs.append(run)
+            except ValueError as error:
+                line = f"warning: {self.path}: run {row['id']}: damaged: {error}; left out"
+                if line not in self._warned:
+                    print(line, file=sys.stderr)
+                self._warned.add(line)
+        return runs
 
 
 def _files(results: Path | Sequence[Path]) -> list[Path]:
@@ -180,7 +236,7 @@ def _files(results: Path | Sequence[Path]) -> list[Path]:
 def _read(path: Path) -> ArchivedResult:
     content = read_file(path)
     parse_result(content, str(path))
-    return ArchivedResult(path.resolve().parent.name, content, hashlib.sha256(content).hexdigest())
+    return ArchivedResult.of(path.resolve().parent.name, content)
 
 
 def _row(results: Sequence[Result], origin: Origin) -> dict[str, Any]:
@@ -204,7 +260,7 @@ def _insert(
     connection.execute(sa.insert(RUNS).values(row))
     number = int(connection.execute(sa.select(sa.func.max(RUNS.c.id))).scalar_one())
     for one, result in zip(archived, parsed, strict=True):
-        content = {"sha256": one.sha256, "zlib": zlib.compress(one.content)}
+        content = {"sha256": one.sha256, "zlib": one.packed}
         connection.execute(sa.insert(CONTENTS).prefix_with("OR IGNORE").values(content))
         model = str((result.config.get("model") or {}).get("name", ""))
         values = {"run": number, "job": one.job, "model": model, "status": result.status, "sha256": one.sha256}
@@ -212,13 +268,16 @@ def _insert(
     return number
 
 
-def _runs(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> list[Run]:
+def _runs(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> list[dict[str, Any]]:
+    """Give the rows of the runs, with the fields of :class:`Run`."""
     models: dict[int, list[str]] = {}
     for number, model in connection.execute(sa.select(RESULTS.c.run, RESULTS.c.model).order_by(RESULTS.c.job)):
-        models.setdefault(number, []).append(model)
+        models.setdefault(number, []).append(str(model))
     rows = connection.execute(sa.select(RUNS).where(*conditions).order_by(RUNS.c.id)).mappings()
     return [
-        Run(**{key: row[key] for key in row if key != "digest"}, models=tuple(dict.fromkeys(models.get(row["id"], ()))))
+        # The keys of a row are of a class of SQLAlchemy's own.
+        {str(key): row[key] for key in row if key != "digest"}
+        | {"models": tuple(dict.fromkeys(models.get(row["id"], ())))}
         for row in rows
     ]
 
@@ -236,7 +295,7 @@ def _machine_text(machine: dict[str, Any]) -> str:
 def _utc(text: str | None) -> datetime | None:
     try:
         return datetime.fromisoformat(text).astimezone(timezone.utc) if text else None
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from bench.schema.result import PASSES
+from bench.schema.passes import PASSES
 
 MISSING: Any = "???"
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.schema import json_file
+from bench.schema.bounds import Fraction
 
 SCHEMA_VERSION = 1
 
@@ -46,7 +47,7 @@ class Finding:
     change: float | None = None
     low: float | None = None
     high: float | None = None
-    p: float | None = None
+    p: Fraction | None = None
     threshold: str = ""
     test: str = ""
 
@@ -73,7 +74,7 @@ class GateReport:
     outcome: str
     findings: list[Finding]
     on_ambiguous: str = "pass"
-    alpha: float = 0.05
+    alpha: Fraction = 0.05
     notes: list[str] = field(default_factory=list)
     schema_version: int = SCHEMA_VERSION
 
@@ -96,6 +97,6 @@ def read_report(path: Path) -> GateReport:
     """Read a ``gate.json``.
 
     Raises:
-        UserError: the file is absent, is not JSON, is of another schema version, or lacks a field.
+        UserError: the file is absent, is not JSON, is of another schema version, or is no :class:`GateReport`.
     """
     return json_file.parse(GateReport, GATE_FILE, json_file.read_file(path), str(path), SCHEMA_VERSION)

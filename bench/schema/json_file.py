@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import stat
 import types
 import typing
 from collections.abc import Mapping
@@ -12,8 +13,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bench.errors import UserError
+from bench.schema.bounds import Agreeing
 
 T = TypeVar("T")
+
+MOST_BYTES = 256 * 2**20
+"""The largest file that is read, 256 MiB. A result of ten thousand batches has 2 MB."""
 
 
 def write(value: Any, path: Path) -> None:
@@ -22,40 +27,78 @@ def write(value: Any, path: Path) -> None:
 
 
 def read_file(path: Path) -> bytes:
-    """Return the bytes of a file.
+    """Return the bytes of a file of at most :data:`MOST_BYTES`.
 
     Raises:
-        UserError: it cannot be read.
+        UserError: it cannot be read, is larger, or is no file, such as a folder or a pipe, which may never end.
     """
     try:
-        return path.read_bytes()
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise UserError(f"{path}: not a regular file")
+        with open(path, "rb") as file:
+            content = file.read(MOST_BYTES + 1)
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
+    if len(content) > MOST_BYTES:
+        raise UserError(f"{path}: has more than {MOST_BYTES >> 20} MiB, which no file of ours has; delete it")
+    return content
 
 
 def parse(cls: type[T], name: str, content: bytes, where: str, version: int) -> T:
-    """Parse a dataclass from the bytes of a file whose ``schema_version`` must be ``version``.
+    """Parse a dataclass from the bytes of a file, which may have been damaged or edited since it was written.
+
+    Types, ranges and lengths are held as the fields of the dataclass say (:mod:`bench.schema.bounds`). A process that
+    reads what its own program has just written takes :func:`parse_own`.
 
     Args:
         name: the name of such files, as ``result.json``, for the messages of errors
         where: where these bytes are from, for the messages too
+        version: the ``schema_version`` that it must have
 
     Raises:
-        UserError: the content is not JSON, is of another schema version, or lacks a field.
+        UserError: the content is not JSON, is of another schema version, or is not what the dataclass says.
     """
+    # Imported here, since msgspec may be absent in the environment of a worker, which never calls this.
+    from bench.schema.validation import check_types, parse_json
+
     try:
-        data = json.loads(content)
+        data = parse_json(content)
     except ValueError as error:
         raise UserError(f"{where}: not JSON ({error}); delete it and run again") from error
+    _check_version(data, name, where, version)
+    try:
+        check_types(cls, data)
+        return from_dict(cls, data)
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            f"{where}: not a {name} of this schema: {error}; give an undamaged copy, or delete it and run again"
+        ) from error
+
+
+def parse_own(cls: type[T], name: str, content: bytes, where: str, version: int) -> T:
+    """Parse as :func:`parse`, what this program has just written, by the standard library alone.
+
+    Raises:
+        UserError: the content is of another schema version.
+        ValueError, TypeError: it is no such dataclass.
+    """
+    data = json.loads(content)
+    _check_version(data, name, where, version)
+    return from_dict(cls, data)
+
+
+def _check_version(data: Any, name: str, where: str, version: int) -> None:
     theirs = data.get("schema_version") if isinstance(data, dict) else None
     if theirs != version:
         raise UserError(
-            f"{where}: schema_version {theirs!r}, this maskbench reads {version}; give a {name} of this version"
+            f"{where}: schema_version {_short(theirs)}, this maskbench reads {version}; give a {name} of this version"
         )
-    try:
-        return from_dict(cls, data)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"{where}: not a {name} of this schema: {error}") from error
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:40]}..."
 
 
 def write_text_atomically(path: Path, text: str) -> None:
@@ -81,20 +124,23 @@ def from_dict(cls: type[T], data: Mapping[str, Any]) -> T:
     """Make a dataclass from parsed JSON, and the dataclasses in its fields, lists and dicts.
 
     Raises:
-        ValueError: the dataclass lacks a key.
+        ValueError: the dataclass lacks a key, or fields contradict each other.
         TypeError: a field without default is missing.
     """
     hints = typing.get_type_hints(cls)
     known = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
     if unknown := set(data) - known:
         raise ValueError(f"unknown key {sorted(unknown)[0]!r}")
-    return cls(**{name: _as_hinted(hints[name], value) for name, value in data.items()})
+    made = cls(**{name: _as_hinted(hints[name], value) for name, value in data.items()})
+    if isinstance(made, Agreeing):
+        made.check()
+    return made
 
 
 def _as_hinted(hint: Any, value: Any) -> Any:
     if value is None:
         return None
-    if isinstance(hint, types.UnionType):
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
         hint = next(option for option in typing.get_args(hint) if option is not types.NoneType)
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         return from_dict(hint, value)

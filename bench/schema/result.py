@@ -6,11 +6,15 @@ every reader derives its summaries from them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from bench.schema import json_file
+from bench.schema.bounds import Agreeing, Amount, Count, Fraction, Items, Like, PositiveCount, SignedFraction, Size
+from bench.schema.config import BenchConfig, PublishedConfig
+from bench.schema.machine import Machine
+from bench.schema.passes import PASSES as PASSES  # each is the name of a field of Result
 
 SCHEMA_VERSION = 2
 
@@ -60,20 +64,25 @@ class ModelInfo:
     classes: list[str]
     weights: str
     weights_sha256: str | None = None
-    parameters: int | None = None
+    parameters: Count | None = None
 
 
 @dataclass
-class Timing:
+class Timing(Agreeing):
     """Raw latencies of one boundary or stage, one for each batch, in the order in which they were measured.
 
     clock: ``perf_counter`` (the host's, synchronised before and after) or ``cuda_event``
     wall_ms: on a GPU the time of the same batches by the host's clock; None where ``clock`` is the host's
     """
 
-    latency_ms: list[float]
+    latency_ms: list[Amount]
     clock: str
-    wall_ms: list[float] | None = None
+    wall_ms: list[Amount] | None = None
+
+    def check(self) -> None:
+        """See :class:`Agreeing`."""
+        if self.wall_ms is not None and len(self.wall_ms) != len(self.latency_ms):
+            raise ValueError(f"wall_ms has {len(self.wall_ms)} entries, latency_ms {len(self.latency_ms)}")
 
 
 @dataclass
@@ -88,9 +97,9 @@ class CompileResult:
 
     mode: str
     parts: list[str]
-    seconds: float
-    graphs: int
-    graph_breaks: int
+    seconds: Amount
+    graphs: Count
+    graph_breaks: Count
 
 
 @dataclass
@@ -103,12 +112,12 @@ class GpuReadings:
         interleaved
     """
 
-    sm_clock_mhz: list[int | None]
-    memory_clock_mhz: list[int | None]
+    sm_clock_mhz: list[Count | None]
+    memory_clock_mhz: list[Count | None]
     temperature_celsius: list[int | None]
-    power_watts: list[float | None]
-    throttled: dict[str, int]
-    dropped_batches: int
+    power_watts: list[Amount | None]
+    throttled: dict[str, Count]
+    dropped_batches: Count
     kept_throttled: bool
 
 
@@ -122,16 +131,16 @@ class SpeedRound:
     warmup_stable: whether the warm-up ended because they no longer fell
     """
 
-    samples: int
-    first_call_ms: float
-    warmup_ms: list[float]
+    samples: Count
+    first_call_ms: Amount
+    warmup_ms: list[Amount]
     warmup_stable: bool
     started: str | None = None
     gpu: GpuReadings | None = None
 
 
 @dataclass
-class SpeedResult:
+class SpeedResult(Agreeing):
     """The speed pass. The samples of all rounds stand one behind the other.
 
     model, end_to_end: timings of these boundaries, each timed as a whole
@@ -141,16 +150,35 @@ class SpeedResult:
     input_sizes: [height, width] of each batch of the ``model`` boundary, in pixels, with the padding
     """
 
-    batch_size: int
+    batch_size: PositiveCount
     rounds: list[SpeedRound]
     model: Timing
     end_to_end: Timing
     preprocess: Timing
     network: Timing
     postprocess: Timing
-    detections_per_image: list[int]
-    image_sizes: list[list[int]]
-    input_sizes: list[list[int]]
+    detections_per_image: list[Count]
+    image_sizes: list[Size]
+    input_sizes: list[Size]
+
+    def check(self) -> None:
+        """See :class:`Agreeing`."""
+        samples = sum(part.samples for part in self.rounds)
+        for name in ("model", "end_to_end", "preprocess", "network", "postprocess"):
+            if (timed := len(getattr(self, name).latency_ms)) != samples:
+                raise ValueError(f"speed.rounds have {samples} samples, speed.{name}.latency_ms has {timed}")
+        for name in ("model", "end_to_end"):
+            timing: Timing = getattr(self, name)
+            if any(ms == 0 for samples_ms in (timing.latency_ms, timing.wall_ms or ()) for ms in samples_ms):
+                raise ValueError(f"speed.{name} has a time of 0 ms, in which nothing can be done")
+        images = len(self.image_sizes)
+        if len(self.detections_per_image) != images or not samples <= images <= samples * self.batch_size:
+            raise ValueError(
+                f"speed.image_sizes has {images} entries, speed.detections_per_image {len(self.detections_per_image)}, "
+                f"of {samples} batches of at most {self.batch_size} images"
+            )
+        if len(self.input_sizes) > samples:
+            raise ValueError(f"speed.input_sizes has {len(self.input_sizes)} entries, of {samples} batches")
 
 
 @dataclass
@@ -163,13 +191,13 @@ class MemoryResult:
     host_rss_source: what ``host_rss_bytes`` is: ``resettable_peak``, the peak of this pass, or ``process_peak``
     """
 
-    parameters_bytes: int | None
-    buffers_bytes: int | None
-    peak_allocated_bytes: int | None = None
-    peak_reserved_bytes: int | None = None
-    process_device_bytes: int | None = None
+    parameters_bytes: Count | None
+    buffers_bytes: Count | None
+    peak_allocated_bytes: Count | None = None
+    peak_reserved_bytes: Count | None = None
+    process_device_bytes: Count | None = None
     device_source: str | None = None
-    host_rss_bytes: int | None = None
+    host_rss_bytes: Count | None = None
     host_rss_source: str | None = None
 
 
@@ -188,7 +216,7 @@ TIDE_ERRORS = ("classification", "localization", "both", "duplicate", "backgroun
 
 
 @dataclass
-class BootstrapResult:
+class BootstrapResult(Agreeing):
     """AP of resampled sets of images, fractions. Each set is drawn with replacement and has as many images.
 
     Replicate r is the same draw for every model on the same images (equal ``images_sha256``, ``seed`` and length), so
@@ -197,12 +225,17 @@ class BootstrapResult:
 
     seed: int
     images_sha256: str
-    mask_ap: list[float]
-    boundary_ap: list[float] | None = None
+    mask_ap: list[Fraction]
+    boundary_ap: list[Fraction] | None = None
+
+    def check(self) -> None:
+        """See :class:`Agreeing`."""
+        if self.boundary_ap is not None and len(self.boundary_ap) != len(self.mask_ap):
+            raise ValueError(f"bootstrap.boundary_ap has {len(self.boundary_ap)} entries, mask_ap {len(self.mask_ap)}")
 
 
 @dataclass
-class Calibration:
+class Calibration(Agreeing):
     """How far the scores are from the share of true positives at IoU 0.5, in bins of the score.
 
     expected_error: expected calibration error (Naeini et al. 2015)
@@ -211,11 +244,18 @@ class Calibration:
     detections: their number in each bin
     """
 
-    expected_error: float
-    edges: list[float]
-    mean_score: list[float | None]
-    precision: list[float | None]
-    detections: list[int]
+    expected_error: Fraction
+    edges: list[Fraction]
+    mean_score: list[Fraction | None]
+    precision: list[Fraction | None]
+    detections: list[Count]
+
+    def check(self) -> None:
+        """See :class:`Agreeing`."""
+        if {len(self.mean_score), len(self.precision), len(self.detections)} != {len(self.edges) - 1}:
+            raise ValueError(
+                f"calibration has {len(self.edges)} edges, so each of its other lists must have {len(self.edges) - 1}"
+            )
 
 
 @dataclass
@@ -228,9 +268,9 @@ class ImageFaults:
     """
 
     image_id: int
-    missed: int
-    false: int
-    mean_iou: float | None
+    missed: Count
+    false: Count
+    mean_iou: Fraction | None
 
 
 @dataclass
@@ -250,22 +290,22 @@ class AccuracyResult:
 
     evaluator: str
     evaluator_version: str
-    images_evaluated: int
-    images_in_dataset: int
-    detections: int
+    images_evaluated: Count
+    images_in_dataset: Count
+    detections: Count
     overlap: str
     predictions: str
-    figures: dict[str, float | None] | None = None
+    figures: dict[str, Fraction | None] | None = None
     figures_absent: str | None = None
-    per_class: dict[str, float | None] | None = None
-    confidence_interval: list[float] | None = None
+    per_class: dict[str, Fraction | None] | None = None
+    confidence_interval: Annotated[list[SignedFraction], Items(2)] | None = None
     bootstrap: BootstrapResult | None = None
-    boundary_figures: dict[str, float | None] | None = None
-    overlap_mask_ap: dict[str, float | None] | None = None
-    errors: dict[str, float] | None = None
+    boundary_figures: dict[str, Fraction | None] | None = None
+    overlap_mask_ap: dict[str, Fraction | None] | None = None
+    errors: dict[str, SignedFraction] | None = None
     calibration: Calibration | None = None
     worst_images: dict[str, list[ImageFaults]] | None = None
-    seconds: float | None = None
+    seconds: Amount | None = None
 
 
 @dataclass
@@ -284,17 +324,17 @@ class FinetuneResult:
     """
 
     start: str
-    iterations: int
-    epochs: float
-    train_images: int
+    iterations: Count
+    epochs: Amount
+    train_images: Count
     dataset_sha256: str
     reinitialised: list[str] = field(default_factory=list)
     curve: list[dict[str, float]] = field(default_factory=list)
     evaluations: list[dict[str, float | None]] = field(default_factory=list)
-    best_iteration: int | None = None
+    best_iteration: Count | None = None
     checkpoint: str | None = None
-    images_per_second: float | None = None
-    seconds: float | None = None
+    images_per_second: Amount | None = None
+    seconds: Amount | None = None
 
 
 @dataclass
@@ -302,36 +342,18 @@ class FlopsResult:
     """The flops pass: floating-point operations of one image at the ``model`` boundary (see :mod:`bench.passes.flops`),
     mean and standard deviation over so many images."""
 
-    mean: float
-    std: float
-    images: int
+    mean: Amount
+    std: Amount
+    images: Count
 
 
 @dataclass
 class EnergyResult:
     """The energy pass: the joules that the GPU used in a window of time, and the images that the model did in it."""
 
-    energy_joules: float
-    images: int
-    window_seconds: float
-
-
-@dataclass(frozen=True)
-class PassFacts:
-    """What is known of a pass without importing it.
-
-    own_process: it has a worker process of its own, in which nothing else runs. It times nothing: the job's next worker
-        imports its libraries at the same time
-    in_rounds: it goes on round after round; its part of the Result has a list ``rounds``
-    """
-
-    own_process: bool
-    in_rounds: bool
-
-
-def _pass(*, own_process: bool = False, in_rounds: bool = False) -> dict[str, PassFacts]:
-    """Marks a field of :class:`Result` as one that the pass of its name fills; see :data:`PASSES`."""
-    return {"pass": PassFacts(own_process, in_rounds)}
+    energy_joules: Amount
+    images: Count
+    window_seconds: Amount
 
 
 @dataclass
@@ -349,34 +371,30 @@ class Result:
     """
 
     status: str
-    config: dict[str, Any]
+    config: Annotated[dict[str, Any], Like(BenchConfig)]
     reason: str | None = None
     choices: dict[str, str] = field(default_factory=dict)
-    published: dict[str, Any] = field(default_factory=dict)
-    machine: dict[str, Any] | None = None
+    published: Annotated[dict[str, Any], Like(PublishedConfig)] = field(default_factory=dict)
+    machine: Annotated[dict[str, Any], Like(Machine)] | None = None
     model: ModelInfo | None = None
     finetune: FinetuneResult | None = None
     compiled: CompileResult | None = None
-    speed: SpeedResult | None = field(default=None, metadata=_pass(in_rounds=True))
-    memory: MemoryResult | None = field(default=None, metadata=_pass(own_process=True))
-    energy: EnergyResult | None = field(default=None, metadata=_pass())
-    flops: FlopsResult | None = field(default=None, metadata=_pass())
-    accuracy: AccuracyResult | None = field(default=None, metadata=_pass())
+    speed: SpeedResult | None = None
+    memory: MemoryResult | None = None
+    energy: EnergyResult | None = None
+    flops: FlopsResult | None = None
+    accuracy: AccuracyResult | None = None
     started: str | None = None
-    seconds: float | None = None
+    seconds: Amount | None = None
     notes: list[str] = field(default_factory=list)
     contents: dict[str, str] = field(default_factory=dict)
     interleaved: str | None = None
-    measurement_version: int = 1
+    measurement_version: Count = 1
     schema_version: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
         if self.status not in STATUSES:
             raise ValueError(f"status {self.status!r} is none of {', '.join(STATUSES)}")
-
-
-PASSES: dict[str, PassFacts] = {f.name: f.metadata["pass"] for f in fields(Result) if "pass" in f.metadata}
-"""Every pass by its name, which is that of its part of a Result, in the order in which a worker runs them."""
 
 
 def write_result(result: Result, path: Path) -> None:
@@ -388,7 +406,7 @@ def read_result(path: Path) -> Result:
     """Read a ``result.json``.
 
     Raises:
-        UserError: the file is absent, is not JSON, is of another schema version, or lacks a field.
+        UserError: the file is absent, is not JSON, is of another schema version, or is no :class:`Result`.
     """
     return parse_result(json_file.read_file(path), str(path))
 
@@ -397,6 +415,15 @@ def parse_result(content: bytes, where: str) -> Result:
     """Parse the bytes of a ``result.json``; ``where`` they are from is for the message of the error.
 
     Raises:
-        UserError: the content is not JSON, is of another schema version, or lacks a field.
+        UserError: the content is not JSON, is of another schema version, or is no :class:`Result`.
     """
     return json_file.parse(Result, "result.json", content, where, SCHEMA_VERSION)
+
+
+def read_own_result(path: Path) -> Result:
+    """Read a ``result.json`` that this program has just written, by the standard library alone.
+
+    Raises:
+        UserError: it cannot be read, or is of another schema version.
+    """
+    return json_file.parse_own(Result, "result.json", json_file.read_file(path), str(path), SCHEMA_VERSION)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.errors import UserError
 from bench.schema.facts import untrained, weights_name, within
-from bench.schema.result import Result
+from bench.schema.result import Result, read_result
 
 
 @dataclass(frozen=True)
@@ -42,3 +45,28 @@ class Row:
         """Give a value of the job's configuration; ``default`` where it is absent or null."""
         value = within(self.result.config, keys)
         return default if value is None else value
+
+
+def read_rows(paths: Sequence[Path], where: str, left_out: str | None) -> list[Row]:
+    """Read results, in the order of their paths, without those that cannot be read.
+
+    where: the folders that they are in, for the message of the error
+    left_out: what the line on stderr says of each that cannot be read, as ``left out of the report``; None is no line
+
+    Raises:
+        UserError: none can be read.
+    """
+    rows: list[Row] = []
+    problems: list[UserError] = []
+    for path in paths:
+        try:
+            rows.append(Row(path, read_result(path)))
+        except UserError as error:
+            problems.append(error)
+    if len(paths) == len(problems) == 1:
+        raise problems[0]
+    for problem in problems if left_out else ():
+        print(f"warning: {problem}; {left_out}", file=sys.stderr)
+    if not rows:
+        raise UserError(f"{where}: no readable result.json in it; give the out= folder of a finished run")
+    return rows

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from bench.errors import UserError
 from bench.schema.gate_report import GateReport
-from bench.schema.result import read_result
-from bench.schema.row import Row
+from bench.schema.row import Row, read_rows
 from reports.ci.action_benchmark import write_action_benchmark
 from reports.ci.job_summary import append_to_github_summary, job_summary
 from reports.ci.junit import write_junit
@@ -51,14 +49,9 @@ def rows_of(sources: Sequence[Path]) -> list[Row]:
     """Read every result in the folders, in the order of their paths; warn on stderr of those that cannot be read.
 
     Raises:
-        UserError: a folder does not exist.
+        UserError: a folder does not exist, or no result in them can be read.
     """
     from reports.table.comparison import find_results
 
-    rows = []
-    for path in find_results(sources):
-        try:
-            rows.append(Row(path.resolve(), read_result(path)))
-        except UserError as error:
-            print(f"warning: {error}; left out of what CI reads", file=sys.stderr)
-    return rows
+    paths, places = find_results(sources), ", ".join(str(source) for source in sources)
+    return read_rows([path.resolve() for path in paths], places, "left out of what CI reads")

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from bench.schema.config import ClaimConfig
 from bench.schema.row import Row
 from reports.table.columns import COLUMNS
 from reports.table.comparison import Comparison, comparison_key
-from reports.table.differences import between
+from reports.table.differences import METRICS, between
 
 VERDICTS = {
     "more": "the better model is better, and the interval does not lie below what was said",
@@ -109,11 +111,18 @@ def claims(comparison: Comparison) -> list[Claim]:
     """Give each claim of the rows' studies once for every two rows of its models that may be compared."""
     by_identity: dict[tuple[Any, ...], Claim] = {}
     for row in comparison.rows:
-        for claim in row.setting("claims", default=[]):
+        for claim in _stated(row):
             for pair in _pairs(comparison, claim["better"], claim["worse"]):
                 identity = (*(str(value) for value in claim.values()), pair)
                 by_identity.setdefault(identity, _claim(comparison, claim, pair))
     return list(by_identity.values())
+
+
+def _stated(row: Row) -> list[dict[str, Any]]:
+    """Give the claims of a row's study; another version may have fewer keys, or metrics that are unknown here."""
+    usual = dataclasses.asdict(ClaimConfig())
+    claims = [{**usual, **claim} for claim in row.setting("claims", default=[])]
+    return [claim for claim in claims if claim["metric"] in ("fps_model", *METRICS)]
 
 
 def _pairs(comparison: Comparison, better: str, worse: str) -> list[_Pair]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,7 @@ import pandas as pd
 
 from bench.errors import UserError
 from bench.schema.facts import weights_kind
-from bench.schema.result import read_result
-from bench.schema.row import Row
+from bench.schema.row import Row, read_rows
 from bench.schema.settings import REPORT, SETTINGS, held_equal
 from reports.table.columns import COLUMNS, decimals_of
 from reports.table.differences import ALPHA, Group, compare
@@ -106,10 +104,9 @@ def load(sources: Sequence[Path], out: Path, *, warn: bool = True) -> Comparison
     Raises:
         UserError: a source does not exist, or no result in them can be read.
     """
-    rows = [row for path in find_results(sources) if (row := _read(path, out, warn)) is not None]
-    if not rows:
-        places = ", ".join(str(source) for source in sources)
-        raise UserError(f"{places}: no readable result.json in it; give the out= folder of a finished run")
+    places = ", ".join(str(source) for source in sources)
+    found = read_rows(find_results(sources), places, "left out of the report" if warn else None)
+    rows = [replace(row, shown=os.path.relpath(row.path.resolve(), out.resolve())) for row in found]
     rows.sort(key=_order)
     records = [_record(row) for row in rows]
     frame = pd.DataFrame(records, columns=list(COLUMNS))
@@ -190,21 +187,6 @@ def write_json(comparison: Comparison, path: Path) -> None:
     """Write a list with one object a row; empty values are null."""
     records = [{name: comparison.cell(row, name) for name in COLUMNS} for row in range(len(comparison.rows))]
     path.write_text(json.dumps(records, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def _read(path: Path, out: Path, warn: bool) -> Row | None:
-    try:
-        row = Row(path, read_result(path), os.path.relpath(path.resolve(), out.resolve()))
-        _order(row)
-        return row
-    except UserError as error:
-        problem = str(error)
-    # The schema checks names, not types: a list where a number belongs shows only when it is used.
-    except (AttributeError, LookupError, TypeError, ValueError, ArithmeticError) as error:
-        problem = f"{path}: a field of the wrong type ({error})"
-    if warn:
-        print(f"warning: {problem}; left out of the report", file=sys.stderr)
-    return None
 
 
 def _record(row: Row) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -147,18 +148,23 @@ def _speed(
     model_ms: Sequence[float], stages_ms: tuple[float, float, float], detections: Sequence[int], clock: str, batch: int
 ) -> SpeedResult:
     samples = list(model_ms)
+    count = len(samples)
     return SpeedResult(
         batch_size=batch,
         rounds=[SpeedRound(len(samples), 812.5, [60.0, 50.0, 50.0, 50.0], True)],
         model=Timing(samples, clock),
         end_to_end=Timing([ms + 10.0 for ms in samples], "perf_counter"),
-        preprocess=Timing([stages_ms[0]] * 3, "perf_counter"),
-        network=Timing([stages_ms[1]] * 3, clock),
-        postprocess=Timing([stages_ms[2]] * 3, clock),
-        detections_per_image=list(detections),
-        image_sizes=[[427, 640], [640, 480], [480, 640]],
-        input_sizes=[[800, 1216], [1088, 800], [800, 1088]],
+        preprocess=Timing([stages_ms[0]] * count, "perf_counter"),
+        network=Timing([stages_ms[1]] * count, clock),
+        postprocess=Timing([stages_ms[2]] * count, clock),
+        detections_per_image=_repeated(detections, count),
+        image_sizes=_repeated([[427, 640], [640, 480], [480, 640]], count),
+        input_sizes=_repeated([[800, 1216], [1088, 800], [800, 1088]], count),
     )
+
+
+def _repeated(values: Sequence[Any], count: int) -> list[Any]:
+    return list(itertools.islice(itertools.cycle(values), count))
 
 
 def _accuracy(mask_ap: float | None) -> AccuracyResult:

@@ -50,7 +50,7 @@ from bench.schema.result import (
     FinetuneResult,
     ModelInfo,
     Result,
-    read_result,
+    read_own_result,
     write_result,
 )
 from bench.training.initial_weights import start_from
@@ -63,7 +63,7 @@ def work(job: WorkerJob, folder: Path, phase: str, channel: Channel) -> None:
     The result stays unfinished for the phases after this one. An error becomes the result's status and reason.
     """
     path = folder / "result.json"
-    result = read_result(path)
+    result = read_own_result(path)
     result.started = datetime.now(timezone.utc).isoformat(timespec="seconds")
     device_memory = DeviceMemory()  # before torch makes its CUDA context, so that the context counts
     with _failures_recorded(result):
