@@ -19,7 +19,7 @@ def find_baseline(baseline: str, history: str | None) -> Baseline:
         history: the folder or file of the history, for such names
 
     Raises:
-        UserError: there is no such folder or run, it holds no result, or a result cannot be read.
+        UserError: there is no such folder or run, none of its results can be read, or the run is damaged.
     """
     folder = Path(baseline).expanduser()
     if folder.exists() or not looks_like_name(baseline):
@@ -29,5 +29,5 @@ def find_baseline(baseline: str, history: str | None) -> Baseline:
     archive = History(Path(history))
     run = archive.find(baseline)
     commit = f", commit {run.commit[:10]}" if run.commit else ""
-    rows = [Row(Path(archived.job) / "result.json", archived.parse()) for archived in archive.results(run)]
+    rows = [Row(Path(archived.job) / "result.json", archived.parse()) for archived in archive.whole(run)]
     return Baseline(rows, f"{baseline} (run {run.id}{commit})")

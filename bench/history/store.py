@@ -180,6 +180,20 @@ class History:
         with self._file.reading() as connection:
             return [ArchivedResult(str(job), packed, sha) for job, packed, sha in connection.execute(query)]
 
+    def whole(self, run: Run) -> list[ArchivedResult]:
+        """Return the results of a run, as :meth:`results`, for who needs all of them.
+
+        Raises:
+            UserError: one of them is damaged.
+        """
+        results = self.results(run)
+        for one in results:
+            try:
+                one.unpack()
+            except UserError as error:
+                raise UserError(f"{self.path}: run {run.id}: {error}; name another run") from error
+        return results
+
     def checkout(self, run: Run, folder: Path) -> Path:
         """Write every ``jobs/<job>/result.json`` of a run into ``folder``, and return the folder.
 
@@ -188,13 +202,10 @@ class History:
         """
         if next(folder.glob("jobs/*/result.json"), None):
             raise UserError(f"{folder}: holds results already; give a new folder")
-        contents: dict[str, bytes] = {}
-        for one in self.results(run):
+        for one in self.whole(run):
             if Path(one.job).name != one.job:
                 raise UserError(f"{self.path}: run {run.id} has a job named {one.job!r}, which is no name of a folder")
-            contents[one.job] = one.unpack()
-        for job, content in contents.items():
-            write_atomically(folder / "jobs" / job / "result.json", content)
+            write_atomically(folder / "jobs" / one.job / "result.json", one.unpack())
         return folder
 
     def delete(self, runs: Collection[Run]) -> None:

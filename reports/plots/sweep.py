@@ -16,13 +16,13 @@ def sweeps(comparison: Comparison) -> list[list[int]]:
     """The groups of two rows or more that differ in the batch size alone, each by rising batch size."""
     groups: dict[tuple[object, ...], dict[int, int]] = {}
     for number in comparison.with_status("ok"):
-        if comparison.cell(number, "fps_model") is None:
+        row, size = comparison.rows[number], comparison.cell(number, "batch_size")
+        if comparison.cell(number, "fps_model") is None or size is None:
             continue
-        row = comparison.rows[number]
         names = tuple(comparison.text(number, name) for name in _SAME)
         options = str(row.setting("model", "options"))
         key = (*names, options, *comparison_key(row, but="batch_size"))
-        groups.setdefault(key, {})[int(comparison.cell(number, "batch_size"))] = number
+        groups.setdefault(key, {})[int(size)] = number
     return [[rows[size] for size in sorted(rows)] for rows in groups.values() if len(rows) > 1]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -11,14 +12,17 @@ import sqlite3
 import subprocess
 import sys
 import time
+import zlib
 from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
 
 from bench.cli.history import main
+from bench.cli.run import check_history
 from bench.errors import UserError
-from bench.history import file
+from bench.history import file, store
+from bench.history.baseline import find_baseline
 from bench.history.origin import Origin, find_origin
 from bench.history.runs import Run, clock_notes, looks_like_name, prunable
 from bench.history.store import History
@@ -263,6 +267,107 @@ def test_a_killed_creator_leaves_a_file_that_can_be_begun(tmp_path):
     with pytest.raises(UserError, match="nothing was appended to this history yet"):
         history.runs()
     assert history.append(_run_folder(tmp_path / "run"), Origin()).run.id == 1
+
+
+def test_a_first_append_that_is_killed_leaves_nothing_in_the_way(tmp_path):
+    """An empty file stood in the way of every later command with this ``history=``: exit status 2."""
+    history = History(tmp_path / "h.sqlite")
+    folder = _run_folder(tmp_path / "run", notes=[os.urandom(200_000).hex()])
+    command = [sys.executable, "-c", KILLED, str(history.path), str(folder), "1"]
+    writer = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
+    assert writer.stdout is not None
+    assert writer.stdout.readline() == b"inside\n"
+    writer.send_signal(signal.SIGKILL)
+    writer.wait()
+    writer.stdout.close()
+    check_history(str(history.path))
+    assert history.append(folder, Origin()).run.id == 1
+    _assert_sound(history)
+
+
+def test_an_empty_file_is_a_new_history(tmp_path):
+    (tmp_path / "h.sqlite").touch()
+    check_history(str(tmp_path / "h.sqlite"))
+    (tmp_path / "h.txt").write_text("no database at all, " * 100)
+    with pytest.raises(UserError, match="not an SQLite file"):
+        check_history(str(tmp_path / "h.txt"))
+
+
+def _execute(history, statement, *values):
+    with contextlib.closing(sqlite3.connect(history.path)) as connection:
+        connection.execute("PRAGMA foreign_keys = OFF")
+        connection.execute(statement, values)
+        connection.commit()
+
+
+BOMB = zlib.compress(b" " * 2**24)
+"""16 KiB that unpack to 16 MiB."""
+
+
+@pytest.mark.parametrize(
+    ("blob", "line"),
+    [
+        (b"no zlib", "damaged (Error -3"),
+        (zlib.compress(b"{}"), "damaged: it is not what was appended"),
+        (None, "damaged: it is not what was appended"),
+        ("text", "damaged ("),
+        (BOMB, "has 1 MiB or more"),
+    ],
+    ids=["no zlib", "another content", "cut", "text", "bomb"],
+)
+def test_a_damaged_result_is_left_out_with_a_line(history, tmp_path, capsys, monkeypatch, blob, line):
+    monkeypatch.setattr(store, "MOST_BYTES", 2**20)
+    digest = hashlib.sha256((tmp_path / "run5/jobs/job-a/result.json").read_bytes()).hexdigest()
+    packed = zlib.compress((tmp_path / "run5/jobs/job-a/result.json").read_bytes())
+    _execute(history, "UPDATE contents SET zlib = ? WHERE sha256 = ?", packed[:-20] if blob is None else blob, digest)
+    for command in (["trend"], ["export", "--csv", str(tmp_path / "all.csv")]):
+        assert main([command[0], str(history.path), *command[1:]]) == 0
+        (told,) = capsys.readouterr().err.splitlines()
+        assert told.startswith("warning: run 5: history, job-a: ")
+        assert line in told
+        assert told.endswith("; left out")
+    # Who asks for this very run must not get a part of it.
+    assert main(["export", str(history.path), "--run", "latest", "--out", str(tmp_path / "out")]) == 2
+    assert line in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(UserError, match=r"run 5: history, job-a: .*; name another run"):
+        find_baseline("latest", str(history.path))
+    assert main(["export", str(history.path), "--run", "main@4abcdef", "--out", str(tmp_path / "out")]) == 0
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("appended", "soon"), ("measured", "2026-11-25T10:00:00"), ("machine", b"\x00"), ("gate", 7), ("branch", 1.5)],
+)
+def test_a_damaged_run_is_left_out_with_a_line(history, tmp_path, capsys, column, value):
+    # A column of text turns a number into text; a column without a type keeps it.
+    _execute(history, "CREATE TABLE kept AS SELECT * FROM runs")
+    _execute(history, "DROP TABLE runs")
+    _execute(
+        history,
+        "CREATE TABLE runs (id INTEGER PRIMARY KEY, appended, measured, 'commit', branch, machine,"
+        "maskbench, gate, digest)",
+    )
+    _execute(history, "INSERT INTO runs SELECT * FROM kept")
+    _execute(history, f"UPDATE runs SET {column} = ? WHERE id = 5", value)
+    commands = (["list"], ["trend"], ["export", "--csv", str(tmp_path / "all.csv")], ["prune", "--keep", "9"])
+    for command in commands:
+        assert main([command[0], str(history.path), *command[1:]]) == 0
+        (told,) = capsys.readouterr().err.splitlines()
+        assert told.startswith(f"warning: {history.path}: run 5: damaged: ")
+    assert [run.id for run in history.runs()] == [1, 2, 3, 4]
+
+
+def test_a_history_with_a_view_is_refused(history, capsys):
+    """A query of a view can go on without end."""
+    _execute(history, "ALTER TABLE runs RENAME TO kept")
+    _execute(
+        history,
+        "CREATE VIEW runs AS "
+        "WITH RECURSIVE n(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n) SELECT * FROM n JOIN kept",
+    )
+    assert main(["list", str(history.path)]) == 2
+    assert "has views or triggers" in capsys.readouterr().err
 
 
 def _assert_sound(history):
