@@ -114,7 +114,7 @@ def passes_due(job: PlannedJob, round_number: int) -> list[str]:
     due = [name for name in job.config.passes if getattr(earlier, name) is None]
     if earlier.status == "ok":
         # A pass that an ok result was asked for and lacks does not apply: a replayed results file has no speed.
-        due = [name for name in due if name not in earlier.config["passes"]]
+        due = [name for name in due if name not in earlier.config.get("passes", ())]
     # A result that is not ok still holds the passes that ended; the next worker measures only the others.
     for name in job.config.passes:
         measured = getattr(earlier, name)

@@ -255,7 +255,7 @@ class _Samples:
             raw, forward_ms, forward_wall_ms = self.clock.time(functools.partial(self.runner.forward, batch))
             _, mask_ms, mask_wall_ms = self.clock.time(functools.partial(self.runner.postprocess, raw))
         self.preprocess.add(preprocess_ms)
-        self.network.add(forward_ms - inside.spent_ms, forward_wall_ms)
+        self.network.add(max(0.0, forward_ms - inside.spent_ms), forward_wall_ms)
         self.postprocess.add(mask_ms + inside.spent_ms, mask_wall_ms)
 
     def whole(self, records: Sequence[ImageRecord]) -> None:
@@ -267,7 +267,8 @@ class _Samples:
         self.detections += [len(instances) for instances in outputs]
         self.image_sizes += [list(image.shape[:2]) for image in images]
         if padded := self.runner.predictor.input_size(batch):
-            self.input_sizes.append(list(padded))
+            height, width = padded
+            self.input_sizes.append([int(height), int(width)])
 
 
 PASS = SpeedPass()

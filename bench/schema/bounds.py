@@ -10,10 +10,10 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Annotated
 
-LARGEST_INTEGER = 2**53
-"""The largest integer that every reader of JSON gives exactly; none of a stored file is larger."""
+LARGEST_INTEGER = 2**63 - 1
+"""No integer of a stored file is larger, so that a column of a table can hold it; ids of images come near."""
 
-LARGEST_NUMBER = 1e30
+LARGEST_NUMBER = 1e60
 """No number of a stored file is larger, so that sums and squares of many are finite."""
 
 _ROUNDING = 1e-6
@@ -65,7 +65,7 @@ Amount = Annotated[float, Within(0, LARGEST_NUMBER)]
 """Seconds, milliseconds, joules, watts and other figures that are never negative."""
 
 Fraction = Annotated[float, Within(0, 1 + _ROUNDING)]
-"""A share of a whole: AP, IoU, a score. The sum that it is from may have been rounded up."""
+"""A share of a whole, such as AP or IoU. The sum that it is from may have been rounded up."""
 
 SignedFraction = Annotated[float, Within(-1 - _ROUNDING, 2 + _ROUNDING)]
 """The end of an interval around a fraction, or the difference of two."""

@@ -22,8 +22,12 @@ MOST_BYTES = 256 * 2**20
 
 
 def write(value: Any, path: Path) -> None:
-    """Write a dataclass atomically: a reader sees the old file or the new one, never a part of it."""
-    write_text_atomically(path, json.dumps(dataclasses.asdict(value), indent=1, allow_nan=False) + "\n")
+    """Write a dataclass atomically: a reader sees the old file or the new one, never a part of it.
+
+    Half of a UTF-16 pair, as a name of a file in another encoding has, is no text, and becomes a question mark.
+    """
+    text = json.dumps(dataclasses.asdict(value), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+    write_atomically(path, text.encode(errors="replace"))
 
 
 def read_file(path: Path) -> bytes:

@@ -240,13 +240,14 @@ class Calibration(Agreeing):
 
     expected_error: expected calibration error (Naeini et al. 2015)
     edges: of the bins
-    mean_score, precision: in each bin, the mean score and the share of true positives; None in an empty bin
+    mean_score, precision: in each bin, the mean score and the share of true positives; None in an empty bin. The scores
+        of a class of the user's may be any finite numbers
     detections: their number in each bin
     """
 
-    expected_error: Fraction
+    expected_error: Amount
     edges: list[Fraction]
-    mean_score: list[Fraction | None]
+    mean_score: list[float | None]
     precision: list[Fraction | None]
     detections: list[Count]
 

@@ -19,7 +19,9 @@ from bench.cli import gate, history
 from bench.errors import UserError
 from bench.history.origin import Origin
 from bench.history.store import History
-from bench.schema.result import read_result, write_result
+from bench.jobs.job import PlannedJob, passes_due, training_left
+from bench.schema.config import BenchConfig, FinetuneConfig
+from bench.schema.result import PASSES, read_result, write_result
 from reports import __main__ as report
 from reports.ci import __main__ as ci
 
@@ -87,6 +89,19 @@ def test_nothing_but_damaged_files_is_wrong_input(
         assert main(arguments) == 2
         (line,) = capsys.readouterr().err.splitlines()
         assert "job-0/result.json: not JSON" in line
+
+
+def test_the_same_command_again_reads_what_is_left(damaged_files: list[str], tmp_path: Path) -> None:
+    """A configuration without ``passes`` ended it in a traceback."""
+    job = PlannedJob(BenchConfig(finetune=FinetuneConfig()), {}, tmp_path / "job")
+    without_passes = dataclasses.asdict(whole_result())
+    without_passes["config"], without_passes["energy"] = {}, None
+    (tmp_path / "job").mkdir()
+    for text in [json.dumps(without_passes), *damaged_files]:
+        job.result_path.write_text(text)
+        with contextlib.suppress(UserError):
+            assert set(passes_due(job, 1)) <= set(PASSES)
+            assert training_left(job) in (True, False)
 
 
 def test_a_history_of_damaged_results(

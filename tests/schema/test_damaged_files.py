@@ -62,8 +62,8 @@ def _set(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
         ("memory.parameters_bytes", "x", "memory.parameters_bytes: expected int | null, got str"),
         ("memory.host_rss_bytes", -1, "memory.host_rss_bytes: expected int >= 0"),
         ("memory.host_rss_bytes", True, "memory.host_rss_bytes: expected int | null, got bool"),
-        ("memory.host_rss_bytes", 2**70, "memory.host_rss_bytes: expected int <= 9007199254740992"),
-        ("energy.energy_joules", 1e308, "energy.energy_joules: expected float <= 1e+30"),
+        ("memory.host_rss_bytes", 2**70, "memory.host_rss_bytes: expected int <= 9223372036854775807"),
+        ("energy.energy_joules", 1e308, "energy.energy_joules: expected float <= 1e+60"),
         ("accuracy.figures", {"mask_ap": 37.2}, "accuracy.figures[...]: expected float <= 1.000001"),
         ("accuracy.confidence_interval", [0.3], "accuracy.confidence_interval: expected array of length >= 2"),
         ("accuracy.calibration.detections", [1], "calibration has 5 edges, so each of its other lists must have 4"),
@@ -103,6 +103,12 @@ def test_keys_of_another_version_in_what_is_free_are_no_fault() -> None:
     changed["machine"]["of_another_version"] = [1]
     changed["machine"]["cpu"] = None
     assert parse_result(json.dumps(changed).encode(), "file").config["model"]["name"] == "m"
+
+
+def test_what_is_no_text_can_be_read_back(tmp_path: Path) -> None:
+    """A reason may quote the name of a file that is not in UTF-8."""
+    write_result(Result("failed", {}, "gr\udcf6\udcdfe.pt: größer \U0001f600"), tmp_path / "result.json")
+    assert read_result(tmp_path / "result.json").reason == "gr??e.pt: größer \U0001f600"
 
 
 def test_no_more_than_a_bound_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
