@@ -198,9 +198,8 @@ def _weights_file(config: BenchConfig, on_download: OnDownload) -> Path | None:
     if not path.is_file() and (ROOT / path).is_file():  # the weights that come with maskbench
         path = ROOT / path
     if not path.is_file():
-        raise UserError(
-            f"model.weights={model.weights}: no such file; give random, zoo, own or the path of a checkpoint"
-        )
+        what = "not a regular file" if path.exists() else "no such file"
+        raise UserError(f"model.weights={model.weights}: {what}; give random, zoo, own or the path of a checkpoint")
     return path.resolve()
 
 
