@@ -12,13 +12,18 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bench.errors import UserError
+from bench.private.texts import publishable
 
 T = TypeVar("T")
 
 
 def write(value: Any, path: Path) -> None:
-    """Write a dataclass atomically: a reader sees the old file or the new one, never a part of it."""
-    write_text_atomically(path, json.dumps(dataclasses.asdict(value), indent=1, allow_nan=False) + "\n")
+    """Write a dataclass atomically: a reader sees the old file or the new one, never a part of it.
+
+    Such files are published, so their texts are written as :func:`bench.private.texts.publishable` gives them.
+    """
+    content = publishable(dataclasses.asdict(value))
+    write_text_atomically(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
 def read_file(path: Path) -> bytes:

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bench.errors import UserError
-from bench.schema.private import without_credentials, without_secrets
+from bench.private.texts import HIDDEN, without_credentials, without_secrets
 
 TIMEOUT_S = 30.0
 """Longest silence of a server, in seconds."""
@@ -65,7 +65,8 @@ def connect(url: str, headers: Mapping[str, str]) -> Any:
 def hidden(text: str, url: str) -> str:
     """Give a text without what may be secret in ``url``: user, password and query."""
     parts = urllib.parse.urlsplit(url)
-    return without_secrets(text, (parts.query, parts.netloc.rpartition("@")[0], parts.password or ""))
+    secret = (parts.query, parts.netloc.rpartition("@")[0], parts.password or "")
+    return without_secrets(text, dict.fromkeys(secret, HIDDEN))
 
 
 def _of_status(url: str, status: int, reason: str) -> Exception:

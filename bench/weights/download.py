@@ -18,7 +18,7 @@ from typing import Any
 from filelock import FileLock
 
 from bench.errors import UserError
-from bench.schema.private import without_credentials
+from bench.private.texts import without_credentials
 from bench.weights import cache as folders
 from bench.weights.connection import CutOffError, RejectedError, connect, hidden
 from bench.weights.form import check_form, looks_like, read_head

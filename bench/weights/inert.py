@@ -44,10 +44,10 @@ def check_opcodes(file: BinaryIO, file_bytes: int) -> None:
     try:
         for count, (opcode, argument, _) in enumerate(pickletools.genops(file)):
             # A reader keeps a list as long as the largest number here: honest pickles count from 0.
-            if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and argument > max(count, 1) + 256:
+            if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and int(str(argument)) > count + 256:
                 raise FormError(f"a pickle of {count} steps that asks for {argument} places in memory")
             if opcode.name == "GLOBAL" and argument in ALLOCATING:
-                raise FormError(f"its pickle asks for {argument.replace(' ', '.')}, which weights do not need")
+                raise FormError(f"its pickle asks for {argument}, which weights do not need")
     except FormError:
         raise
     except Exception as error:

@@ -8,8 +8,7 @@ from __future__ import annotations
 import getpass
 import os
 import re
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 HIDDEN = "***"
@@ -21,7 +20,7 @@ _ADDRESS = re.compile(
 _SECRET_PARAMETER = re.compile(
     r"(?i)(?P<name>[?&;][\w.-]*(?:token|signature|sig|secret|passw|credential|auth|key|expires|policy)[\w.-]*=)[^&#;]*"
 )
-_LEAST_SECRET = 4
+LEAST_SECRET = 6
 """Characters of the shortest value that is looked for in other texts: a shorter one stands in them by chance."""
 
 
@@ -32,15 +31,18 @@ def without_credentials(address: str) -> str:
     )
 
 
-def without_secrets(text: str, secrets: Iterable[str] = ()) -> str:
-    """Give a text without these secrets, and without those in the addresses that stand in it.
+def without_secrets(text: str, secrets: Mapping[str, str] | None = None) -> str:
+    """Give a text with a stand-in for each secret, and without those in the addresses that stand in it.
 
     Of an address it leaves out the user, the password, and the parameters of the query whose names say that they are
     secret, such as ``token``.
+
+    secrets: each secret, and its stand-in
     """
-    for secret in sorted({s for s in secrets if len(s) >= _LEAST_SECRET}, key=len, reverse=True):
-        for spelled in (secret, " ".join(secret.split()), repr(secret)[1:-1]):
-            text = text.replace(spelled, HIDDEN)
+    for secret, instead in sorted((secrets or {}).items(), key=lambda item: -len(item[0])):
+        if len(secret) >= LEAST_SECRET:
+            for spelled in (secret, " ".join(secret.split()), repr(secret)[1:-1]):
+                text = text.replace(spelled, instead)
     return _ADDRESS.sub(_harmless, text) if "://" in text else text
 
 
@@ -52,7 +54,7 @@ def _harmless(found: re.Match[str]) -> str:
 def without_home(text: str) -> str:
     """Give a text in which ``~`` stands for the user's home folder, and ``USER`` for the user's name in other paths."""
     for home in _homes():
-        text = re.sub(rf"(?<![\w.~-]){re.escape(home)}(?=$|[^\w.-])", "~", text)
+        text = re.sub(rf"(?<![\w.~-]){re.escape(home)}(?![\w-]|\.\w)", "~", text)
     name = _user()
     return re.sub(rf"(?<=/){re.escape(name)}(?=/)", "USER", text) if name and name in text else text
 
@@ -66,19 +68,6 @@ def publishable(value: Any) -> Any:
     if isinstance(value, list | tuple) and not (value and isinstance(value[0], int | float)):  # raw samples are long
         return [publishable(inner) for inner in value]
     return value
-
-
-def publishable_path(path: str) -> str:
-    """Give a path as it may be published: from the current folder where it lies inside, else its last part alone.
-
-    What is no absolute path and does not leave the current folder stays as it is, such as ``zoo``.
-    """
-    expanded = Path(os.path.normpath(os.path.expanduser(path)))
-    if not expanded.is_absolute() and expanded.parts[:1] != ("..",):
-        return path
-    here = Path.cwd()
-    absolute = Path(os.path.normpath(here / expanded))
-    return str(absolute.relative_to(here)) if absolute.is_relative_to(here) else absolute.name or path
 
 
 def _homes() -> list[str]:
