@@ -205,7 +205,8 @@ def _weights_file(config: BenchConfig, on_download: OnDownload) -> Path | None:
         path = ROOT / path
     if not path.is_file():
         what = "not a regular file" if path.exists() else "no such file"
-        raise UserError(f"model.weights={model.weights}: {what}; give random, zoo, own or the path of a checkpoint")
+        given = without_credentials(model.weights)
+        raise UserError(f"model.weights={given}: {what}; give random, zoo, own or the path of a checkpoint")
     return path.resolve()
 
 
