@@ -23,6 +23,7 @@ from hydra.plugins.sweeper import Sweeper
 from omegaconf import DictConfig
 
 from bench.errors import UserError, called_as_maskbench
+from bench.private.texts import publishable, without_credentials
 from bench.schema.config import BenchConfig
 
 if TYPE_CHECKING:
@@ -133,8 +134,9 @@ def _program() -> list[str]:
 
 
 def _command(given: Sequence[str]) -> str:
-    """Give what the user typed without ``out=``, since it is kept beside weights that may be published."""
-    return shlex.join([*_program(), *(a for a in given if not a.startswith("out="))])
+    """Give what the user typed, to be kept beside weights and published: without ``out=``, home folder and secrets."""
+    kept = [without_credentials(a) if a.startswith("model.zoo.url=") else a for a in given if not a.startswith("out=")]
+    return shlex.join([*_program(), *(publishable(a) for a in kept)])
 
 
 def _gated(jobs: list[ComposedJob], this: Run) -> int:

@@ -16,6 +16,7 @@ from bench.gate.decide import BothSides, both_sides, judge
 from bench.gate.rank_tests import LEAST_ROUNDS
 from bench.gate.rows import labels, matched
 from bench.gate.thresholds import Thresholds, parse_all
+from bench.private.texts import without_home
 from bench.schema.config import GATE_MODES, ON_AMBIGUOUS, GateConfig
 from bench.schema.gate_report import (
     AMBIGUOUS,
@@ -117,4 +118,5 @@ def _concluded(findings: list[Finding], gate: GateConfig, names: tuple[str, str]
         outcome = f"nothing of {of} is worse"
     passed = not worse and not (ambiguous and gate.on_ambiguous == "fail")
     on_ambiguous = "fail" if gate.on_ambiguous == "fail" else "pass"
-    return GateReport(names[0], names[1], passed, outcome, findings, on_ambiguous, gate.alpha)
+    base, head = (without_home(name) for name in names)  # the files that CI systems read are published
+    return GateReport(base, head, passed, outcome, findings, on_ambiguous, gate.alpha)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError
+from bench.private.environment import FromEnvironment
+from bench.private.paths import publishable_config
 from bench.schema.config import BenchConfig
 from bench.schema.json_file import from_dict, write_text_atomically
 from bench.schema.result import MEASUREMENT_VERSION, PASSES, UNFINISHED, Result, read_result, write_result
@@ -20,10 +22,16 @@ _KEPT = (*PASSES, "finetune", "compiled", "interleaved", "model", "machine", "se
 
 @dataclass(frozen=True)
 class ComposedJob:
-    """A job as the command line asks for it: its configuration, and the chosen option of each of its groups."""
+    """A job as the command line asks for it.
+
+    config: its configuration, in which options that have something from the environment stand as they were written
+    choices: the chosen option of each of its groups
+    from_environment: what those options have from there
+    """
 
     config: BenchConfig
     choices: dict[str, str]
+    from_environment: FromEnvironment = field(default_factory=FromEnvironment)
 
 
 @dataclass(frozen=True)
@@ -38,6 +46,7 @@ class PlannedJob:
     skip_reason: the reason why the job must not run; None where it can
     command: what the user typed
     contents: a digest of each file that the job reads, by the file's purpose (dataset, weights, ...)
+    from_environment: what options of the model have from the environment; no file holds it
     root, cwd: the folders in which its worker finds maskbench and the user's own package; None means those of this
         process
     """
@@ -50,6 +59,7 @@ class PlannedJob:
     skip_reason: str | None = None
     command: str = ""
     contents: dict[str, str] = field(default_factory=dict)
+    from_environment: FromEnvironment = field(default_factory=FromEnvironment)
     root: str | None = None
     cwd: str | None = None
 
@@ -61,12 +71,22 @@ class PlannedJob:
 
 @dataclass(frozen=True)
 class WorkerJob:
-    """The part of a job that its worker needs, which ``job.json`` holds; fields are those of :class:`PlannedJob`."""
+    """The part of a job that its worker needs, which ``job.json`` holds; fields are those of :class:`PlannedJob`.
+
+    ``job.json`` does not hold ``from_environment``: the worker has it from its own environment.
+    """
 
     config: BenchConfig
     weights_path: str | None
     weights_sha256: str | None
     command: str
+    from_environment: FromEnvironment = field(default_factory=FromEnvironment)
+
+    @property
+    def filled(self) -> BenchConfig:
+        """Give the configuration with what options have from the environment: to construct the model, not to write."""
+        model = self.config.model
+        return replace(self.config, model=replace(model, options=self.from_environment.fill(model.options)))
 
 
 def to_description(job: PlannedJob) -> dict[str, Any]:
@@ -89,17 +109,20 @@ def from_description(description: dict[str, Any]) -> PlannedJob:
 
 def for_worker(job: PlannedJob) -> WorkerJob:
     """Give the part of a job that its worker needs."""
-    return WorkerJob(job.config, job.weights_path, job.weights_sha256, job.command)
+    return WorkerJob(job.config, job.weights_path, job.weights_sha256, job.command, job.from_environment)
 
 
 def write_job(job: PlannedJob) -> None:
     """Write the ``job.json`` that the job's next worker will read."""
-    write_text_atomically(job.folder / "job.json", json.dumps(dataclasses.asdict(for_worker(job)), indent=1))
+    kept = dataclasses.asdict(for_worker(job))
+    del kept["from_environment"]
+    write_text_atomically(job.folder / "job.json", json.dumps(kept, indent=1))
 
 
 def read_job(folder: Path) -> WorkerJob:
-    """Read what :func:`write_job` wrote into the folder of a job."""
-    return from_dict(WorkerJob, json.loads((folder / "job.json").read_text(encoding="utf-8")))
+    """Read, in a worker, what :func:`write_job` wrote, and what the worker's environment hands over."""
+    job = from_dict(WorkerJob, json.loads((folder / "job.json").read_text(encoding="utf-8")))
+    return replace(job, from_environment=FromEnvironment.handed_over())
 
 
 def passes_due(job: PlannedJob, round_number: int) -> list[str]:
@@ -149,13 +172,19 @@ def new_result(job: PlannedJob, status: str, reason: str | None) -> Result:
     return Result(
         status=status,
         reason=reason,
-        config=dataclasses.asdict(job.config),
+        config=publishable_config(dataclasses.asdict(job.config)),
         choices=job.choices,
         # The published figures are of the library's own weights, not of a model that was trained here.
         published={} if job.config.finetune else dataclasses.asdict(job.config.model.published),
         contents=dict(job.contents),
         measurement_version=MEASUREMENT_VERSION,
     )
+
+
+def hide(values: FromEnvironment, result: Result) -> None:
+    """Let the reason and the notes of a result, which may quote the model's own code, hold no value from there."""
+    result.reason = values.hide(result.reason) if result.reason else result.reason
+    result.notes = [values.hide(note) for note in result.notes]
 
 
 def open_result(job: PlannedJob) -> None:

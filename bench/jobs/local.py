@@ -49,6 +49,7 @@ class LocalWorker:
         self._pending = b""
         self._complete = False
         self._config, self._phase = job.config, phase
+        self._hidden = job.from_environment
 
     def __enter__(self) -> LocalWorker:
         return self
@@ -58,6 +59,7 @@ class LocalWorker:
     ) -> None:
         _kill(self._process)
         self._pipe.close()
+        self._hidden.hide_in_file(self._log)
 
     def tell(self, line: str) -> None:
         """See :meth:`bench.jobs.launcher.Worker.tell`."""
@@ -169,7 +171,7 @@ def _start(job: PlannedJob, phase: str, log: Path) -> tuple[subprocess.Popen[byt
             stdin=subprocess.PIPE,
             stdout=file,
             stderr=file,
-            env=worker_environment() | (_STEADY_HEAP if phase == "memory" else {}),
+            env=worker_environment() | job.from_environment.variables() | (_STEADY_HEAP if phase == "memory" else {}),
             cwd=job.cwd,
             pass_fds=(write_end,),
             start_new_session=True,  # Ctrl-C then reaches only us, and a kill reaches the worker's children too

@@ -19,6 +19,7 @@ from bench.errors import UserError, absent_library
 from bench.jobs.identity import job_name, option_key
 from bench.jobs.job import ComposedJob, PlannedJob, for_worker
 from bench.jobs.start import ROOT, worker_command, worker_environment
+from bench.private.texts import without_credentials
 from bench.schema.config import BenchConfig, DatasetConfig, PublishedConfig, ZooConfig
 from bench.weights.download import fetch, sha256_of
 
@@ -86,6 +87,8 @@ def _draft(
     weights = None if skip_reason else _weights_file(config, on_download)
     if weights:
         contents["weights"] = sha256_of(weights)
+    if config.model.zoo.url:  # from here on it is only stored and shown
+        config.model.zoo.url = without_credentials(config.model.zoo.url)
     return PlannedJob(
         config=config,
         choices=job.choices,
@@ -95,6 +98,7 @@ def _draft(
         skip_reason=skip_reason,
         command=command,
         contents=contents,
+        from_environment=job.from_environment,
     )
 
 
@@ -103,6 +107,8 @@ def _planned(draft: PlannedJob, answer: Answer, out: Path) -> PlannedJob:
     config = dataclasses.replace(draft.config, device=answer.device)
     named = {option_key(option): sha256_of(Path(path)) for option, path in answer.files.items()}
     contents = draft.contents | named
+    if (values := draft.from_environment.digest(but=answer.files)) is not None:
+        contents["environment"] = values
     return dataclasses.replace(
         draft,
         config=config,
@@ -198,9 +204,9 @@ def _weights_file(config: BenchConfig, on_download: OnDownload) -> Path | None:
     if not path.is_file() and (ROOT / path).is_file():  # the weights that come with maskbench
         path = ROOT / path
     if not path.is_file():
-        raise UserError(
-            f"model.weights={model.weights}: no such file; give random, zoo, own or the path of a checkpoint"
-        )
+        what = "not a regular file" if path.exists() else "no such file"
+        given = without_credentials(model.weights)
+        raise UserError(f"model.weights={given}: {what}; give random, zoo, own or the path of a checkpoint")
     return path.resolve()
 
 

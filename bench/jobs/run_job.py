@@ -7,7 +7,7 @@ import dataclasses
 import time
 from collections.abc import Sequence
 
-from bench.jobs.job import PlannedJob, new_result, open_result, phases_of, training_left
+from bench.jobs.job import PlannedJob, hide, new_result, open_result, phases_of, training_left
 from bench.jobs.launcher import TRAIN, Ending, Launcher, OnProgress, Worker
 from bench.jobs.messages import Complete
 from bench.schema.result import INTERRUPTED, UNFINISHED, Result, read_result, write_result
@@ -50,6 +50,7 @@ def record_ending(job: PlannedJob, ending: Ending, seconds: float) -> Result:
     if ending.note:
         result.notes.append(ending.note)
     result.seconds = (result.seconds or 0.0) + seconds
+    hide(job.from_environment, result)
     write_result(result, job.result_path)
     return result
 

@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from bench.errors import UserError, nearest
 from bench.jobs.job import ComposedJob
+from bench.private.interpolation import options_to_show
 from bench.schema.config import (
     BATCH_NORMS,
     COMPILES,
@@ -50,6 +51,7 @@ def to_config(cfg: DictConfig, choices: dict[str, str]) -> ComposedJob:
         UserError: the schema lacks a key, or a value is missing or impossible.
     """
     try:
+        options, from_environment = options_to_show(cfg)
         # Through plain containers: a typed node would accept a key that was added with a plus.
         plain = OmegaConf.to_container(cfg, resolve=True)
         config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(BenchConfig), plain))
@@ -57,11 +59,12 @@ def to_config(cfg: DictConfig, choices: dict[str, str]) -> ComposedJob:
         raise _schema_error(error) from error
     assert isinstance(config, BenchConfig)
     serves_a_zoo = config.model.zoo.lookup is not None
+    config.model.options = options
     config.model.name = choices.get("model", "") + (f":{config.model.config}" if serves_a_zoo else "")
     check_values(config)
     if config.detections == "auto":
         config.detections = "thresholded" if config.trained else "saturated"
-    return ComposedJob(config, choices)
+    return ComposedJob(config, choices, from_environment)
 
 
 def check_values(config: BenchConfig) -> None:

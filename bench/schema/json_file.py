@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bench.errors import UserError
+from bench.private.texts import publishable
 from bench.schema.bounds import Agreeing
 
 T = TypeVar("T")
@@ -24,9 +25,11 @@ MOST_BYTES = 256 * 2**20
 def write(value: Any, path: Path) -> None:
     """Write a dataclass atomically: a reader sees the old file or the new one, never a part of it.
 
-    Half of a UTF-16 pair, as a name of a file in another encoding has, is no text, and becomes a question mark.
+    Such files are published, so their texts are written as :func:`bench.private.texts.publishable` gives them. Half of
+    a UTF-16 pair, as a name of a file in another encoding has, is no text, and becomes a question mark.
     """
-    text = json.dumps(dataclasses.asdict(value), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+    content = publishable(dataclasses.asdict(value))
+    text = json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
     write_atomically(path, text.encode(errors="replace"))
 
 

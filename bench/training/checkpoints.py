@@ -13,6 +13,8 @@ import torch
 from bench.data.dataset import CocoDataset
 from bench.device import machine
 from bench.predictor import Trainable
+from bench.private.paths import publishable_config
+from bench.private.texts import publishable
 from bench.schema.config import BenchConfig
 from bench.schema.result import FinetuneResult
 from bench.weights.save import read_state, write_state, write_weights
@@ -87,10 +89,6 @@ class Checkpoints:
 
 def _portable(config: BenchConfig) -> dict[str, Any]:
     """Return the configuration for a file that may be published: without the folders of this machine."""
-    plain = asdict(config)
+    plain = publishable_config(asdict(config))
     plain["out"] = None
-    plain["model"]["weights"] = Path(plain["model"]["weights"]).name
-    for part in (plain["dataset"], plain["dataset"]["train"]):
-        for key in ("images", "annotations"):
-            part[key] = Path(part[key]).name if part[key] else None
-    return plain
+    return {key: publishable(value) for key, value in plain.items()}

@@ -1,26 +1,30 @@
 """Download of trained weights into a cache: resumed when it was cut off, verified, safe with several processes.
 
-This module imports no torch, so that the command can fetch weights before any worker starts.
+What enters the cache is the file that ``sha256`` names, or at least a whole file of weights. This module imports no
+torch, so that the command can fetch weights before any worker starts.
 """
 
 from __future__ import annotations
 
 import hashlib
 import http.client
-import json
 import os
 import time
-import urllib.error
 import urllib.parse
-import urllib.request
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
 from bench.errors import UserError
+from bench.private.texts import without_credentials
+from bench.weights import cache as folders
+from bench.weights.connection import CutOffError, RejectedError, connect, hidden
+from bench.weights.form import check_form, looks_like, read_head
+from bench.weights.inert import FormError
+from bench.weights.limits import MAX_GB, RESERVE_BYTES, Pace, max_bytes
+from bench.weights.part import Part, Version
 
 Progress = Callable[[int, "int | None"], None]
 
@@ -30,31 +34,7 @@ ATTEMPTS = 5
 BACKOFF_S = 0.5
 """Pause before the second attempt, in seconds; it is doubled before each further one."""
 
-TIMEOUT_S = 30.0
 CHUNK_BYTES = 1 << 20
-
-
-class _CutOffError(Exception):
-    """The connection failed in a way that may not happen again at the next attempt."""
-
-
-@dataclass
-class _Part:
-    """What is known of the file whose first bytes are in ``NAME.part``: its version, and its full length in bytes."""
-
-    etag: str | None = None
-    last_modified: str | None = None
-    total: int | None = None
-
-    @property
-    def validator(self) -> str | None:
-        """The value for If-Range, where RFC 9110 forbids weak ETags."""
-        return self.etag if self.etag and not self.etag.startswith("W/") else self.last_modified
-
-    def contradicts(self, other: _Part) -> bool:
-        """Say whether a field has a value in both, and not the same one."""
-        mine, theirs = asdict(self), asdict(other)
-        return any(mine[key] and theirs[key] and mine[key] != theirs[key] for key in mine)
 
 
 def fetch(url: str, sha256: str | None, cache: Path | None = None, progress: Progress | None = None) -> Path:
@@ -65,29 +45,34 @@ def fetch(url: str, sha256: str | None, cache: Path | None = None, progress: Pro
 
     Args:
         sha256: the file's digest in hexadecimal, or its first digits, which the zoos write into their file names.
+            Without it, the file must be a whole file of weights (zip, safetensors or pickle).
         progress: called with (bytes so far, bytes in all or None where the server does not say).
 
     Raises:
-        UserError: there is no such file, no network or no room, or the checksum differs (the file is then deleted).
+        UserError: there is no such file, no network or no room, it is too large or too slow, or it is not what it
+            should be (the file is then deleted). No message holds a user, a password or a query of ``url``.
     """
+    shown = without_credentials(url)
     if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
-        raise UserError(f"{url}: weights are downloaded over http or https only; for a file give its path as weights")
+        raise UserError(f"{shown}: weights are downloaded over http or https only; for a file give its path as weights")
     expected = _digest_prefix(sha256)
     path = cached_path(url, cache)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{path}.lock"):
-            if path.exists():
-                _verify(path, expected, path)
-                return path
-            part = path.with_name(f"{path.name}.part")
-            _download(url, part, path, progress)
-            _verify(part, expected, path)
-            os.replace(part, path)
-            _notes_path(part).unlink(missing_ok=True)
+        folders.prepare_folder(path.parent)
+        lock = path.with_name(f"{path.name}.lock")
+        folders.remove_planted(lock)
+        with FileLock(lock):
+            if not path.exists():
+                part = Part(path.with_name(f"{path.name}.part"))
+                _download(url, part, path, progress)
+                _verify(part.path, expected, path, shown)
+                os.replace(part.path, path)
+                part.forget()
+            else:
+                _verify(path, expected, path, shown)
     except OSError as error:
         raise UserError(
-            f"{error.filename or path}: cannot write the download of {url}: {error.strerror or error}; "
+            f"{error.filename or path}: cannot write the download of {shown}: {error.strerror or error}; "
             f"set MASKBENCH_CACHE to a folder with room"
         ) from error
     return path
@@ -98,12 +83,7 @@ def cached_path(url: str, cache: Path | None = None) -> Path:
 
     ``cache`` defaults to ``$MASKBENCH_CACHE/weights`` or ``~/.cache/maskbench/weights``.
     """
-    if cache is None:
-        home = os.environ.get("MASKBENCH_CACHE")
-        cache = (Path(home) if home else Path.home() / ".cache" / "maskbench") / "weights"
-    # Many files are called model.safetensors; the digest of the URL keeps them apart.
-    name = Path(urllib.parse.unquote(urllib.parse.urlsplit(url).path)).name or "weights"
-    return cache / f"{hashlib.sha256(url.encode()).hexdigest()[:8]}-{name}"
+    return (cache or folders.cache_folder()) / folders.file_name(url)
 
 
 def sha256_of(path: Path | str) -> str:
@@ -120,97 +100,146 @@ def _digest_prefix(sha256: str | None) -> str | None:
         return None
     digits = sha256.strip().lower()
     if not 6 <= len(digits) <= 64 or set(digits) - set("0123456789abcdef"):
-        raise UserError(f"zoo.sha256={sha256!r}: must be 6 to 64 hexadecimal digits")
+        raise UserError(f"model.zoo.sha256={sha256!r}: must be 6 to 64 hexadecimal digits")
     return digits
 
 
-def _verify(path: Path, expected: str | None, final: Path) -> None:
-    """Delete ``path`` and raise where its SHA-256 does not begin with ``expected``."""
-    if expected is None or (actual := sha256_of(path)).startswith(expected):
+def _verify(path: Path, expected: str | None, final: Path, shown: str) -> None:
+    """Delete ``path`` and raise where it is not the expected file; without an expected digest, where it is no weights.
+
+    A file of any form is taken where the digest says that it is the right one.
+    """
+    try:
+        head = read_head(path)
+        if expected is None:
+            check_form(path, head)
+            return
+    except FormError as error:
+        Part(path).forget()
+        raise UserError(
+            f"{shown}: what was downloaded is no whole file of weights ({error}) and was deleted; run again, correct "
+            f"model.zoo.url, or give model.zoo.sha256 for a file of another form"
+        ) from error
+    if (actual := sha256_of(path)).startswith(expected):
         return
-    _forget(path)
+    Part(path).forget()
+    page = f" (it is {looks_like(head)})" if looks_like(head).startswith("a web page") else ""
     raise UserError(
-        f"{final}: sha256 {actual} of the downloaded file does not begin with {expected}; the file was deleted: "
-        f"run again, or correct zoo.sha256"
+        f"{final}: sha256 {actual} of the downloaded file{page} does not begin with {expected}; the file was deleted: "
+        f"run again, or correct model.zoo.sha256"
     )
 
 
-def _download(url: str, part: Path, final: Path, progress: Progress | None) -> None:
+def _download(url: str, part: Part, final: Path, progress: Progress | None) -> None:
     """Download the whole file into ``part``, over as many connections as it takes."""
     failures, furthest = 0, 0
+    receiver = _Receiver(url, part, progress)
     while True:
         try:
-            _one_connection(url, part, progress)
+            receiver.one_connection()
             return
-        except _CutOffError as error:
-            size = part.stat().st_size if part.exists() else 0
+        except CutOffError as error:
+            size = part.size()
             failures = 1 if size > furthest else failures + 1
             furthest = max(furthest, size)
             if failures >= ATTEMPTS:
                 raise UserError(
-                    f"{url}: cannot be downloaded ({error}); run again to go on, or put the file by hand at {final}"
+                    f"{without_credentials(url)}: cannot be downloaded ({error}); run again to go on, or put the file "
+                    f"by hand at {final}"
                 ) from error
             time.sleep(BACKOFF_S * 2 ** (failures - 1))
 
 
-def _one_connection(url: str, part: Path, progress: Progress | None) -> None:
-    known = _read_notes(part)
-    have = part.stat().st_size if part.exists() and known.validator else 0
-    if have and have == known.total:
-        return
-    with _open(url, part, have, known) as response:
-        headers = response.headers
-        notes = _Part(headers.get("ETag"), headers.get("Last-Modified"), _integer(headers.get("Content-Length")))
-        if response.status == 206:
-            start, notes.total = _content_range(headers.get("Content-Range", ""))
-            # A server may obey Range and not If-Range. Then the file has changed, and the old bytes are worthless.
-            if start != have or notes.contradicts(known):
-                _forget(part)
-                raise _CutOffError("the server continued with another file, or from another byte, than asked for")
-            # An answer 206 may leave out what the first answer said.
-            notes = _Part(**{key: value or getattr(known, key) for key, value in asdict(notes).items()})
-        else:
-            have = 0
+class _Receiver:
+    """Receives one file, and bounds its size, the room that it takes, and how slow it may be."""
+
+    def __init__(self, url: str, part: Part, progress: Progress | None) -> None:
+        self._url, self._shown = url, without_credentials(url)
+        self._part, self._progress = part, progress
+        self._pace, self._most = Pace(), max_bytes()
+
+    def one_connection(self) -> None:
+        """Receive the rest of the file over one connection.
+
+        Raises:
+            CutOffError: another connection may bring the rest.
+            UserError: none will.
+        """
+        known = self._part.version()
+        have = self._part.size() if known.validator else 0
+        if have and have == known.total:
+            return
+        with self._answer(have, known) as response:
+            version = Version(
+                response.headers.get("ETag"),
+                response.headers.get("Last-Modified"),
+                _integer(response.headers.get("Content-Length")),
+            )
+            if response.status == 206:
+                version = self._continued(response, have, version, known)
+            else:
+                have = 0
+            if version.total is not None:
+                self._refuse(version.total, room=version.total - have)
             # The old bytes must be gone before the new notes are written, which would describe them.
-            part.write_bytes(b"")
-        _notes_path(part).write_text(json.dumps(asdict(notes)), encoding="utf-8")
-        size = _append(response, part, have, notes.total, progress)
-    if notes.total is not None and size != notes.total:
-        raise _CutOffError(f"the connection ended after {size} of {notes.total} bytes")
+            with folders.open_part(self._part.path, have) as file:
+                self._part.note(version)
+                size = self._append(response, file, have, version.total)
+        if version.total is not None and size != version.total:
+            raise CutOffError(f"the connection ended after {size} of {version.total} bytes")
 
+    def _answer(self, have: int, known: Version) -> Any:
+        headers = {"User-Agent": "maskbench", "Accept-Encoding": "identity"}
+        if have:
+            headers |= {"Range": f"bytes={have}-", "If-Range": known.validator or ""}
+        try:
+            return connect(self._url, headers)
+        except RejectedError as error:
+            self._part.forget()
+            raise CutOffError(str(error)) from error
 
-def _open(url: str, part: Path, have: int, known: _Part) -> Any:
-    headers = {"User-Agent": "maskbench", "Accept-Encoding": "identity"}
-    if have:
-        headers |= {"Range": f"bytes={have}-", "If-Range": known.validator or ""}
-    try:
-        return urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT_S)
-    except urllib.error.HTTPError as error:
-        error.close()
-        if error.code == 416:
-            _forget(part)
-        elif error.code < 500 and error.code not in (408, 425, 429):
-            raise UserError(f"{url}: the server answers {error.code} {error.reason}; correct zoo.url") from error
-        raise _CutOffError(f"the server answers {error.code} {error.reason}") from error
-    except (OSError, http.client.HTTPException) as error:
-        raise _CutOffError(str(getattr(error, "reason", error)) or type(error).__name__) from error
+    def _continued(self, response: Any, have: int, version: Version, known: Version) -> Version:
+        """Give the version of the file that an answer 206 goes on with."""
+        start, version.total = _content_range(response.headers.get("Content-Range", ""))
+        # A server may obey Range and not If-Range. Then the file has changed, and the old bytes are worthless.
+        if not have or start != have or version.contradicts(known):
+            self._part.forget()
+            raise CutOffError("the server continued with another file, or from another byte, than asked for")
+        return version.completed(known)  # an answer 206 may leave out what the first answer said
 
-
-def _append(response: Any, part: Path, size: int, total: int | None, progress: Progress | None) -> int:
-    """Write the response's body behind the ``size`` bytes already there; return the new size."""
-    with open(part, "ab") as file:
+    def _append(self, response: Any, file: Any, size: int, total: int | None) -> int:
+        """Write the response's body behind the ``size`` bytes already there; return the new size."""
         while True:
             try:
                 # read1 returns what has arrived, so that a reset of the connection loses nothing.
                 chunk = response.read1(CHUNK_BYTES)
-            except (OSError, http.client.HTTPException) as error:
-                raise _CutOffError(str(error) or type(error).__name__) from error
+            except (OSError, http.client.HTTPException, ValueError) as error:
+                raise CutOffError(hidden(str(error) or type(error).__name__, self._url)) from error
             if not chunk:
                 return size
-            file.write(chunk)
             size += len(chunk)
-            if progress is not None:
-                progress(size, total)
+            if total is None:
+                self._refuse(size, room=RESERVE_BYTES)
+            elif size > total:
+                self._part.forget()
+                raise CutOffError(f"the server sent more than the {total} bytes that it spoke of")
+            file.write(chunk)
+            if slow := self._pace.too_slow(len(chunk)):
+                raise UserError(f"{self._shown}: given up, {slow}; run again to go on")
+            if self._progress is not None:
+                self._progress(size, total)
+
+    def _refuse(self, size: int, room: int) -> None:
+        """Refuse a file of more bytes than the limit, or where fewer than ``room`` are free on the disk."""
+        free = folders.free_bytes(self._part.path.parent)
+        if size > self._most:
+            problem = f"has {size / 1e9:.3g} GB or more, the limit is {self._most / 1e9:.3g}; {MAX_GB}=... raises it"
+        elif free < room:
+            problem = f"has no room: {free / 1e9:.3g} GB are free; set MASKBENCH_CACHE to another disk"
+        else:
+            return
+        self._part.forget()
+        raise UserError(f"{self._shown}: {problem}")
 
 
 def _content_range(header: str) -> tuple[int | None, int | None]:
@@ -220,20 +249,4 @@ def _content_range(header: str) -> tuple[int | None, int | None]:
 
 
 def _integer(text: str | None) -> int | None:
-    return int(text) if text and text.strip().isdecimal() else None
-
-
-def _notes_path(part: Path) -> Path:
-    return part.with_name(f"{part.name}.json")
-
-
-def _read_notes(part: Path) -> _Part:
-    try:
-        return _Part(**json.loads(_notes_path(part).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return _Part()
-
-
-def _forget(part: Path) -> None:
-    part.unlink(missing_ok=True)
-    _notes_path(part).unlink(missing_ok=True)
+    return int(text) if text and text.strip().isdecimal() and len(text) < 20 else None

@@ -12,16 +12,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import safetensors
 import torch
 
 from bench.errors import UserError
 from bench.predictor import Checkpoint
-from bench.weights.pickles import read_plain_pickle, read_torch
-
-LEGACY_MAGIC = (0x1950A86A20F9469CFC6C).to_bytes(10, "little")
-"""``torch.serialization.MAGIC_NUMBER``, which stands first in a file that torch wrote before 1.6."""
+from bench.weights.form import begins_like_safetensors, check_form, is_torch, looks_like, read_head
+from bench.weights.inert import FormError
+from bench.weights.pickles import damaged, read_plain_pickle, read_torch
+from bench.weights.tensors import state_dict
 
 
 def load_checkpoint(path: Path | str, allow_pickle: bool = False) -> Checkpoint:
@@ -31,56 +30,55 @@ def load_checkpoint(path: Path | str, allow_pickle: bool = False) -> Checkpoint:
     ``meta``. ``metadata`` holds the plain values (text, numbers) that stand beside the weights.
 
     Args:
-        allow_pickle: let the file run its own code while it is read (``model.allow_pickle``).
+        allow_pickle: the file's author is trusted (``model.allow_pickle``): the file may run its own code while it is
+            read, and may claim any size.
 
     Raises:
-        UserError: the file is absent, truncated or no checkpoint, a weight is NaN or infinite, or a pickle needs more
-            than tensors and plain containers (none of its code has run then).
+        UserError: the file is absent, truncated, no regular file or no checkpoint, it claims to hold more than it has,
+            a weight is NaN or infinite, or a pickle needs more than tensors and plain containers (none of its code has
+            run then).
     """
     path = Path(path)
-    head = _head(path)
-    metadata: Mapping[str, Any] = {}
-    if path.suffix == ".safetensors" or _begins_like_safetensors(head):
-        data, metadata = _read_safetensors(path)
-    elif head.startswith(b"PK") or LEGACY_MAGIC in head[:32]:
-        data = read_torch(path, allow_pickle)
-    elif head.startswith(b"\x80"):
-        data = read_plain_pickle(path, allow_pickle)
-    else:
-        raise UserError(f"{path}: not a checkpoint ({_looks_like(head)}); give a .pth, .pkl or .safetensors file")
-    weights, beside = _unwrap(data, path)
-    metadata = metadata or beside
-    return Checkpoint(
-        state_dict=_state_dict(weights, path),
-        path=str(path),
-        classes=_classes(metadata, path),
-        metadata={k: v for k, v in metadata.items() if isinstance(v, (str, int, float, bool))},
-    )
+    try:
+        data, metadata = _read(path, _head(path), allow_pickle)
+        weights, beside = _unwrap(data, path)
+        metadata = metadata or beside
+        most_bytes = None if allow_pickle else path.stat().st_size
+        return Checkpoint(
+            state_dict=state_dict(weights, path, most_bytes),
+            path=str(path),
+            classes=_classes(metadata, path),
+            metadata={k: v for k, v in metadata.items() if isinstance(v, (str, int, float, bool))},
+        )
+    except UserError:
+        raise
+    except Exception as error:  # whatever a stranger's file can cause is one line
+        raise damaged(path, f"{type(error).__name__}: {error}") from error
+
+
+def _read(path: Path, head: bytes, allow_pickle: bool) -> tuple[Any, Mapping[str, Any]]:
+    """Give what the file holds, and its metadata where the format has a place for it."""
+    if path.suffix == ".safetensors" or begins_like_safetensors(head):
+        return _read_safetensors(path)
+    if not (is_torch(head) or head.startswith(b"\x80")):
+        raise UserError(f"{path}: not a checkpoint ({looks_like(head)}); give a .pth, .pkl or .safetensors file")
+    if not allow_pickle:
+        try:
+            check_form(path, head)
+        except FormError as error:
+            raise damaged(path, str(error)) from error
+    return (read_torch if is_torch(head) else read_plain_pickle)(path, allow_pickle), {}
 
 
 def _head(path: Path) -> bytes:
     try:
-        with open(path, "rb") as file:
-            head = file.read(512)
-    except OSError as error:
-        raise UserError(f"{path}: cannot read the weights: {error.strerror or error}; correct model.weights") from error
-    if not head:
-        raise UserError(f"{path}: the file is empty; fetch the weights again")
-    return head
-
-
-def _begins_like_safetensors(head: bytes) -> bool:
-    """Say whether a length of the header (eight bytes, at most 100 MB by the format) and a JSON object stand first."""
-    return head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= 100_000_000
-
-
-def _looks_like(head: bytes) -> str:
-    text = head.lstrip().lower()
-    if text.startswith((b"<!doctype", b"<html", b"<?xml")):
-        return "a web page: the address leads to a page about the file, not to the file"
-    if text.startswith(b"version https://git-lfs"):
-        return "a Git LFS pointer: run git lfs pull"
-    return "a text file" if head.isascii() else "an unknown binary format"
+        return read_head(path)
+    except FormError as error:
+        remedy = "fetch the weights again" if "empty" in str(error) else "correct model.weights"
+        raise UserError(f"{path}: {error}; {remedy}") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{path}: cannot read the weights: {reason}; correct model.weights") from error
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
@@ -110,23 +108,6 @@ def _unwrap(data: Any, path: Path) -> tuple[Mapping[str, Any], dict[str, Any]]:
     return data, beside
 
 
-def _state_dict(weights: Mapping[str, Any], path: Path) -> dict[str, torch.Tensor]:
-    strip = len("module.") if all(str(name).startswith("module.") for name in weights) else 0
-    result = {}
-    for name, value in weights.items():
-        if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
-            value = torch.from_numpy(np.array(value, value.dtype.newbyteorder("="), order="C"))
-        if not isinstance(name, str) or not isinstance(value, torch.Tensor):
-            raise UserError(
-                f"{path}: {name!r} is {type(value).__name__}, not a tensor; give a file with a state_dict, alone "
-                f"or under state_dict or model"
-            )
-        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
-            raise UserError(f"{path}: parameter {name} holds NaN or infinity; these weights cannot be used")
-        result[name[strip:]] = value.detach()
-    return result
-
-
 def _classes(metadata: Mapping[str, Any], path: Path) -> tuple[str, ...] | None:
     """Return the class names; mmdet 2 writes meta.CLASSES, mmdet 3 meta.dataset_meta.CLASSES or .classes."""
     dataset = metadata.get("dataset_meta")
@@ -136,7 +117,7 @@ def _classes(metadata: Mapping[str, Any], path: Path) -> tuple[str, ...] | None:
     if isinstance(names, str) and names.startswith("["):
         try:
             names = json.loads(names)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UserError(f"{path}: metadata classes is not a JSON list ({error})") from error
     if isinstance(names, str):
         # In mmdet datasets of one class, ("balloon") without its comma is a common mistake.

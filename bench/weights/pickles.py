@@ -155,9 +155,9 @@ def _guarded(path: Path, read: Callable[[], Any]) -> Any:
                 f"{path}: torch.load with weights_only=True cannot read it ({cause[1]}); save it anew with torch.save, "
                 f"or, where you trust its author, give model.allow_pickle=true"
             ) from error
-        raise _damaged(path, cause[1] if cause else str(error)) from error
+        raise damaged(path, cause[1] if cause else str(error)) from error
     except Exception as error:
-        raise _damaged(path, f"{type(error).__name__}: {error}") from error
+        raise damaged(path, f"{type(error).__name__}: {error}") from error
 
 
 def _refusal(path: Path, full_name: str) -> UserError:
@@ -167,7 +167,8 @@ def _refusal(path: Path, full_name: str) -> UserError:
     )
 
 
-def _damaged(path: Path, cause: str) -> UserError:
+def damaged(path: Path, cause: str) -> UserError:
+    """Give the error for a file that is cut off, damaged or something else; ``cause`` says in what way."""
     with open(path, "rb") as file:
         is_zip = file.read(2) == b"PK"
     if is_zip and not zipfile.is_zipfile(path):

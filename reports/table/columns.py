@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,10 +68,24 @@ def dataset_name(row: Row) -> str:
 
 
 def dataset_files(row: Row) -> tuple[str, str]:
-    """Give the absolute paths of the image folder and the annotations; "" where the row names none."""
-    names = (row.setting("dataset", key) for key in ("images", "annotations"))
+    """Give the absolute paths of the image folder and the annotations; "" where the row names none.
+
+    A result holds only what may be published of them; ``job.json``, which the machine that measured it keeps beside it,
+    holds the paths.
+    """
+    kept = _kept_dataset(row.path.with_name("job.json"))
+    names = (kept.get(key) or row.setting("dataset", key) for key in ("images", "annotations"))
     images, annotations = (str(Path(name).expanduser().resolve()) if name else "" for name in names)
     return images, annotations
+
+
+def _kept_dataset(job: Path) -> dict[str, str]:
+    """Give the dataset of a ``job.json``; empty where there is none, or none that can be read."""
+    try:
+        dataset = json.loads(job.read_text(encoding="utf-8"))["config"]["dataset"]
+        return {key: dataset[key] for key in ("images", "annotations") if isinstance(dataset[key], str)}
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return {}
 
 
 def decimals_of(column: str, value: float) -> int:

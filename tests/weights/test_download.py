@@ -18,8 +18,12 @@ from bench.errors import UserError
 from bench.weights import download
 from bench.weights.download import cached_path, fetch, sha256_of
 
-BODY = bytes((i * i + i // 251) % 256 for i in range(300_000))
-OTHER_BODY = bytes(reversed(BODY))
+HEADER = b'{"w":{"dtype":"U8","shape":[299872],"data_offsets":[0,299872]}}'.ljust(120)
+DATA = bytes((i * i + i // 251) % 256 for i in range(299_872))
+BODY = len(HEADER).to_bytes(8, "little") + HEADER + DATA
+"""A file of weights, in the format safetensors, of 300,000 bytes."""
+
+OTHER_BODY = BODY[:128] + bytes(reversed(DATA))
 DIGEST = hashlib.sha256(BODY).hexdigest()
 
 

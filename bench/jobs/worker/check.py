@@ -23,6 +23,7 @@ from bench.jobs.worker.load_model import (
 )
 from bench.jobs.worker.locate import import_library, locate
 from bench.predictor import Model, ReplayPredictor
+from bench.private.environment import FromEnvironment
 from bench.schema.config import BenchConfig, DatasetConfig
 from bench.schema.json_file import from_dict
 from bench.training.initial_weights import start_from
@@ -49,7 +50,14 @@ def check(request: dict[str, Any]) -> dict[str, Any]:
 
 def _check_job(job: dict[str, Any], loaded: dict[str, CocoDataset]) -> dict[str, Any]:
     """Check one job; ``loaded`` keeps the datasets of earlier jobs, which the jobs of a study share."""
+    values = FromEnvironment(**job.get("from_environment", {}))
+    verdict = _verdict(job, values, loaded)
+    return {key: values.hide(text) if isinstance(text, str) else text for key, text in verdict.items()}
+
+
+def _verdict(job: dict[str, Any], values: FromEnvironment, loaded: dict[str, CocoDataset]) -> dict[str, Any]:
     config = from_dict(BenchConfig, job["config"])
+    config.model.options = values.fill(config.model.options)
     if "accuracy" in config.passes and importlib.util.find_spec(config.evaluator) is None:
         return {
             "error": f"evaluator={config.evaluator} is not installed in {sys.executable}; install it there, "

@@ -34,7 +34,7 @@ from bench.device import compiling, machine, numerics
 from bench.device.gpu import Gpu
 from bench.device.gpu_memory import DeviceMemory
 from bench.errors import UserError, absent_library
-from bench.jobs.job import WorkerJob, read_job
+from bench.jobs.job import WorkerJob, hide, read_job
 from bench.jobs.launcher import ROUNDS, TRAIN
 from bench.jobs.messages import Channel, Complete, Ready
 from bench.jobs.worker.check import check
@@ -42,6 +42,7 @@ from bench.jobs.worker.load_model import build_predictor, note_on_module, traina
 from bench.jobs.worker.locate import import_library
 from bench.passes.base import Context, InterleavedRound, load_pass
 from bench.predictor import Predictor, ReplayPredictor, TorchPredictor
+from bench.private.paths import publishable_path
 from bench.schema.config import BenchConfig
 from bench.schema.result import (
     FINETUNED,
@@ -75,6 +76,7 @@ def work(job: WorkerJob, folder: Path, phase: str, channel: Channel) -> None:
                 _time_rounds(context, channel)
             else:
                 _run_passes(context, phase.split(","))
+    hide(job.from_environment, result)
     write_result(result, path)
 
 
@@ -103,7 +105,7 @@ def _train(job: WorkerJob, folder: Path, result: Result, channel: Channel) -> No
     device = _prepare(config)
     measured, learned = load(config.dataset), load(training_split(config.dataset))
     channel("load", 0, 1, 0)
-    start = start_from(trainable(config), config, learned, device, job.weights_path)
+    start = start_from(trainable(job.filled), config, learned, device, job.weights_path)
     numerics.apply(config)
     result.machine = machine.describe(device, start.predictor.packages)
     Training(start, learned, measured, config, folder, job.command, channel, save).run()
@@ -124,7 +126,7 @@ def _context(job: WorkerJob, folder: Path, result: Result, device_memory: Device
     device = _prepare(config)
     dataset = load(config.dataset)
     channel("load", 0, 1, 0)
-    predictor = build_predictor(config, dataset, device, job.weights_path)
+    predictor = build_predictor(job.filled, dataset, device, job.weights_path)
     numerics.apply(config)
     _ready(predictor, config)
     result.machine = machine.describe(device, predictor.packages)
@@ -156,7 +158,7 @@ def _model_info(job: WorkerJob, predictor: Predictor | ReplayPredictor) -> Model
     parameters = predictor.module.parameters() if isinstance(predictor, TorchPredictor) else None
     return ModelInfo(
         classes=list(predictor.classes),
-        weights=FINETUNED if job.config.finetune else job.config.model.weights,
+        weights=FINETUNED if job.config.finetune else publishable_path(job.config.model.weights),
         weights_sha256=job.weights_sha256,
         parameters=sum(p.numel() for p in parameters) if parameters is not None else None,
     )
