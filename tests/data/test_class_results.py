@@ -53,7 +53,7 @@ def replayed(given: Any, folder: Path) -> Any:
         ([sound(0.3), sound(0.4)], "entry 1: score 0.4 is above the one before, must be ordered by falling score"),
         (
             [{**sound(), "segmentation": {**RLE, "size": [80, 64]}}],
-            "entry 0: segmentation.size is [80, 64], the image has 64 x 80 pixels (height x width)",
+            "entry 0: segmentation.size is [80, 64], must be the image's [height, width], [64, 80]",
         ),
         ([{**sound(), "segmentation": "circle"}], 'entry 0: segmentation is "circle", must be a list of polygons'),
     ],

@@ -155,7 +155,7 @@ def test_weights_that_are_loaded_in_part_are_noted() -> None:
             unfit.Halved,
             {},
             "precision=fp32: parameter 0.weight of Halved.module is torch.float16, so the row would say another "
-            "precision than the model has; keep the network in float32, maskbench calls it under autocast",
+            "precision than the model has; keep the network in float32, maskbench runs it under autocast",
         ),
         (unfit.Halved, {"precision": "bf16"}, "precision=bf16: parameter 0.weight of Halved.module is torch.float16"),
         (
