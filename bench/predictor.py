@@ -16,14 +16,17 @@ import torch
 
 from bench.errors import UserError
 
+SCORE_ROUNDING = 0.01
+"""The share by which a score may lie below the threshold: a model that compares in bfloat16 rounds by up to 0.004."""
+
 
 @dataclass
 class Instances:
     """The instances of one image, ordered by falling score. All tensors are on the model's device.
 
     masks:  bool (N, H, W) at the original image size
-    boxes:  float32 (N, 4), xyxy in pixels of the original image
-    scores: float32 (N,), finite, not rounded
+    boxes:  float32 (N, 4), xyxy in pixels of the original image, finite, x1 <= x2 and y1 <= y2
+    scores: float32 (N,), finite, not rounded, not below the score threshold
     labels: int64 (N,), indices into ``Predictor.classes``
     """
 
@@ -35,12 +38,28 @@ class Instances:
     def __len__(self) -> int:
         return len(self.scores)
 
-    def validate(self, height: int, width: int, num_classes: int, max_detections: int) -> None:
+    def validate(
+        self, height: int, width: int, num_classes: int, max_detections: int, score_threshold: float | None = None
+    ) -> None:
         """Check the promises above for an image of ``height`` x ``width`` pixels.
+
+        Scores may exceed 1 or fall below 0, as a class probability times a predicted mask IoU does, and boxes may reach
+        beyond the image: only their order says something of the model.
 
         Raises:
             ValueError: the message names the field, what was given and what is promised. It is a bug of the adapter.
         """
+        self._refuse_forms(height, width)
+        if len(self) > max_detections:
+            raise ValueError(
+                f"Instances.scores holds {len(self)} instances, must be at most {max_detections} of one image "
+                f"(settings.max_detections)"
+            )
+        if len(self):
+            self._refuse_values(num_classes, score_threshold)
+
+    def _refuse_forms(self, height: int, width: int) -> None:
+        """Raise a ValueError where a field is no tensor of the promised type and shape."""
         for name in ("scores", "masks", "boxes", "labels"):
             if not isinstance(value := getattr(self, name), torch.Tensor):
                 raise ValueError(f"Instances.{name} is a {_kind(value)}, must be a torch.Tensor")
@@ -54,15 +73,27 @@ class Instances:
         for name, (tensor, dtype, shape) in expected.items():
             if tensor.dtype != dtype or tuple(tensor.shape) != shape:
                 raise ValueError(f"Instances.{name} is {tensor.dtype} {tuple(tensor.shape)}, must be {dtype} {shape}")
-        if n > max_detections:
-            raise ValueError(f"Instances.scores holds {n} instances, must be at most {max_detections} of one image")
-        if n == 0:
-            return
-        if not bool(torch.isfinite(self.scores).all()):
-            raise ValueError("Instances.scores holds NaN or infinity, must be finite")
-        if bool((self.scores[1:] > self.scores[:-1]).any()):
+
+    def _refuse_values(self, num_classes: int, score_threshold: float | None) -> None:
+        """Raise a ValueError where a value of scores, boxes or labels is none that is promised; N is at least 1."""
+        # On the host: one transfer a field costs less than a kernel and a transfer for every check.
+        scores, boxes, labels = self.scores.cpu(), self.boxes.cpu(), self.labels.cpu()
+        for name, values in (("scores", scores), ("boxes", boxes)):
+            if not bool(torch.isfinite(values).all()):
+                raise ValueError(f"Instances.{name} holds NaN or infinity, must be finite")
+        if bool((scores[1:] > scores[:-1]).any()):
             raise ValueError("Instances.scores rises from one instance to the next, must be ordered by falling score")
-        low, high = int(self.labels.min()), int(self.labels.max())
+        least = float(scores[-1])
+        if score_threshold and least < score_threshold * (1 - SCORE_ROUNDING):
+            raise ValueError(
+                f"Instances.scores holds {least:.4g}, must be at least the score threshold {score_threshold:g} "
+                f"(settings.score_threshold)"
+            )
+        turned = (boxes[:, :2] > boxes[:, 2:]).any(1)
+        if bool(turned.any()):
+            box = [round(value, 1) for value in boxes[turned][0].tolist()]
+            raise ValueError(f"Instances.boxes holds {box}, must be [x1, y1, x2, y2] with x1 <= x2 and y1 <= y2")
+        low, high = int(labels.min()), int(labels.max())
         if low < 0 or high >= num_classes:
             raise ValueError(f"Instances.labels holds {low if low < 0 else high}, must be 0 to {num_classes - 1}")
 
@@ -175,10 +206,29 @@ class Predictor(Model):
     reads_weights_itself: bool = False
     """Whether it loads ``settings.weights_path`` itself, in a format that torch does not read (ONNX, an engine)."""
 
+    stateless_preprocess: bool = False
+    """Whether maskbench may run ``preprocess`` ahead of the model, in another thread, and one batch several times.
+
+    False: ``preprocess``, ``forward`` and ``postprocess`` are called in this order for one batch after the other, in
+    one thread, and what one of them keeps in ``self`` is there for the next. Only files are decoded ahead.
+    True promises three things. ``preprocess`` keeps nothing of its images in ``self``, and may run while ``forward``
+    works on another batch; no two threads are ever in it at once. ``forward`` leaves the batch as it is, so that a
+    second call gives the same again. The masks are tensors of their own, which no later call writes into. The accuracy
+    pass is then quicker, and the energy pass measures without a pause.
+    A class that overrides one of the three methods does not inherit True: it says so itself.
+    """
+
     mask_functions: tuple[str, ...] = ()
     """Library functions ("package.module:Class.method") inside ``forward`` that make the full-size masks, for a
     library whose ``forward`` cannot be split. The stage timer brackets them and counts them as ``postprocess``.
     They must not call one another."""
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        lineage = [vars(base) for base in cls.__mro__]
+        said = next(place for place, names in enumerate(lineage) if "stateless_preprocess" in names)
+        if any(stage in names for names in lineage[:said] for stage in ("preprocess", "forward", "postprocess")):
+            cls.stateless_preprocess = False
 
     @classmethod
     def options_for_input_size(cls, shorter: int, longer: int) -> dict[str, Any]:
@@ -264,14 +314,26 @@ class ReplayPredictor(Model):
 
     @abstractmethod
     def results(self, image_id: int) -> list[dict[str, Any]]:
-        """Give the COCO results of one image by falling score, at most ``max_detections``.
+        """Give the COCO results of one image by falling score; an empty list where there are none.
 
-        Each has ``image_id``, ``category_id``, ``segmentation`` (RLE) and ``score``.
+        Each has ``image_id``, ``category_id`` (an id of the data set, not a label), ``segmentation`` (RLE or polygons)
+        and ``score`` (finite). All that there are may be given: COCO's limit of 100 an image and category is the
+        evaluator's matter.
         """
 
 
-def validate_batch(predictor: Predictor, outputs: Any, sizes: Sequence[tuple[int, int]], max_detections: int) -> None:
+def validate_batch(
+    predictor: Predictor,
+    outputs: Any,
+    sizes: Sequence[tuple[int, int]],
+    max_detections: int,
+    score_threshold: float | None = None,
+    device: torch.device | None = None,
+) -> None:
     """Check the output of ``postprocess`` for a batch of images of these sizes, (height, width) in pixels.
+
+    score_threshold: that of the settings; None or 0 checks nothing
+    device: where the masks of a :class:`TorchPredictor` must be, by its type; None checks nothing
 
     Raises:
         ValueError: the message names the class's method, the field, what was given and what is promised.
@@ -284,9 +346,16 @@ def validate_batch(predictor: Predictor, outputs: Any, sizes: Sequence[tuple[int
         if not isinstance(instances, Instances):
             raise ValueError(f"{method}: image {number} of the batch: gave a {_kind(instances)}, must be Instances")
         try:
-            instances.validate(height, width, len(predictor.classes), max_detections)
+            instances.validate(height, width, len(predictor.classes), max_detections, score_threshold)
+            if device is not None and isinstance(predictor, TorchPredictor):
+                _refuse_elsewhere(instances.masks, device)
         except ValueError as error:
             raise ValueError(f"{method}: image {number} of the batch: {error}") from None
+
+
+def _refuse_elsewhere(masks: torch.Tensor, device: torch.device) -> None:
+    if len(masks) and masks.device.type != device.type:
+        raise ValueError(f"Instances.masks are on {masks.device}, must be on {device} (settings.device)")
 
 
 def _kind(value: object) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from habits import Bright
 from toy_models import Blobs
 
 from bench.errors import UserError
@@ -119,3 +120,50 @@ def test_weights_that_do_not_fit_are_counted() -> None:
     assert "2 missing (first: 1.weight)" in message
     assert "1 unexpected (first: head.weight)" in message
     assert "1 of another shape (first: 0.weight)" in message
+
+
+MORE_INVALID: dict[str, tuple[Callable[[Instances], object], str]] = {
+    "NaN in a box": (lambda i: i.boxes[1].fill_(float("nan")), "boxes holds NaN or infinity, must be finite"),
+    "an infinite box": (lambda i: i.boxes[0, 2].fill_(float("inf")), "boxes holds NaN or infinity, must be finite"),
+    "width in place of x2": (
+        lambda i: i.boxes[1].copy_(torch.tensor([9.0, 1.0, 3.0, 4.0])),
+        r"boxes holds \[9.0, 1.0, 3.0, 4.0\], must be \[x1, y1, x2, y2\] with x1 <= x2 and y1 <= y2",
+    ),
+    "a score below the threshold": (
+        lambda i: setattr(i, "scores", torch.tensor([0.6, 0.4])),
+        r"scores holds 0.4, must be at least the score threshold 0.5 \(settings.score_threshold\)",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MORE_INVALID)
+def test_values_that_are_invalid_are_named(name: str) -> None:
+    spoil, words = MORE_INVALID[name]
+    instances = sound()
+    instances.validate(3, 4, num_classes=2, max_detections=2, score_threshold=0.5)
+    spoil(instances)
+    with pytest.raises(ValueError, match=words):
+        instances.validate(3, 4, num_classes=2, max_detections=2, score_threshold=0.5)
+
+
+def test_what_libraries_give_is_valid() -> None:
+    """Boxes beyond the image and of no area, scores above 1 and below 0, and a threshold rounded to 16 bits."""
+    instances = sound()
+    instances.boxes = torch.tensor([[-50.0, -1.0, 1e6, 4.0], [2.0, 2.0, 2.0, 2.0]])
+    instances.scores = torch.tensor([1.2, -0.1])
+    instances.validate(3, 4, num_classes=2, max_detections=2)
+    instances.validate(3, 4, num_classes=2, max_detections=2, score_threshold=0.0)
+    for dtype in (torch.float16, torch.bfloat16):
+        instances.scores = torch.tensor([0.05, 0.05]).to(dtype).float()
+        instances.validate(3, 4, num_classes=2, max_detections=2, score_threshold=0.05)
+
+
+def test_masks_of_a_torch_network_are_on_its_device_where_they_are_timed() -> None:
+    elsewhere = sound()
+    batch, sizes, device = [elsewhere], [(3, 4)], torch.device("cuda:0")
+    with pytest.raises(ValueError, match=r"image 0 of the batch: Instances\.masks are on cpu, must be on cuda:0"):
+        validate_batch(PREDICTOR, batch, sizes, max_detections=2, device=device)
+    validate_batch(PREDICTOR, batch, sizes, max_detections=2)
+    validate_batch(PREDICTOR, batch, sizes, max_detections=2, device=torch.device("cpu"))
+    another_runtime = Bright(Settings(device, classes=("cat", "dog")))
+    validate_batch(another_runtime, batch, sizes, max_detections=2, device=device)

@@ -47,6 +47,7 @@ class Detectron2Predictor(TorchPredictor, Trainable):
 
     module: GeneralizedRCNN
     packages = ("detectron2", "torchvision")
+    stateless_preprocess = True
 
     def __init__(
         self,

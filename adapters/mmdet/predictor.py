@@ -50,6 +50,7 @@ class MmdetPredictor(TorchPredictor, Trainable):
 
     module: Any
     packages = PACKAGES
+    stateless_preprocess = True
 
     def __init__(
         self, settings: Settings, scale: Sequence[int] | None = None, cfg_options: Mapping[str, Any] | None = None

@@ -72,6 +72,7 @@ class TorchvisionPredictor(TorchPredictor, Trainable):
 
     module: MaskRCNN
     packages = ("torchvision",)
+    stateless_preprocess = True
     backbone_prefix = "backbone.body."
 
     def __init__(

@@ -74,6 +74,7 @@ class Mask2FormerPredictor(TorchPredictor, Trainable):
 
     module: Mask2FormerForUniversalSegmentation
     packages = ("transformers", "torchvision")
+    stateless_preprocess = True
     backbone_prefix = "model.pixel_level_module.encoder."
     compiled_parts = ("model.pixel_level_module.encoder",)
 

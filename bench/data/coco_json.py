@@ -148,8 +148,8 @@ def to_rle(segmentation: Any, height: int, width: int) -> dict[str, Any]:
 
     hotcoco fills the polygons, or pycocotools where there is no hotcoco; both give the same masks.
     """
-    if isinstance(segmentation, Mapping) and isinstance(segmentation["counts"], str):
-        return {"size": [height, width], "counts": segmentation["counts"]}
+    if isinstance(segmentation, Mapping) and isinstance(counts := segmentation["counts"], (str, bytes)):
+        return {"size": [height, width], "counts": counts.decode("ascii") if isinstance(counts, bytes) else counts}
     library = mask_library()
     rle = library.frPyObjects(segmentation, height, width)
     if isinstance(rle, list):

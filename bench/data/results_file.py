@@ -6,8 +6,11 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bench.data.coco_json import is_integer, is_number, parse_json, read_file, segmentation_problem, to_rle
 from bench.data.dataset import CocoDataset
+from bench.data.images import ImageRecord
 from bench.errors import UserError
 
 KEYS = ("image_id", "category_id", "segmentation", "score")
@@ -52,6 +55,29 @@ def normalised(entry: Mapping[str, Any], height: int, width: int) -> dict[str, A
         "segmentation": to_rle(entry["segmentation"], height, width),
         "score": float(entry["score"]),
     }
+
+
+def refuse_results(results: Any, record: ImageRecord, categories: Collection[int], method: str) -> None:
+    """Check the results that a class's ``method`` gave for one image.
+
+    categories: the ids that the dataset has
+
+    Raises:
+        ValueError: the message names the method, the image, the entry, the key, and what is promised.
+    """
+    where = f"{method}: image {record.id}"
+    if not isinstance(results, list):
+        raise ValueError(f"{where}: gave a {type(results).__name__}, must be a list of COCO results")
+    for index, entry in enumerate(results):
+        if isinstance(entry, dict) and isinstance(entry.get("score"), np.floating):  # no number to JSON, but to a class
+            entry = {**entry, "score": float(entry["score"])}
+        problem = _entry_problem(entry, (record.id,), categories)
+        if problem is None and (wrong := segmentation_problem(entry["segmentation"], record.height, record.width)):
+            problem = f": {wrong}"
+        if problem is None and index and entry["score"] > results[index - 1]["score"]:
+            problem = f": score {entry['score']} is above the one before, must be ordered by falling score"
+        if problem:
+            raise ValueError(f"{where}: entry {index}{problem}")
 
 
 def _entry_problem(entry: Any, images: Collection[int], categories: Collection[int]) -> str | None:

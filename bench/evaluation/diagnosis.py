@@ -72,11 +72,19 @@ def _at_50(matches: Matches) -> tuple[np.ndarray, np.ndarray]:
     return unpacked(matches.matched[:, 0])[:, 0] & ~ignored, ignored
 
 
+def are_probabilities(score: np.ndarray) -> bool:
+    """Say whether all scores (N,) lie from 0 to 1 but for rounding; a predicted mask IoU may lift them above 1."""
+    return bool(((score >= 0) & (score <= 1 + 1e-6)).all())
+
+
 def calibration(matches: Matches) -> Calibration | None:
-    """Compare the scores with the share of true positives at IoU 0.5; None where there is no detection."""
+    """Compare the scores with the share of true positives at IoU 0.5.
+
+    None where there is no detection, or where a score is no probability.
+    """
     hit, ignored = _at_50(matches)
     hit, score = hit[~ignored], matches.score[~ignored]
-    if not len(score):
+    if not len(score) or not are_probabilities(score):
         return None
     part = np.clip((score * BINS).astype(np.intp), 0, BINS - 1)
     count = np.bincount(part, minlength=BINS)

@@ -79,8 +79,8 @@ class Context:
             self.result.notes.append(text)
 
     def validate(self, records: Sequence[ImageRecord], outputs: Any) -> None:
-        """Check what the predictor gave for these images, as :meth:`Runner.validate` does."""
-        self.runner.validate(records, outputs, self.config.protocol.max_detections)
+        """Check what the predictor gave for these images, as :meth:`Runner.validate` does, its device included."""
+        self.runner.validate(records, outputs, self.config, on_device=True)
 
 
 class Pass(Protocol):

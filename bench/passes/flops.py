@@ -32,15 +32,23 @@ class FlopsPass(RunsTheModel):
     """
 
     def measure(self, context: Context) -> FlopsResult | None:
-        """Give mean and standard deviation over :data:`IMAGES` images; None where no operation of torch is counted."""
-        predictor = context.runner.predictor
-        try:
-            counts = [float(count_image(predictor, image)) for image in _spread(context.dataset.images, IMAGES)]
-        except Exception as error:
-            traceback.print_exc()
-            reason = " ".join(str(error).split())[:200]
-            context.note(f"floating-point operations could not be counted: {reason}")
-            return None
+        """Give mean and standard deviation over :data:`IMAGES` images; None where no operation of torch is counted.
+
+        Raises:
+            ValueError: the first batch breaks a promise of the predictor's interface.
+        """
+        counts: list[float] = []
+        for record in _spread(context.dataset.images, IMAGES):
+            try:
+                count, outputs = _counted(context.runner.predictor, record)
+            except Exception as error:
+                traceback.print_exc()
+                reason = " ".join(str(error).split())[:200]
+                context.note(f"floating-point operations could not be counted: {reason}")
+                return None
+            if not counts:
+                context.validate([record], outputs)
+            counts.append(float(count))
         if not any(counts):
             return None
         return FlopsResult(mean=statistics.fmean(counts), std=statistics.pstdev(counts), images=len(counts))
@@ -48,6 +56,11 @@ class FlopsPass(RunsTheModel):
 
 def count_image(predictor: Predictor, record: ImageRecord) -> int:
     """Count the operations for one image."""
+    return _counted(predictor, record)[0]
+
+
+def _counted(predictor: Predictor, record: ImageRecord) -> tuple[int, Any]:
+    """Count the operations for one image; give also what ``postprocess`` gave."""
     # This import loads triton, half a second that a worker should not take before its first image.
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -58,10 +71,10 @@ def count_image(predictor: Predictor, record: ImageRecord) -> int:
         with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), _uncompiled():
             batch = predictor.preprocess(read_images([record]))
             with FlopCounterMode(display=False) as counter:
-                predictor.postprocess(predictor.forward(batch))
+                outputs = predictor.postprocess(predictor.forward(batch))
     finally:
         torch.backends.mha.set_fastpath_enabled(fast_attention)
-    return counter.get_total_flops()
+    return counter.get_total_flops(), outputs
 
 
 def _uncompiled() -> contextlib.AbstractContextManager[object]:

@@ -10,6 +10,7 @@ import torch
 
 from bench.data.images import ImageRecord
 from bench.predictor import Instances, Predictor, TorchPredictor, validate_batch
+from bench.schema.config import BenchConfig
 
 AUTOCAST = {"fp32": None, "tf32": None, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -24,7 +25,7 @@ class Runner:
 
     def __init__(self, predictor: Predictor, device: torch.device, precision: str) -> None:
         self.predictor = predictor
-        self._device_type = device.type
+        self.device = device
         self._dtype = AUTOCAST[precision] if isinstance(predictor, TorchPredictor) else None
 
     @property
@@ -32,14 +33,21 @@ class Runner:
         """Give the network where it is a torch module, else None."""
         return self.predictor.module if isinstance(self.predictor, TorchPredictor) else None
 
-    def validate(self, records: Sequence[ImageRecord], outputs: Any, max_detections: int) -> None:
+    def validate(
+        self, records: Sequence[ImageRecord], outputs: Any, config: BenchConfig, on_device: bool = False
+    ) -> None:
         """Check that the predictor's output for these images keeps the promises of its interface.
+
+        on_device: also that a torch network's masks are on the device, where a time or a memory is measured: only then
+            do they hold the same work as those of other models
 
         Raises:
             ValueError: the message names the method, the field, what was given and what is promised.
         """
         sizes = [(record.height, record.width) for record in records]
-        validate_batch(self.predictor, outputs, sizes, max_detections)
+        device = self.device if on_device else None
+        threshold = config.score_threshold
+        validate_batch(self.predictor, outputs, sizes, config.protocol.max_detections, threshold, device)
 
     def preprocess(self, images: Sequence[np.ndarray]) -> Any:
         """Call ``Predictor.preprocess``; images are uint8 RGB (H, W, 3)."""
@@ -64,4 +72,4 @@ class Runner:
             return self.predictor.postprocess(self.predictor.forward(batch))
 
     def _autocast(self) -> torch.autocast:
-        return torch.autocast(self._device_type, dtype=self._dtype, enabled=self._dtype is not None)
+        return torch.autocast(self.device.type, dtype=self._dtype, enabled=self._dtype is not None)

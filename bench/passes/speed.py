@@ -263,6 +263,9 @@ class _Samples:
         images = read_images(records)
         batch = self.runner.preprocess(images)
         outputs, latency_ms, wall_ms = self.clock.time(functools.partial(self.runner.model, batch))
+        if len(outputs) != len(images):
+            name = type(self.runner.predictor).__name__
+            raise ValueError(f"{name}.postprocess: gave {len(outputs)} Instances for {len(images)} images of a batch")
         self.model.add(latency_ms, wall_ms)
         self.detections += [len(instances) for instances in outputs]
         self.image_sizes += [list(image.shape[:2]) for image in images]

@@ -349,6 +349,11 @@ class BenchConfig:
         return self.model.weights != "random" or self.finetune is not None
 
     @property
+    def score_threshold(self) -> float | None:
+        """The score threshold that the model is told; None is the library's own."""
+        return 0.0 if self.detections == "saturated" else self.model.score_threshold
+
+    @property
     def input_edges(self) -> tuple[int, int] | None:
         """Shorter and longer edge of ``input_size``, in pixels.
 

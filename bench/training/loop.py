@@ -20,6 +20,7 @@ import torch
 from bench.data.dataset import CocoDataset, match_labels
 from bench.errors import UserError
 from bench.passes import accuracy
+from bench.passes.predictions import ModelPredictions
 from bench.passes.runner import AUTOCAST, Runner
 from bench.predictor import Target
 from bench.schema.config import BenchConfig
@@ -111,10 +112,13 @@ class Training:
 
         Raises:
             UserError: a loss is not finite, or a checkpoint cannot be written; the last good one is kept.
+            ValueError: what the model predicts breaks a promise of its interface, told before anything is learned.
         """
         config = self._config
         an_epoch = max(1, self._samples.batches_an_epoch // config.accumulate)
         evaluate_every = config.evaluate_every or an_epoch
+        if self._done < self._iterations:
+            self._check_first_batch()
         save_every = config.checkpoint_every or min(an_epoch, CHECKPOINT_EVERY)
         batches = training_batches(
             self._samples,
@@ -200,6 +204,13 @@ class Training:
         rate = self._rate(self._done - 1)
         add_entry(self.result, self._window, self._done, rate, self._images_an_iteration, self._progress)
         self._window = Window()
+
+    def _check_first_batch(self) -> None:
+        """Let the model predict the first images that it will be measured on, which checks what it gives."""
+        self._module.eval()
+        model = Runner(self._predictor, self._device, self._job.precision)
+        first = self._measured.images[: self._job.batch_size]
+        list(ModelPredictions(model, self._labels, self._job).outputs(first))
 
     def _evaluate(self) -> None:
         """Evaluate mask AP on the measured set, and write the weights where they are the best so far."""

@@ -12,6 +12,7 @@ class MaskRCNNv2(TorchPredictor):
     precisions = ("fp32", "tf32")  # under autocast torchvision would decode its boxes in 16 bits
     packages = ("torchvision",)
     compiled_parts = ("backbone",)
+    stateless_preprocess = True  # preprocess keeps nothing in self, forward leaves the batch as it is
 
     def __init__(self, settings: Settings, min_size: int = 800, max_size: int = 1333) -> None:
         self.device, self.classes = settings.device, settings.classes or ("thing",)

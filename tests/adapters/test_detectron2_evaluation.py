@@ -15,6 +15,7 @@ from bench.data.dataset import CocoDataset, load, match_labels, paths
 from bench.data.shapes.generate import CLASSES
 from bench.jobs.worker.load_model import build_predictor
 from bench.passes import accuracy
+from bench.passes.predictions import to_results
 from bench.predictor import Instances
 from bench.schema.config import BenchConfig
 from bench.schema.json_file import from_dict
@@ -179,7 +180,7 @@ def test_made_predictions_have_the_same_figures(evaluator: str, sparse: CocoData
     labels = match_labels(sparse, CLASSES, {})
     ours = accuracy.EVALUATORS[evaluator](sparse)
     for image_id, instances in predictions.items():
-        ours.update(image_id, accuracy.to_results(instances, image_id, labels))
+        ours.update(image_id, to_results(instances, image_id, labels))
     figures, per_class = ours.figures()
 
     for registration in registered("sparse", sparse.images[0].path.parent, sparse.annotations_path):

@@ -24,8 +24,9 @@ from pycocotools.cocoeval import COCOeval
 from bench.data.dataset import CocoDataset, load
 from bench.evaluation import boundary, matching, rle
 from bench.evaluation.rle import masks_without_overlap, overlaps_removed, rles_without_overlap
-from bench.passes.accuracy import EVALUATORS, PASS, mask_ap_of, to_results
+from bench.passes.accuracy import EVALUATORS, PASS, mask_ap_of
 from bench.passes.background import Background, done_ahead
+from bench.passes.predictions import to_results
 from bench.passes.runner import Runner
 from bench.predictor import Instances, Predictor, ReplayPredictor
 from bench.schema.config import BenchConfig, DatasetConfig, FinetuneConfig, ModelConfig, ShapesConfig
@@ -321,10 +322,10 @@ def test_the_threads_beside_the_model_leave_it_its_cores() -> None:
     """It runs in a process of its own, where no thread has asked for torch's number of threads yet."""
     code = """
 import torch
-from bench.passes.accuracy import _leaves_cores_to_the_model
+from bench.passes.predictions import leaves_cores_to_the_model
 from bench.passes.background import done_ahead
 def work(_): return torch.get_num_threads()
-print(list(done_ahead(work, range(3), 2, 2, _leaves_cores_to_the_model())), torch.get_num_threads())
+print(list(done_ahead(work, range(3), 2, 2, leaves_cores_to_the_model())), torch.get_num_threads())
 """
     done = subprocess.run(
         [sys.executable, "-c", code],

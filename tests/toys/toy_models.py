@@ -23,7 +23,7 @@ class Blobs(TorchPredictor):
     def __init__(self, settings: Settings, delay_ms: float = 0.0) -> None:
         self.classes = settings.classes or ("thing",)
         self.device = settings.device
-        self.module = torch.nn.Linear(10, 10)
+        self.module = torch.nn.Linear(10, 10).to(settings.device).eval()
         self.delay_ms = delay_ms
 
     def preprocess(self, images: Sequence[np.ndarray]) -> list[torch.Tensor]:
@@ -81,6 +81,7 @@ class HasBackbone(Blobs):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self.module = torch.nn.ModuleDict({"backbone": torch.nn.Conv2d(3, 1, 3, padding=1)})
+        self.module.to(settings.device).eval()
 
     def preprocess(self, images: Sequence[np.ndarray]) -> list[torch.Tensor]:
         return [torch.from_numpy(image).permute(2, 0, 1).float() for image in images]

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from trainable import Painter
 
 from bench.data.dataset import CocoDataset, load
 from bench.data.images import read_image
@@ -22,10 +23,11 @@ from bench.data.shapes import generate as shapes
 from bench.errors import UserError
 from bench.jobs.job import ComposedJob
 from bench.jobs.worker.load_model import trainable
-from bench.predictor import Checkpoint
+from bench.predictor import Checkpoint, Instances, Settings
 from bench.schema.config import BenchConfig, DatasetConfig, FinetuneConfig, ShapesConfig
 from bench.training.data import TrainingSet, training_batches, training_size
 from bench.training.initial_weights import Start, start_from
+from bench.training.loop import Training
 from bench.training.optimizer import (
     build_optimizer,
     freeze_batch_norm,
@@ -411,3 +413,23 @@ def test_a_checkpoint_of_another_architecture_is_refused(small_shapes: CocoDatas
             str(path),
         )
     assert isinstance(load_checkpoint(path), Checkpoint)
+
+
+class LabelsTooHigh(Painter):
+    def postprocess(self, raw: list[torch.Tensor]) -> list[Instances]:
+        outputs = super().postprocess(raw)
+        for instances in outputs:
+            instances.labels = torch.tensor([17])
+        return outputs
+
+
+def test_what_the_model_predicts_is_checked_before_it_learns(small_shapes: CocoDataset, tmp_path: Path) -> None:
+    """It was told at the first evaluation, which may be hours later."""
+    predictor = LabelsTooHigh(Settings(torch.device("cpu"), classes=small_shapes.class_names))
+    start = Start(predictor, False, "scratch")
+    config = BenchConfig(device="cpu", finetune=FinetuneConfig(iterations=3, batch_size=2))
+    nothing: Any = lambda *_: None  # noqa: E731
+    training = Training(start, small_shapes, small_shapes, config, tmp_path, "", nothing, nothing)
+    with pytest.raises(ValueError, match=r"LabelsTooHigh\.postprocess: .*Instances\.labels holds 17, must be 0 to 5"):
+        training.run()
+    assert predictor.steps == 0

@@ -11,18 +11,25 @@ import torch
 from bench.data.dataset import CocoDataset
 from bench.errors import UserError
 from bench.jobs.worker.locate import locate
+from bench.jobs.worker.promises import OnNote, refuse_broken_promises, refuse_call, watched
 from bench.predictor import Predictor, ReplayPredictor, Settings, TorchPredictor, Trainable
 from bench.schema.config import BenchConfig
 from bench.weights.load import load_checkpoint
 
 
 def build_predictor(
-    config: BenchConfig, dataset: CocoDataset, device: torch.device, weights_path: str | None
+    config: BenchConfig,
+    dataset: CocoDataset,
+    device: torch.device,
+    weights_path: str | None,
+    note: OnNote = lambda text: None,
 ) -> Predictor | ReplayPredictor:
     """Construct the model of a job on its device, in eval mode and seeded.
 
+    note: takes what belongs to the row as a note
+
     Raises:
-        UserError: the class does not exist, or the checkpoint does not fit.
+        UserError: the class does not exist, the checkpoint does not fit, or the model breaks a promise that it shows.
         ModuleNotFoundError: the model's library is not installed here.
     """
     model, cls = config.model, locate(config.model._target_)
@@ -34,30 +41,34 @@ def build_predictor(
         device=device,
         checkpoint=checkpoint,
         classes=classes,
-        score_threshold=0.0 if config.detections == "saturated" else model.score_threshold,
+        score_threshold=config.score_threshold,
         max_detections=config.protocol.max_detections,
         config=model.config,
         precision=config.precision,
         weights_path=Path(weights_path) if weights_path else None,
     )
     torch.manual_seed(config.protocol.seed)
-    return make(cls, config, settings)
+    return make(cls, config, settings, note)
 
 
-def make(cls: Any, config: BenchConfig, settings: Settings) -> Predictor | ReplayPredictor:
+def make(
+    cls: Any, config: BenchConfig, settings: Settings, note: OnNote = lambda text: None
+) -> Predictor | ReplayPredictor:
     """Call the class of a job's model with its settings and options.
 
     Raises:
-        UserError: the class lacks an option, cannot take the input size or the precision, is no predictor, or is a
-            TorchPredictor without a network.
+        UserError: the class lacks an option, cannot take the input size or the precision, is no predictor, is a
+            TorchPredictor without a network, or breaks another promise that it shows.
     """
     model = config.model
     options = {**model.options, **size_options(cls, config)}
+    refuse_call(cls, config, options)
+    told = watched(settings)
     try:
-        predictor = cls(settings, **options)
+        predictor = cls(told, **options)
     except TypeError as error:
-        # A wrong keyword is the user's error; a TypeError from inside the constructor is a bug and keeps its traceback.
-        if "__init__() got an unexpected keyword" in str(error) or "missing" in str(error):
+        # An option may be handed on to the base class. Any other TypeError is a bug and keeps its traceback.
+        if "__init__() got an unexpected keyword" in str(error):
             raise UserError(f"model.options of {model.name}: {error}") from error
         raise
     if not isinstance(predictor, (Predictor, ReplayPredictor)):
@@ -69,6 +80,7 @@ def make(cls: Any, config: BenchConfig, settings: Settings) -> Predictor | Repla
         )
     # Again, because the target may be a function, which has no precisions of its own to check beforehand.
     refuse_what_it_cannot(type(predictor), config)
+    refuse_broken_promises(predictor, config, told, note)
     return predictor
 
 
@@ -145,5 +157,8 @@ def size_options(cls: Any, config: BenchConfig) -> dict[str, Any]:
     if edges is None:
         return {}
     if not (isinstance(cls, type) and issubclass(cls, Predictor)):
-        raise UserError(f"input_size={config.input_size}: {config.model._target_} sees no image; leave input_size out")
+        why = (
+            "sees no image" if is_class(cls, ReplayPredictor) else "is no class derived from bench.predictor.Predictor"
+        )
+        raise UserError(f"input_size={config.input_size}: {config.model._target_} {why}; leave input_size out")
     return cls.options_for_input_size(*edges)

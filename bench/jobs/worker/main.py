@@ -126,7 +126,8 @@ def _context(job: WorkerJob, folder: Path, result: Result, device_memory: Device
     device = _prepare(config)
     dataset = load(config.dataset)
     channel("load", 0, 1, 0)
-    predictor = build_predictor(job.filled, dataset, device, job.weights_path)
+    notes: list[str | None] = []
+    predictor = build_predictor(job.filled, dataset, device, job.weights_path, notes.append)
     numerics.apply(config)
     _ready(predictor, config)
     result.machine = machine.describe(device, predictor.packages)
@@ -139,7 +140,7 @@ def _context(job: WorkerJob, folder: Path, result: Result, device_memory: Device
             context.note("a replayed results file has no speed and no memory: only its accuracy is measured")
         return context
     in_use, emulated = device_memory.use_by_others(device), numerics.emulated(config.precision, device)
-    for note in (note_on_module(predictor), in_use, emulated):
+    for note in (*notes, note_on_module(predictor), in_use, emulated):
         if note:
             context.note(note)
     return context
