@@ -26,7 +26,7 @@ from bench.jobs.plan import plan
 from bench.jobs.progress import StudyProgress
 from bench.jobs.run_job import run_job
 from bench.passes.base import load_pass
-from bench.schema.config import BenchConfig, DatasetConfig, ModelConfig
+from bench.schema.config import BenchConfig, DatasetConfig, ModelConfig, ProtocolConfig
 from bench.schema.result import (
     PASSES,
     EnergyResult,
@@ -170,15 +170,17 @@ sys.stdin.readline()
 def ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     """Give a function that runs a job whose worker is a program of a few lines, and gives the result."""
 
-    def run(does: str) -> Result:
+    def run(does: str, **protocol: Any) -> Result:
         script = tmp_path / "worker.py"
         script.write_text(WORKER.format(does=does))
         monkeypatch.setattr("bench.jobs.local.worker_command", lambda _, __, *told: ["python3", str(script), *told])
-        return run_job(job(tmp_path / "job"), ["accuracy"], LocalLauncher(), lambda _: None)
+        planned = job(tmp_path / "job", protocol=ProtocolConfig(**protocol))
+        return run_job(planned, ["accuracy"], LocalLauncher(), lambda _: None)
 
     return run
 
 
+NEWLINE = b"\n"
 LOSES = "os.remove(folder + '/result.json')"
 COMPLETE = 'os.write(descriptor, b\'{"kind": "complete"}\\n\')'
 
@@ -216,6 +218,23 @@ def test_a_worker_that_ends_badly_after_its_work_leaves_a_note(ends: Callable[..
     result = ends(f"{COMPLETE}; sys.exit(3)")
     assert result.status == "ok"
     assert result.notes == ["after its result was complete, the worker ended with exit status 3"]
+
+
+def test_a_worker_that_does_not_end_after_its_work_is_ended(
+    ends: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.jobs.local._LEAVE_SECONDS", 1)
+    result = ends(f"{COMPLETE}; import time; time.sleep(60)")
+    assert result.status == "ok"
+    assert result.notes == ["the worker did not end within 1 s after its result was complete"]
+
+
+def test_a_flood_of_messages_does_not_hide_the_limit_and_costs_little(ends: Callable[..., Result]) -> None:
+    began = os.times()
+    result = ends(f"while True: os.write(descriptor, {PROGRESS % b'1' + NEWLINE!r})", time_limit_s=2)
+    now = os.times()
+    assert (result.status, result.reason) == ("timeout", "not done after 2 s (protocol.time_limit_s)")
+    assert now.user + now.system - began.user - began.system < 1.5
 
 
 @pytest.mark.parametrize(("before", "status", "reason"), [(COMPLETE, "ok", None), ("pass", "failed", "interrupted")])
