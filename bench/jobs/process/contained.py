@@ -45,29 +45,17 @@ class Contained:
         """
         self._log = log
         self._inbox = Inbox()
-        reading, writing = os.pipe()
+        self._reading, writing = os.pipe()
         try:
-            log.parent.mkdir(parents=True, exist_ok=True)
-            with open(log, "ab") as file:
-                self._process = subprocess.Popen(
-                    command(writing),
-                    stdin=stdin,
-                    stdout=file,
-                    stderr=file,
-                    env=environment,
-                    cwd=cwd,
-                    pass_fds=(writing,),
-                    start_new_session=True,  # Ctrl-C then reaches only us
-                )
+            self._process = _start(command(writing), writing, stdin, log, environment, cwd)
         except BaseException:
-            os.close(reading)
+            os.close(self._reading)
             raise
         finally:
             os.close(writing)
-        os.set_blocking(reading, False)
-        self._reading: int | None = reading
+        os.set_blocking(self._reading, False)
         self._readable = select.poll()
-        self._readable.register(reading, select.POLLIN)
+        self._readable.register(self._reading, select.POLLIN)
         self._open = True
 
     def __enter__(self) -> Contained:
@@ -77,9 +65,7 @@ class Contained:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.kill()
-        if self._reading is not None:
-            os.close(self._reading)
-            self._reading = None
+        os.close(self._reading)
         if self._process.stdin is not None:
             with contextlib.suppress(OSError):
                 self._process.stdin.close()
@@ -123,7 +109,6 @@ class Contained:
             return []
         if not self._readable.poll(1000 * seconds):
             return []
-        assert self._reading is not None
         data = os.read(self._reading, _CHUNK)
         self._open = bool(data)
         if len(data) == _CHUNK:
@@ -167,6 +152,28 @@ class Contained:
             hint = ", by the kernel if the machine's memory ran out" if -code == signal.SIGKILL else ""
             return f"was killed by {_signal_name(-code)}{hint}; see {self._log.name}"
         return f"ended with exit status {code} before its result was complete; {last_line(self._log)}"
+
+
+def _start(
+    command: list[str],
+    descriptor: int,
+    stdin: int | IO[bytes],
+    log: Path,
+    environment: Mapping[str, str],
+    cwd: str | None,
+) -> subprocess.Popen[bytes]:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with open(log, "ab") as file:
+        return subprocess.Popen(
+            command,
+            stdin=stdin,
+            stdout=file,
+            stderr=file,
+            env=environment,
+            cwd=cwd,
+            pass_fds=(descriptor,),
+            start_new_session=True,  # Ctrl-C then reaches only us
+        )
 
 
 def _signal_name(number: int) -> str:

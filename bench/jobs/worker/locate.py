@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import hashlib
 import importlib
@@ -51,8 +52,9 @@ def locate(target: str) -> Any:
         raise UserError(f"model._target_={target}: {why}") from None
 
 
+@functools.cache
 def import_library(target: str) -> None:
-    """Import the module of the class that ``_target_`` names, and with it the model's library.
+    """Import the module of the class that ``_target_`` names, and with it the model's library, once in a process.
 
     It takes less time than an import statement because the garbage collector is off meanwhile: objects that an import
     makes are not garbage. An error is ignored here, since :func:`locate` raises it.
