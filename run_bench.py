@@ -7,7 +7,7 @@
     python run_bench.py check|report|gate|history ...           the other commands
 
 Installed, ``maskbench`` is the same command. Exit status: 0 all rows ok or skipped, 1 a row failed, 2 wrong input,
-3 worse than the baseline, 130 interrupted.
+3 worse than the baseline, 70 an error of maskbench itself, 130 interrupted.
 """
 
 from __future__ import annotations

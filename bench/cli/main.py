@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import traceback
 from collections.abc import Sequence
 
 from bench.errors import called_as_maskbench, nearest
@@ -18,10 +19,20 @@ COMMANDS = {
 
 ANSWER = "--answer"
 
+BUG_EXIT = 70
+"""The exit status after an error of maskbench's own, which Python would make 1, the status of a row that failed."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; give the exit status."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _main(list(sys.argv[1:] if arguments is None else arguments))
+    except Exception:
+        traceback.print_exc()
+        return BUG_EXIT
+
+
+def _main(given: Sequence[str]) -> int:
     word = given[0] if given else ""
     if word == ANSWER:
         from bench.cli.answer import answer_all

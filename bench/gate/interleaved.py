@@ -7,6 +7,7 @@ import time
 import uuid
 from types import TracebackType
 
+from bench.errors import UserError
 from bench.gate.rows import matched
 from bench.gate.sides import Sides
 from bench.jobs.job import PlannedJob, new_result, open_result, passes_due
@@ -69,7 +70,7 @@ def measure_pair(
     both = (base, head)
     for job in both:
         due = [name for name in passes_due(job, 1) if not PASSES[name].in_rounds]
-        if due or job.skip_reason is not None or not job.result_path.exists():
+        if due or job.cannot_run is not None or not job.result_path.exists():
             run_job(job, due, launcher, on_progress)
     if any(_status(job) != "ok" or "speed" not in job.config.passes for job in both):
         return
@@ -155,7 +156,11 @@ class _RoundsWorker:
         """
         self._worker.tell("" if batches is None else str(batches))
         self.wait_until_ready()
-        speed = read_result(self._job.result_path).speed
+        try:
+            speed = read_result(self._job.result_path).speed
+        except UserError as error:
+            self._ending = Ending(False, "crashed", f"the worker has lost its result: {error}")
+            raise WorkerDiedError(self) from error
         assert speed is not None
         return speed.rounds[-1].samples
 

@@ -35,6 +35,14 @@ class ComposedJob:
 
 
 @dataclass(frozen=True)
+class Failure:
+    """How a job ended before it began: a status of :data:`bench.schema.result.STATUSES`, and the reason."""
+
+    status: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class PlannedJob:
     """A job that has passed every check and can be run. It never changes; what is due follows from its result.
 
@@ -45,6 +53,7 @@ class PlannedJob:
     weights_sha256: the digest of that file
     skip_reason: the reason why the job must not run; None where it can
     command: what the user typed
+    failure: status and reason of a job whose model failed in the check already; None where it did not
     contents: a digest of each file that the job reads, by the file's purpose (dataset, weights, ...)
     from_environment: what options of the model have from the environment; no file holds it
     root, cwd: the folders in which its worker finds maskbench and the user's own package; None means those of this
@@ -57,6 +66,7 @@ class PlannedJob:
     weights_path: str | None = None
     weights_sha256: str | None = None
     skip_reason: str | None = None
+    failure: Failure | None = None
     command: str = ""
     contents: dict[str, str] = field(default_factory=dict)
     from_environment: FromEnvironment = field(default_factory=FromEnvironment)
@@ -67,6 +77,13 @@ class PlannedJob:
     def result_path(self) -> Path:
         """Give the path of the job's ``result.json``."""
         return self.folder / "result.json"
+
+    @property
+    def cannot_run(self) -> tuple[str, str] | None:
+        """Give status and reason of a job for which no worker is started; None where it can run."""
+        if self.failure is not None:
+            return self.failure.status, self.failure.reason
+        return ("skipped", self.skip_reason) if self.skip_reason is not None else None
 
 
 @dataclass(frozen=True)
@@ -87,6 +104,14 @@ class WorkerJob:
         """Give the configuration with what options have from the environment: to construct the model, not to write."""
         model = self.config.model
         return replace(self.config, model=replace(model, options=self.from_environment.fill(model.options)))
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a check is asked: whether these jobs can run, on a device as the user named it."""
+
+    device: str
+    jobs: list[WorkerJob]
 
 
 def to_description(job: PlannedJob) -> dict[str, Any]:

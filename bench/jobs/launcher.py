@@ -44,6 +44,10 @@ class Worker(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
+    @property
+    def complete(self) -> bool:
+        """Whether the worker has said that all its work is done, also where it has not ended yet."""
+
     def tell(self, line: str) -> None:
         """Send a line to the worker; a worker that has died ignores it.
 
@@ -63,7 +67,8 @@ class Worker(Protocol):
         Gives None when the worker is ready; else how it ended.
 
         Raises:
-            KeyboardInterrupt: after the worker has been asked to stop and has ended.
+            KeyboardInterrupt: after the worker has been asked to stop and has ended; a worker that had completed its
+                work has not been disturbed.
         """
 
 

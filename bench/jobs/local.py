@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-import math
-import os
-import selectors
-import signal
 import subprocess
 import time
-from pathlib import Path
 from types import TracebackType
-
-import psutil
 
 from bench.jobs.job import PlannedJob, write_job
 from bench.jobs.launcher import TRAIN, Ending, OnProgress
-from bench.jobs.messages import Complete, Message, Progress, Ready, decode
+from bench.jobs.messages import Complete, Message, Progress, Ready
+from bench.jobs.process.contained import Contained
+from bench.jobs.process.limits import TICK_SECONDS, Limits
 from bench.jobs.start import worker_command, worker_environment
-from bench.schema.config import BenchConfig
 
-_TICK_SECONDS = 0.5
 _PATIENCE_SECONDS = 10
 """How long a worker that was asked to stop may take before it is killed."""
+
+_LEAVE_SECONDS = 60
+"""How long a worker whose result is complete may take to end: a thread of the user's can keep a process for ever."""
 
 _STEADY_HEAP = {"MALLOC_MMAP_THRESHOLD_": "65536"}
 """Environment of the memory pass. glibc moves this threshold while a program runs, and the resident memory of the same
@@ -43,13 +38,9 @@ class LocalWorker:
 
     def __init__(self, job: PlannedJob, phase: str) -> None:
         write_job(job)
-        self._log = job.folder / "worker.log"
-        self._process, descriptor = _start(job, phase, self._log)
-        self._pipe = os.fdopen(descriptor, "rb", buffering=0)
-        self._pending = b""
-        self._complete = False
-        self._config, self._phase = job.config, phase
-        self._hidden = job.from_environment
+        self._process = _start(job, phase)
+        self._job, self._phase = job, phase
+        self._completed: float | None = None
 
     def __enter__(self) -> LocalWorker:
         return self
@@ -57,61 +48,49 @@ class LocalWorker:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _kill(self._process)
-        self._pipe.close()
-        self._hidden.hide_in_file(self._log)
+        self._process.__exit__(kind, error, trace)
+        self._job.from_environment.hide_in_file(self._job.folder / "worker.log")
+
+    @property
+    def complete(self) -> bool:
+        """See :attr:`bench.jobs.launcher.Worker.complete`."""
+        return self._completed is not None
 
     def tell(self, line: str) -> None:
         """See :meth:`bench.jobs.launcher.Worker.tell`."""
-        assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # it has died already: listening will tell how
-            self._process.stdin.write(f"{line}\n".encode())
-            self._process.stdin.flush()
+        self._process.tell(line)
 
     def tell_no_more(self) -> None:
         """See :meth:`bench.jobs.launcher.Worker.tell_no_more`."""
-        assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.close()
+        self._process.tell_no_more()
 
     def listen(self, until: type[Ready] | type[Complete], on_progress: OnProgress) -> Ending | None:
         """See :meth:`bench.jobs.launcher.Worker.listen`; between messages it takes no processor time."""
-        bounds = Bounds(self._config, self._phase)
+        limits = self._limits()
         try:
-            with selectors.DefaultSelector() as selector:
-                selector.register(self._pipe, selectors.EVENT_READ)
-                while True:
-                    alive = self._process.poll() is None
-                    if selector.get_map() and selector.select(_TICK_SECONDS if alive else 0):
-                        if (messages := self._read()) is None:
-                            selector.unregister(self._pipe)
-                        elif self._take(messages, on_progress) and until is Ready:
-                            return None
-                    elif not alive:
-                        return self._ending()
-                    elif not selector.get_map():
-                        time.sleep(_TICK_SECONDS / 10)
-                    if exceeded := bounds.exceeded(self._process):
-                        _kill(self._process)
-                        return Ending(False, *exceeded)
+            while True:
+                alive = self._process.alive  # asked first, so that what it said before its end is read
+                messages = self._process.messages(TICK_SECONDS if alive else 0)
+                if self._take(messages, on_progress) and until is Ready:
+                    return None
+                if not alive and not messages:
+                    return self._ending()
+                if ending := self._overdue(limits):
+                    self._process.kill()
+                    return ending
         except ValueError as error:  # it sent a line that is no message
-            _kill(self._process)
+            self._process.kill()
             return Ending(False, "crashed", str(error))
         except KeyboardInterrupt:
             self._stop_gently()
             raise
 
-    def _read(self) -> list[Message] | None:
-        """Give the messages that have come; None at the end of the pipe.
-
-        Raises:
-            ValueError: a line is no message.
-        """
-        data = self._pipe.read(65536)
-        if not data:
-            return None
-        *lines, self._pending = (self._pending + data).split(b"\n")
-        return [decode(line) for line in lines]
+    def _limits(self) -> Limits:
+        config = self._job.config
+        seconds, key = config.protocol.time_limit_s, "protocol.time_limit_s"
+        if self._phase == TRAIN and config.finetune is not None:
+            seconds, key = config.finetune.time_limit_s, "finetune.time_limit_s"
+        return Limits(seconds, key, config.protocol.memory_limit_gb)
 
     def _take(self, messages: list[Message], on_progress: OnProgress) -> bool:
         """Pass progress on; tell whether the worker is ready for its next round."""
@@ -119,94 +98,51 @@ class LocalWorker:
         for message in messages:
             if isinstance(message, Progress):
                 on_progress(message)
-            self._complete |= isinstance(message, Complete)
-            ready |= isinstance(message, Ready)
+            elif isinstance(message, Complete):
+                self._completed = self._completed or time.monotonic()
+            elif isinstance(message, Ready):
+                ready = True
+            else:
+                raise ValueError(f"no message of a worker at work: {message!r:.80}")
         return ready
+
+    def _overdue(self, limits: Limits) -> Ending | None:
+        """Give the ending of a worker that must be killed; None for any other."""
+        if self._completed is not None:
+            if time.monotonic() < self._completed + _LEAVE_SECONDS:
+                return None
+            return Ending(True, note=f"the worker did not end within {_LEAVE_SECONDS} s after its result was complete")
+        exceeded = limits.exceeded(self._process.pid)
+        return Ending(False, *exceeded) if exceeded else None
 
     def _ending(self) -> Ending:
         """Tell how a worker ended that was not killed, whatever its result says."""
+        if not self.complete:
+            return Ending(False, "crashed", f"the worker {self._process.cause_of_death()}")
         code = self._process.returncode
-        if not self._complete:
-            return Ending(False, "crashed", _cause_of_death(code, self._log))
         note = f"after its result was complete, the worker ended with exit status {code}" if code else ""
         return Ending(True, note=note)
 
     def _stop_gently(self) -> None:
-        """Interrupt the worker as Ctrl-C does, so that it writes what it has measured."""
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGINT)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(timeout=_PATIENCE_SECONDS)
+        """Interrupt the worker as Ctrl-C does, so that it writes what it has measured; one that is done may end."""
+        try:
+            self._take(self._process.messages(0), lambda _: None)
+            if not self.complete:
+                self._process.interrupt()
+            deadline = time.monotonic() + _PATIENCE_SECONDS
+            while self._process.alive and time.monotonic() < deadline:
+                self._take(self._process.messages(0.1), lambda _: None)
+        except ValueError:
+            pass  # it is ended in any case
 
 
-class Bounds:
-    """The limits of a worker: time from now on, and host memory."""
-
-    def __init__(self, config: BenchConfig, phase: str) -> None:
-        protocol = config.protocol
-        self._seconds, self._key = protocol.time_limit_s, "protocol.time_limit_s"
-        if phase == TRAIN and config.finetune is not None:
-            self._seconds, self._key = config.finetune.time_limit_s, "finetune.time_limit_s"
-        self._deadline = time.monotonic() + self._seconds if self._seconds else math.inf
-        self._gb = protocol.memory_limit_gb
-
-    def exceeded(self, worker: subprocess.Popen[bytes]) -> tuple[str, str] | None:
-        """Give status and reason where the worker has passed a limit and must be killed, else None."""
-        if time.monotonic() > self._deadline:
-            return "timeout", f"not done after {self._seconds:g} s ({self._key})"
-        if self._gb and (used := _rss_bytes(worker.pid) / 1e9) > self._gb:
-            return "out_of_memory", (
-                f"used {used:.2f} GB of host memory, the limit is {self._gb:g} GB (protocol.memory_limit_gb)"
-            )
-        return None
-
-
-def _start(job: PlannedJob, phase: str, log: Path) -> tuple[subprocess.Popen[bytes], int]:
-    """Start the worker's process; give it and the descriptor from which its messages are read."""
-    read_end, write_end = os.pipe()
-    command = worker_command(job.config.model.python, job.root, str(job.folder), str(write_end), phase)
-    with open(log, "ab") as file:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=file,
-            stderr=file,
-            env=worker_environment() | job.from_environment.variables() | (_STEADY_HEAP if phase == "memory" else {}),
-            cwd=job.cwd,
-            pass_fds=(write_end,),
-            start_new_session=True,  # Ctrl-C then reaches only us, and a kill reaches the worker's children too
-        )
-    os.close(write_end)
-    return process, read_end
-
-
-def _cause_of_death(returncode: int, log: Path) -> str:
-    if returncode < 0:
-        name = signal.Signals(-returncode).name
-        hint = ", by the kernel if the machine's memory ran out" if name == "SIGKILL" else ""
-        return f"the worker was killed by {name}{hint}; see {log.name}"
-    return f"the worker ended with exit status {returncode} before its result was complete; {_last_line(log)}"
-
-
-def _last_line(log: Path) -> str:
-    with open(log, "rb") as file:
-        file.seek(max(0, log.stat().st_size - 4096))
-        lines = [line for line in file.read().decode(errors="replace").splitlines() if line.strip()]
-    return f"its last words: {lines[-1].strip()[:300]}" if lines else f"{log.name} is empty"
-
-
-def _rss_bytes(pid: int) -> int:
-    """Give the resident memory of the worker and its children in bytes; 0 when it has just ended."""
-    try:
-        process = psutil.Process(pid)
-        family = [process, *process.children(recursive=True)]
-        return sum(member.memory_info().rss for member in family)
-    except psutil.Error:
-        return 0
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    """Kill a worker and its children, and wait for its end."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+def _start(job: PlannedJob, phase: str) -> Contained:
+    """Start the worker's process. Its folder is absolute, because a class may change the current one."""
+    folder = job.folder.absolute()
+    return Contained(
+        lambda descriptor: worker_command(job.config.model.python, job.root, str(folder), str(descriptor), phase),
+        subprocess.PIPE,
+        folder / "worker.log",
+        worker_environment() | job.from_environment.variables() | (_STEADY_HEAP if phase == "memory" else {}),
+        job.cwd,
+    )

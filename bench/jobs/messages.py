@@ -1,4 +1,8 @@
-"""The messages of a worker to the process that started it: one a line, as JSON, on a descriptor of their own."""
+"""The messages of a worker to the process that started it: one a line, as JSON, on a descriptor of their own.
+
+A worker runs code of the user's, which can write anything to that descriptor. So the reader trusts nothing: a line has
+at most :data:`LONGEST_LINE` bytes, and each field has the type of its dataclass.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +11,19 @@ import dataclasses
 import json
 import os
 import time
+import types
+import typing
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 _INTERVAL_SECONDS = 0.2
+
+LONGEST_LINE = 1_000_000
+"""Bytes. The longest honest message is a verdict that names the files which a class reads."""
+
+_MOST = 1e15
+"""No number of a message is greater."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +54,48 @@ class Complete:
     """Tells that all work of the worker is done and on disk."""
 
 
-Message = Progress | Ready | Complete
+@dataclass(frozen=True)
+class Resolved:
+    """The first message of a check: the device of its jobs, resolved."""
 
-_KINDS: dict[str, type[Message]] = {"progress": Progress, "ready": Ready, "complete": Complete}
+    device: str
+
+
+@dataclass(frozen=True)
+class Refused:
+    """The first message of a check of jobs that none can run, with what is wrong of the command's input."""
+
+    line: str
+
+
+WRONG_INPUT = "wrong input"
+"""The status in a verdict on a job whose command has an error of the user, which ``reason`` tells."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A check's answer about one job; the answers come in the order of the jobs.
+
+    status: ``ok``, :data:`WRONG_INPUT`, ``skipped``, or another of :data:`bench.schema.result.STATUSES` where the
+        model's own code failed; ``reason`` says why where it is not ``ok``
+    files: the paths of the files that its options name and its figures depend on, by the option
+    """
+
+    status: str
+    reason: str | None = None
+    files: dict[str, str] = field(default_factory=dict)
+
+
+Message = Progress | Ready | Complete | Resolved | Refused | Verdict
+
+_KINDS: dict[str, type[Message]] = {
+    "progress": Progress,
+    "ready": Ready,
+    "complete": Complete,
+    "resolved": Resolved,
+    "refused": Refused,
+    "verdict": Verdict,
+}
 
 
 def encode(message: Message) -> bytes:
@@ -56,14 +108,55 @@ def decode(line: bytes) -> Message:
     """Give the message of a line.
 
     Raises:
-        ValueError: the line holds no message.
+        ValueError: the line holds no message: it is no JSON object, or it has a wrong key, or a value of another type.
     """
     try:
         fields = json.loads(line)
         cls = _KINDS[fields.pop("kind")]
-        return cls(**fields)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        hints = typing.get_type_hints(cls)
+        return cls(**{key: _typed(hints[key], value) for key, value in fields.items()})
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"no message of a worker: {line[:80]!r}") from error
+
+
+def _typed(hint: Any, value: Any) -> Any:
+    """Give a value of a message where it has the type that its dataclass names, else raise a TypeError."""
+    if isinstance(hint, types.UnionType):
+        if value is None:
+            return None
+        [hint] = [option for option in typing.get_args(hint) if option is not types.NoneType]
+    if typing.get_origin(hint) is dict:
+        _, of_value = typing.get_args(hint)
+        return {key: _typed(of_value, item) for key, item in _typed(dict, value).items()}
+    allowed = (int, float) if hint is float else hint
+    if not isinstance(value, allowed) or (isinstance(value, bool) and hint is not bool):
+        raise TypeError(f"{value!r} is no {hint}")
+    if isinstance(value, (int, float)) and not 0 <= value <= _MOST:  # NaN is not either
+        raise ValueError(f"{value!r} is not within 0 and {_MOST:g}")
+    if isinstance(value, str):
+        value.encode()  # half of a surrogate pair can be neither printed nor stored
+    return value
+
+
+class Inbox:
+    """Divides what comes from a worker into messages."""
+
+    def __init__(self) -> None:
+        self._pending = bytearray()
+
+    def receive(self, data: bytes) -> list[Message]:
+        """Give the messages that are whole by now.
+
+        Raises:
+            ValueError: a line is no message, or has more than :data:`LONGEST_LINE` bytes.
+        """
+        self._pending += data
+        lines = []
+        if b"\n" in data:
+            *lines, self._pending = self._pending.split(b"\n")
+        if any(len(line) > LONGEST_LINE for line in (*lines, self._pending)):
+            raise ValueError(f"no message of a worker: a line of more than {LONGEST_LINE} bytes")
+        return [decode(bytes(line)) for line in lines]
 
 
 class Channel:
@@ -96,5 +189,7 @@ class Channel:
 
     def send(self, message: Message) -> None:
         """Send a message at once."""
+        data = encode(message)
         with contextlib.suppress(OSError):  # a parent that has ended must not end the measurement too
-            os.write(self._descriptor, encode(message))
+            while data:
+                data = data[os.write(self._descriptor, data) :]

@@ -6,19 +6,17 @@ import contextlib
 import copy
 import dataclasses
 import importlib
-import json
 import os
-import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from bench.data import dataset as datasets
 from bench.errors import UserError, absent_library
+from bench.jobs.ask import Answer, ask_interpreters
 from bench.jobs.identity import job_name, option_key
-from bench.jobs.job import ComposedJob, PlannedJob, for_worker
-from bench.jobs.start import ROOT, worker_command, worker_environment
+from bench.jobs.job import ComposedJob, PlannedJob
+from bench.jobs.start import CHECK_LOG, ROOT
 from bench.private.texts import without_credentials
 from bench.schema.config import BenchConfig, DatasetConfig, PublishedConfig, ZooConfig
 from bench.weights.download import fetch, sha256_of
@@ -36,37 +34,25 @@ class CheckedDataset:
     digest: str
 
 
-@dataclass(frozen=True)
-class Answer:
-    """The answer of a job's interpreter about the job.
-
-    device: the name of the job's device there, resolved
-    skip_reason: why the job must be skipped; None where it can run
-    files: the paths of the files that its options name and its figures depend on, by the option
-    """
-
-    device: str
-    skip_reason: str | None
-    files: Mapping[str, str]
-
-
 def plan(jobs: Sequence[ComposedJob], out: Path, on_download: OnDownload, command: str = "") -> list[PlannedJob]:
     """Check the jobs of a study and give them ready to run; ``command`` is what the user typed.
 
     It generates the shapes, fetches the weights of the zoos, and asks every interpreter whether it has the device and
-    can construct the models that have weights. The composed jobs are not changed.
+    can construct the models that have weights. A model whose own code fails there is a job that cannot run. The
+    composed jobs are not changed.
 
     Raises:
-        UserError: the first error.
+        UserError: the first error of the user's input.
     """
     there_before = out.exists()
     _check_writable(out)
     try:
         checked: dict[str, CheckedDataset] = {}
         drafts = [_draft(job, out, checked, on_download, command) for job in jobs]
-        answers = _ask_interpreters(drafts)
+        answers = ask_interpreters(drafts, out / CHECK_LOG)
     except UserError:
-        if not there_before:  # nothing was measured: leave no empty folder behind
+        if not there_before:  # nothing was measured: leave no folder behind
+            (out / CHECK_LOG).unlink(missing_ok=True)
             with contextlib.suppress(OSError):
                 out.rmdir()
         raise
@@ -113,6 +99,7 @@ def _planned(draft: PlannedJob, answer: Answer, out: Path) -> PlannedJob:
         draft,
         config=config,
         skip_reason=draft.skip_reason or answer.skip_reason,
+        failure=answer.failure,
         contents=contents,
         folder=out / "jobs" / job_name(config, contents),
     )
@@ -208,46 +195,3 @@ def _weights_file(config: BenchConfig, on_download: OnDownload) -> Path | None:
         given = without_credentials(model.weights)
         raise UserError(f"model.weights={given}: {what}; give random, zoo, own or the path of a checkpoint")
     return path.resolve()
-
-
-def _ask_interpreters(drafts: Sequence[PlannedJob]) -> list[Answer]:
-    """Give the answer for each job; one process is started for each interpreter and device.
-
-    Raises:
-        UserError: the device does not exist, or a model cannot be constructed.
-    """
-    groups: dict[tuple[str | None, str], list[int]] = {}
-    for place, job in enumerate(drafts):
-        groups.setdefault((job.config.model.python, job.config.device), []).append(place)
-    answers: dict[int, Answer] = {}
-    for (python, device), places in groups.items():
-        jobs = [dataclasses.asdict(for_worker(drafts[place])) for place in places]
-        reply = _ask(python, {"device": device, "jobs": jobs})
-        for verdict in (reply, *reply.get("jobs", ())):
-            if "error" in verdict:
-                raise UserError(verdict["error"])
-        for place, verdict in zip(places, reply["jobs"], strict=True):
-            answers[place] = Answer(reply["device"], verdict.get("skip"), verdict.get("files", {}))
-    return [answers[place] for place in range(len(drafts))]
-
-
-def _ask(python: str | None, request: dict[str, Any]) -> dict[str, Any]:
-    command = worker_command(python, None, "--check")
-    try:
-        done = subprocess.run(
-            command,
-            input=json.dumps(request),
-            capture_output=True,
-            text=True,
-            env=worker_environment(),
-            check=False,
-        )
-    except OSError as error:
-        raise UserError(f"model.python={python}: cannot be started ({error.strerror}); give an interpreter") from error
-    if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or ["no output"])[-1]
-        if python is not None:
-            raise UserError(f"model.python={python}: the worker does not start there: {last}")
-        raise RuntimeError(f"{' '.join(command)} in {ROOT}:\n{done.stderr}")
-    answer: dict[str, Any] = json.loads(done.stdout)
-    return answer

@@ -7,6 +7,7 @@ import dataclasses
 import time
 from collections.abc import Sequence
 
+from bench.errors import UserError
 from bench.jobs.job import PlannedJob, hide, new_result, open_result, phases_of, training_left
 from bench.jobs.launcher import TRAIN, Ending, Launcher, OnProgress, Worker
 from bench.jobs.messages import Complete
@@ -22,20 +23,21 @@ def run_job(job: PlannedJob, due: Sequence[str], launcher: Launcher, on_progress
     Raises:
         KeyboardInterrupt: after the worker has ended and its measurements are on disk.
     """
-    if job.skip_reason is not None:
-        result = new_result(job, "skipped", job.skip_reason)
-        write_result(result, job.result_path)
-        return result
     job.folder.mkdir(parents=True, exist_ok=True)
     open_result(job)
+    if job.cannot_run is not None:
+        return _record_status(job, *job.cannot_run)
     clock = _Clock()
     if training_left(job):
         with launcher.start(job, TRAIN) as worker:
-            trained = _attend(worker, job, clock, on_progress)
+            trained = _attend(worker, job, clock, on_progress, last=not due)
         if training_left(job) or trained.reason != UNFINISHED:
             return trained
     if job.config.finetune is not None:
-        job = _with_trained_weights(job)
+        try:
+            job = _with_trained_weights(job)
+        except OSError as error:
+            return _record_status(job, "crashed", f"the trained weights cannot be read: {error.strerror}")
     return _measure(job, due, launcher, clock, on_progress)
 
 
@@ -44,9 +46,10 @@ def record_ending(job: PlannedJob, ending: Ending, seconds: float) -> Result:
 
     A worker that stops at an exception writes status and reason itself; these stand.
     """
-    result = read_result(job.result_path)
-    if ending.status is not None and (result.reason == UNFINISHED or ending.status != "crashed"):
-        result.status, result.reason = ending.status, ending.reason
+    result, lost = _read(job)
+    status, reason = ("crashed", lost) if lost and ending.status is None else (ending.status, ending.reason)
+    if status is not None and (result.reason == UNFINISHED or status != "crashed"):
+        result.status, result.reason = status, reason
     if ending.note:
         result.notes.append(ending.note)
     result.seconds = (result.seconds or 0.0) + seconds
@@ -57,10 +60,22 @@ def record_ending(job: PlannedJob, ending: Ending, seconds: float) -> Result:
 
 def record_success(job: PlannedJob) -> Result:
     """Write into the job's result that all its passes are measured; give the result."""
-    result = read_result(job.result_path)
-    result.status, result.reason = "ok", None
+    return _record_status(job, "ok", None)
+
+
+def _record_status(job: PlannedJob, status: str, reason: str | None) -> Result:
+    result, lost = _read(job)
+    result.status, result.reason = ("crashed", lost) if lost else (status, reason)
     write_result(result, job.result_path)
     return result
+
+
+def _read(job: PlannedJob) -> tuple[Result, str | None]:
+    """Give the job's result and None; where a worker has removed or spoilt the file, an empty one and a sentence."""
+    try:
+        return read_result(job.result_path), None
+    except UserError as error:
+        return new_result(job, "failed", UNFINISHED), f"the worker has lost its result: {error}"
 
 
 class _Clock:
@@ -87,20 +102,26 @@ def _measure(job: PlannedJob, due: Sequence[str], launcher: Launcher, clock: _Cl
             worker = waiting or workers.enter_context(launcher.start(job, phase))
             following = phases[place + 1 : place + 2]
             waiting = workers.enter_context(launcher.start(job, following[0])) if following else None
-            result = _attend(worker, job, clock, on_progress)
+            result = _attend(worker, job, clock, on_progress, last=not following)
             if result.reason != UNFINISHED:
                 return result
     return record_success(job)
 
 
-def _attend(worker: Worker, job: PlannedJob, clock: _Clock, on_progress: OnProgress) -> Result:
-    """Let a worker begin, listen to it until it has ended, and give the result, which is then on disk."""
+def _attend(worker: Worker, job: PlannedJob, clock: _Clock, on_progress: OnProgress, *, last: bool) -> Result:
+    """Let a worker begin, listen to it until it has ended, and give the result, which is then on disk.
+
+    last: whether the job has nothing to do after this worker
+    """
     worker.tell("begin")
     worker.tell_no_more()
     try:
         ending = worker.listen(Complete, on_progress)
     except KeyboardInterrupt:
-        record_ending(job, Ending(False, "failed", INTERRUPTED), clock.lap())
+        result = record_ending(job, Ending(worker.complete), clock.lap())
+        if result.reason == UNFINISHED:
+            done = last and worker.complete
+            _record_status(job, *(("ok", None) if done else ("failed", INTERRUPTED)))
         raise
     assert ending is not None
     return record_ending(job, ending, clock.lap())

@@ -9,6 +9,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 """The folder that holds ``bench``, ``adapters``, ``configs`` and ``weights``, in a checkout or installed."""
 
+CHECK_LOG = "check.log"
+"""The file in the folder of the results that holds what the models print while they are checked."""
+
 
 def worker_command(python: str | None, root: str | None, *arguments: str) -> list[str]:
     """Give the command that starts a worker; run it in the folder that holds the user's own package.

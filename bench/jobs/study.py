@@ -66,7 +66,7 @@ def _run_or_reuse(job: PlannedJob, round_number: int, place: str, run: Run, prog
     config = job.config
     head = f"{place} {config.model.name} {describe(config)}"
     due = passes_due(job, round_number)
-    if job.skip_reason is None and not due and not training_left(job):
+    if job.cannot_run is None and not due and not training_left(job):
         earlier = read_result(job.result_path)
         if earlier.status == "ok":
             run.say(f"{head}: measured before")

@@ -100,6 +100,7 @@ def check_values(config: BenchConfig) -> None:
         ("protocol.max_detections", protocol.max_detections, 1),
         ("protocol.threads", protocol.threads, 1),
         ("protocol.time_limit_s", protocol.time_limit_s, 1),
+        ("protocol.check_limit_s", protocol.check_limit_s, 1),
         ("protocol.memory_limit_gb", protocol.memory_limit_gb, 0.1),
         ("model.score_threshold", config.model.score_threshold, 0),
     ):

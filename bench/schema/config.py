@@ -177,7 +177,8 @@ class ProtocolConfig:
     cudnn_benchmark: let cuDNN try its algorithms on every new input size and keep the fastest
     channels_last: keep weights, and so activations, in that memory format
     time_limit_s: longest time of a worker process; null is no limit
-    memory_limit_gb: most host memory of a worker process; null is no limit
+    check_limit_s: longest time for which the check before a study constructs a model; null is no limit
+    memory_limit_gb: most host memory of a worker process with all that it starts; null is no limit
     """
 
     rounds: int = 3
@@ -193,6 +194,7 @@ class ProtocolConfig:
     cudnn_benchmark: bool = False
     channels_last: bool = False
     time_limit_s: float | None = 3600.0
+    check_limit_s: float | None = 300.0
     memory_limit_gb: float | None = None
 
 

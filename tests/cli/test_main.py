@@ -66,3 +66,16 @@ def test_help_imports_only_what_it_needs() -> None:
     code += "; import run_bench; run_bench.main(['--help'])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_an_error_of_our_own_has_a_status_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """1 is the status of a row that failed."""
+
+    def broken(_: object) -> int:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr("bench.cli.run.run", broken)
+    assert main(["model=custom"]) == 70
+    assert capsys.readouterr().err.splitlines()[-1] == "ZeroDivisionError: a bug"

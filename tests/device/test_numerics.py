@@ -9,6 +9,8 @@ import torch
 
 from bench.device.numerics import apply, emulated, refuse_unsupported
 from bench.errors import UserError
+from bench.jobs.job import Question, WorkerJob
+from bench.jobs.messages import Message, Refused
 from bench.jobs.worker.check import check
 from bench.schema.config import BenchConfig, ProtocolConfig
 
@@ -48,10 +50,12 @@ def test_the_check_before_a_study_refuses_for_all_its_jobs(monkeypatch: pytest.M
     fake_gpu(monkeypatch, "Tesla T4", (7, 5))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    jobs = [{"config": {"precision": precision}} for precision in ("fp16", "bf16")]
-    answer = check({"device": "cuda:0", "jobs": jobs})
-    assert set(answer) == {"error"}
-    assert answer["error"].startswith("precision=bf16: Tesla T4 lacks it")
+    jobs = [WorkerJob(BenchConfig(precision=precision), None, None, "") for precision in ("fp16", "bf16")]
+    sent: list[Message] = []
+    check(Question("cuda:0", jobs), sent.append)
+    [answer] = sent
+    assert isinstance(answer, Refused)
+    assert answer.line.startswith("precision=bf16: Tesla T4 lacks it")
 
 
 @pytest.mark.usefixtures("_switches")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,8 @@ from test_bad_input import refused
 from toy_models import Blobs, Echo
 
 from bench.errors import UserError
+from bench.jobs.job import Question, WorkerJob
+from bench.jobs.messages import Message, Resolved, Verdict
 from bench.jobs.worker.check import check
 from bench.jobs.worker.load_model import make, note_on_module, refuse_what_it_cannot, trainable
 from bench.predictor import Instances, Predictor, Settings, TorchPredictor
@@ -177,5 +178,6 @@ def test_a_replay_is_not_trained(tmp_path: Path) -> None:
 def test_the_check_tells_the_files() -> None:
     """A class that names no files has none, also with options."""
     [job] = compose(["model=custom", "model._target_=toy_models.Blobs", "model.weights=random", "passes=[speed]"])
-    answer = check({"device": "cpu", "jobs": [{"config": asdict(job.config), "weights_path": None}]})
-    assert answer == {"device": "cpu", "jobs": [{"files": {}}]}
+    sent: list[Message] = []
+    check(Question("cpu", [WorkerJob(job.config, None, None, "")]), sent.append)
+    assert sent == [Resolved("cpu"), Verdict("ok")]

@@ -9,7 +9,8 @@ import pytest
 
 import bench.predictor
 from bench.errors import UserError
-from bench.jobs.worker.locate import locate, remedy
+from bench.jobs.worker.failures import classify
+from bench.jobs.worker.locate import ImportOfOwnError, locate, remedy
 
 FILES = {
     "bench/net.py": "from .layers import WIDTH\nimport beside\nclass Net: width, depth = WIDTH, beside.DEPTH\n",
@@ -54,8 +55,6 @@ def test_a_class_in_a_file() -> None:
         ("bench/absent.py:Net", "no such file"),
         ("Net", "must be package.module.Class, or path/to/file.py:Class"),
         ("bench/net.Net", "must be package.module.Class, or path/to/file.py:Class"),
-        ("bench/by_package.py:Net", "`from .layers import ...`"),
-        ("bench/alone.py:Net", "no module 'absent' beside bench/alone.py"),
     ],
 )
 def test_what_is_none(target: str, told: str) -> None:
@@ -63,6 +62,24 @@ def test_what_is_none(target: str, told: str) -> None:
         locate(target)
     assert str(refused.value).startswith(f"model._target_={target}: ")
     assert told in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("target", "told"),
+    [
+        ("bench/by_package.py:Net", "`from .layers import ...`"),
+        ("bench/alone.py:Net", "no module 'absent' beside bench/alone.py"),
+    ],
+)
+def test_an_import_of_a_module_of_its_own_that_is_not_there(target: str, told: str) -> None:
+    """The class exists and is broken, which is a failure of its model and no wrong input of the command."""
+    with pytest.raises(ImportOfOwnError) as refused:
+        locate(target)
+    assert str(refused.value).startswith(f"model._target_={target}: ")
+    assert told in str(refused.value)
+    status, reason = classify(refused.value, target, "check.log")
+    assert status == "failed"
+    assert reason == f"{refused.value} ({target.partition(':')[0].removeprefix('bench/')}:1; see check.log)"
 
 
 def test_an_absent_library_is_no_mistake_of_the_users() -> None:

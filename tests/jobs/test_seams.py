@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import copy
+import io
 import os
 import re
+import signal
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from bench.errors import UserError
 from bench.jobs.job import PlannedJob, from_description, passes_due, phases_of, to_description
 from bench.jobs.launcher import Ending
 from bench.jobs.local import LocalLauncher
-from bench.jobs.messages import Channel, Complete, Progress, Ready, decode, encode
+from bench.jobs.messages import Channel, Complete, Progress, Ready, Refused, Resolved, Verdict, decode, encode
 from bench.jobs.plan import plan
+from bench.jobs.progress import StudyProgress
 from bench.jobs.run_job import run_job
 from bench.passes.base import load_pass
-from bench.schema.config import BenchConfig, DatasetConfig, ModelConfig
+from bench.schema.config import BenchConfig, DatasetConfig, ModelConfig, ProtocolConfig
 from bench.schema.result import (
     PASSES,
     EnergyResult,
@@ -107,8 +113,15 @@ def test_a_planned_job_goes_to_another_process_and_back(tmp_path: Path) -> None:
         from_description(older)
 
 
+PROGRESS = b'{"kind": "progress", "name": "speed", "done": %s, "total": 1, "images": 1}'
+
+
 @pytest.mark.parametrize(
-    "message", [Ready(), Complete(), Progress("speed", 0.5, 1.0, 3), Progress("finetune", 1, 2, 0, "loss 1", "AP 2")]
+    "message",
+    [
+        *(Ready(), Complete(), Resolved("cuda:0"), Refused("no"), Verdict("ok", None, {"results": "a/ü.json"})),
+        *(Progress("speed", 0.5, 1.0, 3), Progress("finetune", 1, 2, 0, "loss 1", "AP 2")),
+    ],
 )
 def test_a_message_is_read_as_it_was_sent(message: Any) -> None:
     line = encode(message)
@@ -118,7 +131,15 @@ def test_a_message_is_read_as_it_was_sent(message: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", [b"", b"epoch 3", b"[1]", b'"ready"', b"{}", b'{"kind": "hello"}', b'{"kind": "ready", "more": 1}', b"\xff"]
+    "line",
+    [
+        *(b"", b"epoch 3", b"[1]", b'"ready"', b"null", b"{}", b"\xff", b"[" * 100_000),
+        *(b'{"kind": "hello"}', b'{"kind": ["ready"]}', b'{"kind": "ready", "more": 1}', b'{"kind": "progress"}'),
+        *(PROGRESS % value for value in (b"null", b'"1"', b"true", b"-1", b"NaN", b"1e400", b"9" * 400, b"[1]")),
+        b'{"kind": "verdict", "status": 1}',
+        b'{"kind": "verdict", "status": "ok", "files": {"weights": 1}}',
+        b'{"kind": "verdict", "status": "\\ud800"}',
+    ],
 )
 def test_what_is_no_message_is_refused(line: bytes) -> None:
     with pytest.raises(ValueError, match="no message of a worker"):
@@ -149,15 +170,18 @@ sys.stdin.readline()
 def ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     """Give a function that runs a job whose worker is a program of a few lines, and gives the result."""
 
-    def run(does: str) -> Result:
+    def run(does: str, **protocol: Any) -> Result:
         script = tmp_path / "worker.py"
         script.write_text(WORKER.format(does=does))
         monkeypatch.setattr("bench.jobs.local.worker_command", lambda _, __, *told: ["python3", str(script), *told])
-        return run_job(job(tmp_path / "job"), ["accuracy"], LocalLauncher(), lambda _: None)
+        planned = job(tmp_path / "job", protocol=ProtocolConfig(**protocol))
+        return run_job(planned, ["accuracy"], LocalLauncher(), lambda _: None)
 
     return run
 
 
+NEWLINE = b"\n"
+LOSES = "os.remove(folder + '/result.json')"
 COMPLETE = 'os.write(descriptor, b\'{"kind": "complete"}\\n\')'
 
 
@@ -169,13 +193,21 @@ COMPLETE = 'os.write(descriptor, b\'{"kind": "complete"}\\n\')'
         ("print('I am lost'); sys.exit(7)", "crashed", "exit status 7 .*; its last words: I am lost"),
         ("os.write(descriptor, b'epoch 3 of 7\\n'); sys.stdin.read()", "crashed", "no message of a worker: b'epoch 3"),
         ("os.close(descriptor); os.kill(os.getpid(), 11)", "crashed", "killed by SIGSEGV"),
+        ("os.kill(os.getpid(), 40)", "crashed", "the worker was killed by signal 40; see worker.log"),
+        ("os.write(descriptor, b'[1]\\n'); sys.stdin.read()", "crashed", r"no message of a worker: b'\[1\]'"),
+        ("os.write(descriptor, b'x' * 3_000_000)", "crashed", "a line of more than 1000000 bytes"),
+        (f"{LOSES}; {COMPLETE}", "crashed", "the worker has lost its result: .*result.json: cannot be read"),
+        (f"open(folder + '/result.json', 'w').write('{{{{'); {COMPLETE}", "crashed", "has lost its result: .*not JSON"),
+        ("os.remove(folder + '/worker.log'); sys.exit(3)", "crashed", "exit status 3 .*; worker.log is gone"),
+        ("import shutil; shutil.rmtree(folder); os.kill(os.getpid(), 9)", "crashed", "SIGKILL"),
     ],
 )
 def test_every_end_of_a_worker_is_a_result(
-    ends: Callable[..., Result], does: str, status: str, reason: str | None
+    ends: Callable[..., Result], tmp_path: Path, does: str, status: str, reason: str | None
 ) -> None:
     result = ends(does)
     assert result.status == status
+    assert read_result(tmp_path / "job" / "result.json") == result
     if reason is None:
         assert result.reason is None
     else:
@@ -188,6 +220,55 @@ def test_a_worker_that_ends_badly_after_its_work_leaves_a_note(ends: Callable[..
     assert result.notes == ["after its result was complete, the worker ended with exit status 3"]
 
 
+def test_a_worker_that_does_not_end_after_its_work_is_ended(
+    ends: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.jobs.local._LEAVE_SECONDS", 1)
+    result = ends(f"{COMPLETE}; import time; time.sleep(60)")
+    assert result.status == "ok"
+    assert result.notes == ["the worker did not end within 1 s after its result was complete"]
+
+
+def test_a_flood_of_messages_does_not_hide_the_limit_and_costs_little(ends: Callable[..., Result]) -> None:
+    began = os.times()
+    result = ends(f"while True: os.write(descriptor, {PROGRESS % b'1' + NEWLINE!r})", time_limit_s=2)
+    now = os.times()
+    assert (result.status, result.reason) == ("timeout", "not done after 2 s (protocol.time_limit_s)")
+    assert now.user + now.system - began.user - began.system < 1.5
+
+
+@pytest.mark.parametrize(("before", "status", "reason"), [(COMPLETE, "ok", None), ("pass", "failed", "interrupted")])
+def test_ctrl_c_costs_no_worker_that_has_completed_its_work(
+    ends: Callable[..., Result], tmp_path: Path, before: str, status: str, reason: str | None
+) -> None:
+    """It comes while the worker takes a second to end."""
+    there, main = tmp_path / "there", os.getpid()
+
+    def press() -> None:
+        while not there.exists():
+            time.sleep(0.05)
+        os.kill(main, signal.SIGINT)
+
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    presses = threading.Thread(target=press)
+    presses.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            ends(f"{before}; open({str(there)!r}, 'w'); import time; time.sleep(1)")
+    finally:
+        presses.join()
+        signal.signal(signal.SIGINT, handler)
+    result = read_result(tmp_path / "job" / "result.json")
+    assert (result.status, result.reason) == (status, reason)
+
+
+def test_the_bar_reads_no_markup_in_what_a_worker_says() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True)
+    with StudyProgress(console, 1) as progress:
+        progress.begin("a[/b]", ["speed"], "")
+        progress.on_progress(Progress("[/bold] 1", 0.5, 1, 1, None, "[/red]"))
+
+
 class _NoWorker:
     """A worker without a process: it says at once that all is done."""
 
@@ -195,6 +276,8 @@ class _NoWorker:
         return self
 
     def __exit__(self, *_: object) -> None: ...
+
+    complete = True
 
     def tell(self, line: str) -> None: ...
 

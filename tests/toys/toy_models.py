@@ -139,7 +139,9 @@ class Dies(Blobs):
 
 
 class NeedsAbsentLibrary(Blobs):
-    """Its library is not installed."""
+    """Its library, which it names, is not installed."""
+
+    packages = ("a-library-that-nobody-has",)
 
     def __init__(self, settings: Settings) -> None:
         import a_library_that_nobody_has  # noqa: F401

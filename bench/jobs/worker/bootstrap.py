@@ -4,6 +4,9 @@
 own. And the interpreter may differ from the parent's, so the folder that holds ``bench`` must not stay on its path:
 where maskbench is installed, that folder also holds the parent's torch. Therefore this file imports our packages from
 its own place, which takes their names. Then it sets the path as ``-m`` does: the current folder first.
+
+Before anything large is imported, :func:`bench.jobs.worker.supervise.supervise` divides the process in two. The second
+argument is always the descriptor of the worker's messages.
 """
 
 from __future__ import annotations
@@ -23,4 +26,7 @@ for name in ("adapters", "bench"):
 sys.path[0] = os.getcwd()
 
 if __name__ == "__main__":  # a process that a data loader starts needs only the lines above
+    from bench.jobs.worker.supervise import supervise
+
+    supervise(int(sys.argv[2]))
     runpy.run_module("bench.jobs.worker.main", run_name="__main__")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
-from collections.abc import Mapping
+import traceback
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,11 @@ import torch
 from bench.data.dataset import CocoDataset, load, match_labels, training_split
 from bench.data.results_file import read_results
 from bench.device.numerics import refuse_unsupported
-from bench.errors import UserError, absent_library
+from bench.errors import UserError
+from bench.jobs.job import Question, WorkerJob
+from bench.jobs.messages import WRONG_INPUT, Message, Refused, Resolved, Verdict
+from bench.jobs.start import CHECK_LOG
+from bench.jobs.worker.failures import classify
 from bench.jobs.worker.load_model import (
     build_predictor,
     is_class,
@@ -23,60 +29,62 @@ from bench.jobs.worker.load_model import (
 )
 from bench.jobs.worker.locate import import_library, locate
 from bench.predictor import Model, ReplayPredictor
-from bench.private.environment import FromEnvironment
 from bench.schema.config import BenchConfig, DatasetConfig
-from bench.schema.json_file import from_dict
 from bench.training.initial_weights import start_from
 
 
-def check(request: dict[str, Any]) -> dict[str, Any]:
-    """Check whether each job can run in this environment.
+def check(question: Question, send: Callable[[Message], None]) -> None:
+    """Check whether each job can run in this environment; send the answers, one for each job as soon as it is known.
 
-    request: ``device`` as the user gave it, ``jobs`` as in ``job.json``
-    Gives ``error``, or ``device`` (resolved) and ``jobs``. For each job: ``{"files": {option: path}}``, the files that
-    its figures depend on beside its weights; or ``{"skip": reason}``; or ``{"error": line}``.
+    The first answer is about all of them: :class:`Resolved`, or :class:`Refused`, which is the only one. No code of the
+    user's runs before it. A :class:`Verdict` on each job follows, in their order.
     """
     try:
-        device = resolve_device(request["device"])
-        for precision in dict.fromkeys(job["config"]["precision"] for job in request["jobs"]):
+        device = resolve_device(question.device)
+        for precision in dict.fromkeys(job.config.precision for job in question.jobs):
             refuse_unsupported(precision, device)
     except UserError as error:
-        return {"error": str(error)}
-    for target in dict.fromkeys(job["config"]["model"]["_target_"] for job in request["jobs"]):
-        import_library(target)
+        send(Refused(str(error)))
+        return
+    send(Resolved(str(device)))
     loaded: dict[str, CocoDataset] = {}
-    return {"device": str(device), "jobs": [_check_job(job, loaded) for job in request["jobs"]]}
+    folder = os.getcwd()
+    for job in question.jobs:
+        send(_verdict(job, loaded))
+        os.chdir(folder)  # a class may have changed it
 
 
-def _check_job(job: dict[str, Any], loaded: dict[str, CocoDataset]) -> dict[str, Any]:
+def _verdict(job: WorkerJob, loaded: dict[str, CocoDataset]) -> Verdict:
     """Check one job; ``loaded`` keeps the datasets of earlier jobs, which the jobs of a study share."""
-    values = FromEnvironment(**job.get("from_environment", {}))
-    verdict = _verdict(job, values, loaded)
-    return {key: values.hide(text) if isinstance(text, str) else text for key, text in verdict.items()}
-
-
-def _verdict(job: dict[str, Any], values: FromEnvironment, loaded: dict[str, CocoDataset]) -> dict[str, Any]:
-    config = from_dict(BenchConfig, job["config"])
-    config.model.options = values.fill(config.model.options)
-    if "accuracy" in config.passes and importlib.util.find_spec(config.evaluator) is None:
-        return {
-            "error": f"evaluator={config.evaluator} is not installed in {sys.executable}; install it there, "
-            f"or leave accuracy out of passes"
-        }
+    hide = job.from_environment.hide
     try:
-        cls = locate(config.model._target_)
-        size_options(cls, config)
-        refuse_what_it_cannot(cls, config)
-        files = _files_read(cls, config.model.options)
-        if config.finetune is not None:
-            _check_training(config, job["weights_path"], loaded)
-        elif config.model.weights != "random" or is_class(cls, ReplayPredictor):  # random weights always fit
-            _check_predictor(config, cls, files, job["weights_path"], _load_once(config.dataset, loaded))
-    except ModuleNotFoundError as error:
-        return {"skip": absent_library(error)}
+        return Verdict("ok", files={key: str(path) for key, path in _checked_files(job, loaded).items()})
     except UserError as error:
-        return {"error": str(error)}
-    return {"files": {key: str(path) for key, path in files.items()}}
+        return Verdict(WRONG_INPUT, hide(str(error)))
+    except (Exception, SystemExit) as error:
+        traceback.print_exc()
+        status, reason = classify(error, job.config.model._target_, CHECK_LOG)
+        return Verdict(status, hide(reason))
+
+
+def _checked_files(job: WorkerJob, loaded: dict[str, CocoDataset]) -> dict[str, Path]:
+    """Raise what is wrong with a job, or give the files that its figures depend on beside its weights."""
+    config, target = job.filled, job.config.model._target_
+    if "accuracy" in config.passes and importlib.util.find_spec(config.evaluator) is None:
+        raise UserError(
+            f"evaluator={config.evaluator} is not installed in {sys.executable}; install it there, or leave accuracy "
+            f"out of passes"
+        )
+    import_library(target)
+    cls = locate(target)
+    size_options(cls, config)
+    refuse_what_it_cannot(cls, config)
+    files = _files_read(cls, config.model.options)
+    if config.finetune is not None:
+        _check_training(config, job.weights_path, loaded)
+    elif config.model.weights != "random" or is_class(cls, ReplayPredictor):  # random weights always fit
+        _check_predictor(config, cls, files, job.weights_path, _load_once(config.dataset, loaded))
+    return files
 
 
 def _check_predictor(

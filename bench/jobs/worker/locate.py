@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import hashlib
 import importlib
@@ -18,21 +19,30 @@ OURS = ("adapters", "bench")
 """Packages that a worker imports from maskbench even where the user's folder holds others of these names."""
 
 
+class ImportOfOwnError(ModuleNotFoundError):
+    """Code of the user's imports a module of its own that is not where it is sought; the message has the remedy."""
+
+
 def locate(target: str) -> Any:
     """Give the class that ``_target_`` names, as "package.module.Class" or "path/to/file.py:Class".
 
     Raises:
         UserError: the module, the file or the class does not exist.
-        ModuleNotFoundError: the module exists, but its library is not installed.
+        ImportOfOwnError, ModuleNotFoundError: it exists, but something that it imports does not.
     """
-    where, class_name = _split(target)
+    where, class_name = module_of(target), class_name_of(target)
     try:
         module = _import(where)
     except UserError as error:
         raise UserError(f"model._target_={target}: {error}") from error
     except ModuleNotFoundError as error:
-        if why := remedy(where, class_name) or _cause(where, error.name or ""):
+        absent = error.name or ""
+        if why := remedy(where, class_name) or _no_such_module(where, absent):
             raise UserError(f"model._target_={target}: {why}") from error
+        if why := _cause(where, absent):
+            raise ImportOfOwnError(f"model._target_={target}: {why}", name=absent).with_traceback(
+                error.__traceback__
+            ) from error
         raise
     try:
         return getattr(module, class_name)
@@ -42,26 +52,29 @@ def locate(target: str) -> Any:
         raise UserError(f"model._target_={target}: {why}") from None
 
 
+@functools.cache
 def import_library(target: str) -> None:
-    """Import the module of the class that ``_target_`` names, and with it the model's library.
+    """Import the module of the class that ``_target_`` names, and with it the model's library, once in a process.
 
     It takes less time than an import statement because the garbage collector is off meanwhile: objects that an import
     makes are not garbage. An error is ignored here, since :func:`locate` raises it.
     """
     gc.disable()
-    with contextlib.suppress(Exception):
-        _import(_split(target)[0])
+    with contextlib.suppress(Exception, SystemExit):
+        _import(module_of(target))
     gc.enable()
     gc.collect()  # the objects then count as old, as after an import statement, and are seldom looked at again
 
 
-def _split(target: str) -> tuple[Path | str, str]:
-    """Give the file or the name of the module, and the name of the class."""
-    file, colon, class_name = target.rpartition(":")
-    if colon and file.endswith(".py"):
-        return Path(file), class_name
-    module_name, _, class_name = target.rpartition(".")
-    return module_name, class_name
+def module_of(target: str) -> Path | str:
+    """Give the file, or the name of the module, that a ``_target_`` names."""
+    file, colon, _ = target.rpartition(":")
+    return Path(file) if colon and file.endswith(".py") else target.rpartition(".")[0]
+
+
+def class_name_of(target: str) -> str:
+    """Give the name of the class in a ``_target_``."""
+    return target.rpartition(":" if isinstance(module_of(target), Path) else ".")[2]
 
 
 def _import(where: Path | str) -> ModuleType:
@@ -103,10 +116,15 @@ def remedy(where: Path | str, class_name: str) -> str | None:
     return None
 
 
-def _cause(where: Path | str, absent: str) -> str | None:
-    """Tell why the module ``absent`` cannot be imported; None where it is a library that is not installed."""
+def _no_such_module(where: Path | str, absent: str) -> str | None:
+    """Tell that the target's own module does not exist; None where the module ``absent`` is another."""
     if isinstance(where, str) and (where == absent or where.startswith(f"{absent}.")):
         return f"no module {absent!r}; it must be importable from the folder where the command runs, or be installed"
+    return None
+
+
+def _cause(where: Path | str, absent: str) -> str | None:
+    """Tell why the module ``absent`` cannot be imported where it would be a part of the user's code, else None."""
     package, _, rest = absent.partition(".")
     if package in OURS:
         return (

@@ -1,10 +1,10 @@
 """A worker: it loads the dataset, constructs the predictor, runs the passes and writes the Result.
 
     bootstrap.py FOLDER FD PHASE  does one phase of the job in FOLDER/job.json; its messages go to the descriptor FD
-    bootstrap.py --check          reads jobs on standard input and tells of each whether it can run
+    bootstrap.py --check FD       reads jobs on standard input and tells of each, by a message, whether it can run
 
 Each phase of a job has a process of its own. It imports what the model needs, and then waits for a line on its standard
-input. The phases are
+input. The model's own code finds nothing there, and what it prints goes to a log. The phases are
 
     train         train the model
     memory,...    run these passes
@@ -17,15 +17,15 @@ library, and an evaluator where accuracy is measured.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import gc
 import json
-import signal
+import os
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import TextIO
 
 import torch
 
@@ -33,17 +33,18 @@ from bench.data.dataset import load, match_labels, training_split
 from bench.device import compiling, machine, numerics
 from bench.device.gpu import Gpu
 from bench.device.gpu_memory import DeviceMemory
-from bench.errors import UserError, absent_library
-from bench.jobs.job import WorkerJob, hide, read_job
+from bench.jobs.job import Question, WorkerJob, hide, read_job
 from bench.jobs.launcher import ROUNDS, TRAIN
 from bench.jobs.messages import Channel, Complete, Ready
 from bench.jobs.worker.check import check
+from bench.jobs.worker.failures import classify
 from bench.jobs.worker.load_model import build_predictor, note_on_module, trainable
 from bench.jobs.worker.locate import import_library
 from bench.passes.base import Context, InterleavedRound, load_pass
 from bench.predictor import Predictor, ReplayPredictor, TorchPredictor
 from bench.private.paths import publishable_path
 from bench.schema.config import BenchConfig
+from bench.schema.json_file import from_dict
 from bench.schema.result import (
     FINETUNED,
     INTERRUPTED,
@@ -58,8 +59,8 @@ from bench.training.initial_weights import start_from
 from bench.training.loop import Training
 
 
-def work(job: WorkerJob, folder: Path, phase: str, channel: Channel) -> None:
-    """Do one phase of a job and write its measurements into the job's result.
+def work(job: WorkerJob, folder: Path, phase: str, channel: Channel, told: Iterable[str] = ()) -> None:
+    """Do one phase of a job and write its measurements into the job's result; ``told`` are the requests for rounds.
 
     The result stays unfinished for the phases after this one. An error becomes the result's status and reason.
     """
@@ -67,13 +68,13 @@ def work(job: WorkerJob, folder: Path, phase: str, channel: Channel) -> None:
     result = read_own_result(path)
     result.started = datetime.now(timezone.utc).isoformat(timespec="seconds")
     device_memory = DeviceMemory()  # before torch makes its CUDA context, so that the context counts
-    with _failures_recorded(result):
+    with _failures_recorded(result, job.config.model._target_):
         if phase == TRAIN:
             _train(job, folder, result, channel)
         else:
             context = _context(job, folder, result, device_memory, channel)
             if phase == ROUNDS:
-                _time_rounds(context, channel)
+                _time_rounds(context, channel, told)
             else:
                 _run_passes(context, phase.split(","))
     hide(job.from_environment, result)
@@ -81,18 +82,15 @@ def work(job: WorkerJob, folder: Path, phase: str, channel: Channel) -> None:
 
 
 @contextlib.contextmanager
-def _failures_recorded(result: Result) -> Iterator[None]:
+def _failures_recorded(result: Result, target: str) -> Iterator[None]:
     """Turn an exception of the block into the result's status and reason."""
     try:
         yield
     except KeyboardInterrupt:
         result.status, result.reason = "failed", INTERRUPTED
-    except ModuleNotFoundError as error:
+    except (Exception, SystemExit) as error:
         traceback.print_exc()
-        result.status, result.reason = "skipped", absent_library(error)
-    except Exception as error:
-        traceback.print_exc()
-        result.status, result.reason = _classify(error)
+        result.status, result.reason = classify(error, target, "worker.log")
 
 
 def _train(job: WorkerJob, folder: Path, result: Result, channel: Channel) -> None:
@@ -174,43 +172,35 @@ def _run_passes(context: Context, names: Sequence[str]) -> None:
         write_result(context.result, context.folder / "result.json")
 
 
-def _time_rounds(context: Context, channel: Channel) -> None:
-    """Time one round for each line on standard input, which is a number of batches or empty."""
+def _time_rounds(context: Context, channel: Channel, told: Iterable[str]) -> None:
+    """Time one round for each line that the worker is told, which is a number of batches or empty."""
     names = [name for name in context.config.passes if PASSES[name].in_rounds]
     channel.send(Ready())
-    for number, line in enumerate(sys.stdin):
+    for number, line in enumerate(told):
         context.round = InterleavedRound(number == 0, int(line) if line.strip() else None)
         _run_passes(context, names)
         channel.send(Ready())
 
 
-def _classify(error: Exception) -> tuple[str, str]:
-    """Give status and reason of a job that an exception ended."""
-    text = " ".join(str(error).split())[:500]
-    if isinstance(error, UserError):
-        return "failed", text
-    memory_words = ("can't allocate memory", "out of memory", "not enough memory")
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(w in text for w in memory_words):
-        return "out_of_memory", text or "out of memory"
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    return "failed", f"{type(error).__name__}: {text} ({Path(frame.filename).name}:{frame.lineno}; see worker.log)"
+def _take_stdin() -> TextIO:
+    """Give the standard input, and leave an empty one to the code of the model, which may read it."""
+    taken = os.fdopen(os.dup(0), encoding="utf-8")
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    return taken
 
 
 def main(arguments: list[str]) -> int:
     """Run the worker, as the module's docstring says; give the exit status."""
-    if arguments == ["--check"]:
-        with contextlib.redirect_stdout(sys.stderr):  # libraries print on import; stdout holds only the answer
-            answer = check(json.load(sys.stdin))
-        print(json.dumps(answer))
+    told = _take_stdin()
+    if arguments[0] == "--check":
+        check(from_dict(Question, json.load(told)), Channel(int(arguments[1])).send)
         return 0
-    if sys.platform == "linux":  # a worker whose parent was killed must not go on holding the GPU
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
     folder, channel, phase = Path(arguments[0]), Channel(int(arguments[1])), arguments[2]
     job = read_job(folder)
     import_library(job.config.model._target_)
-    if not sys.stdin.readline():
+    if not told.readline():
         return 1  # the process that started this one has ended
-    work(job, folder, phase, channel)
+    work(job, folder, phase, channel, told)
     channel.send(Complete())
     return 0
 

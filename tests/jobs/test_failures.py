@@ -1,0 +1,66 @@
+"""Tests what a missing module means: a library that is not installed, or a part of the user's code that is broken."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.jobs.worker.failures import classify
+from bench.jobs.worker.locate import locate
+
+FILES = {
+    "site-packages/installed_lib/__init__.py": "import absent_dependency\n",
+    "site-packages/newer_lib/__init__.py": "import newer_lib.gone\n",
+    "misspelt.py": "import my_helpres\nclass Net: pass\n",
+    "within.py": "class Net:\n    def __init__(self):\n        import my_helpres\n",
+    "declares.py": "import absent_library\nclass Net:\n    packages = ('absent-library', 'torch')\n",
+    "annotated.py": "import absent_library\nclass Net:\n    packages: tuple[str, ...] = ('absent.library',)\n",
+    "another.py": "import my_helpres\nclass Net:\n    packages = ('absent-library',)\n",
+    "through.py": "import installed_lib\nclass Net: pass\n",
+    "newer.py": "import newer_lib\nclass Net: pass\n",
+    "syntax.py": "x = 1\nclass Net:\n    def = 3\n",
+    "raises.py": "import json\nclass Net:\n    def __init__(self):\n        json.loads('{')\n",
+}
+
+
+@pytest.fixture(autouse=True)
+def users_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, text in FILES.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), str(tmp_path / "site-packages"), *sys.path])
+    monkeypatch.setattr(sys, "modules", dict(sys.modules))
+
+
+@pytest.mark.parametrize(
+    ("target", "status", "reason"),
+    [
+        ("misspelt.Net", "failed", "ModuleNotFoundError: No module named 'my_helpres' (misspelt.py:1; see a.log)"),
+        ("misspelt.py:Net", "failed", "ModuleNotFoundError: No module named 'my_helpres' (misspelt.py:1; see a.log)"),
+        ("within.Net", "failed", "ModuleNotFoundError: No module named 'my_helpres' (within.py:3; see a.log)"),
+        ("another.Net", "failed", "ModuleNotFoundError: No module named 'my_helpres' (another.py:1; see a.log)"),
+        ("newer.Net", "failed", "ModuleNotFoundError: No module named 'newer_lib.gone' (newer.py:1; see a.log)"),
+        ("declares.Net", "skipped", "absent_library is not installed in "),
+        ("annotated.py:Net", "skipped", "absent_library is not installed in "),
+        ("through.Net", "skipped", "absent_dependency is not installed in "),
+        ("syntax.Net", "failed", "SyntaxError: invalid syntax (syntax.py, line 3) (syntax.py:3; see a.log)"),
+        ("raises.Net", "failed", "JSONDecodeError: Expecting property name enclosed in double quotes: "),
+    ],
+)
+def test_what_an_error_of_users_code_means(target: str, status: str, reason: str) -> None:
+    with pytest.raises(Exception, match=r"\w") as raised:
+        locate(target)()
+    said = classify(raised.value, target, "a.log")
+    assert said[0] == status
+    assert said[1].startswith(reason)
+    if "raises" in target:
+        assert said[1].endswith("(raises.py:4; see a.log)")
+
+
+def test_a_library_of_an_adapter_of_ours_is_optional() -> None:
+    error = ModuleNotFoundError("No module named 'detectron2'", name="detectron2")
+    assert classify(error, "adapters.detectron2.predictor.Class", "a.log")[0] == "skipped"
+    assert classify(error, "mine.Class", "a.log")[0] == "failed"
