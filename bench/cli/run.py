@@ -22,6 +22,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.plugins.sweeper import Sweeper
 from omegaconf import DictConfig
 
+from bench.cli.arguments import for_hydra
+from bench.cli.config_dir import check_names, seen_by_hydra
 from bench.errors import UserError, called_as_maskbench
 from bench.private.texts import publishable, without_credentials
 from bench.schema.config import BenchConfig
@@ -48,8 +50,10 @@ def compose(overrides: Sequence[str]) -> list[ComposedJob]:
     """Compose the jobs that a command line asks for, in order, and check each against the schema; run none.
 
     Raises:
-        UserError: a key, an option or a value is unknown; the message has the nearest valid name.
+        UserError: a key, an option or a value is unknown, and the message has the nearest valid name; or there is
+            nothing to run.
     """
+    given = for_hydra(overrides)
     composed: list[tuple[DictConfig, dict[str, str]]] = []
 
     def collect(cfg: DictConfig) -> None:
@@ -61,9 +65,12 @@ def compose(overrides: Sequence[str]) -> list[ComposedJob]:
     argv = sys.argv
     # Without this, Hydra prints its errors and exits; we want one line of our own.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    with tempfile.TemporaryDirectory(prefix="maskbench-") as sweep_folder:
-        program = f"hydra.help.app_name='{' '.join(_program())}'"
-        sys.argv = [argv[0], *overrides, *_implied(overrides), program, f"hydra.sweep.dir={sweep_folder}"]
+    with tempfile.TemporaryDirectory(prefix="maskbench-") as folder:
+        options = list(given.options)
+        if given.config_dir is not None:
+            options.append(f"--config-dir={seen_by_hydra(Path(given.config_dir), Path(folder, 'configs'))}")
+        of_ours = [f"hydra.help.app_name='{' '.join(_program())}'", f"hydra.sweep.dir='{folder}/sweep'"]
+        sys.argv = [argv[0], *options, *given.overrides, *_implied(given.overrides), *of_ours]
         try:
             hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="config")(collect)()
         except Exception as error:
@@ -75,9 +82,15 @@ def compose(overrides: Sequence[str]) -> list[ComposedJob]:
             raise translated from error
         finally:
             sys.argv = argv
-    from bench.jobs.validate import to_config
+    from bench.jobs.validate import check_shared, to_config
 
-    return [to_config(cfg, choices) for cfg, choices in composed]
+    if not composed and not given.prints:
+        raise UserError("nothing to run")
+    if given.config_dir is not None:
+        check_names(Path(given.config_dir), CONFIGS, (choices for _, choices in composed))
+    jobs = [to_config(cfg, choices) for cfg, choices in composed]
+    check_shared(jobs)
+    return jobs
 
 
 def _implied(overrides: Sequence[str]) -> list[str]:
@@ -95,6 +108,8 @@ def run(given: Sequence[str]) -> int:
     """Run the command; give the exit status."""
     signal.signal(signal.SIGTERM, _interrupt)
     try:
+        if "--version" in given:
+            return _say_version()
         if given[:1] == [PLAN]:
             return plan_only(Path(given[1]), given[2:])
         jobs = compose(given)
@@ -106,6 +121,16 @@ def run(given: Sequence[str]) -> int:
         from bench.jobs.study import INTERRUPTED_EXIT
 
         return INTERRUPTED_EXIT
+
+
+def _say_version() -> int:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        print(f"maskbench {version('maskbench')}")
+    except PackageNotFoundError:  # a checkout that nobody installed
+        print("maskbench, not installed")
+    return 0
 
 
 def _measured(jobs: list[ComposedJob], given: Sequence[str]) -> int:
