@@ -143,7 +143,8 @@ def _measured(jobs: list[ComposedJob], given: Sequence[str]) -> int:
 
     console = Console(width=None if sys.stdout.isatty() else 120)  # rich would use 80 columns for a pipe
     out, config = output_folder(jobs), jobs[0].config
-    this = Run(out, given, _command(given), LocalLauncher(), console)
+    arguments = for_hydra(given)
+    this = Run(out, [*arguments.options, *arguments.overrides], _command(given), LocalLauncher(), console)
     if config.gate is not None or config.baseline is not None:
         return _gated(jobs, this)
     check_history(config.history)

@@ -14,7 +14,7 @@ import re
 import shlex
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 from bench.errors import UserError
@@ -85,9 +85,16 @@ def plain(override: str) -> tuple[str, str | None]:
     return key, value if is_text and not _FUNCTION.fullmatch(value) else None
 
 
-def with_text(override: str, text: str) -> str:
-    """Give the override with another text."""
-    return f"{override.partition('=')[0]}={quoted(text)}"
+def with_each_text(override: str, change: Callable[[str], str]) -> str:
+    """Give the override with each of its texts changed; a sweep has several."""
+    match = _OVERRIDE.fullmatch(override)
+    if match is None or _FUNCTION.fullmatch(match["value"]) or match["value"].lstrip()[:1] in ("[", "{"):
+        return override
+    values = []
+    for part in _parts(match["value"]):
+        text = _unquoted(part.strip()) if _QUOTED.fullmatch(part.strip()) else part
+        values.append(part if change(text) == text else quoted(change(text)))
+    return f"{match['prefix']}{match['key']}={','.join(values)}"
 
 
 def quoted(text: str) -> str:

@@ -11,7 +11,7 @@ import pytest
 from bench.cli.arguments import for_hydra
 from bench.cli.run import run
 from bench.errors import UserError
-from bench.schema.overrides import with_text
+from bench.schema.overrides import quoted
 from run_bench import compose
 
 
@@ -28,7 +28,7 @@ def test_a_text_arrives_as_it_was_typed() -> None:
         "dataset.images": "a\\",
         "history": "HEAD^",
     }
-    [job] = compose(["study=none", "gate=interleaved", *(with_text(f"{key}=", text) for key, text in given.items())])
+    [job] = compose(["study=none", "gate=interleaved", *(f"{key}={quoted(text)}" for key, text in given.items())])
     assert {key: within(job.config, key) for key in given} == given
     [job] = compose(["study=none", "gate=interleaved", "gate.base_ref=12e4567", "out=runs/größe (1) it's lr=0.1"])
     assert (within(job.config, "gate.base_ref"), job.config.out) == ("12e4567", "runs/größe (1) it's lr=0.1")

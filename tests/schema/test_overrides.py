@@ -8,7 +8,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from bench.errors import UserError
-from bench.schema.overrides import as_text, as_typed, kinds, plain, quoted, with_text, working_spelling
+from bench.schema.overrides import as_text, as_typed, kinds, plain, quoted, with_each_text, working_spelling
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,12 @@ def test_a_comma_is_refused_where_all_jobs_share_the_value(key: str) -> None:
 def test_the_text_of_an_override(override: str, key: str, text: str | None) -> None:
     assert plain(override) == (key, text)
     if text is not None:
-        assert plain(with_text(override, text)) == (key, text)
+        assert plain(with_each_text(override, lambda old: f"it's {old}")) == (key, f"it's {text}")
+
+
+def test_each_text_of_a_sweep_is_changed() -> None:
+    assert with_each_text("model.weights=a,'b,c',d", lambda text: text.replace("b", "x")) == "model.weights=a,'x,c',d"
+    assert with_each_text("passes=[a]", str.upper) == "passes=[a]"
 
 
 def test_what_is_printed_works_in_a_shell() -> None:
