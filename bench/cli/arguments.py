@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from bench.errors import UserError, nearest
@@ -24,6 +26,18 @@ _LONG = {
     **{"-cn": "--config-name", "-cd": "--config-dir"},
 }
 _HYDRAS_OWN = re.compile(r"[~+]*hydra[./](?!searchpath=)")
+
+
+def filled(text: str) -> str:
+    """Take an argument of argparse that must not be empty, as that of an unset variable is."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("is empty (an unset variable?)")
+    return text
+
+
+def filled_path(text: str) -> Path:
+    """Take a path as :func:`filled` does: an empty one would be the current folder."""
+    return Path(filled(text))
 
 
 class Arguments(NamedTuple):

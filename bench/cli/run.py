@@ -139,7 +139,7 @@ def _measured(jobs: list[ComposedJob], given: Sequence[str]) -> int:
 
     from bench.jobs.local import LocalLauncher
     from bench.jobs.run import Run
-    from bench.jobs.study import output_folder, run_study
+    from bench.jobs.study import INTERRUPTED_EXIT, output_folder, run_study
 
     console = Console(width=None if sys.stdout.isatty() else 120)  # rich would use 80 columns for a pipe
     out, config = output_folder(jobs), jobs[0].config
@@ -151,7 +151,10 @@ def _measured(jobs: list[ComposedJob], given: Sequence[str]) -> int:
     status = run_study(jobs, this)
     if any(out.glob("jobs/*/result.json")):
         report(out, out, console)
-        keep(config.history, out, console)
+        if status != INTERRUPTED_EXIT:
+            keep(config.history, out, console)
+        elif config.history is not None:  # a run that lacks rows and rounds must not be anyone's baseline
+            this.say(f"history: {config.history} does not get this run, since it was interrupted")
     return status
 
 
@@ -168,6 +171,7 @@ def _command(given: Sequence[str]) -> str:
 def _gated(jobs: list[ComposedJob], this: Run) -> int:
     """Run a study with a gate; give the exit status, 3 where the gate does not pass."""
     from bench.cli.gate import WORSE_EXIT, show
+    from bench.gate.rows import check_apart
     from bench.gate.run import NothingComparedError, run_gated, the_gate
     from bench.history.baseline import find_baseline
     from bench.schema.gate_report import GATE_FILE
@@ -177,6 +181,8 @@ def _gated(jobs: list[ComposedJob], this: Run) -> int:
     gate, baseline, history = the_gate(jobs), jobs[0].config.baseline, jobs[0].config.history
     assert gate is not None
     check_history(history)
+    if baseline is not None and Path(baseline).expanduser().exists():
+        check_apart(Path(baseline), out)
     base = None if baseline is None else find_baseline(baseline, history)
     try:
         gated = run_gated(jobs, gate, base, this)

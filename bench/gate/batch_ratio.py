@@ -44,8 +44,8 @@ def paired_batches(
         return Difference(0.0, 0.0, 0.0, 1.0)
     replicates = _replicates(ratios)
     low, high = np.quantile(replicates, [(1 - confidence) / 2, (1 + confidence) / 2])
-    p = 2 * min(np.mean(replicates <= 0), np.mean(replicates >= 0))
-    p = min(1.0, max(least_p(len(ratios)), float(p)))
+    p = 2 * float(min(np.mean(replicates <= 0), np.mean(replicates >= 0)))
+    p = min(1.0, max(least_p(len(ratios)), p))
     return Difference(float(_typical(ratios)), float(low), float(high), p)
 
 

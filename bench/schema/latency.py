@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
+from typing import Any
 
 from bench.schema.result import SpeedResult, Timing
 
@@ -52,10 +53,11 @@ def first_rounds(speed: SpeedResult, count: int) -> SpeedResult:
         wall = timing.wall_ms[:batches] if timing.wall_ms is not None else None
         return Timing(timing.latency_ms[:batches], timing.clock, wall)
 
+    timings: dict[str, Any] = {name: cut(getattr(speed, name)) for name in TIMINGS}
     return dataclasses.replace(
         speed,
+        **timings,
         rounds=rounds,
-        **{name: cut(getattr(speed, name)) for name in TIMINGS},
         detections_per_image=speed.detections_per_image[: batches * speed.batch_size],
         image_sizes=speed.image_sizes[: batches * speed.batch_size],
         input_sizes=speed.input_sizes[:batches],

@@ -312,7 +312,7 @@ def write_run(tmp_path: Path) -> Callable[..., Path]:
 
 def test_the_command(write_run: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     base, slow = write_run("base", row(result())), write_run("slow", row(result([1.1 * ms for ms in QUIET])))
-    assert main([str(base), str(base)]) == 0
+    assert main([str(base), str(write_run("again", row(result())))]) == 0
     assert main([str(base), str(slow), "--out", str(tmp_path / "out")]) == 3
     report = read_report(tmp_path / "out" / "gate.json")
     assert {(f.metric, f.verdict) for f in report.of("worse")} == {("fps_model", "worse"), ("fps_end_to_end", "worse")}
@@ -327,7 +327,11 @@ def test_the_command(write_run: Callable[..., Path], tmp_path: Path, capsys: pyt
         (["{empty}", "{base}"], "no result.json in it"),
         (["{base}", "{base}", "thresholds.fps_modle=-3%"], "did you mean fps_model"),
         (["{base}", "{base}", "on_ambigous=fail"], "did you mean on_ambiguous"),
-        (["{base}", "{base}", "thresholds.mask_ap=+1"], "a higher mask_ap is better"),
+        (["{base}", "{copy}", "thresholds.mask_ap=+1"], "a higher mask_ap is better"),
+        (["{base}", "{base}"], "has the results of"),
+        (["{above}", "{base}"], "itself, which cannot be worse than themselves"),
+        (["{base}/jobs", "{base}"], "itself, which cannot be worse than themselves"),
+        (["{base}", "{copy}", "on_ambiguous="], "on_ambiguous= is empty (an unset variable?)"),
         (["{base}", "{other}"], "schema_version 99, this maskbench reads 2"),
     ],
 )
@@ -338,8 +342,24 @@ def test_wrong_input(
     (tmp_path / "empty").mkdir()
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "result.json").write_text('{"schema_version": 99}')
-    names = {"base": base, "empty": tmp_path / "empty", "other": tmp_path / "other"}
+    copy = write_run("copy", row(result()))
+    names = {"base": base, "copy": copy, "above": tmp_path, "empty": tmp_path / "empty", "other": tmp_path / "other"}
     assert main([argument.format(**names) for argument in arguments]) == 2
     error = capsys.readouterr().err
     assert words in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments", [["", "runs"], ["runs", ""], ["runs", "head", "--out", ""], ["a", "b", "--history="]]
+)
+def test_an_empty_argument_is_not_the_current_folder(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("runs", "head"):
+        write_result(result(), tmp_path / name / "jobs" / "a" / "result.json")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert "is empty (an unset variable?)" in capsys.readouterr().err
