@@ -69,6 +69,9 @@ def both_sides(
     if figures[1] is None:
         gone = not obstacle and metric.part in (*head.config["passes"], "model")
         return replace(sides, why_not="only in the base, the head has none", gone=gone)
+    if metric.better == "high" and not threshold.relative and figures[0] <= threshold.size:
+        why = f"the base has {number_text(figures[0])} {metric.unit}, which cannot fall by more than {threshold.size:g}"
+        return replace(sides, why_not=f"{why}; give another gate.thresholds.{metric.name}, or none", broken=True)
     if metric.over_rounds:
         return _over_rounds(sides, base, head)
     if metric.resampled:

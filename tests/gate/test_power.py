@@ -134,3 +134,18 @@ def test_more_rounds_where_a_test_could_not_fail() -> None:
     assert asked == [6, 12]
     with pytest.raises(NothingComparedError, match="could not fail"):
         measured_until_known(GateConfig(), 6, Path("out"), measure, judge)
+
+
+def test_a_threshold_that_no_figure_can_go_beyond() -> None:
+    for name, text in (("fps_model", "-100%"), ("mask_ap", "-100"), ("mask_ap", "-120%")):
+        with pytest.raises(UserError, match=f"{name}={text}: no {name} can fall by more, so it could not be worse"):
+            thresholds(**{name: text})
+    assert thresholds(latency_ms_p95="+150%", fps_model="-100").of("a")
+    low = result(mask_ap=0.002)
+    with pytest.raises(
+        UserError, match=r"could not fail: .* the base has 0\.2 points, which cannot fall by more than 0\.2"
+    ):
+        held(low, low, {"mask_ap": "-0.2"})
+    with pytest.raises(UserError, match=r"fps_model .* the base has \S+ images/s, which cannot fall by more than 50"):
+        held(result(), result(), {"fps_model": "-50"})
+    assert held(result(mask_ap=0.003), result(mask_ap=0.003), {"mask_ap": "-0.2"}).passed
