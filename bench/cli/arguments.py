@@ -71,6 +71,11 @@ def for_hydra(given: Sequence[str]) -> Arguments:
             raise UserError("an argument is empty (an unset variable?); an argument is KEY=VALUE")
         if _HYDRAS_OWN.match(override):
             raise UserError(f"{override}: sets Hydra itself; maskbench runs its jobs in its own way, so leave it out")
+    names = {option.partition("=")[0] for option in options}
+    if len(several := sorted(names & {"--run", "--multirun", "--cfg", "--info"})) > 1:
+        raise UserError(f"{' and '.join(several)}: give only one of them")
+    if "--resolve" in names and "--cfg" not in names:
+        raise UserError("--resolve: belongs to --cfg; give --cfg=job --resolve")
     return Arguments(options, [as_text(override) for override in overrides])
 
 

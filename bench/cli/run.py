@@ -22,7 +22,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.plugins.sweeper import Sweeper
 from omegaconf import DictConfig
 
-from bench.cli.arguments import for_hydra
+from bench.cli.arguments import Arguments, for_hydra
 from bench.cli.config_dir import check_names, seen_by_hydra
 from bench.errors import UserError, called_as_maskbench
 from bench.private.texts import publishable, without_credentials
@@ -54,6 +54,20 @@ def compose(overrides: Sequence[str]) -> list[ComposedJob]:
             nothing to run.
     """
     given = for_hydra(overrides)
+    composed = _composed_by_hydra(given)
+    from bench.jobs.validate import check_shared, to_config
+
+    if not composed and not given.prints:
+        raise UserError("nothing to run")
+    if given.config_dir is not None:
+        check_names(Path(given.config_dir), CONFIGS, (choices for _, choices in composed))
+    jobs = [to_config(cfg, choices) for cfg, choices in composed]
+    check_shared(jobs)
+    return jobs
+
+
+def _composed_by_hydra(given: Arguments) -> list[tuple[DictConfig, dict[str, str]]]:
+    """Give the composed configuration of each job, and the chosen option of each group; or print what is asked for."""
     composed: list[tuple[DictConfig, dict[str, str]]] = []
 
     def collect(cfg: DictConfig) -> None:
@@ -82,15 +96,7 @@ def compose(overrides: Sequence[str]) -> list[ComposedJob]:
             raise translated from error
         finally:
             sys.argv = argv
-    from bench.jobs.validate import check_shared, to_config
-
-    if not composed and not given.prints:
-        raise UserError("nothing to run")
-    if given.config_dir is not None:
-        check_names(Path(given.config_dir), CONFIGS, (choices for _, choices in composed))
-    jobs = [to_config(cfg, choices) for cfg, choices in composed]
-    check_shared(jobs)
-    return jobs
+    return composed
 
 
 def _implied(overrides: Sequence[str]) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import omegaconf
-from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -216,7 +216,7 @@ def as_user_error(error: Exception, configs: Path) -> UserError | None:
         return UserError("a key of finetune or gate needs that group; give finetune=default, or gate=default")
     if isinstance(error, ValueError) and "Config group override" in text:
         return UserError(f"a group ({', '.join(GROUPS)}) cannot be null; leave it out for its default")
-    return None
+    return UserError(text) if isinstance(error, HydraException) else None
 
 
 def _not_read(error: OverrideParseException) -> UserError:

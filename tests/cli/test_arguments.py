@@ -74,6 +74,9 @@ def test_interpolations_and_null_keep_their_meaning() -> None:
         (["--device", "cpu"], "--device: no such option; what is measured is given as KEY=VALUE, as device=..."),
         (["--cfg=jobs"], "--cfg=jobs: unknown, must be job or hydra or all"),
         (["--cfg"], "--cfg is empty"),
+        (["--cfg=job", "-i"], "--cfg and --info: give only one of them"),
+        (["--resolve"], "--resolve: belongs to --cfg"),
+        (["batch_size=interval(1,2)"], "does not support sweep type : INTERVAL_SWEEP"),
         (["--config-dir=/no/such/folder"], "--config-dir=/no/such/folder: no such folder"),
         (["--config-dir="], "--config-dir is empty"),
     ],
@@ -94,8 +97,10 @@ def test_the_spelling_that_a_refusal_prints_works() -> None:
 
 
 def test_options_stand_anywhere() -> None:
-    arguments = for_hydra(["model=a", "-c", "job", "out=b", "--info", "batch_size=2", "-cd", "x"])
-    assert arguments.options == ["--cfg=job", "--info=all", "--config-dir=x"]
+    arguments = for_hydra(["model=a", "-c", "job", "out=b", "--resolve", "batch_size=2", "-cd", "x"])
+    assert arguments.options == ["--cfg=job", "--resolve", "--config-dir=x"]
+    assert for_hydra(["-i", "defaults", "model=a"]).options == ["--info=defaults"]
+    assert for_hydra(["--info", "model=a"]) == (["--info=all"], ["model=a"])
     assert arguments.overrides == ["model=a", "out='b'", "batch_size=2"]
     assert (arguments.prints, arguments.config_dir) == (True, "x")
 
