@@ -16,6 +16,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Column, Table
 
+from bench.cli.arguments import filled_path
 from bench.data.coco_json import parse_json, read_file
 from bench.data.dataset import CocoDataset, from_coco
 from bench.data.images import image_file_problem
@@ -34,8 +35,10 @@ def main(arguments: Sequence[str] | None = None, program: str = "python -m bench
     parser = argparse.ArgumentParser(prog=program)
     commands = parser.add_subparsers(dest="command", required=True)
     check = commands.add_parser("check", help="list what is wrong with a COCO-format set, and what is in it")
-    check.add_argument("file", type=Path, metavar="FILE", help="COCO annotation file (JSON)")
-    check.add_argument("--images", type=Path, metavar="DIR", help="image folder; without it no image is looked at")
+    check.add_argument("file", type=filled_path, metavar="FILE", help="COCO annotation file (JSON)")
+    check.add_argument(
+        "--images", type=filled_path, metavar="DIR", help="image folder; without it no image is looked at"
+    )
     options = parser.parse_args(arguments)
     return check_dataset(options.file, options.images, Console(highlight=False, soft_wrap=True))
 

@@ -16,9 +16,10 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
+from bench.cli.arguments import filled, filled_path
 from bench.errors import UserError, nearest
 from bench.gate.compare import compare
-from bench.gate.rows import load_rows
+from bench.gate.rows import check_apart, load_rows
 from bench.history.baseline import find_baseline
 from bench.schema.config import GateConfig
 from bench.schema.gate_report import GATE_FILE, GateReport, write_report
@@ -38,16 +39,22 @@ def main(arguments: Sequence[str] | None = None, program: str = "python -m bench
         description="Compare the results of one run with those of another. Exit status: 0 nothing is worse, 3 something"
         " is, 2 wrong input.",
     )
-    parser.add_argument("base", metavar="BASE", help="the baseline: a folder of results, or main@latest with --history")
-    parser.add_argument("head", type=Path, metavar="HEAD", help="the results to be judged")
+    parser.add_argument(
+        "base", type=filled, metavar="BASE", help="the baseline: a folder of results, or main@latest with --history"
+    )
+    parser.add_argument("head", type=filled_path, metavar="HEAD", help="the results to be judged")
     parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="keys of configs/gate/, as on_ambiguous=fail")
-    parser.add_argument("--out", type=Path, help="where to write gate.json and what CI reads; default: nowhere")
-    parser.add_argument("--history", metavar="PATH", help="where a baseline that is a name, as last-good, is looked up")
+    parser.add_argument("--out", type=filled_path, help="where to write gate.json and what CI reads; default: nowhere")
+    parser.add_argument(
+        "--history", type=filled, metavar="PATH", help="where a baseline that is a name, as last-good, is looked up"
+    )
     options = parser.parse_args(arguments)
     try:
+        gate = from_settings(options.settings)
+        if Path(options.base).expanduser().exists() and options.head.exists():
+            check_apart(Path(options.base), options.head)
         base = find_baseline(options.base, options.history)
-        head = load_rows(options.head)
-        report = compare(base.rows, head, from_settings(options.settings), (base.name, str(options.head)))
+        report = compare(base.rows, load_rows(options.head), gate, (base.name, str(options.head)))
         show(report, Console(width=None if sys.stdout.isatty() else 120))
         if options.out:
             write_report(report, options.out / GATE_FILE)
@@ -73,6 +80,8 @@ def from_settings(settings: Sequence[str]) -> GateConfig:
         key, equals, _ = setting.partition("=")
         if not equals:
             raise UserError(f"{setting}: must be KEY=VALUE, as thresholds.fps_model=-3%")
+        if not setting.partition("=")[2].strip():
+            raise UserError(f"{key}= is empty (an unset variable?); give {key}=VALUE, or leave it out")
         group, _, name = key.partition(".")
         if group == "thresholds" and name not in METRICS:
             raise UserError(f"{key}: no such metric; {nearest(name, METRICS)}")

@@ -12,12 +12,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
 from itertools import pairwise
-from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
+from bench.cli.arguments import filled, filled_path
 from bench.errors import UserError
 from bench.history.runs import SHORT_COMMIT, Run, clock_notes, prunable
 from bench.history.store import History
@@ -59,18 +59,24 @@ def _parser(program: str) -> argparse.ArgumentParser:
     export = commands.add_parser("export", help="all figures as CSV, or the results of one run as a folder")
     prune = commands.add_parser("prune", help="remove old runs; the last good run of a branch stays")
     for command in (shown, trend, export, prune):
-        command.add_argument("history", type=Path, metavar="HISTORY", help="the file, or the folder that it is in")
+        command.add_argument(
+            "history", type=filled_path, metavar="HISTORY", help="the file, or the folder that it is in"
+        )
     for command in (shown, trend):
-        command.add_argument("--branch", help="only the runs of this branch")
-    trend.add_argument("--model", help="only the results of this configuration")
+        command.add_argument("--branch", type=filled, help="only the runs of this branch")
+    trend.add_argument("--model", type=filled, help="only the results of this configuration")
     trend.add_argument(
         "--last", type=_count, default=SHOWN_RUNS, metavar="N", help="the newest N; default: %(default)s"
     )
-    trend.add_argument("--out", type=Path, metavar="FILE", help="default: trend.html beside the history")
+    trend.add_argument("--out", type=filled_path, metavar="FILE", help="default: trend.html beside the history")
     what = export.add_mutually_exclusive_group(required=True)
-    what.add_argument("--csv", type=Path, metavar="FILE", help="a line for every figure of every result; - is stdout")
-    what.add_argument("--run", metavar="NAME", help="a run's results: main@latest, last-good, main@0123abc")
-    export.add_argument("--out", type=Path, metavar="DIR", help="the folder that --run is written into")
+    what.add_argument(
+        "--csv", type=filled_path, metavar="FILE", help="a line for every figure of every result; - is stdout"
+    )
+    what.add_argument(
+        "--run", type=filled, metavar="NAME", help="a run's results: main@latest, last-good, main@0123abc"
+    )
+    export.add_argument("--out", type=filled_path, metavar="DIR", help="the folder that --run is written into")
     prune.add_argument("--keep", type=_count, metavar="N", help="keep the newest N runs of every branch")
     prune.add_argument("--before", type=_date, metavar="DATE", help="remove only what was appended before, UTC")
     prune.add_argument("--dry-run", action="store_true", help="only say which runs would go")

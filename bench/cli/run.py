@@ -22,6 +22,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.plugins.sweeper import Sweeper
 from omegaconf import DictConfig
 
+from bench.cli.arguments import Arguments, for_hydra
+from bench.cli.config_dir import check_names, seen_by_hydra
 from bench.errors import UserError, called_as_maskbench
 from bench.private.texts import publishable, without_credentials
 from bench.schema.config import BenchConfig
@@ -48,8 +50,24 @@ def compose(overrides: Sequence[str]) -> list[ComposedJob]:
     """Compose the jobs that a command line asks for, in order, and check each against the schema; run none.
 
     Raises:
-        UserError: a key, an option or a value is unknown; the message has the nearest valid name.
+        UserError: a key, an option or a value is unknown, and the message has the nearest valid name; or there is
+            nothing to run.
     """
+    given = for_hydra(overrides)
+    composed = _composed_by_hydra(given)
+    from bench.jobs.validate import check_shared, to_config
+
+    if not composed and not given.prints:
+        raise UserError("nothing to run")
+    if given.config_dir is not None:
+        check_names(Path(given.config_dir), CONFIGS, (choices for _, choices in composed))
+    jobs = [to_config(cfg, choices) for cfg, choices in composed]
+    check_shared(jobs)
+    return jobs
+
+
+def _composed_by_hydra(given: Arguments) -> list[tuple[DictConfig, dict[str, str]]]:
+    """Give the composed configuration of each job, and the chosen option of each group; or print what is asked for."""
     composed: list[tuple[DictConfig, dict[str, str]]] = []
 
     def collect(cfg: DictConfig) -> None:
@@ -61,9 +79,12 @@ def compose(overrides: Sequence[str]) -> list[ComposedJob]:
     argv = sys.argv
     # Without this, Hydra prints its errors and exits; we want one line of our own.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    with tempfile.TemporaryDirectory(prefix="maskbench-") as sweep_folder:
-        program = f"hydra.help.app_name='{' '.join(_program())}'"
-        sys.argv = [argv[0], *overrides, *_implied(overrides), program, f"hydra.sweep.dir={sweep_folder}"]
+    with tempfile.TemporaryDirectory(prefix="maskbench-") as folder:
+        options = list(given.options)
+        if given.config_dir is not None:
+            options.append(f"--config-dir={seen_by_hydra(Path(given.config_dir), Path(folder, 'configs'))}")
+        of_ours = [f"hydra.help.app_name='{' '.join(_program())}'", f"hydra.sweep.dir='{folder}/sweep'"]
+        sys.argv = [argv[0], *options, *given.overrides, *_implied(given.overrides), *of_ours]
         try:
             hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="config")(collect)()
         except Exception as error:
@@ -75,9 +96,7 @@ def compose(overrides: Sequence[str]) -> list[ComposedJob]:
             raise translated from error
         finally:
             sys.argv = argv
-    from bench.jobs.validate import to_config
-
-    return [to_config(cfg, choices) for cfg, choices in composed]
+    return composed
 
 
 def _implied(overrides: Sequence[str]) -> list[str]:
@@ -95,6 +114,8 @@ def run(given: Sequence[str]) -> int:
     """Run the command; give the exit status."""
     signal.signal(signal.SIGTERM, _interrupt)
     try:
+        if "--version" in given:
+            return _say_version()
         if given[:1] == [PLAN]:
             return plan_only(Path(given[1]), given[2:])
         jobs = compose(given)
@@ -108,24 +129,38 @@ def run(given: Sequence[str]) -> int:
         return INTERRUPTED_EXIT
 
 
+def _say_version() -> int:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        print(f"maskbench {version('maskbench')}")
+    except PackageNotFoundError:  # a checkout that nobody installed
+        print("maskbench, not installed")
+    return 0
+
+
 def _measured(jobs: list[ComposedJob], given: Sequence[str]) -> int:
     """Measure the study, report it and append it to its history; give the exit status."""
     from rich.console import Console
 
     from bench.jobs.local import LocalLauncher
     from bench.jobs.run import Run
-    from bench.jobs.study import output_folder, run_study
+    from bench.jobs.study import INTERRUPTED_EXIT, output_folder, run_study
 
     console = Console(width=None if sys.stdout.isatty() else 120)  # rich would use 80 columns for a pipe
     out, config = output_folder(jobs), jobs[0].config
-    this = Run(out, given, _command(given), LocalLauncher(), console)
+    arguments = for_hydra(given)
+    this = Run(out, [*arguments.options, *arguments.overrides], _command(given), LocalLauncher(), console)
     if config.gate is not None or config.baseline is not None:
         return _gated(jobs, this)
     check_history(config.history)
     status = run_study(jobs, this)
     if any(out.glob("jobs/*/result.json")):
         report(out, out, console)
-        keep(config.history, out, console)
+        if status != INTERRUPTED_EXIT:
+            keep(config.history, out, console)
+        elif config.history is not None:  # a run that lacks rows and rounds must not be anyone's baseline
+            this.say(f"history: {config.history} does not get this run, since it was interrupted")
     return status
 
 
@@ -142,6 +177,7 @@ def _command(given: Sequence[str]) -> str:
 def _gated(jobs: list[ComposedJob], this: Run) -> int:
     """Run a study with a gate; give the exit status, 3 where the gate does not pass."""
     from bench.cli.gate import WORSE_EXIT, show
+    from bench.gate.rows import check_apart
     from bench.gate.run import NothingComparedError, run_gated, the_gate
     from bench.history.baseline import find_baseline
     from bench.schema.gate_report import GATE_FILE
@@ -151,6 +187,8 @@ def _gated(jobs: list[ComposedJob], this: Run) -> int:
     gate, baseline, history = the_gate(jobs), jobs[0].config.baseline, jobs[0].config.history
     assert gate is not None
     check_history(history)
+    if baseline is not None and Path(baseline).expanduser().exists():
+        check_apart(Path(baseline), out)
     base = None if baseline is None else find_baseline(baseline, history)
     try:
         gated = run_gated(jobs, gate, base, this)

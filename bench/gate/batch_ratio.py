@@ -29,8 +29,7 @@ def paired_batches(
     base_ms, head_ms: milliseconds (rounds, batches), the same batches on both sides; round n of the head was timed
         right before or after round n of the base
 
-    The p-value of n pairs of rounds is never below 2 to the power of 1 - n, the probability that n tosses of a coin all
-    fall alike, nor below 2 / REPLICATES.
+    The p-value is never below :func:`least_p`.
 
     Raises:
         ValueError: the sides are empty or differ in shape, or a time is not above 0.
@@ -45,9 +44,17 @@ def paired_batches(
         return Difference(0.0, 0.0, 0.0, 1.0)
     replicates = _replicates(ratios)
     low, high = np.quantile(replicates, [(1 - confidence) / 2, (1 + confidence) / 2])
-    p = 2 * min(np.mean(replicates <= 0), np.mean(replicates >= 0))
-    least = max(2 / REPLICATES, 2.0 ** (1 - len(ratios)))
-    return Difference(float(_typical(ratios)), float(low), float(high), min(1.0, max(least, float(p))))
+    p = 2 * float(min(np.mean(replicates <= 0), np.mean(replicates >= 0)))
+    p = min(1.0, max(least_p(len(ratios)), p))
+    return Difference(float(_typical(ratios)), float(low), float(high), p)
+
+
+def least_p(pairs: int) -> float:
+    """Give the least p-value of a number of pairs of rounds.
+
+    It is 2 to the power of 1 - n, the probability that n tosses of a coin all fall alike, and not below 2 / REPLICATES.
+    """
+    return max(2 / REPLICATES, 2.0 ** (1 - pairs))
 
 
 def _typical(ratios: np.ndarray) -> np.ndarray:

@@ -16,9 +16,14 @@ CLOCKS_APART = 0.05
 _TIMED = ("speed", "energy")
 
 
+FEWER_ROWS = "fewer_rows"
+"""The name in ``gate.allow`` that lets the head have fewer rows than the base; it is no setting."""
+
+
 def check_allowed(names: Collection[str]) -> None:
-    """Raise a UserError for the first name of ``gate.allow`` that is no setting which a gate holds equal."""
-    known = {setting.key for setting in held_equal(GATE)}
+    """Raise a UserError for the first name of ``gate.allow`` that is neither a setting which a gate holds equal nor
+    :data:`FEWER_ROWS`."""
+    known = {setting.key for setting in held_equal(GATE)} | {FEWER_ROWS}
     for name in names:
         if name not in known:
             raise UserError(f"gate.allow={name}: no such difference; {nearest(name, known)}")

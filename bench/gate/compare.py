@@ -11,8 +11,9 @@ from collections.abc import Sequence
 
 from bench.errors import UserError
 from bench.evaluation.bootstrap import holm
-from bench.gate.comparable import check_allowed, obstacles
-from bench.gate.decide import BothSides, both_sides, judge
+from bench.gate.comparable import FEWER_ROWS, check_allowed, obstacles
+from bench.gate.decide import BothSides, both_sides, judge, no_comparison
+from bench.gate.power import check_power
 from bench.gate.rank_tests import LEAST_ROUNDS
 from bench.gate.rows import labels, matched
 from bench.gate.thresholds import Thresholds, parse_all
@@ -59,25 +60,43 @@ def compare(base: Sequence[Row], head: Sequence[Row], gate: GateConfig, names: t
     """Compare every row of ``head`` with its partner in ``base``; ``names`` are those of the sides for a person.
 
     Raises:
-        UserError: the gate has an impossible value, or nothing could be compared.
+        UserError: the gate has an impossible value; or nothing is worse, and nothing could be compared or a test could
+            not have failed.
     """
     thresholds = check_gate(gate)
-    pairs, *alone = matched(base, head)
+    pairs, only_base, only_head = matched(base, head)
     label_of = {id(row): label for side in (base, head) for row, label in zip(side, labels(side), strict=True)}
     parts: list[Finding | BothSides] = []
     for one, other in pairs:
         parts += _of_pair(label_of[id(other)], one, other, thresholds, gate)
-    for rows, side in zip(alone, ("base", "head"), strict=True):
-        for row in rows:
-            label = label_of[id(row)]
-            parts.append(Finding(label, row.job, STATUS, NOT_COMPARABLE, f"{label}: only in the {side}"))
+    parts += [_only_in_the_base(label_of[id(row)], row, gate) for row in only_base]
+    for row in only_head:
+        label = label_of[id(row)]
+        parts.append(Finding(label, row.job, STATUS, NOT_COMPARABLE, f"{label}: only in the head"))
     tests = [part for part in parts if isinstance(part, BothSides) and part.tested and part.change]
     corrected = dict(zip(map(id, tests), holm([part.change.p for part in tests if part.change]), strict=True))
     findings = [
         part if isinstance(part, Finding) else judge(part, corrected.get(id(part)), gate.alpha, len(tests))
         for part in parts
     ]
+    if not any(finding.verdict == WORSE for finding in findings):
+        _check_awake(parts, gate.alpha)
     return _concluded(findings, gate, names)
+
+
+def _check_awake(parts: Sequence[Finding | BothSides], alpha: float) -> None:
+    """Raise a UserError where a metric was measured so that the gate could not have called it worse."""
+    sides = [part for part in parts if isinstance(part, BothSides)]
+    if broken := next((part for part in sides if part.broken), None):
+        raise UserError(f"the gate could not fail: {no_comparison(broken)}")
+    check_power([part.reach for part in sides if part.reach], alpha)
+
+
+def _only_in_the_base(label: str, row: Row, gate: GateConfig) -> Finding:
+    if row.result.status != "ok" or FEWER_ROWS in gate.allow:
+        return Finding(label, row.job, STATUS, NOT_COMPARABLE, f"{label}: only in the base")
+    sentence = f"{label}: is in the base and not in the head; gate.allow=[{FEWER_ROWS}] lets it pass"
+    return Finding(label, row.job, STATUS, WORSE, sentence)
 
 
 def _of_pair(label: str, base: Row, head: Row, thresholds: Thresholds, gate: GateConfig) -> list[Finding | BothSides]:
@@ -86,8 +105,6 @@ def _of_pair(label: str, base: Row, head: Row, thresholds: Thresholds, gate: Gat
     reason = f": {now.reason}" if now.reason else ""
     if before.status != "ok" and now.status != "ok":
         return [Finding(label, head.job, STATUS, NOT_COMPARABLE, f"{label}: {now.status} in both{reason}")]
-    if now.status == "skipped":
-        return [Finding(label, head.job, STATUS, NOT_COMPARABLE, f"{label}: skipped in the head{reason}")]
     if now.status != "ok":
         return [Finding(label, head.job, STATUS, WORSE, f"{label}: ran in the base, {now.status} in the head{reason}")]
     if before.status != "ok":

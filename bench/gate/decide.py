@@ -9,6 +9,7 @@ from statistics import median
 from bench.evaluation.bootstrap import Difference, paired_difference
 from bench.gate import rank_tests
 from bench.gate.batch_ratio import paired_batches
+from bench.gate.power import Reach, reach, too_few
 from bench.gate.rank_tests import LEAST_ROUNDS
 from bench.gate.thresholds import Threshold
 from bench.schema.gate_report import AMBIGUOUS, BETTER, NOT_COMPARABLE, SAME, WORSE, Finding, number_text
@@ -27,6 +28,9 @@ class BothSides:
     tested: whether a statistical test was made
     test: the test, in words
     why_not: the reason why it cannot be compared, "" where it can
+    gone: whether it cannot be compared because the head has no figure, though it was asked for and the base has one
+    broken: whether it cannot be compared because a figure is no number or has too few rounds, so that it could not fail
+    reach: the least p-value of the test
     """
 
     model: str
@@ -38,6 +42,9 @@ class BothSides:
     tested: bool = False
     test: str = ""
     why_not: str = ""
+    gone: bool = False
+    broken: bool = False
+    reach: Reach | None = None
 
 
 def both_sides(
@@ -52,11 +59,19 @@ def both_sides(
     sides = BothSides(model, job, threshold, *figures)
     if figures == (None, None):
         return None
-    if None in figures:
-        lacking, other = ("base", "head") if figures[0] is None else ("head", "base")
-        return replace(sides, why_not=f"only in the {other}, the {lacking} has none")
-    if obstacle:
+    for side, measured in (("base", base), ("head", head)):
+        if wrong := _no_number(metric, measured):
+            return replace(sides, base=None, head=None, why_not=f"the {side} has {wrong}", broken=True)
+    if obstacle and None not in figures:
         return replace(sides, why_not=obstacle)
+    if figures[0] is None:
+        return replace(sides, why_not="only in the head, the base has none")
+    if figures[1] is None:
+        gone = not obstacle and metric.part in (*head.config["passes"], "model")
+        return replace(sides, why_not="only in the base, the head has none", gone=gone)
+    if metric.better == "high" and not threshold.relative and figures[0] <= threshold.size:
+        why = f"the base has {number_text(figures[0])} {metric.unit}, which cannot fall by more than {threshold.size:g}"
+        return replace(sides, why_not=f"{why}; give another gate.thresholds.{metric.name}, or none", broken=True)
     if metric.over_rounds:
         return _over_rounds(sides, base, head)
     if metric.resampled:
@@ -64,9 +79,20 @@ def both_sides(
     return _exactly(sides)
 
 
+def _no_number(metric: Figure, measured: Result) -> str:
+    """Say what of a figure is no number that can be compared; "" where all is."""
+    figure = metric.figure(measured)
+    if figure is not None and not math.isfinite(figure):
+        return str(figure)
+    times = getattr(measured.speed, metric.timing).latency_ms if metric.over_rounds and measured.speed else ()
+    return "" if all(0 < ms < math.inf for ms in times) else "a time that is no finite number above 0"
+
+
 def judge(sides: BothSides, p: float | None, alpha: float, tests: int) -> Finding:
     """Give the verdict; ``p`` is corrected over the ``tests`` of the gate, None where nothing was tested."""
     threshold, change = sides.threshold, sides.change
+    if sides.gone:
+        return _finding(sides, WORSE, None, 0)
     if change is None:
         return _finding(sides, NOT_COMPARABLE, None, 0)
     harm, most = _harm(threshold.metric, change)
@@ -94,10 +120,7 @@ def _over_rounds(sides: BothSides, base: Result, head: Result) -> BothSides:
     counts = [len(side) for side in values]
     if min(counts) < LEAST_ROUNDS:
         least, which = min(zip(counts, ("base", "head"), strict=True))
-        return replace(
-            sides,
-            why_not=f"the {which} was timed in {least} rounds, the test over rounds needs {LEAST_ROUNDS} (gate.rounds)",
-        )
+        return replace(sides, why_not=too_few(f"the {which}", least, metric.name), broken=True)
     middles = [median(side) for side in values]
     interleaved = base.interleaved is not None and base.interleaved == head.interleaved and counts[0] == counts[1]
     if interleaved and metric.of_every_batch and relative:
@@ -113,9 +136,10 @@ def _over_rounds(sides: BothSides, base: Result, head: Result) -> BothSides:
             if interleaved
             else f"Mann-Whitney over {counts[0]} and {counts[1]} rounds"
         )
+    could = reach(sides.model, sides.threshold, None if interleaved else counts[0], counts[1])
     if relative:
         change = Difference(math.expm1(change.difference), math.expm1(change.low), math.expm1(change.high), change.p)
-    return replace(sides, base=middles[0], head=middles[1], change=change, tested=True, test=test)
+    return replace(sides, base=middles[0], head=middles[1], change=change, tested=True, test=test, reach=could)
 
 
 def _same_batches(metric: Figure, base: SpeedResult, head: SpeedResult) -> list[list[list[float]]]:
@@ -140,15 +164,17 @@ def _over_images(sides: BothSides, base: Result, head: Result) -> BothSides:
     replicates = [_replicates(sides.threshold.metric, result) for result in (base, head)]
     if replicates[0] is None or replicates[1] is None or replicates[0][1] != replicates[1][1]:
         return replace(sides, why_not="no bootstrap replicates on the same draws of images")
+    if not all(math.isfinite(value) for side in replicates if side for value in side[0]):
+        return replace(sides, why_not="a bootstrap replicate is no finite number", broken=True)
     assert sides.base is not None
     assert sides.head is not None
     difference = (sides.head - sides.base) / 100
     change = paired_difference(replicates[1][0], replicates[0][0], difference)
     scale = 100 / sides.base if sides.threshold.relative and sides.base else 100
     scaled = Difference(scale * change.difference, scale * change.low, scale * change.high, change.p)
-    return replace(
-        sides, change=scaled, tested=True, test=f"paired bootstrap over images, {len(replicates[0][0])} replicates"
-    )
+    test = f"paired bootstrap over images, {len(replicates[0][0])} replicates"
+    could = reach(sides.model, sides.threshold, None, 0)
+    return replace(sides, change=scaled, tested=True, test=test, reach=could)
 
 
 def _replicates(metric: Figure, result: Result) -> tuple[list[float], tuple[str, int, int]] | None:
@@ -200,11 +226,14 @@ def _finding(sides: BothSides, verdict: str, p: float | None, tests: int) -> Fin
         threshold=threshold.text,
         test=test,
     )
-    return replace(finding, sentence=_not_comparable(sides) if sides.why_not else sentence(finding))
+    return replace(finding, sentence=no_comparison(sides) if sides.why_not else sentence(finding))
 
 
-def _not_comparable(sides: BothSides) -> str:
-    return f"{sides.model}: {sides.threshold.metric.name} is not comparable: {sides.why_not}"
+def no_comparison(sides: BothSides) -> str:
+    """Say why a metric cannot be compared, and what lets it pass where it does not."""
+    metric = sides.threshold.metric.name
+    text = f"{sides.model}: {metric} is not comparable: {sides.why_not}"
+    return f"{text}; gate.thresholds.{metric}=none leaves it out" if sides.gone else text
 
 
 def sentence(finding: Finding) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 import uuid
+from collections.abc import Sequence
 from types import TracebackType
 
 from bench.errors import UserError
@@ -17,6 +18,7 @@ from bench.jobs.progress import StudyProgress
 from bench.jobs.run import Run
 from bench.jobs.run_job import record_ending, record_success, run_job
 from bench.schema.config import GateConfig
+from bench.schema.latency import first_rounds
 from bench.schema.result import INTERRUPTED, PASSES, UNFINISHED, read_result, write_result
 from bench.schema.row import Row
 
@@ -35,7 +37,7 @@ def measure_sides(sides: Sides, gate: GateConfig, rounds: int, run: Run) -> bool
     The passes that are not measured in rounds run first, one side after the other. The rounds of an earlier call are
     kept, and a call with more rounds adds the missing ones.
     """
-    pairs, only_head = _pairs(sides)
+    pairs, _, only_head = pairs_of(sides)
     with StudyProgress(run.console, len(pairs) + len(only_head)) as progress:
         for number, (base, head) in enumerate(pairs, 1):
             name = f"[{number}/{len(pairs)}] {head.config.model.name} {head.config.device}"
@@ -52,15 +54,17 @@ def measure_sides(sides: Sides, gate: GateConfig, rounds: int, run: Run) -> bool
     return all(read_result(job.result_path).status in ("ok", "skipped") for job in jobs)
 
 
-def _pairs(sides: Sides) -> tuple[list[tuple[PlannedJob, PlannedJob]], list[PlannedJob]]:
-    """Pair the jobs of both sides as the gate will pair their results; give also the jobs of the head alone."""
+def pairs_of(sides: Sides) -> tuple[list[tuple[PlannedJob, PlannedJob]], list[PlannedJob], list[PlannedJob]]:
+    """Pair the jobs of both sides as the gate will pair their results; give also those of the base and of the head
+    alone."""
     job_of: dict[int, PlannedJob] = {}
     rows: list[list[Row]] = []
     for jobs in (sides.base, sides.head):
         rows.append([Row(job.result_path, new_result(job, "failed", UNFINISHED)) for job in jobs])
         job_of |= {id(row): job for row, job in zip(rows[-1], jobs, strict=True)}
-    pairs, _, only_head = matched(*rows)
-    return [(job_of[id(base)], job_of[id(head)]) for base, head in pairs], [job_of[id(row)] for row in only_head]
+    pairs, *alone = matched(*rows)
+    only_base, only_head = ([job_of[id(row)] for row in side] for side in alone)
+    return [(job_of[id(base)], job_of[id(head)]) for base, head in pairs], only_base, only_head
 
 
 def measure_pair(
@@ -75,10 +79,13 @@ def measure_pair(
     if any(_status(job) != "ok" or "speed" not in job.config.passes for job in both):
         return
     token = _token(base, head)
-    left = rounds - min(_rounds_done(job) for job in both)
+    # The command may have been killed between the two rounds of a pair.
+    _keep_pairs(both)
+    left = rounds - _rounds_done(base)
     for process in range(gate.processes):
         share = left // gate.processes + (process < left % gate.processes)
         if share > 0 and not _alternate(base, head, share, launcher, on_progress):
+            _keep_pairs(both)
             return
     for job in both:
         result = read_result(job.result_path)
@@ -172,6 +179,16 @@ def _status(job: PlannedJob) -> str:
 def _rounds_done(job: PlannedJob) -> int:
     speed = read_result(job.result_path).speed
     return len(speed.rounds) if speed else 0
+
+
+def _keep_pairs(both: Sequence[PlannedJob]) -> None:
+    """Drop the rounds that only one side has: round n of one side is compared with round n of the other."""
+    pairs = min(_rounds_done(job) for job in both)
+    for job in both:
+        result = read_result(job.result_path)
+        if result.speed is not None and len(result.speed.rounds) > pairs:
+            result.speed = first_rounds(result.speed, pairs) if pairs else None
+            write_result(result, job.result_path)
 
 
 def _batches_of_a_round(job: PlannedJob) -> int | None:

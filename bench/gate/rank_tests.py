@@ -37,6 +37,11 @@ def unpaired(base: Sequence[float], head: Sequence[float], confidence: float = C
     return _estimate(shifts, deviation, p, confidence)
 
 
+def least_unpaired(base_rounds: int, head_rounds: int) -> float:
+    """Give the least p-value of :func:`unpaired`: of all orders of the values, two separate the sides completely."""
+    return 2 / math.comb(base_rounds + head_rounds, base_rounds)
+
+
 def paired(base: Sequence[float], head: Sequence[float], confidence: float = CONFIDENCE) -> Difference:
     """Give how much ``head`` lies above ``base``, for n pairs of values measured right after each other.
 
@@ -57,6 +62,11 @@ def paired(base: Sequence[float], head: Sequence[float], confidence: float = CON
     p = float(stats.wilcoxon(differences, method="approx" if ties else "exact").pvalue)
     deviation = np.sqrt(n * (n + 1) * (2 * n + 1) / 24)
     return _estimate(np.sort(averages), deviation, p, confidence)
+
+
+def least_paired(pairs: int) -> float:
+    """Give the least p-value of :func:`paired`: of all signs of the differences, two are all alike."""
+    return float(2.0 ** (1 - pairs))
 
 
 def _estimate(ordered: np.ndarray, deviation: float, p: float, confidence: float) -> Difference:

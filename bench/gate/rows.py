@@ -35,6 +35,13 @@ def load_rows(folder: Path) -> list[Row]:
     return read_rows([path.resolve() for path in paths], str(folder), "left out of the gate")
 
 
+def check_apart(base: Path, head: Path) -> None:
+    """Raise a UserError where the results of ``head`` are among those of ``base``, so that nothing could be worse."""
+    of_base, of_head = base.expanduser().resolve(), head.expanduser().resolve()
+    if of_head.is_relative_to(of_base) or of_base.is_relative_to(of_head / "jobs"):
+        raise UserError(f"{base}: has the results of {head} itself, which cannot be worse than themselves")
+
+
 def labels(rows: Sequence[Row]) -> list[str]:
     """Give for each row the model's option name and the settings in which rows of that model differ."""
     parts: list[list[str]] = [[row.model] for row in rows]

@@ -8,18 +8,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.errors import UserError
+from bench.gate.comparable import FEWER_ROWS
 from bench.gate.compare import check_gate, compare
-from bench.gate.interleaved import measure_sides
+from bench.gate.interleaved import measure_sides, pairs_of
+from bench.gate.power import TooFewRoundsError, check_power, most_rounds, planned_against, planned_pairs
 from bench.gate.rank_tests import LEAST_ROUNDS
 from bench.gate.rows import Baseline, load_rows
 from bench.gate.sides import check_sides, planned_sides
-from bench.jobs.job import ComposedJob
+from bench.jobs.job import ComposedJob, new_result
 from bench.jobs.progress import StudyProgress
 from bench.jobs.run import Run
 from bench.jobs.study import INTERRUPTED_EXIT, run_study
 from bench.schema.config import GateConfig
 from bench.schema.gate_report import AMBIGUOUS, GATE_FILE, GateReport, write_report
 from bench.schema.metrics import METRICS
+from bench.schema.overrides import plain
+from bench.schema.row import Row
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,8 @@ class Gated:
 
 
 class NothingComparedError(UserError):
-    """Nothing of the results, which lie in the folder ``results``, could be compared with the baseline."""
+    """The results, which lie in the folder ``results``, cannot be judged: nothing of them could be compared with the
+    baseline, or a test could not have failed."""
 
     def __init__(self, message: str, results: Path) -> None:
         super().__init__(message)
@@ -78,7 +83,7 @@ def run_gated(jobs: Sequence[ComposedJob], gate: GateConfig, base: Baseline | No
         where the gate measures the base itself
 
     Raises:
-        UserError: the study or the baseline has an error, or nothing could be compared.
+        UserError: the study or the baseline has an error, nothing could be compared, or a test could not fail.
     """
     gated = _interleaved(jobs, gate, run) if base is None else _against_baseline(jobs, gate, base, run)
     if gated.report is not None:
@@ -87,23 +92,33 @@ def run_gated(jobs: Sequence[ComposedJob], gate: GateConfig, base: Baseline | No
 
 
 def _against_baseline(jobs: Sequence[ComposedJob], gate: GateConfig, base: Baseline, run: Run) -> Gated:
+    rounds = _rounds(jobs, gate)
+    if any(plain(argument)[0] == "model" for argument in run.arguments):
+        # The command itself says which of the baseline's models are compared.
+        gate = replace(gate, allow=[*gate.allow, FEWER_ROWS])
+    tests = planned_against(base.rows, (job.config for job in jobs), check_gate(gate), most_rounds(gate, rounds))
+    check_power(tests, gate.alpha)
+
     def run_rounds(rounds: int) -> int:
         return run_study(with_rounds(jobs, rounds), run)
 
     def judge() -> GateReport:
         return compare(base.rows, load_rows(run.out / "jobs"), gate, (base.name, str(run.out)))
 
-    return measured_until_known(gate, _rounds(jobs, gate), run.out, run_rounds, judge)
+    return measured_until_known(gate, rounds, run.out, run_rounds, judge)
 
 
 def _interleaved(jobs: Sequence[ComposedJob], gate: GateConfig, run: Run) -> Gated:
     rounds = _rounds(jobs, gate)
-    given = [a for a in run.arguments if a.partition("=")[0] not in ("out", "gate", "baseline", "history")]
-    given = [a for a in given if not a.lstrip("+~").startswith("gate.")] + [f"protocol.rounds={rounds}"]
+    of_the_command = ("out", "gate", "baseline", "history")
+    given = [a for a in run.arguments if (key := plain(a)[0]) not in of_the_command and not key.startswith("gate.")]
+    given.append(f"protocol.rounds={rounds}")
     with contextlib.ExitStack() as stack:
         with StudyProgress(run.console, 1) as progress:
             planned = planned_sides(with_rounds(jobs, rounds), gate, run, given, progress.on_download)
             sides = stack.enter_context(planned)
+        pairs, only_base, _ = pairs_of(sides)
+        check_power(planned_pairs(pairs, check_gate(gate), most_rounds(gate, rounds)), gate.alpha)
 
         def run_rounds(rounds: int) -> int:
             try:
@@ -113,7 +128,9 @@ def _interleaved(jobs: Sequence[ComposedJob], gate: GateConfig, run: Run) -> Gat
                 return INTERRUPTED_EXIT
 
         def judge() -> GateReport:
-            base = [row for job in sides.base if job.result_path.exists() for row in load_rows(job.folder)]
+            base = [row for job, _ in pairs for row in load_rows(job.folder)]
+            # They are not measured: their absence from the head is the finding.
+            base += [Row(job.result_path, new_result(job, "ok", None)) for job in only_base if job.skip_reason is None]
             head = [row for job in sides.head for row in load_rows(job.folder)]
             return compare(base, head, gate, sides.names)
 
@@ -131,14 +148,17 @@ def measured_until_known(
         status = run_rounds(rounds)
         if status == INTERRUPTED_EXIT:
             return Gated(status, results, None)
+        goes_on = gate.on_ambiguous == "remeasure" and rounds < gate.max_rounds
         try:
             report = judge()
         except UserError as error:
-            raise NothingComparedError(str(error), results) from error
-        unknown = [f for f in report.of(AMBIGUOUS) if f.metric in METRICS and METRICS[f.metric].over_rounds]
-        if gate.on_ambiguous != "remeasure" or not unknown or rounds >= gate.max_rounds:
-            note = f"{rounds} rounds a side"
-            return Gated(status, results, replace(report, notes=[*report.notes, note]))
+            if not (goes_on and isinstance(error, TooFewRoundsError)):
+                raise NothingComparedError(str(error), results) from error
+        else:
+            over_rounds = [f for f in report.findings if f.metric in METRICS and METRICS[f.metric].over_rounds]
+            if not goes_on or not any(f.verdict == AMBIGUOUS for f in over_rounds):
+                notes = [f"{rounds} rounds a side"] if over_rounds else []
+                return Gated(status, results, replace(report, notes=[*report.notes, *notes]))
         rounds = min(2 * rounds, gate.max_rounds)
 
 

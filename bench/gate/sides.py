@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -13,8 +12,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench.device.commands import git
+from bench.device.commands import ask_git, git
 from bench.errors import UserError
+from bench.gate.data_there import link_data, path_kept
 from bench.jobs.job import ComposedJob, PlannedJob, from_description
 from bench.jobs.plan import OnDownload, plan
 from bench.jobs.run import Run
@@ -66,6 +66,7 @@ def planned_sides(
     repository = _repository()
     commit = _commit(repository, gate.base_ref)
     with _checked_out(repository, commit, out / "base-checkout") as tree:
+        link_data((job.config for job in jobs), Path.cwd(), tree / Path.cwd().relative_to(repository))
         base = _plan_there(repository, tree, out / "base", arguments)
         yield Sides(base, head, (f"{gate.base_ref} ({commit[:10]})", head_name))
 
@@ -82,10 +83,12 @@ def _repository() -> Path:
     """Give the git repository of the current folder: maskbench's own, or that of the user's package."""
     if shutil.which("git") is None:
         raise UserError("gate.base_ref: git is not installed")
-    top = git(Path.cwd(), "rev-parse", "--show-toplevel")
-    if top is None:
-        raise UserError(f"gate.base_ref: {Path.cwd()} is in no git repository; run it inside the one to be judged")
-    return Path(top)
+    top, reason = ask_git(Path.cwd(), "rev-parse", "--show-toplevel")
+    if top is not None:
+        return Path(top)
+    if reason and "not a git repository" not in reason:  # above all a repository of another owner
+        raise UserError(f"gate.base_ref: git does not read the repository of {Path.cwd()}: {reason}")
+    raise UserError(f"gate.base_ref: {Path.cwd()} is in no git repository; run it inside the one to be judged")
 
 
 def _commit(repository: Path, ref: str) -> str:
@@ -102,12 +105,13 @@ def _commit(repository: Path, ref: str) -> str:
 def _checked_out(repository: Path, commit: str, tree: Path) -> Iterator[Path]:
     """Check the commit out into the folder ``tree``; it is removed at the end of the block."""
     # Without a time limit: a large tree takes long, and after a timeout a half-removed one would stay.
-    worktree = functools.partial(git, repository, "worktree", timeout_s=None)
+    worktree = functools.partial(ask_git, repository, "worktree", timeout_s=None)
     worktree("prune")
     worktree("remove", "--force", str(tree))
     try:
-        if worktree("add", "--detach", "--force", str(tree), commit) is None:
-            raise UserError(f"gate.base_ref: {tree}: git cannot check {commit[:10]} out there; see git worktree")
+        added = worktree("add", "--detach", "--force", str(tree), commit)
+        if added.text is None:
+            raise UserError(f"gate.base_ref: {tree}: git cannot check {commit[:10]} out there: {added.reason}")
         yield tree
     finally:
         worktree("remove", "--force", str(tree))
@@ -119,7 +123,7 @@ def _plan_there(repository: Path, tree: Path, out: Path, arguments: Sequence[str
     cwd = tree / Path.cwd().relative_to(repository)
     if not (root / "run_bench.py").exists() or not cwd.is_dir():
         raise UserError(f"gate.base_ref: that commit has no {root / 'run_bench.py' if cwd.is_dir() else cwd}")
-    given = [_path_kept(argument, cwd) for argument in arguments]
+    given = [path_kept(argument, cwd) for argument in arguments]
     command = [sys.executable, str(root / "run_bench.py"), "--plan", str(out), *given]
     done = subprocess.run(command, cwd=cwd, env=worker_environment(), capture_output=True, text=True, check=False)
     if done.returncode != 0:
@@ -143,12 +147,3 @@ def _root_there(repository: Path, tree: Path) -> Path:
     """
     tracked = git(repository, "ls-files", "--error-unmatch", str(ROOT / "run_bench.py")) is not None
     return tree / ROOT.relative_to(repository) if tracked else ROOT
-
-
-def _path_kept(argument: str, cwd: Path) -> str:
-    """Make a path absolute that exists only in the working tree, such as data that git ignores."""
-    key, _, value = argument.partition("=")
-    if value and not os.path.isabs(value) and Path(value).exists() and not (cwd / value).exists():
-        # With its links: the interpreter of a virtual environment is one, and without it another environment runs.
-        return f"{key}={Path(value).absolute()}"
-    return argument

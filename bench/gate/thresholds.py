@@ -38,7 +38,8 @@ def parse(name: str, text: Any, where: str = "gate.thresholds") -> Threshold | N
     where: the key of the configuration that holds the threshold, for messages
 
     Raises:
-        UserError: the metric does not exist, or the text is no threshold, or its sign points in the better direction.
+        UserError: the metric does not exist, or the text is no threshold, or its sign points in the better direction,
+            or no change can be beyond it.
     """
     if name not in METRICS:
         raise UserError(f"{where}.{name}: no such metric; {nearest(name, METRICS)}")
@@ -59,6 +60,10 @@ def parse(name: str, text: Any, where: str = "gate.thresholds") -> Threshold | N
             f"{worse}{spelled.lstrip('+-')}"
         )
     relative = bool(match["percent"])
+    if size >= 100 and metric.better == "high" and (relative or metric.part == "accuracy"):
+        raise UserError(
+            f"{where}.{name}={spelled}: no {name} can fall by more, so it could not be worse; give less, or none"
+        )
     return Threshold(metric, size / 100 if relative else size, relative, spelled)
 
 

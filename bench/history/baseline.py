@@ -21,6 +21,8 @@ def find_baseline(baseline: str, history: str | None) -> Baseline:
     Raises:
         UserError: there is no such folder or run, none of its results can be read, or the run is damaged.
     """
+    if not baseline.strip():
+        raise UserError("the baseline is empty (an unset variable?); give a folder of results, or main@latest")
     folder = Path(baseline).expanduser()
     if folder.exists() or not looks_like_name(baseline):
         return Baseline(load_rows(folder), baseline)

@@ -16,8 +16,8 @@ class Run:
     """One call of the command.
 
     out: the folder of its results
-    arguments: what the user typed
-    command: the same as one line without ``out=``, since it is kept beside weights that may be published
+    arguments: what the user typed, in the spelling of Hydra
+    command: what the user typed as one line without ``out=``, since it is kept beside weights that may be published
     launcher: starts the workers of its jobs
     console: prints its progress for a person
     """

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import omegaconf
-from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -34,9 +35,8 @@ from bench.schema.config import (
     GateConfig,
 )
 from bench.schema.metrics import METRICS
+from bench.schema.overrides import GROUPS, ONE_FOR_ALL, kinds, working_spelling
 from bench.schema.result import PASSES
-
-GROUPS = ("model", "dataset", "protocol", "finetune", "gate", "study")
 
 LEAST_EDGE = 32
 """Pixels: the stride of the coarsest features of most backbones; a smaller image has no such feature."""
@@ -60,6 +60,7 @@ def to_config(cfg: DictConfig, choices: dict[str, str]) -> ComposedJob:
     assert isinstance(config, BenchConfig)
     serves_a_zoo = config.model.zoo.lookup is not None
     config.model.options = options
+    config.passes = list(dict.fromkeys(config.passes))
     config.model.name = choices.get("model", "") + (f":{config.model.config}" if serves_a_zoo else "")
     check_values(config)
     if config.detections == "auto":
@@ -69,6 +70,8 @@ def to_config(cfg: DictConfig, choices: dict[str, str]) -> ComposedJob:
 
 def check_values(config: BenchConfig) -> None:
     """Raise a UserError for the first value outside its range."""
+    _refuse_empty(config)
+    _refuse_infinite("", dataclasses.asdict(config))
     for name, value, known in (
         ("precision", config.precision, PRECISIONS),
         ("compile", config.compile, COMPILES),
@@ -105,6 +108,33 @@ def check_values(config: BenchConfig) -> None:
         ("model.score_threshold", config.model.score_threshold, 0),
     ):
         _refuse_below(name, number, least)
+
+
+def check_shared(jobs: Sequence[ComposedJob]) -> None:
+    """Raise a UserError where jobs of one command differ in a setting that is the command's own, such as ``out``."""
+    for key in ONE_FOR_ALL:
+        values = {getattr(job.config, key) for job in jobs}
+        if len(values) > 1:
+            raise UserError(f"{key}: all jobs of a command share it, and it has {len(values)} values; give one")
+
+
+def _refuse_empty(config: BenchConfig) -> None:
+    """Refuse an empty text, such as that of an unset variable, where the default is none."""
+    for key, kind in kinds().items():
+        value: Any = config
+        for name in key.split("."):
+            value = getattr(value, name, None)
+        if kind == "text" and isinstance(value, str) and not value.strip():
+            raise UserError(f"{key} is empty (an unset variable?); give {key}=VALUE, or leave it out")
+
+
+def _refuse_infinite(key: str, value: Any) -> None:
+    """Refuse a number that is infinite or none (nan), which JSON files cannot hold."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UserError(f"{key}={value}: must be a finite number")
+    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list | tuple) else ()
+    for name, part in parts:
+        _refuse_infinite(f"{key}.{name}" if key else str(name), part)
 
 
 def _check_input_size(config: BenchConfig) -> None:
@@ -161,7 +191,7 @@ def as_user_error(error: Exception, configs: Path) -> UserError | None:
             return UserError(f"{group}={option}: no such {group}; {nearest(option, options)}")
         return UserError(text)
     if isinstance(error, OverrideParseException):
-        return UserError(f"{text.splitlines()[0]}; an argument is KEY=VALUE (quote values with spaces or commas)")
+        return _not_read(error)
     if isinstance(error, ConfigCompositionException):
         if isinstance(error.__cause__, OmegaConfBaseException) and not isinstance(
             error.__cause__, omegaconf.errors.ConfigAttributeError | omegaconf.errors.ConfigKeyError
@@ -187,7 +217,19 @@ def as_user_error(error: Exception, configs: Path) -> UserError | None:
         return UserError("a key of finetune or gate needs that group; give finetune=default, or gate=default")
     if isinstance(error, ValueError) and "Config group override" in text:
         return UserError(f"a group ({', '.join(GROUPS)}) cannot be null; leave it out for its default")
-    return None
+    return UserError(text) if isinstance(error, HydraException) else None
+
+
+def _not_read(error: OverrideParseException) -> UserError:
+    """Say of an override that Hydra cannot read how it is spelled."""
+    if "=" not in error.override:
+        return UserError(f"{error.override}: an argument is KEY=VALUE")
+    if spelling := working_spelling(error.override):
+        return UserError(f"{error.override}: Hydra cannot read the value; for a text give {spelling}")
+    return UserError(
+        f"{error.override}: Hydra cannot read the value; in a list or a table put each text that is more than a word "
+        f"into quotation marks, as \"key=['a b', 'c']\""
+    )
 
 
 def schema_keys() -> Iterator[str]:

@@ -289,7 +289,8 @@ class GateConfig:
     rounds: of the speed pass, on each side; null is ``protocol.rounds``
     processes: with ``interleaved``, number of pairs of workers, one after the other, that share the rounds
     allow: differences between the sides that leave them comparable (names of
-        :data:`bench.schema.settings.SETTINGS` that a gate holds equal), as ``[driver]``
+        :data:`bench.schema.settings.SETTINGS` that a gate holds equal), as ``[driver]``; or ``fewer_rows``, which lets
+        the head lack rows of the base
     base_ref: with ``interleaved``, the git commit of the base, checked out beside the working tree
     base_python, head_python: with ``interleaved``, two interpreters, each with its own versions of the libraries
     """

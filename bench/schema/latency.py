@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
+from typing import Any
 
 from bench.schema.result import SpeedResult, Timing
+
+TIMINGS = ("model", "end_to_end", "preprocess", "network", "postprocess")
+"""The fields of a SpeedResult that hold latencies."""
 
 
 def images_per_second(batch_size: int, latency_ms: Sequence[float]) -> float | None:
@@ -37,3 +42,23 @@ def rounds_of(speed: SpeedResult, timing: Timing | None = None) -> list[list[flo
     samples = (timing or speed.model).latency_ms
     ends = accumulate((part.samples for part in speed.rounds), initial=0)
     return [samples[first:last] for first, last in pairwise(ends)]
+
+
+def first_rounds(speed: SpeedResult, count: int) -> SpeedResult:
+    """Give a speed with its first ``count`` rounds alone."""
+    rounds = speed.rounds[:count]
+    batches = sum(part.samples for part in rounds)
+
+    def cut(timing: Timing) -> Timing:
+        wall = timing.wall_ms[:batches] if timing.wall_ms is not None else None
+        return Timing(timing.latency_ms[:batches], timing.clock, wall)
+
+    timings: dict[str, Any] = {name: cut(getattr(speed, name)) for name in TIMINGS}
+    return dataclasses.replace(
+        speed,
+        **timings,
+        rounds=rounds,
+        detections_per_image=speed.detections_per_image[: batches * speed.batch_size],
+        image_sizes=speed.image_sizes[: batches * speed.batch_size],
+        input_sizes=speed.input_sizes[:batches],
+    )

@@ -159,6 +159,16 @@ def test_how_a_job_ends(fake_command: Fake) -> None:
         Maskbench(folder / "out").check("toy", "out=here")
 
 
+@pytest.mark.usefixtures("outside_xdist")
+def test_an_empty_option_is_refused(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    pytester.makepyfile("def test_toy(maskbench): pass")
+    done = pytester.runpytest_subprocess("-p", "bench.cli.maskbench_pytest", "--maskbench-device=")
+    done.assert_outcomes(errors=1)
+    done.stdout.fnmatch_lines(["*--maskbench-device is empty (an unset variable?)*"])
+
+
 def test_nothing_of_the_users_is_deleted(fake_command: Fake) -> None:
     folder = fake_command(_result())
     maskbench = Maskbench(folder / "out", session="one")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -191,20 +192,28 @@ def test_a_gpu_that_ran_at_another_clock() -> None:
 
 
 def test_too_few_rounds() -> None:
-    report = held(result(QUIET[:5]), result())
-    finding = of(report, "fps_model")
-    assert finding.verdict == "not comparable"
-    assert "the base was timed in 5 rounds, the test over rounds needs 6" in finding.sentence
-    assert of(report, "mask_ap").verdict == "same"
+    with pytest.raises(UserError, match=r"could not fail: .* the base was timed in 5 rounds, the test .* needs 6"):
+        held(result(QUIET[:5]), result())
+    report = held(result(QUIET[:5]), result(reserved=2_000_000_000))
+    assert (of(report, "fps_model").verdict, of(report, "mask_ap").verdict) == ("not comparable", "same")
+    assert (of(report, "peak_reserved_mb").verdict, report.passed) == ("worse", False)  # what is found stays found
     assert of(held(result(QUIET[:6]), result()), "fps_model").verdict == "same"
 
 
 def test_a_metric_that_only_one_side_has() -> None:
     head = result()
     head.energy = None
-    finding = of(held(result(), head), "energy_j_per_image")
-    assert (finding.verdict, finding.base, finding.head) == ("not comparable", 5.0, None)
-    assert "only in the base, the head has none" in finding.sentence
+    report = held(result(), head)
+    finding = of(report, "energy_j_per_image")
+    assert (finding.verdict, finding.base, finding.head, report.passed) == ("worse", 5.0, None, False)
+    assert (
+        "only in the base, the head has none; gate.thresholds.energy_j_per_image=none leaves it out" in finding.sentence
+    )
+    head.config["passes"].remove("energy")  # it was not asked for
+    report = held(result(), head)
+    assert (of(report, "energy_j_per_image").verdict, report.passed) == ("not comparable", True)
+    report = held(head, result())
+    assert (of(report, "energy_j_per_image").verdict, report.passed) == ("not comparable", True)
 
 
 def test_what_ran_before_must_run_now() -> None:
@@ -212,6 +221,9 @@ def test_what_ran_before_must_run_now() -> None:
     assert of(report, "status").verdict == "worse"
     assert "ran in the base, out_of_memory in the head: CUDA out of memory" in of(report, "status").sentence
     assert not report.passed
+    report = held(result(), result(status="skipped", reason="my_helpres is not installed"))
+    assert of(report, "status").sentence.endswith("ran in the base, skipped in the head: my_helpres is not installed")
+    assert (of(report, "status").verdict, report.passed) == ("worse", False)
     both = [row(result(name="other"), "other-1")]
     report = compare([row(result(status="crashed")), *both], [row(result()), *both], gate(), NAMES)
     assert {f.verdict for f in report.findings if f.metric == "status"} == {"better", "same"}
@@ -225,13 +237,44 @@ def test_rows_of_one_side_and_rows_of_another_setting() -> None:
         row(result(name="b", precision="fp16"), "b-2"),
         row(result(name="new"), "new-1"),
     ]
-    report = compare(base, head, gate(), NAMES)
+    assert [f.sentence for f in compare(base, head, gate(), NAMES).of("worse")] == [
+        "gone: is in the base and not in the head; gate.allow=[fewer_rows] lets it pass"
+    ]
+    report = compare(base, head, gate(allow=["fewer_rows"]), NAMES)
+    assert report.passed
     finding_of = {(f.model, f.metric): f for f in report.findings}
     assert finding_of["a · fp32", "fps_model"].verdict == "same"
     assert "only in the head" in finding_of["a · fp16", "status"].sentence
     assert "only in the base" in finding_of["gone", "status"].sentence
     assert "precision fp32 against fp16" in finding_of["b", "fps_model"].sentence
     assert "only in the head" in finding_of["new", "status"].sentence
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("side", ["base", "head"])
+def test_a_figure_that_is_no_number_never_passes(wrong: float, side: str) -> None:
+    def refused(change: Callable[[Result], None], words: str) -> None:
+        sides = {"base": result(), "head": result()}
+        change(sides[side])
+        with pytest.raises(UserError, match=f"the gate could not fail: .* is not comparable: {words}"):
+            held(sides["base"], sides["head"])
+
+    def ap(measured: Result) -> None:
+        measured.accuracy.figures["mask_ap"] = wrong  # type: ignore[union-attr,index]
+
+    def memory(measured: Result) -> None:
+        measured.memory.peak_reserved_bytes = wrong  # type: ignore[union-attr,assignment]
+
+    def replicate(measured: Result) -> None:
+        measured.accuracy.bootstrap.mask_ap[3] = wrong  # type: ignore[union-attr]
+
+    def latency(measured: Result) -> None:
+        measured.speed.model.latency_ms[5] = wrong  # type: ignore[union-attr]
+
+    refused(ap, f"the {side} has")
+    refused(memory, f"the {side} has")
+    refused(replicate, "a bootstrap replicate is no finite number")
+    refused(latency, f"the {side} has")
 
 
 def test_holm_is_over_all_tests_of_all_models() -> None:
@@ -269,7 +312,7 @@ def write_run(tmp_path: Path) -> Callable[..., Path]:
 
 def test_the_command(write_run: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     base, slow = write_run("base", row(result())), write_run("slow", row(result([1.1 * ms for ms in QUIET])))
-    assert main([str(base), str(base)]) == 0
+    assert main([str(base), str(write_run("again", row(result())))]) == 0
     assert main([str(base), str(slow), "--out", str(tmp_path / "out")]) == 3
     report = read_report(tmp_path / "out" / "gate.json")
     assert {(f.metric, f.verdict) for f in report.of("worse")} == {("fps_model", "worse"), ("fps_end_to_end", "worse")}
@@ -284,7 +327,11 @@ def test_the_command(write_run: Callable[..., Path], tmp_path: Path, capsys: pyt
         (["{empty}", "{base}"], "no result.json in it"),
         (["{base}", "{base}", "thresholds.fps_modle=-3%"], "did you mean fps_model"),
         (["{base}", "{base}", "on_ambigous=fail"], "did you mean on_ambiguous"),
-        (["{base}", "{base}", "thresholds.mask_ap=+1"], "a higher mask_ap is better"),
+        (["{base}", "{copy}", "thresholds.mask_ap=+1"], "a higher mask_ap is better"),
+        (["{base}", "{base}"], "has the results of"),
+        (["{above}", "{base}"], "itself, which cannot be worse than themselves"),
+        (["{base}/jobs", "{base}"], "itself, which cannot be worse than themselves"),
+        (["{base}", "{copy}", "on_ambiguous="], "on_ambiguous= is empty (an unset variable?)"),
         (["{base}", "{other}"], "schema_version 99, this maskbench reads 2"),
     ],
 )
@@ -295,8 +342,24 @@ def test_wrong_input(
     (tmp_path / "empty").mkdir()
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "result.json").write_text('{"schema_version": 99}')
-    names = {"base": base, "empty": tmp_path / "empty", "other": tmp_path / "other"}
+    copy = write_run("copy", row(result()))
+    names = {"base": base, "copy": copy, "above": tmp_path, "empty": tmp_path / "empty", "other": tmp_path / "other"}
     assert main([argument.format(**names) for argument in arguments]) == 2
     error = capsys.readouterr().err
     assert words in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments", [["", "runs"], ["runs", ""], ["runs", "head", "--out", ""], ["a", "b", "--history="]]
+)
+def test_an_empty_argument_is_not_the_current_folder(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("runs", "head"):
+        write_result(result(), tmp_path / name / "jobs" / "a" / "result.json")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert "is empty (an unset variable?)" in capsys.readouterr().err

@@ -9,14 +9,18 @@ from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
 
+import gate_cases
 import pytest
 
-from bench.gate import sides
+from bench.gate import interleaved, sides
+from bench.gate.data_there import path_kept
 from bench.gate.interleaved import OTHER_DIED
 from bench.history.store import History
+from bench.jobs.job import PlannedJob
+from bench.schema.config import BenchConfig
 from bench.schema.gate_report import read_report
 from bench.schema.latency import rounds_of
-from bench.schema.result import Result, read_result
+from bench.schema.result import Result, read_result, write_result
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -128,6 +132,30 @@ def test_a_worker_that_dies_in_its_round(repository: Path, run: Run, tmp_path: P
     assert (head.status, head.reason and "exit status 7" in head.reason) == ("crashed", True)
     assert (base.status, base.reason) == ("ok", OTHER_DIED)
     assert base.speed is not None
+    assert head.speed is not None
+    assert len(base.speed.rounds) == len(head.speed.rounds)
+
+
+def test_rounds_that_only_one_side_has_are_dropped(tmp_path: Path) -> None:
+    """A command that is killed between the two rounds of a pair leaves one more on one side."""
+    both = [PlannedJob(BenchConfig(), {}, tmp_path / name) for name in ("base", "head")]
+    for job, rounds in zip(both, ([[1.0, 2.0], [3.0], [4.0, 5.0]], [[6.0, 7.0], [8.0]]), strict=True):
+        written = gate_cases.result()
+        written.speed = gate_cases.speed(rounds)
+        written.speed.detections_per_image = [1] * sum(map(len, rounds))
+        write_result(written, job.result_path)
+    interleaved._keep_pairs(both)
+    base, head = (read_result(job.result_path).speed for job in both)
+    assert base is not None
+    assert head is not None
+    assert (rounds_of(base), rounds_of(base, base.end_to_end)) == ([[1.0, 2.0], [3.0]], [[1.0, 2.0], [3.0]])
+    assert rounds_of(head) == [[6.0, 7.0], [8.0]]
+    assert len(base.detections_per_image) == 3
+    head_result = read_result(both[1].result_path)
+    head_result.speed = None
+    write_result(head_result, both[1].result_path)
+    interleaved._keep_pairs(both)
+    assert read_result(both[0].result_path).speed is None
 
 
 def test_a_worker_that_takes_too_much_memory_in_its_round(repository: Path, run: Run, tmp_path: Path) -> None:
@@ -214,6 +242,6 @@ def test_an_interpreter_keeps_its_link(tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "base").mkdir()
     (tmp_path / "own" / "bin" / "python").symlink_to(sys.executable)
     monkeypatch.chdir(tmp_path / "own")
-    kept = sides._path_kept("model.python=bin/python", tmp_path / "base")
-    assert kept == f"model.python={tmp_path}/own/bin/python"
-    assert sides._path_kept("model=solo", tmp_path / "base") == "model=solo"
+    kept = path_kept("model.python='bin/python'", tmp_path / "base")
+    assert kept == f"model.python='{tmp_path}/own/bin/python'"
+    assert path_kept("model=solo", tmp_path / "base") == "model=solo"

@@ -58,7 +58,10 @@ def maskbench(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFact
 
 
 def _option(config: pytest.Config, name: str) -> str | None:
-    return config.getoption(f"maskbench_{name}") or config.getini(f"maskbench_{name}") or None
+    given = config.getoption(f"maskbench_{name}")
+    if given is not None and not given.strip():
+        raise pytest.UsageError(f"--maskbench-{name} is empty (an unset variable?); give a value, or leave it out")
+    return given or config.getini(f"maskbench_{name}") or None
 
 
 @pytest.hookimpl(optionalhook=True)
