@@ -86,8 +86,9 @@ class CarriesSizes(habits.Bright):
 def test_a_class_that_remembers_has_the_ap_of_one_that_carries(
     remembers: Any, carries: Any, size: tuple[int, int] | None, batch_size: int, tmp_path: Path
 ) -> None:
-    """While preprocess ran ahead in other threads, RemembersMeans lost up to a fifth of its AP, and Remembers had masks of
-    the size of another image. Scaling to 128 pixels and back costs some AP in both classes.
+    """While preprocess ran ahead, RemembersMeans lost up to a fifth of its AP, and Remembers had masks of other sizes.
+
+    Scaling to 128 pixels and back costs both classes of that pair some AP.
     """
     dataset = bright_set(tmp_path / "images", 24, size)
     expected = mask_ap(carries(Settings(CPU)), dataset, tmp_path, batch_size)
