@@ -166,10 +166,14 @@ class _RoundsWorker:
         try:
             speed = read_result(self._job.result_path).speed
         except UserError as error:
-            self._ending = Ending(False, "crashed", f"the worker has lost its result: {error}")
-            raise WorkerDiedError(self) from error
-        assert speed is not None
+            raise self._died(f"the worker has lost its result: {error}") from error
+        if speed is None or not speed.rounds:
+            raise self._died("the worker has said that it timed a round, and its result has none")
         return speed.rounds[-1].samples
+
+    def _died(self, reason: str) -> WorkerDiedError:
+        self._ending = Ending(False, "crashed", reason)
+        return WorkerDiedError(self)
 
 
 def _status(job: PlannedJob) -> str:

@@ -9,6 +9,8 @@ import pytest
 
 from bench.jobs.worker.failures import classify
 from bench.jobs.worker.locate import locate
+from bench.jobs.worker.main import _failures_recorded
+from bench.schema.result import UNFINISHED, Result
 
 FILES = {
     "site-packages/installed_lib/__init__.py": "import absent_dependency\n",
@@ -64,3 +66,12 @@ def test_a_library_of_an_adapter_of_ours_is_optional() -> None:
     error = ModuleNotFoundError("No module named 'detectron2'", name="detectron2")
     assert classify(error, "adapters.detectron2.predictor.Class", "a.log")[0] == "skipped"
     assert classify(error, "mine.Class", "a.log")[0] == "failed"
+
+
+def test_an_exit_of_a_model_is_a_failure_of_its_job() -> None:
+    """Else the worker would end with a status that says nothing."""
+    result = Result("failed", {}, reason=UNFINISHED)
+    with _failures_recorded(result, "mine.Class"):
+        sys.exit("licence key missing")
+    assert result.status == "failed"
+    assert (result.reason or "").startswith("SystemExit: licence key missing (test_failures.py:")
