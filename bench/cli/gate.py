@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None, program: str = "python -m bench
         show(report, Console(width=None if sys.stdout.isatty() else 120))
         if options.out:
             write_report(report, options.out / GATE_FILE)
-            write_all(report, options.head, options.out)
+            write_all(report, options.head, options.out, warn=False)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

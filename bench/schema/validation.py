@@ -37,6 +37,8 @@ def parse_json(content: bytes) -> Any:
         parsed = msgspec.json.decode(content)
     except RecursionError:
         raise ValueError("its lists and objects lie too deep within each other") from None
+    except msgspec.ValidationError as error:
+        raise ValueError(_with_place_first(error)) from None
     if _is_deep(parsed):
         raise ValueError(f"its lists and objects lie more than {DEEPEST} deep within each other")
     return parsed
@@ -52,10 +54,15 @@ def check_types(cls: type, data: Any) -> None:
     try:
         msgspec.convert(data, _mirror(cls, partial=False))
     except msgspec.ValidationError as error:
-        what, _, where = str(error).partition(" - at ")
-        place = where.strip("`").removeprefix("$").removeprefix(".")
-        what = what.replace("`", "")
-        raise ValueError(f"{place}: {what[:1].lower()}{what[1:]}" if place else what) from None
+        raise ValueError(_with_place_first(error)) from None
+
+
+def _with_place_first(error: msgspec.ValidationError) -> str:
+    """Give ``speed.batch_size: expected int, got str`` of msgspec's "Expected `int`, got `str` - at `$.speed...`"."""
+    what, _, where = str(error).partition(" - at ")
+    place = where.strip("`").removeprefix("$").removeprefix(".")
+    what = what.replace("`", "")
+    return f"{place}: {what[:1].lower()}{what[1:]}" if place else what
 
 
 def _is_deep(tree: Any) -> bool:

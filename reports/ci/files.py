@@ -14,7 +14,7 @@ from reports.ci.junit import write_junit
 from reports.ci.pytest_benchmark import write_pytest_benchmark
 
 
-def write_all(report: GateReport | None, results: Path, out: Path) -> list[Path]:
+def write_all(report: GateReport | None, results: Path, out: Path, *, warn: bool = True) -> list[Path]:
     """Write the files into ``out``, give their paths, and add the summary to ``$GITHUB_STEP_SUMMARY``.
 
     The files are ``junit.xml``, ``summary.md``, ``bigger_is_better.json``, ``smaller_is_better.json`` and
@@ -22,11 +22,12 @@ def write_all(report: GateReport | None, results: Path, out: Path) -> list[Path]
 
     report: the findings of a gate; with None only the last three files are written
     results: the folder of the results that were judged, those of the head
+    warn: tell on stderr of results that cannot be read; False where the gate has told already
 
     Raises:
-        UserError: there is no such folder, or ``out`` cannot be written.
+        UserError: there is no such folder, no result in it can be read, or ``out`` cannot be written.
     """
-    rows = rows_of([results])
+    rows = rows_of([results], warn=warn)
     try:
         out.mkdir(parents=True, exist_ok=True)
         paths = [] if report is None else _of_gate(report, out)
@@ -45,8 +46,10 @@ def _of_gate(report: GateReport, out: Path) -> list[Path]:
     return [out / "junit.xml", out / "summary.md"]
 
 
-def rows_of(sources: Sequence[Path]) -> list[Row]:
-    """Read every result in the folders, in the order of their paths; warn on stderr of those that cannot be read.
+def rows_of(sources: Sequence[Path], *, warn: bool = True) -> list[Row]:
+    """Read every result in the folders, in the order of their paths, without those that cannot be read.
+
+    A line on stderr tells of each of these if ``warn``.
 
     Raises:
         UserError: a folder does not exist, or no result in them can be read.
@@ -54,4 +57,4 @@ def rows_of(sources: Sequence[Path]) -> list[Row]:
     from reports.table.comparison import find_results
 
     paths, places = find_results(sources), ", ".join(str(source) for source in sources)
-    return read_rows([path.resolve() for path in paths], places, "left out of what CI reads")
+    return read_rows([path.resolve() for path in paths], places, "left out of what CI reads" if warn else None)

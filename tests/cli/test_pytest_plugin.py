@@ -47,7 +47,7 @@ def _result(status: str = "ok", reason: str | None = None, mask_ap: float | None
     if status == "ok":
         batch = Timing([49.0, 50.0, 51.0], "perf_counter")
         speed_round = SpeedRound(3, 60.0, [], True)
-        result.speed = SpeedResult(1, [speed_round], batch, batch, batch, batch, batch, [1, 1, 1], [], [])
+        result.speed = SpeedResult(1, [speed_round], batch, batch, batch, batch, batch, [1, 1, 1], [[480, 640]] * 3, [])
         result.accuracy = AccuracyResult("hotcoco", "1.3.0", 4, 4, 4, "keep", "predictions.json")
         if mask_ap is not None:
             result.accuracy.figures = {"mask_ap": mask_ap}

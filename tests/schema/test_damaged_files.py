@@ -58,6 +58,7 @@ def _set(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
     ("path", "value", "line"),
     [
         ("status", "fine", "status 'fine' is none of ok, failed"),
+        ("energy", float("inf"), "not JSON (JSON is malformed: invalid character"),
         ("schema_version", True, "schema_version True"),
         ("memory.parameters_bytes", "x", "memory.parameters_bytes: expected int | null, got str"),
         ("memory.host_rss_bytes", -1, "memory.host_rss_bytes: expected int >= 0"),
