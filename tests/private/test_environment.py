@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from bench.errors import UserError
-from bench.jobs.job import PlannedJob, for_worker, from_description, read_job, to_description, write_job
+from bench.jobs.job import Failure, PlannedJob, for_worker, from_description, read_job, to_description, write_job
+from bench.jobs.local import LocalLauncher
+from bench.jobs.run_job import run_job
 from bench.private.environment import VARIABLE, FromEnvironment
 from bench.schema.result import read_result
 from run_bench import compose
@@ -98,6 +100,14 @@ def test_no_file_of_a_job_holds_the_value(tmp_path: Path, monkeypatch: pytest.Mo
     assert VARIABLE not in os.environ
     assert from_description(json.loads(json.dumps(to_description(job)))) == job
     assert dataclasses.asdict(for_worker(job))["from_environment"]["options"] == {"token": SECRET}
+
+
+def test_the_last_words_of_a_check_that_died_are_hidden(tmp_path: Path) -> None:
+    """They are read from its log by the command, so no code of the check has seen them."""
+    job = dataclasses.replace(planned(tmp_path), failure=Failure("crashed", f"its last words: token {SECRET}"))
+    result = run_job(job, ["speed"], LocalLauncher(), lambda _: None)
+    assert result.reason == "its last words: token ${oc.env:TOKEN}"
+    assert SECRET not in (tmp_path / "result.json").read_text()
 
 
 def test_a_changed_value_changes_the_digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
