@@ -66,6 +66,7 @@ def record_success(job: PlannedJob) -> Result:
 def _record_status(job: PlannedJob, status: str, reason: str | None) -> Result:
     result, lost = _read(job)
     result.status, result.reason = ("crashed", lost) if lost else (status, reason)
+    hide(job.from_environment, result)
     write_result(result, job.result_path)
     return result
 

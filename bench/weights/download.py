@@ -50,7 +50,7 @@ def fetch(url: str, sha256: str | None, cache: Path | None = None, progress: Pro
 
     Raises:
         UserError: there is no such file, no network or no room, it is too large or too slow, or it is not what it
-            should be (the file is then deleted). No message holds a user, a password or a query of ``url``.
+            should be. No message holds a user, a password or a query of ``url``.
     """
     shown = without_credentials(url)
     if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
@@ -65,7 +65,11 @@ def fetch(url: str, sha256: str | None, cache: Path | None = None, progress: Pro
             if not path.exists():
                 part = Part(path.with_name(f"{path.name}.part"))
                 _download(url, part, path, progress)
-                _verify(part.path, expected, path, shown)
+                try:
+                    _verify(part.path, expected, path, shown)
+                except UserError:
+                    part.forget()
+                    raise
                 os.replace(part.path, path)
                 part.forget()
             else:
@@ -105,9 +109,9 @@ def _digest_prefix(sha256: str | None) -> str | None:
 
 
 def _verify(path: Path, expected: str | None, final: Path, shown: str) -> None:
-    """Delete ``path`` and raise where it is not the expected file; without an expected digest, where it is no weights.
+    """Raise where the file is not the expected one; without an expected digest, where it is no weights.
 
-    A file of any form is taken where the digest says that it is the right one.
+    A file of any form is taken where the digest says that it is the right one; one with another digest is deleted.
     """
     try:
         head = read_head(path)
@@ -115,10 +119,11 @@ def _verify(path: Path, expected: str | None, final: Path, shown: str) -> None:
             check_form(path, head)
             return
     except FormError as error:
-        Part(path).forget()
+        origin = f"{final}: the file" if path == final else f"{shown}: what was downloaded"
+        remedy = "delete it" if path == final else "run again"
         raise UserError(
-            f"{shown}: what was downloaded is no whole file of weights ({error}) and was deleted; run again, correct "
-            f"model.zoo.url, or give model.zoo.sha256 for a file of another form"
+            f"{origin} is no whole file of weights ({error}); {remedy}, correct model.zoo.url, or give "
+            f"model.zoo.sha256 for a file of another form"
         ) from error
     if (actual := sha256_of(path)).startswith(expected):
         return

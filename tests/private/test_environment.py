@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from bench.errors import UserError
-from bench.jobs.job import PlannedJob, for_worker, from_description, read_job, to_description, write_job
+from bench.jobs.job import Failure, PlannedJob, for_worker, from_description, read_job, to_description, write_job
+from bench.jobs.local import LocalLauncher
+from bench.jobs.run_job import run_job
 from bench.private.environment import VARIABLE, FromEnvironment
 from bench.schema.result import read_result
 from run_bench import compose
@@ -100,6 +102,14 @@ def test_no_file_of_a_job_holds_the_value(tmp_path: Path, monkeypatch: pytest.Mo
     assert dataclasses.asdict(for_worker(job))["from_environment"]["options"] == {"token": SECRET}
 
 
+def test_the_last_words_of_a_check_that_died_are_hidden(tmp_path: Path) -> None:
+    """They are read from its log by the command, so no code of the check has seen them."""
+    job = dataclasses.replace(planned(tmp_path), failure=Failure("crashed", f"its last words: token {SECRET}"))
+    result = run_job(job, ["speed"], LocalLauncher(), lambda _: None)
+    assert result.reason == "its last words: token ${oc.env:TOKEN}"
+    assert SECRET not in (tmp_path / "result.json").read_text()
+
+
 def test_a_changed_value_changes_the_digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one, other = FromEnvironment({"a": "x", "w": "1.pt"}), FromEnvironment({"a": "y", "w": "1.pt"})
     assert one.digest(but={}) == FromEnvironment({"w": "1.pt", "a": "x"}).digest(but={}) != other.digest(but={})
@@ -120,11 +130,8 @@ def test_a_log(tmp_path: Path) -> None:
     values.hide_in_file(tmp_path / "absent.log")
 
 
-def test_a_whole_run_publishes_neither_the_secret_nor_the_home(
-    bright_squares: list[str], environment: dict[str, str], tmp_path: Path
-) -> None:
-    """The class, the images and the results are in the home of ada; the model fails in one of its two rows."""
-    home = tmp_path / "home" / "ada"
+def run_in_the_home_of_ada(home: Path, bright_squares: list[str], environment: dict[str, str]) -> str:
+    """Measure two rows, one of which fails, in a home folder that has the class and the data; give what was printed."""
     (home / "code").mkdir(parents=True)
     (home / "code" / "tokened.py").write_text((ROOT / "tests" / "toys" / "tokened.py").read_text())
     dataset = dict(argument.split("=", 1) for argument in bright_squares)
@@ -146,6 +153,14 @@ def test_a_whole_run_publishes_neither_the_secret_nor_the_home(
         check=False,
     )
     assert done.returncode == 1, done.stderr
+    return done.stdout + done.stderr
+
+
+def test_a_whole_run_publishes_neither_the_secret_nor_the_home(
+    bright_squares: list[str], environment: dict[str, str], tmp_path: Path
+) -> None:
+    home = tmp_path / "home" / "ada"
+    printed = run_in_the_home_of_ada(home, bright_squares, environment)
     results = [read_result(path) for path in sorted(home.glob("code/results/jobs/*/result.json"))]
     assert sorted(result.status for result in results) == ["failed", "ok"]
     [reason] = [result.reason for result in results if result.reason]
@@ -157,7 +172,7 @@ def test_a_whole_run_publishes_neither_the_secret_nor_the_home(
     written = {path: path.read_bytes() for path in home.glob("code/results/**/*") if path.is_file()}
     for path, content in written.items():
         assert SECRET.encode() not in content, path
-        if path.name not in ("job.json", "worker.log"):  # these are of this machine
+        if path.suffix != ".log" and path.name != "job.json":  # these are of this machine
             assert str(home).encode() not in content, path
-    assert SECRET not in done.stdout + done.stderr
+    assert SECRET not in printed
     assert any("panel" in path.name for path in written), [path.name for path in written]
