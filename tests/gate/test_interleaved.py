@@ -123,8 +123,8 @@ def test_a_commit_with_a_sleep_in_it_fails_and_one_without_passes(repository: Pa
 
 
 def test_a_worker_that_dies_in_its_round(repository: Path, run: Run, tmp_path: Path) -> None:
-    """The head's process ends after its fifth batch: its row is crashed, which is worse; the base's row is kept."""
-    extra = "self.calls = getattr(self, 'calls', 0) + 1; self.calls > 12 and os._exit(7)"
+    """The head ends in its second or third round: its row is crashed, which is worse; the base keeps its own."""
+    extra = "self.calls = getattr(self, 'calls', 0) + 1; self.calls > 24 and os._exit(7)"
     write_model(repository, 0.020, extra)
     done = run("gate=interleaved", "gate.base_ref=main", f"out={tmp_path / 'out'}")
     assert done.returncode == 3, done.stdout + done.stderr
@@ -165,6 +165,10 @@ def test_rounds_that_only_one_side_has_are_dropped(tmp_path: Path) -> None:
     head_result = read_result(both[1].result_path)
     head_result.speed = None
     write_result(head_result, both[1].result_path)
+    interleaved._keep_pairs(both, least=1)
+    kept = read_result(both[0].result_path).speed
+    assert kept is not None
+    assert rounds_of(kept) == [[1.0, 2.0]]
     interleaved._keep_pairs(both)
     assert read_result(both[0].result_path).speed is None
 
