@@ -121,7 +121,7 @@ def _of_pair(label: str, base: Row, head: Row, thresholds: Thresholds, gate: Gat
 def _concluded(findings: list[Finding], gate: GateConfig, names: tuple[str, str]) -> GateReport:
     worse = [finding for finding in findings if finding.verdict == WORSE]
     ambiguous = [finding for finding in findings if finding.verdict == AMBIGUOUS]
-    compared = [f for f in findings if f.metric != STATUS and f.verdict != NOT_COMPARABLE]
+    compared = [f for f in findings if f.verdict == WORSE or (f.metric != STATUS and f.verdict != NOT_COMPARABLE)]
     if not compared and not worse:
         first = next((f.sentence for f in findings if f.verdict == NOT_COMPARABLE), "both measured nothing in common")
         raise UserError(f"nothing could be compared, so the gate cannot say anything: {first}")

@@ -85,7 +85,7 @@ def measure_pair(
     for process in range(gate.processes):
         share = left // gate.processes + (process < left % gate.processes)
         if share > 0 and not _alternate(base, head, share, launcher, on_progress):
-            _keep_pairs(both)
+            _keep_pairs(both, least=1)
             return
     for job in both:
         result = read_result(job.result_path)
@@ -185,9 +185,12 @@ def _rounds_done(job: PlannedJob) -> int:
     return len(speed.rounds) if speed else 0
 
 
-def _keep_pairs(both: Sequence[PlannedJob]) -> None:
-    """Drop the rounds that only one side has: round n of one side is compared with round n of the other."""
-    pairs = min(_rounds_done(job) for job in both)
+def _keep_pairs(both: Sequence[PlannedJob], least: int = 0) -> None:
+    """Drop the rounds that only one side has: round n of one side is compared with round n of the other.
+
+    least: how many rounds stay all the same, so that a row whose partner died at once still has its figures
+    """
+    pairs = max(least, min(_rounds_done(job) for job in both))
     for job in both:
         result = read_result(job.result_path)
         if result.speed is not None and len(result.speed.rounds) > pairs:

@@ -86,7 +86,7 @@ def planned_pairs(pairs: Iterable[tuple[PlannedJob, PlannedJob]], thresholds: Th
     return [
         reach(head.config.model.name, threshold, None, rounds)
         for base, head in pairs
-        if base.skip_reason is None and head.skip_reason is None
+        if base.cannot_run is None and head.cannot_run is None
         for threshold in thresholds.of(head.config.model.name)
         if _will_be_tested(head.config, threshold)
     ]

@@ -130,7 +130,7 @@ def _interleaved(jobs: Sequence[ComposedJob], gate: GateConfig, run: Run) -> Gat
         def judge() -> GateReport:
             base = [row for job, _ in pairs for row in load_rows(job.folder)]
             # They are not measured: their absence from the head is the finding.
-            base += [Row(job.result_path, new_result(job, "ok", None)) for job in only_base if job.skip_reason is None]
+            base += [Row(job.result_path, new_result(job, "ok", None)) for job in only_base if job.cannot_run is None]
             head = [row for job in sides.head for row in load_rows(job.folder)]
             return compare(base, head, gate, sides.names)
 

@@ -224,6 +224,7 @@ def test_what_ran_before_must_run_now() -> None:
     report = held(result(), result(status="skipped", reason="my_helpres is not installed"))
     assert of(report, "status").sentence.endswith("ran in the base, skipped in the head: my_helpres is not installed")
     assert (of(report, "status").verdict, report.passed) == ("worse", False)
+    assert report.outcome == "1 of 1 comparison worse: solov2_r50_mmdet status"
     both = [row(result(name="other"), "other-1")]
     report = compare([row(result(status="crashed")), *both], [row(result()), *both], gate(), NAMES)
     assert {f.verdict for f in report.findings if f.metric == "status"} == {"better", "same"}

@@ -123,8 +123,8 @@ def test_a_commit_with_a_sleep_in_it_fails_and_one_without_passes(repository: Pa
 
 
 def test_a_worker_that_dies_in_its_round(repository: Path, run: Run, tmp_path: Path) -> None:
-    """The head's process ends after its fifth batch: its row is crashed, which is worse; the base's row is kept."""
-    extra = "self.calls = getattr(self, 'calls', 0) + 1; self.calls > 12 and os._exit(7)"
+    """The head ends in its second or third round: its row is crashed, which is worse; the base keeps its own."""
+    extra = "self.calls = getattr(self, 'calls', 0) + 1; self.calls > 24 and os._exit(7)"
     write_model(repository, 0.020, extra)
     done = run("gate=interleaved", "gate.base_ref=main", f"out={tmp_path / 'out'}")
     assert done.returncode == 3, done.stdout + done.stderr
@@ -134,6 +134,17 @@ def test_a_worker_that_dies_in_its_round(repository: Path, run: Run, tmp_path: P
     assert base.speed is not None
     assert head.speed is not None
     assert len(base.speed.rounds) == len(head.speed.rounds)
+
+
+def test_a_head_that_cannot_be_imported_is_worse(repository: Path, run: Run, tmp_path: Path) -> None:
+    """A misspelt module of the user's own is no absent library: the row failed, and the gate with it."""
+    (repository / "own_model.py").write_text("import my_helpres\n" + MODEL.format(delay=0, extra="pass"))
+    done = run("gate=interleaved", "gate.base_ref=main", f"out={tmp_path / 'out'}")
+    assert done.returncode == 3, done.stdout + done.stderr
+    [finding] = read_report(tmp_path / "out" / "gate.json").findings
+    assert (finding.metric, finding.verdict) == ("status", "worse")
+    assert finding.sentence.startswith("custom: ran in the base, failed in the head: ")
+    assert "my_helpres" in finding.sentence
 
 
 def test_rounds_that_only_one_side_has_are_dropped(tmp_path: Path) -> None:
@@ -154,6 +165,10 @@ def test_rounds_that_only_one_side_has_are_dropped(tmp_path: Path) -> None:
     head_result = read_result(both[1].result_path)
     head_result.speed = None
     write_result(head_result, both[1].result_path)
+    interleaved._keep_pairs(both, least=1)
+    kept = read_result(both[0].result_path).speed
+    assert kept is not None
+    assert rounds_of(kept) == [[1.0, 2.0]]
     interleaved._keep_pairs(both)
     assert read_result(both[0].result_path).speed is None
 
@@ -221,6 +236,11 @@ def test_against_a_run_of_the_history(repository: Path, run: Run, tmp_path: Path
         (["gate=interleaved"], "gate.base_ref is missing"),
         (["gate=interleaved", "gate.base_ref=nowhere"], "gate.base_ref=nowhere: no such commit in"),
         (["gate=interleaved", "gate.base_ref=main", "baseline=x"], "leave out baseline="),
+        (
+            ["gate=interleaved", "gate.base_ref=main", "gate.thresholds.fps_end_to_end=-3%"],
+            "has p = 0.062 at least, after the correction over 2 tests",
+        ),
+        (["baseline="], "baseline= is empty"),
         ([], "baseline is missing; give baseline=DIR"),
         (["baseline=nowhere"], "nowhere: no such folder"),
         (["baseline=nowhere", "gate.rounds=3"], "gate.rounds=3: the test over rounds needs 6"),

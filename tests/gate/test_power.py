@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from bench.gate.power import TooFewRoundsError, check_power, planned_against, pl
 from bench.gate.rank_tests import least_paired, least_unpaired, paired, unpaired
 from bench.gate.run import NothingComparedError, measured_until_known
 from bench.gate.thresholds import Thresholds, parse_all
-from bench.jobs.job import PlannedJob
+from bench.jobs.job import Failure, PlannedJob
 from bench.schema.config import BenchConfig, GateConfig
 from bench.schema.gate_report import Finding, GateReport
 from bench.schema.result import Result
@@ -88,8 +89,10 @@ def test_a_plan_knows_its_tests() -> None:
         check_power(reaches, 0.05)
     check_power(planned_pairs(pairs, thresholds(), 8), 0.05)
     # A model whose library is absent makes no test, and neither does the AP of random weights.
-    pairs[1] = (planned("b"), planned("b", "mmdet is not installed"))
-    check_power(planned_pairs(pairs, thresholds(**SPEEDS, mask_ap="-0.2"), 7), 0.05)
+    broken = replace(planned("b"), failure=Failure("failed", "no module 'my_helpres'"))
+    for other in (planned("b", "mmdet is not installed"), broken):
+        pairs[1] = (planned("b"), other)
+        check_power(planned_pairs(pairs, thresholds(**SPEEDS, mask_ap="-0.2"), 7), 0.05)
     trained = [(planned("a", weights="zoo"), planned("a", weights="zoo"))]
     with pytest.raises(TooFewRoundsError, match="these 4 tests"):
         check_power(planned_pairs(trained, thresholds(**SPEEDS, mask_ap="-0.2"), 7), 0.05)
