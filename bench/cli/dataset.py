@@ -15,6 +15,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Column, Table
+from rich.text import Text
 
 from bench.cli.arguments import filled_path
 from bench.data.coco_json import parse_json, read_file
@@ -22,6 +23,7 @@ from bench.data.dataset import CocoDataset, from_coco
 from bench.data.images import image_file_problem
 from bench.data.problems import annotation_problems
 from bench.errors import UserError
+from bench.schema.config import DatasetConfig
 
 SIZE_LIMITS = (32**2, 96**2)
 """The limits of COCO's sizes by area in pixels: small is below the first, large from the second on."""
@@ -39,22 +41,36 @@ def main(arguments: Sequence[str] | None = None, program: str = "python -m bench
     check.add_argument(
         "--images", type=filled_path, metavar="DIR", help="image folder; without it no image is looked at"
     )
+    for key, kind in (("max_pixels", int), ("max_json_gb", float)):
+        name = f"--{key.replace('_', '-')}"
+        default = getattr(DatasetConfig, key)
+        check.add_argument(name, type=kind, metavar="N", default=default, help=f"as dataset.{key}; default {default}")
+    check.add_argument("--allow-outside", action="store_true", help="as dataset.allow_outside=true")
     options = parser.parse_args(arguments)
-    return check_dataset(options.file, options.images, Console(highlight=False, soft_wrap=True))
+    config = DatasetConfig(
+        name=options.file.stem,
+        max_pixels=options.max_pixels,
+        max_json_gb=options.max_json_gb,
+        allow_outside=options.allow_outside,
+    )
+    return check_dataset(options.file, options.images, config, Console(highlight=False, soft_wrap=True))
 
 
-def check_dataset(file: Path, images: Path | None, console: Console) -> int:
-    """Print problems, notes and a summary of the set; give the exit status of the command."""
+def check_dataset(file: Path, images: Path | None, config: DatasetConfig, console: Console) -> int:
+    """Print problems, notes and a summary of the set; give the exit status of the command.
+
+    config: has the set's name and its bounds
+    """
     console.print(str(file), style="bold", markup=False)
     try:
-        content = read_file(file, "FILE")
+        content = read_file(file, "FILE", max_gb=config.max_json_gb)
         data = parse_json(content, file, "FILE")
     except UserError as error:
         return _verdict([str(error)], console)
-    problems = list(annotation_problems(data))
+    problems = list(annotation_problems(data, config))
     if problems:
         return _verdict(problems, console)
-    dataset = from_coco(file.stem, data, images or Path(), file, hashlib.sha256(content).hexdigest())
+    dataset = from_coco(config.name, data, images or Path(), file, hashlib.sha256(content).hexdigest())
     if images is not None:
         problems += _image_problems(dataset, images)
     errors, notes = _health(dataset)
@@ -120,7 +136,8 @@ def _print_summary(dataset: CocoDataset, console: Console) -> None:
     for category in dataset.categories:
         row = [sizes[category.id, size] for size in ("small", "medium", "large")]
         figures = [sum(row), images[category.id], crowds[category.id], *row]
-        table.add_row(category.name, str(category.id), *map(str, figures))
+        # A name may hold what rich takes for markup.
+        table.add_row(Text(category.name), str(category.id), *map(str, figures))
     totals += [sum(sizes[c.id, size] for c in dataset.categories) for size in ("small", "medium", "large")]
     table.add_section()
     table.add_row("all", "", *map(str, totals))

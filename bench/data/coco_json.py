@@ -9,12 +9,14 @@ from __future__ import annotations
 import importlib
 import json
 import math
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bench.data.bounds import MAX_OUTLINE, MAX_PARTS, farthest, outline, quoted
 from bench.errors import UserError
 
 MIN_POLYGON_NUMBERS = 6
@@ -23,43 +25,58 @@ MIN_POLYGON_NUMBERS = 6
 # pycocotools' alphabet has 6 bits a character, from "0" on; the sixth bit says that more characters follow.
 _FIRST_CHARACTER = 48
 _MAX_CHARACTERS_A_COUNT = 7
+_MOST_CHARACTERS_A_PIXEL = 2 * _MAX_CHARACTERS_A_COUNT  # some tools write empty runs between the others
 
 
 def parse_json(content: bytes, path: Path, key: str) -> Any:
     """Parse the JSON of a file that the configuration names under ``key``.
 
     Raises:
-        UserError: the content is not JSON, or it ends in the middle; the message says where.
+        UserError: the content is not JSON, it ends in the middle, or a key stands twice in one object.
     """
     try:
-        return json.loads(content)
+        return json.loads(content, object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:
         cut_off = not content.rstrip().endswith((b"}", b"]"))
         hint = f"it ends in the middle after {len(content)} bytes, copy it again" if cut_off else "not JSON"
+        if isinstance(error, _DoubleKeyError):
+            hint = "one of two values would be lost"
         raise UserError(f"{path}: cannot be read ({key}): {hint}: {error}") from error
 
 
-def read_file(path: Path, key: str, hint: str = "") -> bytes:
+class _DoubleKeyError(ValueError):
+    """A key stands twice in one object of JSON."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise _DoubleKeyError(f"the key {quoted(twice)} stands twice in the object {quoted(made)}")
+    return made
+
+
+def read_file(path: Path, key: str, hint: str = "", max_gb: float | None = None) -> bytes:
     """Return the bytes of a file that the configuration names under ``key``; ``hint`` says how to get it.
 
     Raises:
-        UserError: the file is absent or cannot be read.
+        UserError: the file is absent, cannot be read, is a pipe or a device, or is larger than ``max_gb`` (10^9 bytes),
+            the value of ``dataset.max_json_gb``.
     """
     try:
+        status = path.stat()
+        if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+            raise UserError(f"{path}: is a pipe or a device, must be a file ({key})")  # one without end is never read
+        if max_gb is not None and status.st_size > max_gb * 1e9:
+            raise UserError(
+                f"{path}: has {status.st_size / 1e9:.1f} GB, more than dataset.max_json_gb={max_gb:g} ({key}); with "
+                f"about ten times that in free memory give dataset.max_json_gb={math.ceil(status.st_size / 1e9)}"
+            )
         return path.read_bytes()
-    except OSError as error:
-        reason = "no such file" if isinstance(error, FileNotFoundError) else error.strerror or str(error)
+    except (OSError, ValueError) as error:
+        reason = "no such file" if isinstance(error, FileNotFoundError) else getattr(error, "strerror", "") or error
         raise UserError(f"{path}: {reason} ({key}){'; ' + hint if hint else ''}") from error
-
-
-def is_integer(value: object) -> bool:
-    """Say whether a value is an int; Python counts True and False as ints, JSON does not."""
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def is_number(value: object) -> bool:
-    """Say whether a value is a finite int or float; Python's JSON parser accepts NaN and Infinity."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def segmentation_problem(segmentation: object, height: int, width: int) -> str | None:
@@ -67,10 +84,13 @@ def segmentation_problem(segmentation: object, height: int, width: int) -> str |
     if isinstance(segmentation, list):
         if not segmentation:
             return "segmentation is empty, must be polygons or an RLE"
+        if len(segmentation) > MAX_PARTS:
+            return f"segmentation has {len(segmentation)} polygons, may have {MAX_PARTS} at most"
+        far = farthest(height, width)
         for number, polygon in enumerate(segmentation):
-            if problem := _polygon_problem(polygon):
+            if problem := _polygon_problem(polygon, far):
                 return f"segmentation[{number}] {problem}"
-        return None
+        return _outline_problem(segmentation)
     if isinstance(segmentation, Mapping) and {"size", "counts"} <= set(segmentation):
         return _rle_problem(segmentation, height, width)
     return (
@@ -79,7 +99,7 @@ def segmentation_problem(segmentation: object, height: int, width: int) -> str |
     )
 
 
-def _polygon_problem(polygon: object) -> str | None:
+def _polygon_problem(polygon: object, far: int) -> str | None:
     if not isinstance(polygon, list) or not set(map(type, polygon)) <= {int, float}:
         return f"is {_shown(polygon)}, must be a polygon: a list of numbers [x1, y1, x2, y2, ...]"
     if len(polygon) < MIN_POLYGON_NUMBERS:
@@ -87,14 +107,29 @@ def _polygon_problem(polygon: object) -> str | None:
         return f"has {len(polygon)} numbers ({points}at least 3 points, 6 numbers, are needed)"
     if len(polygon) % 2:
         return f"has {len(polygon)} numbers, must be an even number (x and y of every point)"
-    if not math.isfinite(sum(polygon)):
-        return "holds NaN or infinity, must be finite numbers"
+    # The comparisons come first: an int may be too large for a sum of floats. The sum finds NaN anywhere.
+    if not (-far <= min(polygon) and max(polygon) <= far) or math.isnan(sum(polygon)):
+        if any(number != number or number in (math.inf, -math.inf) for number in polygon):
+            return "holds NaN or infinity, must be finite numbers"
+        beyond = quoted(max(polygon, key=abs))
+        return f"reaches to the coordinate {beyond}, may lie {far} pixels from the image at most"
     return None
 
 
+def _outline_problem(polygons: list[list[float]]) -> str | None:
+    """Say whether the outlines of checked polygons are so long that drawing them fills the memory."""
+    most = sum(len(polygon) / 2 * (max(polygon) - min(polygon)) for polygon in polygons)
+    if most <= MAX_OUTLINE or (length := sum(map(outline, polygons))) <= MAX_OUTLINE:
+        return None
+    return f"segmentation has an outline of {length:.0f} pixels, may have {MAX_OUTLINE} at most"
+
+
 def _rle_problem(rle: Mapping[str, Any], height: int, width: int) -> str | None:
-    if rle["size"] != [height, width]:
+    if rle["size"] != [height, width] or bool in map(type, rle["size"]):
         return f"segmentation.size is {_shown(rle['size'])}, must be the image's [height, width], [{height}, {width}]"
+    most = _MOST_CHARACTERS_A_PIXEL * (height * width + 1)
+    if isinstance(rle["counts"], (list, str, bytes)) and len(rle["counts"]) > most:
+        return f"segmentation.counts has a length of {len(rle['counts'])}, may have {most} at most for this image"
     try:
         counts = rle_counts(rle["counts"])
     except ValueError as error:
@@ -113,7 +148,8 @@ def rle_counts(counts: object) -> np.ndarray:
     if isinstance(counts, list):
         if not set(map(type, counts)) <= {int}:
             raise ValueError("must be a list of whole numbers or a string")
-        runs = np.asarray(counts, dtype=np.int64) if max(counts, default=0) < 2**31 else np.array([-1])
+        possible = not counts or (min(counts) >= 0 and max(counts) < 2**31)
+        runs = np.asarray(counts, dtype=np.int64) if possible else np.array([-1])
     elif isinstance(counts, (str, bytes)):
         runs = _decompressed(counts.encode("ascii", "replace") if isinstance(counts, str) else counts)
     else:
@@ -148,8 +184,11 @@ def to_rle(segmentation: Any, height: int, width: int) -> dict[str, Any]:
 
     hotcoco fills the polygons, or pycocotools where there is no hotcoco; both give the same masks.
     """
-    if isinstance(segmentation, Mapping) and isinstance(counts := segmentation["counts"], (str, bytes)):
-        return {"size": [height, width], "counts": counts.decode("ascii") if isinstance(counts, bytes) else counts}
+    if isinstance(segmentation, Mapping):
+        counts = segmentation["counts"]
+        segmentation = {"size": [height, width], "counts": counts}  # 40.0 passes the check too
+        if isinstance(counts, (str, bytes)):
+            return {**segmentation, "counts": counts.decode("ascii") if isinstance(counts, bytes) else counts}
     library = mask_library()
     rle = library.frPyObjects(segmentation, height, width)
     if isinstance(rle, list):
@@ -167,9 +206,8 @@ def mask_library() -> Any:
 
 
 def _shown(value: object) -> str:
-    """Return a value for an error line, as JSON writes it, at most 60 characters."""
-    try:
-        text = json.dumps(value)
-    except (TypeError, ValueError):
-        text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+    """Return a value for an error line, at most about 60 characters; words and null as JSON writes them."""
+    if value is None or isinstance(value, (bool, str)):
+        text = json.dumps(value[:60] if isinstance(value, str) else value)
+        return text if len(text) <= 60 else text[:57] + "..."
+    return quoted(value)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,9 @@ from bench.data.images import ImageRecord, image_file_problem
 from bench.data.problems import annotation_problems
 from bench.errors import UserError, called_as_maskbench, nearest
 from bench.schema.config import MISSING, DatasetConfig
+
+ANNOTATION_KEYS = ("id", "image_id", "category_id", "segmentation", "area", "bbox", "iscrowd")
+"""The keys of COCO's annotations that are kept."""
 
 
 @dataclass(frozen=True)
@@ -96,9 +100,9 @@ def load(config: DatasetConfig) -> CocoDataset:
     if config.limit is not None and config.limit <= 0:
         raise UserError(f"dataset.limit={config.limit}: must be 1 or more, or null for all images")
     images_path, annotations_path = paths(config)
-    content = read_file(annotations_path, "dataset.annotations", config.how_to_get)
+    content = read_file(annotations_path, "dataset.annotations", config.how_to_get, config.max_json_gb)
     data = parse_json(content, annotations_path, "dataset.annotations")
-    if problems := list(annotation_problems(data)):
+    if problems := list(annotation_problems(data, config)):
         check = "maskbench check" if called_as_maskbench() else "python -m bench.cli.dataset check"
         more = f" (and {len(problems) - 1} more: {check} {shlex.quote(str(annotations_path))})"
         raise UserError(f"{annotations_path}: {problems[0]}{more if len(problems) > 1 else ''}")
@@ -163,7 +167,10 @@ def from_coco(
     """
     entries = sorted(data["images"], key=lambda entry: entry["id"])
     records = {
-        entry["id"]: ImageRecord(entry["id"], images / entry["file_name"], entry["height"], entry["width"])
+        # "link/../a.jpg" would lead out of the folder where the link does.
+        entry["id"]: ImageRecord(
+            entry["id"], images / os.path.normpath(entry["file_name"]), entry["height"], entry["width"]
+        )
         for entry in entries[:limit]
     }
     return CocoDataset(
@@ -179,8 +186,14 @@ def from_coco(
 
 
 def _completed(annotation: dict[str, Any], image: ImageRecord) -> dict[str, Any]:
-    """Return the annotation with ``iscrowd``, ``area`` and ``bbox``; where absent, the last two come from the mask."""
-    completed = {**annotation, "iscrowd": int(annotation.get("iscrowd", 0))}
+    """Return COCO's own keys of the annotation; where ``area`` and ``bbox`` are absent, they come from the mask.
+
+    What other keys hold was not checked, and an evaluator may take it for something: hotcoco reads a ``score``.
+    """
+    completed = {key: annotation[key] for key in ANNOTATION_KEYS if key in annotation}
+    completed["iscrowd"] = int(annotation.get("iscrowd", 0))
+    if isinstance(segmentation := annotation["segmentation"], Mapping):  # a size of 40.0 passes the check too
+        completed["segmentation"] = {"size": [image.height, image.width], "counts": segmentation["counts"]}
     if "area" not in annotation or "bbox" not in annotation:
         rle = to_rle(annotation["segmentation"], image.height, image.width)
         completed.setdefault("area", int(rle_counts(rle["counts"])[1::2].sum()))

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import itertools
+import os
+import stat
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bench.errors import UserError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_RUNS_A_PROGRAM = ("EPS",)
+"""Formats that Pillow decodes by another program (Ghostscript), to which the file is a program."""
 
 _JPEG_END = b"\xff\xd9"
 _JPEG_TAIL_BYTES = 32  # cameras write a few bytes of padding behind the end-of-image marker
@@ -31,29 +41,58 @@ def read_image(record: ImageRecord) -> np.ndarray:
     An EXIF orientation is not applied: COCO's annotations follow the pixels as they stand in the file, and so do its
     height and width.
 
+    Nothing is decoded unless the file's header has the record's size, which ``dataset.max_pixels`` has bounded.
+
     Raises:
         UserError: the file is absent, no image, truncated, or not of the record's size.
     """
-    from PIL import Image
-
     try:
-        with Image.open(record.path) as image:
+        with _opened(record.path, record.height, record.width) as image:
             if image.mode.startswith("I;16"):
                 # Pillow clips 16 bits at 255 instead of scaling them.
                 gray = (np.asarray(image) >> 8).astype(np.uint8)
-                pixels = np.stack([gray] * 3, axis=-1)
-            else:
-                pixels = np.array(image.convert("RGB"))
-    except FileNotFoundError as error:
-        raise UserError(f"{record.path}: no such image file") from error
-    except (OSError, SyntaxError, ValueError) as error:
+                return np.stack([gray] * 3, axis=-1)
+            return np.ascontiguousarray(np.array(image.convert("RGB")))
+    except (MemoryError, UserError):
+        raise
+    # Pillow raises many exceptions for a damaged file (OSError, SyntaxError, struct.error, ...).
+    except Exception as error:
         raise UserError(f"{record.path}: cannot be decoded, truncated or not an image ({error})") from error
-    if pixels.shape[:2] != (record.height, record.width):
-        raise UserError(
-            f"{record.path}: has {pixels.shape[0]} x {pixels.shape[1]} pixels (height x width), "
-            f"the annotation file says {record.height} x {record.width}"
+
+
+def _opened(path: Path, height: int, width: int) -> Image:
+    """Open an image file, of which only the header is read, and compare its size with what it should be.
+
+    Raises:
+        UserError: the file is absent, a pipe, a device or a folder, of another size, or of a format that is a program.
+        Exception: what Pillow raises where it finds no image.
+    """
+    from PIL import Image
+
+    # Pillow has a bound of its own, by a warning and an error without a key. Sizes are compared here instead.
+    Image.MAX_IMAGE_PIXELS = None
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise UserError(f"{path}: is a folder, a pipe or a device, must be an image file")
+        image = Image.open(path)
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such image file") from error
+    except OSError as error:
+        if error.errno is None:  # Pillow's own, about the content
+            raise
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    problem = None
+    if image.format in _RUNS_A_PROGRAM:
+        problem = f"is a file of the format {image.format}, which is a program; convert it to PNG or JPEG"
+    elif image.size != (width, height):
+        problem = (
+            f"has {image.size[1]} x {image.size[0]} pixels (height x width), "
+            f"the annotation file says {height} x {width}"
         )
-    return np.ascontiguousarray(pixels)
+    if problem:
+        image.close()
+        raise UserError(f"{path}: {problem}")
+    return image
 
 
 def read_images(records: Sequence[ImageRecord]) -> list[np.ndarray]:
@@ -77,18 +116,14 @@ def image_file_problem(path: Path, height: int, width: int) -> str | None:
     from PIL import Image
 
     try:
-        with Image.open(path) as image:
-            if image.size != (width, height):
-                return (
-                    f"{path}: has {image.size[1]} x {image.size[0]} pixels (height x width), "
-                    f"the annotation file says {height} x {width}"
-                )
+        with warnings.catch_warnings(), _opened(path, height, width) as image:
+            warnings.simplefilter("ignore")  # of damaged metadata, which does not matter here
             if image.format == "PNG":
                 image.verify()
             elif image.format != "JPEG" or not _ends_like_a_jpeg(path):
                 image.load()
-    except FileNotFoundError:
-        return f"{path}: no such image file"
+    except UserError as error:
+        return str(error)
     except Image.UnidentifiedImageError:
         return f"{path}: is not an image that Pillow can read"
     # Pillow raises many exceptions for a damaged file (OSError, SyntaxError, struct.error, ...).

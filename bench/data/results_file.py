@@ -8,26 +8,33 @@ from typing import Any
 
 import numpy as np
 
-from bench.data.coco_json import is_integer, is_number, parse_json, read_file, segmentation_problem, to_rle
+from bench.data.bounds import is_integer, is_number, quoted
+from bench.data.coco_json import parse_json, read_file, segmentation_problem, to_rle
 from bench.data.dataset import CocoDataset
 from bench.data.images import ImageRecord
 from bench.errors import UserError
+from bench.schema.config import DatasetConfig
 
 KEYS = ("image_id", "category_id", "segmentation", "score")
 
 
-def read_results(path: Path, dataset: CocoDataset) -> dict[int, list[dict[str, Any]]]:
+def read_results(
+    path: Path, dataset: CocoDataset, max_gb: float = DatasetConfig.max_json_gb
+) -> dict[int, list[dict[str, Any]]]:
     """Read the results of every image of the dataset, by falling score; an image without results has an empty list.
 
     All results of an image are kept, since the limit of 100 of an image and category is the evaluator's matter. Results
     of images that ``dataset.limit`` leaves out are left out. Segmentations are converted to compressed RLE, ``counts``
     a str. Other keys are dropped, above all ``bbox``: with it, the evaluators take the area of a result from its box.
 
+    Args:
+        max_gb: the most gigabytes (10^9 bytes) that the file may have, ``dataset.max_json_gb``
+
     Raises:
         UserError: the file has a problem; the message names the file, the entry and the key of the first.
     """
     path, key = path.expanduser(), "model.options.results"
-    data = parse_json(read_file(path, key), path, key)
+    data = parse_json(read_file(path, key, max_gb=max_gb), path, key)
     if not isinstance(data, list):
         raise UserError(f"{path}: must be a COCO results array [{{{', '.join(KEYS)}}}, ...] ({key})")
     sizes = {image.id: (image.height, image.width) for image in dataset.images}
@@ -82,13 +89,13 @@ def refuse_results(results: Any, record: ImageRecord, categories: Collection[int
 
 def _entry_problem(entry: Any, images: Collection[int], categories: Collection[int]) -> str | None:
     if not isinstance(entry, dict):
-        return f" is {entry!r:.40}, must be an object with {', '.join(KEYS)}"
+        return f" is {quoted(entry)}, must be an object with {', '.join(KEYS)}"
     if missing := [key for key in KEYS if key not in entry]:
         return f": {missing[0]} is missing, every result has {', '.join(KEYS)}"
     if not is_integer(entry["image_id"]) or entry["image_id"] not in images:
-        return f": image_id {entry['image_id']!r} is no image of the dataset"
+        return f": image_id {quoted(entry['image_id'])} is no image of the dataset"
     if not is_integer(entry["category_id"]) or entry["category_id"] not in categories:
-        return f": category_id {entry['category_id']!r} is no category of the dataset"
+        return f": category_id {quoted(entry['category_id'])} is no category of the dataset"
     if not is_number(entry["score"]):
-        return f": score is {entry['score']!r}, must be a finite number"
+        return f": score is {quoted(entry['score'])}, must be a finite number"
     return None

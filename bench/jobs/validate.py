@@ -93,6 +93,8 @@ def check_values(config: BenchConfig) -> None:
     for name, number, least in (
         ("batch_size", config.batch_size, 1),
         ("dataset.limit", config.dataset.limit, 1),
+        ("dataset.max_pixels", config.dataset.max_pixels, 1),
+        ("dataset.max_json_gb", config.dataset.max_json_gb, 0),
         ("protocol.warmup_batches", protocol.warmup_batches, 0),
         ("protocol.rounds", protocol.rounds, 1),
         ("protocol.max_warmup_seconds", protocol.max_warmup_seconds, 0),

@@ -143,6 +143,9 @@ class DatasetConfig:
     images: the folder of the image files
     annotations: the JSON file
     limit: take the first N images by id; null takes all
+    max_pixels: most pixels of an image, height x width; a larger one is refused before it is decoded
+    max_json_gb: largest annotation or results file, in 10^9 bytes; it takes about ten times that in memory
+    allow_outside: let a ``file_name`` be absolute or lead out of the image folder
     aliases: category name of the dataset -> class name of the model, where the two have different names for one thing
     how_to_get: how to get the files, shown where they are absent
     train: what ``finetune=`` trains on; all figures are measured on the set itself
@@ -152,6 +155,9 @@ class DatasetConfig:
     images: str | None = None
     annotations: str | None = None
     limit: int | None = None
+    max_pixels: int = 100_000_000
+    max_json_gb: float = 2.0
+    allow_outside: bool = False
     aliases: dict[str, str] = field(default_factory=dict)
     how_to_get: str = ""
     shapes: ShapesConfig | None = None

@@ -126,7 +126,7 @@ def _worst(row: Row, accuracy: AccuracyResult, truth: GroundTruth | None) -> tup
     if not ids:
         return [], "No image has a fault."
     if truth is None:
-        return [], "The dataset is no longer where it was, so no image can be shown."
+        return [], "The dataset that was measured is not there or has changed, so no image can be shown."
     predictions = read_predictions(predictions_path(row), ids)
     if isinstance(predictions, str):
         return [], f"No image can be shown: {predictions}."

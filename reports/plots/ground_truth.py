@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from bench.data.bounds import is_integer, is_number
 from bench.data.coco_json import to_rle
-from bench.data.dataset import CocoDataset, load
+from bench.data.dataset import CocoDataset, digest, load
 from bench.data.images import read_image
 from bench.errors import UserError
 from bench.schema.config import DatasetConfig
@@ -16,25 +17,52 @@ from bench.schema.row import Row
 from reports.plots.masks import RGB, Drawn, class_colour
 from reports.table.columns import dataset_files
 
+_BOUNDS: dict[str, Callable[[object], bool]] = {
+    "limit": is_integer,
+    "max_pixels": is_integer,
+    "max_json_gb": is_number,
+    "allow_outside": lambda value: isinstance(value, bool),
+}
+
 
 class Datasets:
-    """The datasets of a comparison, each read once however many rows were measured on it."""
+    """The datasets of a comparison, each read once however many rows were measured on it.
+
+    A result file may come from anybody, and names folders of this machine whose pictures would go into a page. So a
+    dataset is shown only where its annotations, and the names and sizes of all its image files, are those that the row
+    was measured on, by the digest that the result holds.
+    """
 
     def __init__(self) -> None:
-        self._read: dict[tuple[str, str], GroundTruth | None] = {}
+        self._read: dict[tuple[object, ...], GroundTruth | None] = {}
 
     def of(self, row: Row) -> GroundTruth | None:
-        """The dataset of a row; None where it is no longer where it was, or is no longer right."""
-        files = dataset_files(row)
-        if files not in self._read:
-            self._read[files] = GroundTruth.read(*files)
-        return self._read[files]
+        """The dataset of a row; None where it is no longer where it was, or is no longer what was measured."""
+        key = (*dataset_files(row), measured_digest(row))
+        if key not in self._read:
+            self._read[key] = GroundTruth.read(_config_of(row), measured_digest(row))
+        return self._read[key]
+
+
+def measured_digest(row: Row) -> str:
+    """The digest of the dataset that a row was measured on; "" where its result has none."""
+    return str(row.result.contents.get("dataset", ""))
+
+
+def _config_of(row: Row) -> DatasetConfig:
+    """The dataset of a row, with the limit and the bounds under which it was measured."""
+    images, annotations = dataset_files(row)
+    config = DatasetConfig(images=images, annotations=annotations)
+    for key, is_right in _BOUNDS.items():
+        if is_right(value := row.setting("dataset", key)):
+            setattr(config, key, value)
+    return config
 
 
 class GroundTruth:
     """A dataset that gives what is in an image by the id of the image.
 
-    images: the record of every image of the annotation file, by rising id
+    images: the record of every image that was measured, by rising id
     categories, colours: the name and the colour of each category, by its id
     """
 
@@ -46,13 +74,12 @@ class GroundTruth:
         self.colour_classes(())
 
     @classmethod
-    def read(cls, folder: str, annotations: str) -> GroundTruth | None:
-        """The dataset in these places; None where it is not there, or is not right."""
-        if not folder or not annotations:
-            return None
+    def read(cls, config: DatasetConfig, measured: str) -> GroundTruth | None:
+        """The dataset in these places; None where it is not there, is not right, or has another digest."""
         try:
-            return cls(load(DatasetConfig(images=folder, annotations=annotations)), Path(folder))
-        except UserError:
+            dataset = load(config)
+            return cls(dataset, Path(str(config.images))) if digest(dataset) == measured else None
+        except (UserError, OSError):
             return None
 
     def choose(self, count: int, limit: int | None) -> list[int]:

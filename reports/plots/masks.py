@@ -6,6 +6,7 @@ Masks stay RLE until they are drawn, and are decoded one at a time.
 from __future__ import annotations
 
 import colorsys
+import functools
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,11 +16,16 @@ from typing import Any
 
 import numpy as np
 
+from bench.data.bounds import MAX_PIXELS, is_id, is_integer, is_number
 from bench.data.coco_json import mask_library, rle_counts, segmentation_problem, to_rle
+
+MAX_LINE = 1 << 26
+"""The longest line of a file of predictions, in characters; a results file may be a single line."""
 
 RGB = tuple[float, float, float]
 _IMAGE_ID = re.compile(r'"image_id":\s*(\d+)')
 _DECODER = json.JSONDecoder()
+_DETECTION_KEYS = ("image_id", "category_id", "score", "segmentation")
 
 
 @dataclass(frozen=True)
@@ -54,18 +60,22 @@ def read_predictions(path: Path, image_ids: Sequence[int]) -> dict[int, list[Dra
     """The predictions of some images, or why there are none.
 
     The file is read line by line, so that one of gigabytes is no burden, and a last line that a kill cut off is no
-    error.
+    error. It may be of anybody: a detection that is none is left out.
     """
-    wanted = set(image_ids)
+    wanted = {str(image_id): image_id for image_id in image_ids}
     predictions: dict[int, list[Drawn]] = {}
+    if not path.is_file():
+        return "no predictions file"
     try:
-        with open(path, encoding="utf-8", errors="replace") as lines:
-            for line in lines:
-                if not any(int(number) in wanted for number in _IMAGE_ID.findall(line)):
+        with open(path, encoding="utf-8", errors="replace") as file:
+            for line in iter(functools.partial(file.readline, MAX_LINE), ""):
+                if len(line) == MAX_LINE:
+                    return "the predictions file has a line of more than 64 MB"
+                if not any(number in wanted for number in _IMAGE_ID.findall(line)):
                     continue
                 for detection in _objects(line):
-                    drawn = _detection(detection) if detection.get("image_id") in wanted else None
-                    if drawn is not None:
+                    drawn = _detection(detection)
+                    if drawn is not None and str(detection["image_id"]) in wanted:
                         predictions.setdefault(detection["image_id"], []).append(drawn)
     except OSError:
         return "no predictions file"
@@ -117,7 +127,7 @@ def _objects(line: str) -> Iterator[dict[str, Any]]:
     while place >= 0:
         try:
             value, end = _DECODER.raw_decode(line, place)
-        except ValueError:
+        except (ValueError, RecursionError):
             return
         yield value
         place = line.find("{", end)
@@ -125,11 +135,13 @@ def _objects(line: str) -> Iterator[dict[str, Any]]:
 
 def _detection(detection: Mapping[str, Any]) -> Drawn | None:
     """A detection whose mask is an RLE of the size that it states; None for anything else."""
-    try:
-        segmentation = detection["segmentation"]
-        height, width = segmentation["size"]
-        if segmentation_problem(segmentation, height, width):
-            return None
-        return Drawn(to_rle(segmentation, height, width), int(detection["category_id"]), float(detection["score"]))
-    except (KeyError, TypeError, ValueError):
+    image_id, category_id, score, segmentation = (detection.get(key) for key in _DETECTION_KEYS)
+    if not (is_id(image_id) and is_id(category_id) and is_number(score) and isinstance(segmentation, dict)):
         return None
+    size = segmentation.get("size")
+    if not (isinstance(size, list) and len(size) == 2 and all(is_integer(side) and side > 0 for side in size)):
+        return None
+    height, width = size
+    if height * width > MAX_PIXELS or segmentation_problem(segmentation, height, width):
+        return None
+    return Drawn(to_rle(segmentation, height, width), category_id, float(score))

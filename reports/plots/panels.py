@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from bench.schema.row import Row
-from reports.plots.ground_truth import Datasets, GroundTruth
+from reports.plots.ground_truth import Datasets, GroundTruth, measured_digest
 from reports.plots.masks import Drawn, draw, read_predictions
 from reports.plots.picture import Picture
 from reports.plots.style import FAINT, figure
@@ -26,7 +26,7 @@ TOP = 10
 
 
 def draw_panels(comparison: Comparison, folder: Path, datasets: Datasets) -> list[Picture]:
-    """Draw a panel for each of :data:`IMAGES` images of every dataset that is still where it was."""
+    """Draw a panel for each of :data:`IMAGES` images of every dataset that is still where and what it was."""
     pictures = []
     names: dict[str, int] = {}
     for rows in _datasets(comparison).values():
@@ -67,16 +67,17 @@ def drawn_rows(comparison: Comparison) -> dict[int, list[int]]:
 
 
 def predictions_path(row: Row) -> Path:
-    """The path of a row's results file, whether it is there or not."""
+    """The path of a row's results file, whether it is there or not; it lies beside the row's ``result.json``."""
     accuracy = row.result.accuracy
-    return row.path.parent / (accuracy.predictions if accuracy else "predictions.json")
+    return row.path.parent / (Path(accuracy.predictions).name if accuracy else "predictions.json")
 
 
-def _datasets(comparison: Comparison) -> dict[tuple[str, str], list[int]]:
-    """The rows to draw, grouped by their dataset."""
-    groups: dict[tuple[str, str], list[int]] = {}
-    for row in drawn_rows(comparison):
-        groups.setdefault(dataset_files(comparison.rows[row]), []).append(row)
+def _datasets(comparison: Comparison) -> dict[tuple[str, ...], list[int]]:
+    """The rows to draw, grouped by their dataset: by its files, and by what was in them when it was measured."""
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for number in drawn_rows(comparison):
+        row = comparison.rows[number]
+        groups.setdefault((*dataset_files(row), measured_digest(row)), []).append(number)
     return groups
 
 

@@ -75,17 +75,27 @@ def dataset_files(row: Row) -> tuple[str, str]:
     """
     kept = _kept_dataset(row.path.with_name("job.json"))
     names = (kept.get(key) or row.setting("dataset", key) for key in ("images", "annotations"))
-    images, annotations = (str(Path(name).expanduser().resolve()) if name else "" for name in names)
+    images, annotations = (_absolute(name) if name else "" for name in names)
     return images, annotations
 
 
 def _kept_dataset(job: Path) -> dict[str, str]:
     """Give the dataset of a ``job.json``; empty where there is none, or none that can be read."""
+    if not job.is_file():  # a pipe would be waited for
+        return {}
     try:
         dataset = json.loads(job.read_text(encoding="utf-8"))["config"]["dataset"]
         return {key: dataset[key] for key in ("images", "annotations") if isinstance(dataset[key], str)}
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return {}
+
+
+def _absolute(name: Any) -> str:
+    """Give the absolute path; "" for what can be none, since a result file may come from anybody."""
+    try:
+        return str(Path(name).expanduser().resolve())
+    except (TypeError, ValueError, RuntimeError):
+        return ""
 
 
 def decimals_of(column: str, value: float) -> int:

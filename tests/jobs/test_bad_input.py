@@ -144,6 +144,16 @@ def test_dataset_files(run_command: Any, bright_squares: list[str], tmp_path: Pa
     refused(run_command(*TOY, "dataset=coco_val2017", "device=cpu"), "cocodataset.org")
 
 
+def test_a_polygon_far_beyond_its_image(run_command: Any, bright_squares: list[str], tmp_path: Path) -> None:
+    """It ended the command with SIGSEGV (139) while the report was drawn, after an ok row."""
+    dataset = dict(a.split("=", 1) for a in bright_squares)
+    data = json.loads(Path(dataset["dataset.annotations"]).read_text())
+    data["annotations"][0]["segmentation"] = [[5, 5, 1e9, 5, 20, 20]]
+    (tmp_path / "far.json").write_text(json.dumps(data))
+    arguments = [*bright_squares, f"dataset.annotations={tmp_path / 'far.json'}"]
+    refused(run_command(*TOY, *arguments), "far.json", "annotations[0]", "coordinate 1000000000.0", "10000 pixels")
+
+
 def test_classes_that_do_not_match(run_command: Any, bright_squares: list[str]) -> None:
     refused(run_command(*TOY, *bright_squares, "model.classes=[circle,rectangel]"), "rectangle", "rectangel")
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 from collections.abc import Sequence
 from typing import Any
 
-from bench.schema.config import BenchConfig
+from bench.data.dataset import digest, load
+from bench.errors import UserError
+from bench.schema.config import BenchConfig, DatasetConfig
 from bench.schema.result import (
     BOUNDARY_FIGURES,
     COCO_FIGURES,
@@ -84,6 +87,7 @@ def build_result(
     )
     settings["dataset"] = {**DATASET, **config.get("dataset", {})}
     result = Result(status=status, reason=reason, config=settings, machine=MACHINE, started="2026-11-22T13:00:00+00:00")
+    result.contents = _contents(settings["dataset"])
     result.published = {"mask_ap": published, "dataset": "coco_val2017", "source": "the library's model zoo"}
     if status in ("skipped", "crashed"):
         return result
@@ -96,6 +100,15 @@ def build_result(
     if status == "ok":
         result.accuracy = _accuracy(mask_ap)
     return result
+
+
+def _contents(dataset: dict[str, Any]) -> dict[str, str]:
+    """Give the digest of the data set, where there is one in these places."""
+    if not dataset["images"]:
+        return {}
+    with contextlib.suppress(UserError):
+        return {"dataset": digest(load(DatasetConfig(**dataset)))}
+    return {}
 
 
 def with_replicates(

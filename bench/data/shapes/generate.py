@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.data.bounds import quoted
 from bench.data.coco_json import mask_library
 from bench.data.shapes.geometry import RADIUS_OF_UNIT_AREA, outline, shape_mask
 from bench.errors import UserError
@@ -27,6 +28,11 @@ from bench.schema.config import ShapesConfig
 
 VERSION = 1
 """Raised when the generator changes, so that an old cache is not taken for the new set."""
+
+MAX_COUNT = 100_000
+"""The most images of a set: they take 2 GB and an hour."""
+
+MAX_SEED = 2**63 - 1
 
 CLASSES = ("circle", "square", "triangle", "star", "ring", "bar")
 
@@ -65,11 +71,11 @@ def ensure(config: ShapesConfig) -> tuple[Path, Path]:
     Raises:
         UserError: count, seed or split is wrong, or the cache cannot be written.
     """
-    if config.count < 1:
-        raise UserError(f"dataset.shapes.count={config.count}: must be 1 or more")
-    if config.seed < 0:
-        raise UserError(f"dataset.shapes.seed={config.seed}: must be 0 or more")
-    if not re.fullmatch(r"[A-Za-z0-9_]+", config.split):
+    if not 1 <= config.count <= MAX_COUNT:
+        raise UserError(f"dataset.shapes.count={config.count}: must be 1 or more, {MAX_COUNT} at most")
+    if not 0 <= config.seed <= MAX_SEED:
+        raise UserError(f"dataset.shapes.seed={quoted(config.seed)}: must be 0 or more, {MAX_SEED} at most")
+    if not re.fullmatch(r"[A-Za-z0-9_]{1,100}", config.split):
         raise UserError(f"dataset.shapes.split={config.split!r}: must be a name of letters and digits, as train or val")
     cache = _cache_folder(config)
     folder = cache / f"{config.split}-{config.count}-seed{config.seed}-v{VERSION}"

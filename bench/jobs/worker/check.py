@@ -91,7 +91,7 @@ def _check_predictor(
     config: BenchConfig, cls: object, files: Mapping[str, Path], weights_path: str | None, dataset: CocoDataset
 ) -> None:
     if is_class(cls, ReplayPredictor) and "results" in files:
-        read_results(files["results"], dataset)
+        read_results(files["results"], dataset, config.dataset.max_json_gb)
     # On the CPU: a check must not leave memory on the GPU that is to be measured.
     predictor = build_predictor(config, dataset, torch.device("cpu"), weights_path)
     match_labels(dataset, predictor.classes, config.dataset.aliases)

@@ -191,12 +191,20 @@ def test_pages_of_an_earlier_report_are_removed_and_other_files_stay(run, tmp_pa
 @pytest.mark.parametrize(
     ("remove", "reason"),
     [
-        ("data/instances.json", "The dataset is no longer where it was"),
+        ("data/instances.json", "The dataset that was measured is not there"),
         ("run/jobs/job0/predictions.json", "No image can be shown: no predictions file."),
-        ("data/images/1.jpg", "(image cannot be shown: no such image file)"),
+        ("data/images/1.jpg", "The dataset that was measured is not there"),
     ],
 )
 def test_what_cannot_be_shown_is_said(run, tmp_path, remove, reason):
     (tmp_path / remove).unlink()
     _write_pages(run, tmp_path / "report")
     assert reason in (tmp_path / "report/models/a-r50-fpn-torchvision-batch-1.html").read_text()
+
+
+def test_an_image_that_cannot_be_decoded_is_said(run, tmp_path):
+    damaged = tmp_path / "data/images/1.jpg"
+    damaged.write_bytes(bytes(damaged.stat().st_size))
+    _write_pages(run, tmp_path / "report")
+    page = (tmp_path / "report/models/a-r50-fpn-torchvision-batch-1.html").read_text()
+    assert "(image cannot be shown: cannot be decoded, truncated or not an image" in page

@@ -197,7 +197,8 @@ def test_panels(tmp_path, make_result, write_run, tiny_dataset, weights):
     for number in range(6):
         text = "[" + ",\n".join([_prediction(1, 5, 0.9), _prediction(3, 30, 0.2, 2)]) + "]"
         (run / f"jobs/job{number}/predictions.json").write_text(text)
-    (tmp_path / "data/images/4.jpg").unlink()
+    damaged = tmp_path / "data/images/4.jpg"
+    damaged.write_bytes(bytes(damaged.stat().st_size))
     comparison = load([run], tmp_path)
     (tmp_path / "plots").mkdir()
     pictures = draw_panels(comparison, tmp_path / "plots", Datasets())
