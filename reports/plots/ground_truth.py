@@ -13,15 +13,16 @@ from bench.data.images import read_image
 from bench.errors import UserError
 from bench.schema.config import DatasetConfig
 from bench.schema.row import Row
-from reports.plots.masks import RGB, Drawn, class_colour
+from reports.plots.masks import RGB, Drawn, class_colour, read_predictions
 from reports.table.columns import dataset_files
 
 
 class Datasets:
-    """The datasets of a comparison, each read once however many rows were measured on it."""
+    """The datasets of a comparison and what was predicted on them, each file read once for all that is drawn of it."""
 
     def __init__(self) -> None:
         self._read: dict[tuple[str, str], GroundTruth | None] = {}
+        self._predicted: dict[tuple[Path, tuple[int, ...]], dict[int, list[Drawn]] | str] = {}
 
     def of(self, row: Row) -> GroundTruth | None:
         """The dataset of a row; None where it is no longer where it was, or is no longer right."""
@@ -29,6 +30,13 @@ class Datasets:
         if files not in self._read:
             self._read[files] = GroundTruth.read(*files)
         return self._read[files]
+
+    def predictions(self, path: Path, image_ids: tuple[int, ...]) -> dict[int, list[Drawn]] | str:
+        """The predictions of a file on some images, or why there are none; see :func:`read_predictions`."""
+        key = path, image_ids
+        if key not in self._predicted:
+            self._predicted[key] = read_predictions(path, image_ids)
+        return self._predicted[key]
 
 
 class GroundTruth:
