@@ -22,6 +22,8 @@ from bench.data.dataset import CocoDataset, from_coco
 from bench.data.images import image_file_problem
 from bench.data.problems import annotation_problems
 from bench.errors import UserError
+from reports.text.output import tolerant_output
+from reports.text.styled import shown
 
 SIZE_LIMITS = (32**2, 96**2)
 """The limits of COCO's sizes by area in pixels: small is below the first, large from the second on."""
@@ -30,6 +32,7 @@ SHOWN_IDS = 8
 """Ids that a line lists at most."""
 
 
+@tolerant_output()
 def main(arguments: Sequence[str] | None = None, program: str = "python -m bench.cli.dataset") -> int:
     """Run the command; give the exit status: 0 where the set can be used, 2 where not."""
     parser = argparse.ArgumentParser(prog=program)
@@ -45,7 +48,7 @@ def main(arguments: Sequence[str] | None = None, program: str = "python -m bench
 
 def check_dataset(file: Path, images: Path | None, console: Console) -> int:
     """Print problems, notes and a summary of the set; give the exit status of the command."""
-    console.print(str(file), style="bold", markup=False)
+    console.print(shown(str(file), "bold"))
     try:
         content = read_file(file, "FILE")
         data = parse_json(content, file, "FILE")
@@ -62,7 +65,7 @@ def check_dataset(file: Path, images: Path | None, console: Console) -> int:
     if notes:
         console.print("\nWorth a look (no error):", style="bold")
         for note in notes:
-            console.print(f"  {note}", markup=False)
+            console.print(shown(f"  {note}"))
     if images is None:
         console.print("\nThe image files were not looked at; give --images DIR.")
     return _verdict(problems + errors, console)
@@ -74,7 +77,7 @@ def _verdict(problems: list[str], console: Console) -> int:
         return 0
     console.print(f"\n{len(problems)} problem{'s' if len(problems) > 1 else ''}:", style="bold red")
     for problem in problems:
-        console.print(f"  {problem}", markup=False)
+        console.print(shown(f"  {problem}"))
     return 2
 
 
@@ -120,7 +123,7 @@ def _print_summary(dataset: CocoDataset, console: Console) -> None:
     for category in dataset.categories:
         row = [sizes[category.id, size] for size in ("small", "medium", "large")]
         figures = [sum(row), images[category.id], crowds[category.id], *row]
-        table.add_row(category.name, str(category.id), *map(str, figures))
+        table.add_row(shown(category.name), str(category.id), *map(str, figures))
     totals += [sum(sizes[c.id, size] for c in dataset.categories) for size in ("small", "medium", "large")]
     table.add_section()
     table.add_row("all", "", *map(str, totals))
