@@ -26,6 +26,7 @@ from bench.schema.config import GateConfig
 from bench.schema.folder_lock import REPORTING, locked
 from bench.schema.gate_report import GATE_FILE, GateReport, write_report
 from bench.schema.metrics import METRICS
+from bench.schema.paths import expanded
 from reports.ci.files import write_all
 from reports.parts import Parts
 from reports.text.gate_table import gate_table
@@ -58,7 +59,7 @@ def main(arguments: Sequence[str] | None = None, program: str = "python -m bench
     console = Console(width=None if sys.stdout.isatty() else 120)
     try:
         gate = from_settings(options.settings)
-        if Path(options.base).expanduser().exists() and options.head.exists():
+        if expanded(options.base, "BASE").exists() and options.head.exists():
             check_apart(Path(options.base), options.head)
         base = find_baseline(options.base, options.history)
         report = compare(base.rows, load_rows(options.head), gate, (base.name, str(options.head)))
