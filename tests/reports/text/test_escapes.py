@@ -14,7 +14,10 @@ from literal_findings import gate_report
 from rich.console import Console
 
 import reports
+from bench.cli.history import main as history_command
 from bench.errors import UserError, visible
+from bench.history.origin import Origin
+from bench.history.store import History
 from bench.schema.result import Result
 from reports.ci.job_summary import job_summary
 from reports.page.render import _shown
@@ -91,3 +94,24 @@ def test_a_gate_and_a_page() -> None:
         assert "x1b" in text
     assert _shown("a\x1b") == "a\\x1b"
     assert _shown(3) == 3
+
+
+def test_a_history(
+    tmp_path: Path,
+    make_result: Callable[..., Result],
+    write_run: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A branch, whose name whoever opens a pull request chooses, is shown as well and does nothing."""
+    history = History(tmp_path / "history.sqlite")
+    for number, branch in enumerate((f"a{BELL_AND_RED}", "=cmd|'/c calc'!A0", "[/red]")):
+        run = write_run(tmp_path / str(number), [make_result("A", model_ms=[10.0 + number])])
+        history.append(run, Origin(f"{number}" * 40, branch))
+    assert history_command(["list", str(history.path)]) == 0
+    listed = capsys.readouterr().out
+    assert "\x1b" not in listed
+    assert "\\x07\\x1b[31m" in listed
+    assert "[/red]" in listed
+    assert history_command(["export", str(history.path), "--csv", "-"]) == 0
+    branches = {row["branch"] for row in csv.DictReader(io.StringIO(capsys.readouterr().out))}
+    assert branches == {"a\\x07\\x1b[31m", "'=cmd|'/c calc'!A0", "[/red]"}
