@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import difflib
+import errno
+import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 _SHOWN = 12
 """How many names a message lists where no known name is close; the line must stay readable."""
+
+_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters, of which ESC begins commands to a terminal; those that turn the direction of a line; and halves
+of a UTF-16 pair, which no file of UTF-8 can hold. Tabs and line ends are not among them."""
 
 
 class UserError(Exception):
@@ -19,7 +25,17 @@ class UserError(Exception):
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.split()))
+        super().__init__(visible(" ".join(message.split())))
+
+
+def visible(text: str) -> str:
+    """Spell control characters out, as ``\\x1b``, so that text of others steers no terminal and hides nothing."""
+    return _UNSEEN.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
+
+def no_room(error: OSError) -> bool:
+    """Whether a file could not be written because the disk, or the user's share of it, is full."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

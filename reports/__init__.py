@@ -20,11 +20,10 @@ def build(sources: Sequence[Path], out: Path, gate: Path | None = None) -> Path:
         warning on stderr and is left out.
     out: the folder that the files are written into
     gate: a ``gate.json``; the page begins with its verdicts
-    Returns the path of ``comparison.html``.
+    Returns the path of ``comparison.html``. A part that fails is left out, and a line on stderr names it and says why.
 
     Raises:
-        UserError: a source does not exist, there is no readable result in any, ``out`` cannot be written, or ``gate``
-            cannot be read.
+        UserError: a source does not exist, there is no readable result in any, or ``out`` cannot be written.
     """
     from reports.writing import write_report
 

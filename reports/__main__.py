@@ -13,9 +13,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import reports
-from bench.errors import UserError
+from bench.errors import UserError, visible
+from bench.schema.folder_lock import REPORTING, locked
+from reports.text.output import tolerant_output
 
 
+@tolerant_output()
 def main(arguments: Sequence[str] | None = None, program: str = "python -m reports") -> int:
     """Run the command and give its exit status.
 
@@ -62,19 +65,20 @@ def _parser(program: str) -> argparse.ArgumentParser:
 
 def _print_answer(text: str, yes: bool) -> int:
     """Print the answer to a question and give the exit status that says yes or no."""
-    print(text)
+    print(visible(text))
     return 0 if yes else 1
 
 
 def _print_report(sources: Sequence[Path], out: Path | None) -> None:
     """Write the report, then print its table and the path of its page."""
-    only = sources[0] if len(sources) == 1 and sources[0].is_dir() else Path("comparison")
-    page = reports.build(sources, out or only)
     from rich.console import Console
 
+    only = sources[0] if len(sources) == 1 and sources[0].is_dir() else Path("comparison")
+    with locked(out or only, REPORTING, lambda line: print(visible(line), file=sys.stderr), key="--out"):
+        page = reports.build(sources, out or only)
     # A file or a pipe has no width to ask for.
     Console(width=None if sys.stdout.isatty() else 120).print(reports.terminal_table(sources))
-    print(page)
+    print(visible(str(page)))
 
 
 if __name__ == "__main__":

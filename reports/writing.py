@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from bench.errors import UserError
-from bench.schema.gate_report import read_report
-from reports.table.comparison import load, write_csv, write_json
+from bench.schema.gate_report import GateReport, read_report
+from reports.drawing.process import DrawingProcess
+from reports.parts import Parts
+from reports.table.comparison import Comparison, load, write_csv, write_json
+
+FILES = (
+    *("comparison.html", "comparison.csv", "comparison.json", "comparison.md", "comparison.tex"),
+    *("differences.csv", "differences.json"),
+)
+"""The files of a report beside its folders."""
 
 PICTURES = (
     *("pareto*.png", "latency.png", "throughput.png", "stages.png", "memory.png", "panel_*.png"),
@@ -15,40 +24,95 @@ PICTURES = (
 )
 """Patterns of the names of the files in ``plots/`` that belong to a report."""
 
+GENERATOR = '<meta name="generator" content="maskbench">'
+"""Stands in every page of ``models/`` that belongs to a report."""
+
 
 def write_report(sources: Sequence[Path], out: Path, gate: Path | None = None) -> Path:
     """Write the files that :func:`reports.build` names; arguments and errors are the same there."""
-    from reports.page.comparison_page import Pictures, write_html
-    from reports.page.model_pages import write_model_pages
-    from reports.plots.accuracy import draw_accuracy_plots
-    from reports.plots.ground_truth import Datasets
-    from reports.plots.overview import draw_plots
-    from reports.plots.panels import draw_panels
-    from reports.plots.training import draw_training
+    with Parts() as parts, DrawingProcess() as drawing:
+        comparison = load(sources, out)
+        try:
+            (out / "plots").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{out}: the report cannot be written: {error}") from error
+        parts.run("removing of an earlier report", _remove_old, out)
+        drawing.begin(comparison, out.resolve())
+        _write_tables(comparison, out, parts)
+        verdicts = parts.run("verdicts of the gate", read_report, gate) if gate else None
+        parts.run("comparison.html", _write_page, comparison, drawing, verdicts, out, parts)
+        if not any((out / name).exists() for name in FILES):
+            raise UserError(f"{out}: the report cannot be written; give a folder that can")
+    return out / "comparison.html"
+
+
+def _remove_old(out: Path) -> None:
+    """Remove an earlier report, which may have had other rows: none of it must stand beside what is written now.
+
+    A file in ``models/`` that is not ours stays.
+    """
+    for name in FILES:
+        (out / name).unlink(missing_ok=True)
+    for pattern in PICTURES:
+        for old in (out / "plots").glob(pattern):
+            old.unlink()
+    for page in (out / "models").glob("*.html"):
+        with open(page, encoding="utf-8", errors="replace") as file:
+            ours = GENERATOR in file.read(1000)
+        if ours:
+            page.unlink()
+
+
+def _write_tables(comparison: Comparison, out: Path, parts: Parts) -> None:
     from reports.table.matrix import write_differences
     from reports.text.latex import write_latex
     from reports.text.markdown import write_markdown
 
-    comparison, verdicts = load(sources, out), read_report(gate) if gate else None
-    plots, datasets = out / "plots", Datasets()
-    try:
-        plots.mkdir(parents=True, exist_ok=True)
-        # A picture of an earlier report, with other rows, must not stand beside this one's tables.
-        for pattern in PICTURES:
-            for old in plots.glob(pattern):
-                old.unlink()
-        write_csv(comparison, out / "comparison.csv")
-        write_json(comparison, out / "comparison.json")
-        write_differences(comparison, out)
-        write_markdown(comparison, out / "comparison.md")
-        write_latex(comparison, out / "comparison.tex")
-        pictures = Pictures(
-            draw_plots(comparison, plots),
-            draw_accuracy_plots(comparison, plots),
-            draw_training(comparison, plots),
-            draw_panels(comparison, plots, datasets),
-        )
-        pages = write_model_pages(comparison, pictures.trainings, datasets, out)
-        return write_html(comparison, pictures, pages, out / "comparison.html", verdicts)
-    except OSError as error:
-        raise UserError(f"{out}: the report cannot be written: {error}") from error
+    parts.run("comparison.csv", write_csv, comparison, out / "comparison.csv")
+    parts.run("comparison.json", write_json, comparison, out / "comparison.json")
+    parts.run("differences.csv and differences.json", write_differences, comparison, out)
+    parts.run("comparison.md", write_markdown, comparison, out / "comparison.md")
+    parts.run("comparison.tex", write_latex, comparison, out / "comparison.tex")
+
+
+def _write_page(
+    comparison: Comparison, drawing: DrawingProcess, verdicts: GateReport | None, out: Path, parts: Parts
+) -> None:
+    from reports.page.comparison_page import Pictures, write_html
+
+    drawn = _Drawn(drawing, parts)
+    plots, accuracy = drawn.pictures("plots"), drawn.pictures("accuracy")
+    trainings = drawn.by_row("trainings")
+    pictures = Pictures(plots, accuracy, trainings, drawn.pictures("panels"))
+    # A page without the images that cannot be drawn is better than none.
+    pages = drawn.by_row("pages", trainings, True, instead=(trainings, False))
+    write_html(comparison, pictures, pages, out / "comparison.html", verdicts)
+
+
+class _Drawn:
+    """Lets the other process draw what it can; each picture is a part of the report."""
+
+    def __init__(self, drawing: DrawingProcess, parts: Parts) -> None:
+        self._drawing, self._parts = drawing, parts
+
+    def pictures(self, section: str) -> list[Any]:
+        """Give the pictures of a section in their order."""
+        return [picture for answer in self._answers(section) for picture in answer]
+
+    def by_row(self, section: str, *given: Any, instead: tuple[Any, ...] | None = None) -> dict[int, Any]:
+        """Give the pictures, or the names of the pages, of a section by the numbers of their rows."""
+        drawn: dict[int, Any] = {}
+        for answer in self._answers(section, *given, instead=instead):
+            drawn |= answer
+        return drawn
+
+    def _answers(self, section: str, *given: Any, instead: tuple[Any, ...] | None = None) -> list[Any]:
+        """Draw a section; what cannot be drawn with what is ``given`` is tried again with what is given ``instead``."""
+        ask, run = self._drawing.ask, self._parts.run
+        answers = []
+        for place, name in enumerate(run(section, ask, "names", section) or ()):
+            answer = run(name if instead is None else f"images of {name}", ask, section, place, *given)
+            if answer is None and instead is not None:
+                answer = run(name, ask, section, place, *instead)
+            answers += [] if answer is None else [answer]
+        return answers

@@ -15,7 +15,6 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Column, Table
-from rich.text import Text
 
 from bench.cli.arguments import filled_path
 from bench.data.coco_json import parse_json, read_file
@@ -24,6 +23,8 @@ from bench.data.images import image_file_problem
 from bench.data.problems import annotation_problems
 from bench.errors import UserError
 from bench.schema.config import DatasetConfig
+from reports.text.output import tolerant_output
+from reports.text.styled import shown
 
 SIZE_LIMITS = (32**2, 96**2)
 """The limits of COCO's sizes by area in pixels: small is below the first, large from the second on."""
@@ -32,6 +33,7 @@ SHOWN_IDS = 8
 """Ids that a line lists at most."""
 
 
+@tolerant_output()
 def main(arguments: Sequence[str] | None = None, program: str = "python -m bench.cli.dataset") -> int:
     """Run the command; give the exit status: 0 where the set can be used, 2 where not."""
     parser = argparse.ArgumentParser(prog=program)
@@ -61,7 +63,7 @@ def check_dataset(file: Path, images: Path | None, config: DatasetConfig, consol
 
     config: has the set's name and its bounds
     """
-    console.print(str(file), style="bold", markup=False)
+    console.print(shown(str(file), "bold"))
     try:
         content = read_file(file, "FILE", max_gb=config.max_json_gb)
         data = parse_json(content, file, "FILE")
@@ -78,7 +80,7 @@ def check_dataset(file: Path, images: Path | None, config: DatasetConfig, consol
     if notes:
         console.print("\nWorth a look (no error):", style="bold")
         for note in notes:
-            console.print(f"  {note}", markup=False)
+            console.print(shown(f"  {note}"))
     if images is None:
         console.print("\nThe image files were not looked at; give --images DIR.")
     return _verdict(problems + errors, console)
@@ -90,7 +92,7 @@ def _verdict(problems: list[str], console: Console) -> int:
         return 0
     console.print(f"\n{len(problems)} problem{'s' if len(problems) > 1 else ''}:", style="bold red")
     for problem in problems:
-        console.print(f"  {problem}", markup=False)
+        console.print(shown(f"  {problem}"))
     return 2
 
 
@@ -136,8 +138,7 @@ def _print_summary(dataset: CocoDataset, console: Console) -> None:
     for category in dataset.categories:
         row = [sizes[category.id, size] for size in ("small", "medium", "large")]
         figures = [sum(row), images[category.id], crowds[category.id], *row]
-        # A name may hold what rich takes for markup.
-        table.add_row(Text(category.name), str(category.id), *map(str, figures))
+        table.add_row(shown(category.name), str(category.id), *map(str, figures))
     totals += [sum(sizes[c.id, size] for c in dataset.categories) for size in ("small", "medium", "large")]
     table.add_section()
     table.add_row("all", "", *map(str, totals))

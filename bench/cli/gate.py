@@ -8,6 +8,8 @@ BASE and HEAD are folders of results. Exit status: 0 nothing is worse, 3 somethi
 from __future__ import annotations
 
 import argparse
+import contextlib
+import functools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,16 +24,22 @@ from bench.gate.compare import compare
 from bench.gate.rows import check_apart, load_rows
 from bench.history.baseline import find_baseline
 from bench.schema.config import GateConfig
+from bench.schema.folder_lock import REPORTING, locked
 from bench.schema.gate_report import GATE_FILE, GateReport, write_report
 from bench.schema.metrics import METRICS
+from bench.schema.paths import expanded
 from reports.ci.files import write_all
+from reports.parts import Parts
 from reports.text.gate_table import gate_table
+from reports.text.output import tolerant_output
+from reports.text.styled import shown
 
 DEFAULT = Path(__file__).resolve().parents[2] / "configs" / "gate" / "default.yaml"
 
 WORSE_EXIT = 3
 
 
+@tolerant_output()
 def main(arguments: Sequence[str] | None = None, program: str = "python -m bench.cli.gate") -> int:
     """Run the command; give the exit status: 0, 3 where the gate does not pass, 2 for wrong input."""
     parser = argparse.ArgumentParser(
@@ -49,20 +57,31 @@ def main(arguments: Sequence[str] | None = None, program: str = "python -m bench
         "--history", type=filled, metavar="PATH", help="where a baseline that is a name, as last-good, is looked up"
     )
     options = parser.parse_args(arguments)
+    console = Console(width=None if sys.stdout.isatty() else 120)
     try:
         gate = from_settings(options.settings)
-        if Path(options.base).expanduser().exists() and options.head.exists():
+        if expanded(options.base, "BASE").exists() and options.head.exists():
             check_apart(Path(options.base), options.head)
         base = find_baseline(options.base, options.history)
         report = compare(base.rows, load_rows(options.head), gate, (base.name, str(options.head)))
-        show(report, Console(width=None if sys.stdout.isatty() else 120))
-        if options.out:
-            write_report(report, options.out / GATE_FILE)
-            write_all(report, options.head, options.out, warn=False)
+        with _locked(options.out, console):
+            show(report, console)
+            if options.out:
+                with Parts("what is written") as parts:
+                    parts.run(GATE_FILE, write_report, report, options.out / GATE_FILE)
+                    write_rest = functools.partial(write_all, warn=False)  # reading the head has told of these already
+                    parts.run("what CI reads", write_rest, report, options.head, options.out)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0 if report.passed else WORSE_EXIT
+
+
+def _locked(out: Path | None, console: Console) -> contextlib.AbstractContextManager[None]:
+    """Hold the folder of ``--out``, which is thereby known to be one that can be written; nothing without one."""
+    if out is None:
+        return contextlib.nullcontext()
+    return locked(out, REPORTING, lambda line: console.print(shown(line), soft_wrap=True), key="--out")
 
 
 def show(report: GateReport, console: Console) -> None:

@@ -18,10 +18,11 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from bench.cli.arguments import filled, filled_path
-from bench.errors import UserError
+from bench.errors import UserError, visible
 from bench.history.runs import SHORT_COMMIT, Run, clock_notes, prunable
 from bench.history.store import History
 from bench.schema.json_file import write_text_atomically
+from reports.text.output import tolerant_output
 
 CSV_COLUMNS = ("run", "time", "branch", "commit", "machine", "model", "setting", "metric", "value", "low", "high")
 
@@ -29,6 +30,7 @@ SHOWN_RUNS = 200
 """Runs on the trend page: more dots than this would touch each other."""
 
 
+@tolerant_output()
 def main(arguments: Sequence[str] | None = None, program: str = "python -m bench.cli.history") -> int:
     """Run the command; give the exit status: 0, 1 where the history holds no run, 2 for wrong input."""
     parser = _parser(program)
@@ -105,7 +107,7 @@ def _list(history: History, options: argparse.Namespace, console: Console) -> No
     ids = {run.id for run in shown}
     for before, run in pairwise([None, *runs]):
         for note in clock_notes(run, before) if run and run.id in ids else ():
-            console.print(f"note: {note}", markup=False, soft_wrap=True)
+            console.print(visible(f"note: {note}"), markup=False, soft_wrap=True)
 
 
 def _table(runs: Sequence[Run]) -> Table:
@@ -115,7 +117,7 @@ def _table(runs: Sequence[Run]) -> Table:
         models = ", ".join(run.models[:3]) + (f" and {len(run.models) - 3} more" if len(run.models) > 3 else "")
         commit = (run.commit or "")[:SHORT_COMMIT]
         cells = (str(run.id), time, run.branch or "", commit, models, run.gate or "", run.machine)
-        table.add_row(*map(escape, cells))
+        table.add_row(*(escape(visible(cell)) for cell in cells))
     return table
 
 
@@ -127,7 +129,7 @@ def _trend(history: History, options: argparse.Namespace, console: Console) -> N
         for step in trend.steps:
             run, verdict = trend.points[step.index].run, trend.verdict(step)
             text = f"{trend.series.label}: {trend.metric} {share_text(step)} at {run.name} (run {run.id})"
-            console.print(text + (f", {verdict}" if verdict else ""), markup=False, soft_wrap=True)
+            console.print(visible(text) + (f", {verdict}" if verdict else ""), markup=False, soft_wrap=True)
     console.print(str(out), markup=False, soft_wrap=True)
 
 
@@ -152,13 +154,15 @@ def _export(history: History, options: argparse.Namespace, console: Console) -> 
 
 def _csv_rows(history: History) -> Iterator[tuple[object, ...]]:
     from reports.page.series import FIGURES, read_series
+    from reports.table.spreadsheet import plain_cell
 
     for series in read_series(history, history.runs()):
         for metric in FIGURES:
             for point in series.points(metric):
                 run = point.run
                 where = (run.id, run.measured or run.appended, run.branch, run.commit, run.machine)
-                yield (*where, series.label, series.setting, metric, point.value, point.low, point.high)
+                named = map(plain_cell, (*where, series.label, series.setting, metric))
+                yield (*named, point.value, point.low, point.high)
 
 
 def _prune(history: History, options: argparse.Namespace, console: Console) -> None:

@@ -7,7 +7,8 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from bench.errors import called_as_maskbench, nearest
+from bench.errors import called_as_maskbench, nearest, visible
+from reports.text.output import tolerant_output
 
 COMMANDS = {
     "check": "bench.cli.dataset",
@@ -23,6 +24,7 @@ BUG_EXIT = 70
 """The exit status after an error of maskbench's own, which Python would make 1, the status of a row that failed."""
 
 
+@tolerant_output()
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; give the exit status."""
     try:
@@ -40,7 +42,8 @@ def _main(given: Sequence[str]) -> int:
         return answer_all()
     if word.isalpha() and word not in COMMANDS:
         hint = nearest(word, COMMANDS)
-        print(f"maskbench: {word}: no such command; {hint} (what is measured is given as KEY=VALUE)", file=sys.stderr)
+        told = f"maskbench: {word}: no such command; {hint} (what is measured is given as KEY=VALUE)"
+        print(visible(told), file=sys.stderr)
         return 2
     if word not in COMMANDS:
         from bench.cli.run import run

@@ -13,6 +13,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -29,11 +30,8 @@ from bench.private.texts import publishable, without_credentials
 from bench.schema.config import BenchConfig
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from bench.jobs.job import ComposedJob
     from bench.jobs.run import Run
-    from bench.schema.gate_report import GateReport
 
 # Hydra copies its store of configurations 80 times for one --help, though it copies again what it loads from the store.
 # And it composes each job of a sweep twice, first as a check, though here composing is all that it does. Both together
@@ -112,7 +110,7 @@ def _implied(overrides: Sequence[str]) -> list[str]:
 
 def run(given: Sequence[str]) -> int:
     """Run the command; give the exit status."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    _take_as_ctrl_c(signal.SIGTERM, signal.SIGHUP)
     try:
         if "--version" in given:
             return _say_version()
@@ -143,25 +141,26 @@ def _measured(jobs: list[ComposedJob], given: Sequence[str]) -> int:
     """Measure the study, report it and append it to its history; give the exit status."""
     from rich.console import Console
 
+    from bench.cli.outputs import check_history, keep, output_folder, report
     from bench.jobs.local import LocalLauncher
     from bench.jobs.run import Run
-    from bench.jobs.study import INTERRUPTED_EXIT, output_folder, run_study
+    from bench.jobs.study import INTERRUPTED_EXIT, run_study
 
     console = Console(width=None if sys.stdout.isatty() else 120)  # rich would use 80 columns for a pipe
-    out, config = output_folder(jobs), jobs[0].config
-    arguments = for_hydra(given)
-    this = Run(out, [*arguments.options, *arguments.overrides], _command(given), LocalLauncher(), console)
-    if config.gate is not None or config.baseline is not None:
-        return _gated(jobs, this)
+    config, command, arguments = jobs[0].config, _command(given), for_hydra(given)
     check_history(config.history)
-    status = run_study(jobs, this)
-    if any(out.glob("jobs/*/result.json")):
-        report(out, out, console)
-        if status != INTERRUPTED_EXIT:
-            keep(config.history, out, console)
-        elif config.history is not None:  # a run that lacks rows and rounds must not be anyone's baseline
-            this.say(f"history: {config.history} does not get this run, since it was interrupted")
-    return status
+    with output_folder(jobs, command, partial(console.print, markup=False, highlight=False, soft_wrap=True)) as out:
+        this = Run(out, [*arguments.options, *arguments.overrides], command, LocalLauncher(), console)
+        if config.gate is not None or config.baseline is not None:
+            return _gated(jobs, this)
+        status = run_study(jobs, this)
+        if any(out.glob("jobs/*/result.json")):
+            report(out, out, console)
+            if status != INTERRUPTED_EXIT:
+                keep(config.history, out, console)
+            elif config.history is not None:  # a run that lacks rows and rounds must not be anyone's baseline
+                this.say(f"history: {config.history} does not get this run, since it was interrupted")
+        return status
 
 
 def _program() -> list[str]:
@@ -177,17 +176,16 @@ def _command(given: Sequence[str]) -> str:
 def _gated(jobs: list[ComposedJob], this: Run) -> int:
     """Run a study with a gate; give the exit status, 3 where the gate does not pass."""
     from bench.cli.gate import WORSE_EXIT, show
+    from bench.cli.outputs import keep, report
     from bench.gate.rows import check_apart
     from bench.gate.run import NothingComparedError, run_gated, the_gate
     from bench.history.baseline import find_baseline
-    from bench.schema.gate_report import GATE_FILE
-    from reports.ci.files import write_all
+    from bench.schema.paths import expanded
 
     out, console = this.out, this.console
     gate, baseline, history = the_gate(jobs), jobs[0].config.baseline, jobs[0].config.history
     assert gate is not None
-    check_history(history)
-    if baseline is not None and Path(baseline).expanduser().exists():
+    if baseline is not None and expanded(baseline, "baseline").exists():
         check_apart(Path(baseline), out)
     base = None if baseline is None else find_baseline(baseline, history)
     try:
@@ -197,10 +195,9 @@ def _gated(jobs: list[ComposedJob], this: Run) -> int:
         report(error.results, out, console)
         raise
     if any(gated.results.glob("jobs/*/result.json")):
-        report(gated.results, out, console, out / GATE_FILE if gated.report else None)
+        report(gated.results, out, console, gated.report)
     if gated.report is None:
         return gated.status
-    write_all(gated.report, gated.results, out)
     show(gated.report, console)
     keep(history, gated.results, console, gated.report)
     return gated.status if gated.report.passed else WORSE_EXIT
@@ -219,35 +216,17 @@ def plan_only(out: Path, given: Sequence[str]) -> int:
     return 0
 
 
-def report(results: Path, out: Path, console: Console, gate: Path | None = None) -> None:
-    """Write the report of every result under ``results`` into ``out``, and show its table."""
-    import reports
+def _take_as_ctrl_c(*signals: signal.Signals) -> None:
+    """Take these signals as Ctrl-C, so that what was measured is reported: CI cancels so, and a terminal that closes.
 
-    page = reports.build([results], out, gate)
-    console.print(reports.terminal_table(results))
-    console.print(f"report: {page}", markup=False, highlight=False, soft_wrap=True)
-
-
-def check_history(history: str | None) -> None:
-    """Raise a UserError where ``history=`` names a file that is no history, before hours are spent."""
-    if history is not None:
-        from bench.history.store import History
-
-        History(Path(history)).check()
-
-
-def keep(history: str | None, results: Path, console: Console, gate: GateReport | None = None) -> None:
-    """Append the results of this run to the history that ``history=`` names, if any."""
-    if history is None:
-        return
-    from bench.history.origin import find_origin
-    from bench.history.store import History
-
-    appended = History(Path(history)).append(results, find_origin(), gate)
-    for line in (f"history: {history}, run {appended.run.id}", *appended.notes):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    One that this process was started to ignore, as by ``nohup``, is ignored.
+    """
+    for number in signals:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _interrupt)
 
 
 def _interrupt(*_: object) -> NoReturn:
-    """Treat SIGTERM, with which a CI system cancels, as Ctrl-C, so that the finished results are reported."""
+    # A terminal that closes may tell it twice, by its shell and by the kernel; the second must not end the report.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     raise KeyboardInterrupt

@@ -19,6 +19,7 @@ from bench.data.images import ImageRecord, image_file_problem
 from bench.data.problems import annotation_problems
 from bench.errors import UserError, called_as_maskbench, nearest
 from bench.schema.config import MISSING, DatasetConfig
+from bench.schema.paths import expanded
 
 ANNOTATION_KEYS = ("id", "image_id", "category_id", "segmentation", "area", "bbox", "iscrowd")
 """The keys of COCO's annotations that are kept."""
@@ -152,7 +153,7 @@ def paths(config: DatasetConfig) -> tuple[Path, Path]:
         group = "dataset.train" if config.name.endswith(" train") else "dataset"
         keys = " and ".join(f"{group}.{key}=PATH" for key in missing)
         raise UserError(f"dataset={config.name}: give {keys} (the image folder and the COCO annotation file)")
-    return Path(str(config.images)).expanduser(), Path(str(config.annotations)).expanduser()
+    return expanded(str(config.images), "images"), expanded(str(config.annotations), "annotations")
 
 
 def from_coco(

@@ -14,6 +14,7 @@ from bench.data.dataset import CocoDataset
 from bench.data.images import ImageRecord
 from bench.errors import UserError
 from bench.schema.config import DatasetConfig
+from bench.schema.paths import expanded
 
 KEYS = ("image_id", "category_id", "segmentation", "score")
 
@@ -33,7 +34,7 @@ def read_results(
     Raises:
         UserError: the file has a problem; the message names the file, the entry and the key of the first.
     """
-    path, key = path.expanduser(), "model.options.results"
+    path, key = expanded(path, "model.options.results"), "model.options.results"
     data = parse_json(read_file(path, key, max_gb=max_gb), path, key)
     if not isinstance(data, list):
         raise UserError(f"{path}: must be a COCO results array [{{{', '.join(KEYS)}}}, ...] ({key})")

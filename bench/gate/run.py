@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench.errors import UserError
+from bench.errors import UserError, no_room
 from bench.gate.comparable import FEWER_ROWS
 from bench.gate.compare import check_gate, compare
 from bench.gate.interleaved import measure_sides, pairs_of
@@ -20,7 +20,7 @@ from bench.jobs.progress import StudyProgress
 from bench.jobs.run import Run
 from bench.jobs.study import INTERRUPTED_EXIT, run_study
 from bench.schema.config import GateConfig
-from bench.schema.gate_report import AMBIGUOUS, GATE_FILE, GateReport, write_report
+from bench.schema.gate_report import AMBIGUOUS, GateReport
 from bench.schema.metrics import METRICS
 from bench.schema.overrides import plain
 from bench.schema.row import Row
@@ -77,7 +77,7 @@ def the_gate(jobs: Sequence[ComposedJob]) -> GateConfig | None:
 
 
 def run_gated(jobs: Sequence[ComposedJob], gate: GateConfig, base: Baseline | None, run: Run) -> Gated:
-    """Measure what the gate asks for, compare it with the baseline and write ``out/gate.json``.
+    """Measure what the gate asks for, and compare it with the baseline.
 
     base: the rows of the baseline, read before this run appends to a history, so that it is not its own baseline; None
         where the gate measures the base itself
@@ -85,10 +85,7 @@ def run_gated(jobs: Sequence[ComposedJob], gate: GateConfig, base: Baseline | No
     Raises:
         UserError: the study or the baseline has an error, nothing could be compared, or a test could not fail.
     """
-    gated = _interleaved(jobs, gate, run) if base is None else _against_baseline(jobs, gate, base, run)
-    if gated.report is not None:
-        write_report(gated.report, run.out / GATE_FILE)
-    return gated
+    return _interleaved(jobs, gate, run) if base is None else _against_baseline(jobs, gate, base, run)
 
 
 def _against_baseline(jobs: Sequence[ComposedJob], gate: GateConfig, base: Baseline, run: Run) -> Gated:
@@ -110,7 +107,7 @@ def _against_baseline(jobs: Sequence[ComposedJob], gate: GateConfig, base: Basel
 
 def _interleaved(jobs: Sequence[ComposedJob], gate: GateConfig, run: Run) -> Gated:
     rounds = _rounds(jobs, gate)
-    of_the_command = ("out", "gate", "baseline", "history")
+    of_the_command = ("out", "wait", "gate", "baseline", "history")
     given = [a for a in run.arguments if (key := plain(a)[0]) not in of_the_command and not key.startswith("gate.")]
     given.append(f"protocol.rounds={rounds}")
     with contextlib.ExitStack() as stack:
@@ -126,6 +123,11 @@ def _interleaved(jobs: Sequence[ComposedJob], gate: GateConfig, run: Run) -> Gat
             except KeyboardInterrupt:
                 run.say("interrupted; what was measured is kept")
                 return INTERRUPTED_EXIT
+            except OSError as error:
+                if not no_room(error):
+                    raise
+                run.say(f"{error.filename or run.out}: {error.strerror}; stopped. What was measured is kept")
+                return 1
 
         def judge() -> GateReport:
             base = [row for job, _ in pairs for row in load_rows(job.folder)]

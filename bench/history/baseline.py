@@ -8,6 +8,7 @@ from bench.errors import UserError
 from bench.gate.rows import Baseline, load_rows
 from bench.history.runs import looks_like_name
 from bench.history.store import History
+from bench.schema.paths import expanded
 from bench.schema.row import Row
 
 
@@ -23,7 +24,7 @@ def find_baseline(baseline: str, history: str | None) -> Baseline:
     """
     if not baseline.strip():
         raise UserError("the baseline is empty (an unset variable?); give a folder of results, or main@latest")
-    folder = Path(baseline).expanduser()
+    folder = expanded(baseline, "baseline")
     if folder.exists() or not looks_like_name(baseline):
         return Baseline(load_rows(folder), baseline)
     if history is None:

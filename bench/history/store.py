@@ -28,6 +28,7 @@ from bench.history.origin import Origin
 from bench.history.runs import FAILED, PASSED, Run, clock_notes, find_run, of_branch
 from bench.schema.gate_report import GateReport
 from bench.schema.json_file import MOST_BYTES, read_file, write_atomically
+from bench.schema.paths import expanded
 from bench.schema.result import Result, parse_result
 from bench.schema.validation import check_types
 
@@ -99,7 +100,7 @@ class History:
     """
 
     def __init__(self, path: Path) -> None:
-        path = path.expanduser()
+        path = expanded(path, "history")
         folder = path.is_dir() or (not path.exists() and not path.suffix)
         self.path = path / FILE_NAME if folder else path
         self._file = HistoryFile(self.path)

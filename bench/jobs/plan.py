@@ -19,6 +19,7 @@ from bench.jobs.job import ComposedJob, PlannedJob
 from bench.jobs.start import CHECK_LOG, ROOT
 from bench.private.texts import without_credentials
 from bench.schema.config import BenchConfig, DatasetConfig, PublishedConfig, ZooConfig
+from bench.schema.paths import expanded
 from bench.weights.download import fetch, sha256_of
 
 OnDownload = Callable[[str, int, "int | None"], None]
@@ -187,7 +188,7 @@ def _weights_file(config: BenchConfig, on_download: OnDownload) -> Path | None:
             key = "finetune.start=published" if start else "model.weights=zoo"
             raise UserError(f"{key}: {model.name} has no published weights (model.zoo.url); give a path or random")
         return fetch(model.zoo.url, model.zoo.sha256, progress=lambda n, total: on_download(model.name, n, total))
-    path = Path(model.weights).expanduser()
+    path = expanded(model.weights, "model.weights")
     if not path.is_file() and (ROOT / path).is_file():  # the weights that come with maskbench
         path = ROOT / path
     if not path.is_file():

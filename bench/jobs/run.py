@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from bench.errors import visible
 from bench.jobs.launcher import Launcher
 
 
@@ -29,5 +30,5 @@ class Run:
     console: Console
 
     def say(self, text: str) -> None:
-        """Print a line as it is, however long, without reading markup in it."""
-        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        """Print a line as it is, however long, without reading markup in it or passing commands on to the terminal."""
+        self.console.print(visible(text), markup=False, highlight=False, soft_wrap=True)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from datetime import datetime
-from pathlib import Path
 
+from bench.errors import no_room
 from bench.jobs.job import ComposedJob, PlannedJob, passes_due, training_left
 from bench.jobs.plan import plan
 from bench.jobs.progress import StudyProgress
@@ -19,17 +18,11 @@ from bench.schema.settings import describe
 INTERRUPTED_EXIT = 130
 
 
-def output_folder(jobs: Sequence[ComposedJob]) -> Path:
-    """Give the folder for the results: ``out=``, or a new one under ``runs/`` that is named by the time."""
-    config = jobs[0].config
-    return Path(config.out or f"runs/{config.study or 'run'}-{datetime.now():%Y-%m-%d-%H%M%S}").expanduser()
-
-
 def run_study(jobs: Sequence[ComposedJob], run: Run) -> int:
     """Plan all jobs, run those that have no complete result yet, and give the exit status.
 
-    The status is 0 when every row is ok or skipped, 1 when one is not, 130 after Ctrl-C. In each case all that was
-    measured is on disk.
+    The status is 0 when every row is ok or skipped, 1 when one is not or the disk is full, 130 after Ctrl-C. In each
+    case all that was measured is on disk.
 
     Raises:
         UserError: the study has an error; no model has run.
@@ -49,6 +42,14 @@ def run_study(jobs: Sequence[ComposedJob], run: Run) -> int:
         except KeyboardInterrupt:
             run.say("interrupted; what was measured is kept, and the same command with the same out= goes on")
             return INTERRUPTED_EXIT
+        except OSError as error:
+            if not no_room(error):
+                raise
+            run.say(
+                f"{error.filename or run.out}: {error.strerror}; stopped. What was measured is kept, and the same "
+                "command with the same out= goes on when there is room"
+            )
+            return 1
     return 0 if all(result.status in ("ok", "skipped") for result in results.values()) else 1
 
 

@@ -322,6 +322,7 @@ class BenchConfig:
     gate, baseline, history: settings of the command and not of a job: how the results are compared, with what (a folder
         of results, or the name of a run in the history), and the history that they are appended to
     out: the folder of the results
+    wait: of the command: where another command writes into ``out``, wait for its end; false refuses this one instead
     device: ``cpu``, ``cuda:0``, ...; ``auto`` is ``cuda:0`` where there is one
     compile: the mode of ``torch.compile`` for backbone and neck
     input_size: "800x1333" scales every image, in every library, until its shorter edge has 800 pixels, or its longer
@@ -342,6 +343,7 @@ class BenchConfig:
     baseline: str | None = None
     history: str | None = None
     out: str | None = None
+    wait: bool = True
     device: str = "auto"
     precision: str = "fp32"
     compile: str = "none"

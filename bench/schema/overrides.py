@@ -22,7 +22,7 @@ from bench.schema.config import BenchConfig
 
 GROUPS = ("model", "dataset", "protocol", "finetune", "gate", "study")
 
-ONE_FOR_ALL = ("out", "history", "baseline")
+ONE_FOR_ALL = ("out", "history", "baseline", "wait")
 """Keys of the command and not of a job, beside those of ``gate``: all jobs of a sweep share their value."""
 
 Kind = Literal["text", "text or empty", "texts", "other"]

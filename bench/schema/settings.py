@@ -44,7 +44,7 @@ _COMPILED = said("compile {}", unsaid="none")
 
 NO_FIGURE = frozenset(
     (
-        *("out", "passes", "study", "claims", "gate", "baseline", "history"),
+        *("out", "passes", "study", "claims", "gate", "baseline", "history", "wait"),
         *("protocol.rounds", "protocol.time_limit_s", "protocol.check_limit_s", "protocol.memory_limit_gb"),
         *("dataset.max_pixels", "dataset.max_json_gb", "dataset.allow_outside"),
         *("finetune.time_limit_s", "finetune.loader_processes"),

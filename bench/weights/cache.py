@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from bench.errors import UserError
+from bench.schema import paths
 
 LONGEST_NAME = 100
 """Characters of the server's name of a file that are kept in the name of the cached one."""
@@ -23,8 +24,7 @@ LONGEST_NAME = 100
 
 def cache_folder() -> Path:
     """Give ``$MASKBENCH_CACHE/weights`` or ``~/.cache/maskbench/weights``."""
-    home = os.environ.get("MASKBENCH_CACHE")
-    return (Path(home) if home else Path.home() / ".cache" / "maskbench") / "weights"
+    return paths.cache_folder("weights")
 
 
 def file_name(url: str) -> str:

@@ -12,11 +12,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.errors import UserError
+from bench.errors import UserError, visible
+from bench.schema.folder_lock import REPORTING, locked
 from bench.schema.gate_report import read_report
 from reports.ci.files import write_all
+from reports.text.output import tolerant_output
 
 
+@tolerant_output()
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and give its exit status: 0, or 2 for wrong input."""
     parser = argparse.ArgumentParser(prog="python -m reports.ci", description="Write every file that CI reads.")
@@ -26,8 +29,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         report = read_report(options.gate) if options.gate else None
-        for path in write_all(report, options.results, options.out or options.results):
-            print(path)
+        out = options.out or options.results
+        with locked(out, REPORTING, lambda line: print(visible(line), file=sys.stderr), key="--out"):
+            for path in write_all(report, options.results, out):
+                print(path)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from bench.errors import UserError
 from bench.schema.gate_report import GateReport
+from bench.schema.json_file import write_text_atomically
 from bench.schema.row import Row, read_rows
 from reports.ci.action_benchmark import write_action_benchmark
 from reports.ci.job_summary import append_to_github_summary, job_summary
 from reports.ci.junit import write_junit
 from reports.ci.pytest_benchmark import write_pytest_benchmark
+from reports.parts import Parts
+
+T = TypeVar("T")
 
 
 def write_all(report: GateReport | None, results: Path, out: Path, *, warn: bool = True) -> list[Path]:
@@ -24,26 +29,35 @@ def write_all(report: GateReport | None, results: Path, out: Path, *, warn: bool
     results: the folder of the results that were judged, those of the head
     warn: tell on stderr of results that cannot be read; False where the gate has told already
 
+    A file that cannot be written is left out, with a line on stderr.
+
     Raises:
-        UserError: there is no such folder, no result in it can be read, or ``out`` cannot be written.
+        UserError: there is no such folder, no result in it can be read, or ``out`` cannot be made.
     """
     rows = rows_of([results], warn=warn)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        paths = [] if report is None else _of_gate(report, out)
-        paths += write_action_benchmark(rows, out)
-        paths.append(out / "pytest_benchmark.json")
-        write_pytest_benchmark(rows, paths[-1])
     except OSError as error:
         raise UserError(f"{out}: what CI reads cannot be written: {error}") from error
-    return paths
+    with Parts("what CI reads") as parts:
+        written: list[Path | None] = []
+        if report is not None:
+            written.append(parts.run("junit.xml", _written, out / "junit.xml", write_junit, report))
+            written.append(parts.run("summary.md", _written, out / "summary.md", _write_summary, report))
+            parts.run("$GITHUB_STEP_SUMMARY", append_to_github_summary, report)
+        written += parts.run("what github-action-benchmark reads", write_action_benchmark, rows, out) or []
+        path = out / "pytest_benchmark.json"
+        written.append(parts.run(path.name, _written, path, write_pytest_benchmark, rows))
+    return [path for path in written if path is not None]
 
 
-def _of_gate(report: GateReport, out: Path) -> list[Path]:
-    write_junit(report, out / "junit.xml")
-    (out / "summary.md").write_text(job_summary(report), encoding="utf-8")
-    append_to_github_summary(report)
-    return [out / "junit.xml", out / "summary.md"]
+def _written(path: Path, write: Callable[[T, Path], None], content: T) -> Path:
+    write(content, path)
+    return path
+
+
+def _write_summary(report: GateReport, path: Path) -> None:
+    write_text_atomically(path, job_summary(report))
 
 
 def rows_of(sources: Sequence[Path], *, warn: bool = True) -> list[Row]:

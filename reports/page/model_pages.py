@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ from reports.plots.ground_truth import Datasets, GroundTruth
 from reports.plots.masks import Drawn, read_predictions
 from reports.plots.panels import drawn_rows, predictions_path
 from reports.plots.picture import Picture
-from reports.plots.training import training_facts
 from reports.table.accuracy import (
     COCO_HEADINGS,
     ERROR_MEANINGS,
@@ -27,9 +27,9 @@ from reports.table.accuracy import (
 )
 from reports.table.comparison import Comparison
 from reports.text.conditions import row_setting
+from reports.text.training import training_facts
 
 FOLDER = "models"
-GENERATOR = '<meta name="generator" content="maskbench">'
 IMAGES_PER_KIND = 4
 KINDS = {
     "missed": ("Most missed", "objects that no detection of their class covers"),
@@ -41,35 +41,46 @@ Shown = dict[int, dict[str, Any]]
 """The name and the pictures of each image that is shown, by the id of the image."""
 
 
-def write_model_pages(
-    comparison: Comparison, trainings: Mapping[int, Picture], datasets: Datasets, out: Path
-) -> dict[int, str]:
-    """Write ``models/*.html`` into ``out`` and give the link of each row's page, relative to ``out``.
+@dataclass(frozen=True)
+class ModelPage:
+    """A page that is still to be written.
 
-    Rows that differ in a setting of the clock alone have the same masks and share a page.
+    name: its path, relative to the report
+    row: the number of the row that it shows
+    alike: the numbers of the rows that share it, since they differ in a setting of the clock alone and have its masks
     """
-    folder = out / FOLDER
-    _remove_old(folder)
-    links: dict[int, str] = {}
+
+    name: str
+    row: int
+    alike: tuple[int, ...]
+
+
+def model_pages(comparison: Comparison) -> list[ModelPage]:
+    """Give a page for each model whose accuracy was measured."""
+    pages: list[ModelPage] = []
     for number, alike in drawn_rows(comparison).items():
-        row, accuracy = comparison.rows[number], accuracy_of(comparison, number)
-        if accuracy is None:
-            continue
-        name = _file_name(comparison.labels[number], set(links.values()))
-        page = _page(comparison, number, accuracy, datasets.of(row), trainings.get(number))
-        folder.mkdir(parents=True, exist_ok=True)
-        (out / name).write_text(page, encoding="utf-8")
-        links |= dict.fromkeys(alike, name)
-    return links
+        if accuracy_of(comparison, number) is not None:
+            name = _file_name(comparison.labels[number], {page.name for page in pages})
+            pages.append(ModelPage(name, number, tuple(alike)))
+    return pages
 
 
-def _page(
-    comparison: Comparison, number: int, accuracy: AccuracyResult, truth: GroundTruth | None, training: Picture | None
-) -> str:
-    row = comparison.rows[number]
+def write_model_page(
+    comparison: Comparison, page: ModelPage, training: Picture | None, datasets: Datasets | None, out: Path
+) -> dict[int, str]:
+    """Write a page into ``out`` and give its name for each of its rows; without ``datasets`` it shows no image."""
+    text = _page(comparison, page.row, training, datasets)
+    (out / page.name).parent.mkdir(parents=True, exist_ok=True)
+    (out / page.name).write_text(text, encoding="utf-8")
+    return dict.fromkeys(page.alike, page.name)
+
+
+def _page(comparison: Comparison, number: int, training: Picture | None, datasets: Datasets | None) -> str:
+    row, accuracy = comparison.rows[number], accuracy_of(comparison, number)
+    assert accuracy is not None
     heads, figures = figures_table(comparison, [number], (*COCO_HEADINGS, *OTHER_HEADINGS))
     errors = error_points(accuracy)
-    kinds, reason = _worst(row, accuracy, truth)
+    kinds, reason = _worst(row, accuracy, datasets) if datasets else ([], "The images could not be drawn.")
     finetune = row.result.finetune
     return render(
         "model.html",
@@ -117,7 +128,7 @@ def _bins(calibration: Calibration) -> dict[str, Any]:
     return {"error": 100 * calibration.expected_error, "bins": bins}
 
 
-def _worst(row: Row, accuracy: AccuracyResult, truth: GroundTruth | None) -> tuple[list[dict[str, Any]], str]:
+def _worst(row: Row, accuracy: AccuracyResult, datasets: Datasets) -> tuple[list[dict[str, Any]], str]:
     """The worst images of each kind, and "", or none and the reason."""
     if accuracy.worst_images is None:
         return [], "Faults by image were not measured."
@@ -125,6 +136,7 @@ def _worst(row: Row, accuracy: AccuracyResult, truth: GroundTruth | None) -> tup
     ids = sorted({faults.image_id for listed in chosen.values() for faults in listed})
     if not ids:
         return [], "No image has a fault."
+    truth = datasets.of(row)
     if truth is None:
         return [], "The dataset that was measured is not there or has changed, so no image can be shown."
     predictions = read_predictions(predictions_path(row), ids)
@@ -177,11 +189,3 @@ def _file_name(label: str, taken: set[str]) -> str:
         number += 1
         name = f"{FOLDER}/{stem}-{number}.html"
     return name
-
-
-def _remove_old(folder: Path) -> None:
-    """Remove the pages of an earlier report, which may have had other rows; a file that is not ours stays."""
-    for page in folder.glob("*.html"):
-        with open(page, encoding="utf-8", errors="replace") as file:
-            if GENERATOR in file.read(1000):
-                page.unlink()

@@ -12,6 +12,8 @@ import jinja2
 import numpy as np
 from PIL import Image
 
+from bench.errors import visible
+
 TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -29,7 +31,13 @@ def _environment() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_shown,
     )
+
+
+def _shown(value: Any) -> Any:
+    """Spell control characters out in a text that is put into a page; what is HTML already stays."""
+    return visible(value) if type(value) is str else value
 
 
 def file_uri(path: Path, photograph: bool = False) -> str:

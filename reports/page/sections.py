@@ -7,7 +7,6 @@ from typing import Any
 
 from reports.page.render import file_uri
 from reports.plots.picture import Picture
-from reports.plots.training import training_facts
 from reports.table.accuracy import (
     COCO_HEADINGS,
     ERROR_MEANINGS,
@@ -19,6 +18,7 @@ from reports.table.accuracy import (
 from reports.table.comparison import Comparison
 from reports.table.differences import Group
 from reports.table.matrix import difference_text, group_conditions, metric_title, p_text
+from reports.text.training import training_facts
 
 
 def matrix(comparison: Comparison, group: Group, metric: str) -> dict[str, Any]:

@@ -8,8 +8,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from matplotlib.ticker import MaxNLocator
-
 from bench.errors import UserError
 from bench.history.change_points import ALPHA, MIN_POINTS, MIN_SEGMENT, SMALLEST_SHARE, Step, find_steps
 from bench.history.runs import Run, clock_notes
@@ -17,6 +15,7 @@ from bench.history.store import History
 from bench.schema import metrics
 from reports.page.render import render
 from reports.page.series import Point, Series, read_series
+from reports.plots.user_settings import without_user_settings
 from reports.table.columns import COLUMNS, decimals_of
 
 METRICS = tuple(name for name, figure in metrics.METRICS.items() if "trend" in figure.shown)
@@ -173,8 +172,13 @@ def _range(points: Sequence[Point]) -> tuple[float, float, list[float]]:
     middle = (low + high) / 2
     half = max((high - low) / 2 * 1.08, SMALLEST_RANGE / 2 * abs(middle), 1e-9)
     low, high = middle - half, middle + half
-    ticks = [float(tick) for tick in MaxNLocator(4).tick_values(low, high) if low <= tick <= high]
-    return low, high, ticks
+    return low, high, [tick for tick in _nice_numbers(low, high) if low <= tick <= high]
+
+
+def _nice_numbers(low: float, high: float) -> list[float]:
+    with without_user_settings():
+        from matplotlib.ticker import MaxNLocator
+    return [float(number) for number in MaxNLocator(4).tick_values(low, high)]
 
 
 def _levels(trend: Trend) -> list[tuple[int, int, float]]:

@@ -17,11 +17,6 @@ from reports.table.comparison import Comparison
 MAX_DIAGRAMS = 20
 
 
-def draw_accuracy_plots(comparison: Comparison, folder: Path) -> list[Picture]:
-    """Draw every plot for which there is data into ``folder``."""
-    return [picture for draw in (errors, calibration) if (picture := draw(comparison, folder))]
-
-
 def errors(comparison: Comparison, folder: Path) -> Picture | None:
     """Draw the AP50 that each of TIDE's types of error costs: a chart for each type, a bar for each row."""
     lost = {

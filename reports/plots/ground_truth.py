@@ -14,7 +14,7 @@ from bench.data.images import read_image
 from bench.errors import UserError
 from bench.schema.config import DatasetConfig
 from bench.schema.row import Row
-from reports.plots.masks import RGB, Drawn, class_colour
+from reports.plots.masks import RGB, Drawn, class_colour, read_predictions
 from reports.table.columns import dataset_files
 
 _BOUNDS: dict[str, Callable[[object], bool]] = {
@@ -26,7 +26,7 @@ _BOUNDS: dict[str, Callable[[object], bool]] = {
 
 
 class Datasets:
-    """The datasets of a comparison, each read once however many rows were measured on it.
+    """The datasets of a comparison and what was predicted on them, each file read once for all that is drawn of it.
 
     A result file may come from anybody, and names folders of this machine whose pictures would go into a page. So a
     dataset is shown only where its annotations, and the names and sizes of all its image files, are those that the row
@@ -35,6 +35,7 @@ class Datasets:
 
     def __init__(self) -> None:
         self._read: dict[tuple[object, ...], GroundTruth | None] = {}
+        self._predicted: dict[tuple[Path, tuple[int, ...]], dict[int, list[Drawn]] | str] = {}
 
     def of(self, row: Row) -> GroundTruth | None:
         """The dataset of a row; None where it is no longer where it was, or is no longer what was measured."""
@@ -42,6 +43,13 @@ class Datasets:
         if key not in self._read:
             self._read[key] = GroundTruth.read(_config_of(row), measured_digest(row))
         return self._read[key]
+
+    def predictions(self, path: Path, image_ids: tuple[int, ...]) -> dict[int, list[Drawn]] | str:
+        """The predictions of a file on some images, or why there are none; see :func:`read_predictions`."""
+        key = path, image_ids
+        if key not in self._predicted:
+            self._predicted[key] = read_predictions(path, image_ids)
+        return self._predicted[key]
 
 
 def measured_digest(row: Row) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
 
 from bench.schema.row import Row
 from reports.plots.ground_truth import Datasets, GroundTruth, measured_digest
-from reports.plots.masks import Drawn, draw, read_predictions
+from reports.plots.masks import Drawn, draw
 from reports.plots.picture import Picture
 from reports.plots.style import FAINT, figure
 from reports.table.columns import dataset_files, dataset_name
@@ -25,9 +26,24 @@ TOP = 10
 """So many masks are drawn of an untrained model, whose scores say nothing."""
 
 
-def draw_panels(comparison: Comparison, folder: Path, datasets: Datasets) -> list[Picture]:
-    """Draw a panel for each of :data:`IMAGES` images of every dataset that is still where and what it was."""
-    pictures = []
+@dataclass(frozen=True)
+class Panel:
+    """A panel that is still to be drawn: one image of a dataset, with the rows that were measured on it.
+
+    name: of its file
+    rows: the numbers of the rows; the first :data:`MAX_MODELS` are drawn
+    image_ids: the images of all panels of this dataset, whose classes share the colours
+    """
+
+    name: str
+    rows: tuple[int, ...]
+    image_id: int
+    image_ids: tuple[int, ...]
+
+
+def panels(comparison: Comparison, datasets: Datasets) -> list[Panel]:
+    """Choose :data:`IMAGES` images of every dataset that is still where and what it was."""
+    chosen = []
     names: dict[str, int] = {}
     for rows in _datasets(comparison).values():
         first = comparison.rows[rows[0]]
@@ -38,19 +54,24 @@ def draw_panels(comparison: Comparison, folder: Path, datasets: Datasets) -> lis
         # Two datasets may bear one name.
         names[name] = names.get(name, 0) + 1
         prefix = f"panel_{name}" if names[name] == 1 else f"panel_{name}-{names[name]}"
-        image_ids = truth.choose(IMAGES, first.setting("dataset", "limit"))
-        truth.colour_classes(image_ids)
-        shown = rows[:MAX_MODELS]
-        predictions = {row: read_predictions(predictions_path(comparison.rows[row]), image_ids) for row in shown}
-        for image_id in image_ids:
-            picture = folder / f"{prefix}_{image_id}.png"
-            cells = [_truth_cell(truth, image_id)]
-            for row in shown:
-                drawn = _model_cell(comparison.rows[row], truth, image_id, predictions[row])
-                cells.append((comparison.labels[row], *drawn))
-            _draw_panel(picture, truth, image_id, cells)
-            pictures.append(Picture(picture, f"{truth.file_name(image_id)} ({dataset_name(first)})", _caption(rows)))
-    return pictures
+        image_ids = tuple(truth.choose(IMAGES, first.setting("dataset", "limit")))
+        chosen += [Panel(f"{prefix}_{image_id}.png", tuple(rows), image_id, image_ids) for image_id in image_ids]
+    return chosen
+
+
+def draw_panel(comparison: Comparison, panel: Panel, folder: Path, datasets: Datasets) -> Picture:
+    """Draw one of the :func:`panels` into the folder."""
+    first = comparison.rows[panel.rows[0]]
+    truth = datasets.of(first)
+    assert truth is not None
+    truth.colour_classes(panel.image_ids)
+    cells = [_truth_cell(truth, panel.image_id)]
+    for row in panel.rows[:MAX_MODELS]:
+        predictions = datasets.predictions(predictions_path(comparison.rows[row]), panel.image_ids)
+        cells.append((comparison.labels[row], *_model_cell(comparison.rows[row], truth, panel.image_id, predictions)))
+    path = folder / panel.name
+    _draw_panel(path, truth, panel.image_id, cells)
+    return Picture(path, f"{truth.file_name(panel.image_id)} ({dataset_name(first)})", _caption(panel.rows))
 
 
 def drawn_rows(comparison: Comparison) -> dict[int, list[int]]:

@@ -8,11 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
-
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
@@ -42,14 +39,18 @@ _RC: Any = {
 
 @contextmanager
 def figure(path: Path, width: float, height: float, **kwargs: Any) -> Iterator[tuple[Figure, Any]]:
-    """Yield a figure of ``width`` x ``height`` inches with its axes, and save it to ``path`` at the end."""
-    with plt.rc_context(_RC):
-        fig, axes = plt.subplots(figsize=(width, height), layout="constrained", **kwargs)
-        try:
-            yield fig, axes
-            fig.savefig(path)
-        finally:
-            plt.close(fig)
+    """Yield a figure of ``width`` x ``height`` inches with its axes, and save it to ``path`` at the end.
+
+    Nothing that a user has set for matplotlib changes it: its settings are matplotlib's own defaults and ours, and it
+    is drawn without pyplot, which would open a user's backend.
+    """
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(_RC)
+        fig = Figure(figsize=(width, height), layout="constrained")
+        FigureCanvasAgg(fig)
+        yield fig, fig.subplots(**kwargs)
+        fig.savefig(path)
 
 
 def row_colours(comparison: Comparison) -> list[Colour]:

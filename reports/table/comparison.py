@@ -18,6 +18,7 @@ from bench.schema.settings import REPORT, SETTINGS, held_equal
 from reports.table.columns import COLUMNS, decimals_of
 from reports.table.differences import ALPHA, Group, compare
 from reports.table.naming import model_name, row_labels
+from reports.table.spreadsheet import plain_cell
 
 INDISTINGUISHABLE = (
     f"not distinguishable from the best: paired bootstrap over images, Holm-corrected over all pairs, alpha {ALPHA:g}"
@@ -180,13 +181,16 @@ def _tied(groups: Sequence[Group], best: frozenset[tuple[int, str]]) -> dict[int
 
 def write_csv(comparison: Comparison, path: Path) -> None:
     """Write the data frame, one line a row."""
-    comparison.frame.to_csv(path, index=False)
+    texts = [name for name, column in COLUMNS.items() if column.decimals is None]
+    plain = {name: comparison.frame[name].map(plain_cell) for name in texts}
+    comparison.frame.assign(**plain).to_csv(path, index=False)
 
 
 def write_json(comparison: Comparison, path: Path) -> None:
     """Write a list with one object a row; empty values are null."""
     records = [{name: comparison.cell(row, name) for name in COLUMNS} for row in range(len(comparison.rows))]
-    path.write_text(json.dumps(records, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    text = json.dumps(records, indent=1, ensure_ascii=False) + "\n"
+    path.write_text(text, encoding="utf-8", errors="backslashreplace")  # half a UTF-16 pair, as JSON spells it
 
 
 def _record(row: Row) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import operator
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,15 +11,7 @@ from typing import Any
 from bench.errors import UserError, nearest
 from reports.table.columns import COLUMNS, INTERVALS
 from reports.table.comparison import Comparison
-
-_OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
-    ">=": operator.ge,
-    "<=": operator.le,
-    "==": operator.eq,
-    "!=": operator.ne,
-    ">": operator.gt,
-    "<": operator.lt,
-}
+from reports.table.condition import OPERATORS
 
 
 @dataclass(frozen=True)
@@ -66,17 +58,20 @@ def _parse(column: str, text: object) -> Limit:
     match = re.fullmatch(r"\s*(>=|<=|==|!=|>|<)\s*([^\s=<>!].*?)\s*", text) if isinstance(text, str) else None
     example = _example(column)
     if match is None:
-        raise UserError(f"{column}={text!r}: must be one of {' '.join(_OPERATORS)} and a value, as {example}")
+        raise UserError(f"{column}={text!r}: must be one of {' '.join(OPERATORS)} and a value, as {example}")
     sign, bound = match.groups()
-    compare = _OPERATORS[sign]
+    compare = OPERATORS[sign]
     if COLUMNS[column].decimals is None:
         if sign not in ("==", "!="):
             raise UserError(f"{column}={text!r}: holds text, which can be == or != only, as {example}")
         return Limit(column, f"{sign} {bound}", compare, bound.strip("'\""))
     try:
-        return Limit(column, f"{sign} {bound}", compare, float(bound))
+        number = float(bound)
     except ValueError:
-        raise UserError(f"{column}={text!r}: {bound!r} is no number; give one, as {example}") from None
+        number = math.nan
+    if not math.isfinite(number):  # every value keeps a limit of infinity, and none one of nan
+        raise UserError(f"{column}={text!r}: {bound!r} is no number; give one, as {example}")
+    return Limit(column, f"{sign} {bound}", compare, number)
 
 
 def _example(column: str) -> str:

@@ -12,6 +12,7 @@ from bench.schema.settings import lines, telling
 from reports.table.columns import COLUMNS
 from reports.table.comparison import Comparison
 from reports.table.differences import ALPHA, METRICS, Difference, Group
+from reports.table.spreadsheet import plain_cell
 
 MATRIX_MEANING = (
     "Row against column: the difference in points ± half the width of its 95 % interval, by a paired bootstrap over "
@@ -79,9 +80,10 @@ def pairs(comparison: Comparison) -> list[dict[str, Any]]:
 def write_differences(comparison: Comparison, folder: Path) -> None:
     """Write ``differences.csv`` and ``differences.json``; without any pair they hold no records."""
     records = pairs(comparison)
-    pd.DataFrame(records, columns=pair_columns()).to_csv(folder / "differences.csv", index=False)
+    plain = [{name: plain_cell(value) for name, value in record.items()} for record in records]
+    pd.DataFrame(plain, columns=pair_columns()).to_csv(folder / "differences.csv", index=False)
     text = json.dumps(records, indent=1, ensure_ascii=False)
-    (folder / "differences.json").write_text(text + "\n", encoding="utf-8")
+    (folder / "differences.json").write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
 
 
 def _shared() -> list[str]:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
-
-import pandas as pd
 
 from bench.errors import UserError, nearest
 from reports.table.columns import COLUMNS
 from reports.table.comparison import Comparison, load
+from reports.table.condition import Condition, parse
 from reports.table.machine import machine_key
 
 
@@ -33,25 +32,22 @@ class Selection:
 def select(comparison: Comparison, where: str | None, best: str | None) -> Selection:
     """Choose the rows that meet ``where``, and order them by the column ``best``.
 
-    where: a condition on columns in pandas' query syntax. A row that did not end well meets no condition, nor does an
-        empty cell.
+    where: a condition on columns (:mod:`reports.table.condition`). A row that did not end well meets no condition, nor
+        does an empty cell.
 
     Raises:
-        UserError: there is no such column, pandas does not understand the condition, or neither direction of the
-            column ``best`` is better.
+        UserError: there is no such column, the condition holds something that none may hold, or neither direction of
+            the column ``best`` is better.
     """
-    conditions = split_conditions(where) if where else []
-    met = {condition: _evaluate(comparison, condition) for condition in conditions}
+    conditions = _parsed(where).parts if where else []
     satisfying, fallen = [], []
     for number, row in enumerate(comparison.rows):
-        unmet = [condition for condition in conditions if not met[condition][number]]
+        unmet = [condition for condition in conditions if not condition.met(partial(comparison.cell, number))]
         if row.result.status != "ok":
             reason = comparison.text(number, "reason")
             fallen.append((number, row.result.status + (f": {reason}" if reason else "")))
         elif unmet:
-            fallen.append(
-                (number, "; ".join(f"{condition}: {_values(comparison, number, condition)}" for condition in unmet))
-            )
+            fallen.append((number, "; ".join(f"{one.text}: {_values(comparison, number, one)}" for one in unmet)))
         elif best and comparison.cell(number, best if best in COLUMNS else _unknown(best)) is None:
             fallen.append((number, f"{best}: not measured"))
         else:
@@ -66,21 +62,10 @@ def select(comparison: Comparison, where: str | None, best: str | None) -> Selec
     return Selection(satisfying, tied, fallen)
 
 
-def split_conditions(where: str) -> list[str]:
-    """Split a condition at its ``and``; give it whole where it is no Python expression, which pandas may still take."""
-    try:
-        tree = ast.parse(where.strip(), mode="eval").body
-    except SyntaxError:
-        return [where]
-    if not isinstance(tree, ast.BoolOp) or not isinstance(tree.op, ast.And):
-        return [where.strip()]
-    return [ast.get_source_segment(where.strip(), value) or where for value in tree.values]
-
-
 def answer(comparison: Comparison, where: str | None, best: str | None) -> tuple[str, bool]:
     """Give the selection as text, and whether any row is left."""
     selection = select(comparison, where, best)
-    asked = [*dict.fromkeys([*([best] if best else []), *(_names(where) if where else [])])]
+    asked = [*dict.fromkeys([*([best] if best else []), *(_parsed(where).columns if where else [])])]
     condition = f" with {where}" if where else ""
     lines: list[str] = []
     if not selection.satisfying:
@@ -110,37 +95,19 @@ def answer_from(sources: Sequence[Path], where: str | None, best: str | None) ->
     return answer(load(sources, Path.cwd()), where, best)
 
 
-def _evaluate(comparison: Comparison, condition: str) -> list[bool]:
-    for name in _names(condition):
-        if name not in COLUMNS:
-            _unknown(name)
-    try:
-        met = comparison.frame.eval(condition, engine="python")
-    except Exception as error:  # pandas, its parser and the comparison raise errors without a common class
-        raise UserError(
-            f"--where {condition!r}: {error}; give conditions on columns, as fps_model >= 20 and library == 'mmdet'"
-        ) from error
-    if not isinstance(met, pd.Series) or not pd.api.types.is_bool_dtype(met.dtype):
-        raise UserError(f"--where {condition!r}: is no condition; give one, as {condition} >= 20")
-    return [bool(value) for value in met.fillna(False)]
-
-
-def _names(condition: str) -> list[str]:
-    """List the names in a condition, in their order; none where it is no Python expression."""
-    try:
-        tree = ast.parse(condition.strip(), mode="eval")
-    except SyntaxError:
-        return []
-    names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
-    return [*dict.fromkeys(node.id for node in sorted(names, key=lambda node: node.col_offset))]
-
-
 def _unknown(name: str) -> str:
     raise UserError(f"{name}: no such column; {nearest(name, COLUMNS)}")
 
 
-def _values(comparison: Comparison, row: int, condition: str) -> str:
-    texts = {name: comparison.text(row, name) or "not measured" for name in _names(condition)}
+def _parsed(where: str) -> Condition:
+    try:
+        return parse(where)
+    except UserError as error:
+        raise UserError(f"--where {error}") from error
+
+
+def _values(comparison: Comparison, row: int, condition: Condition) -> str:
+    texts = {name: comparison.text(row, name) or "not measured" for name in condition.columns}
     if len(texts) == 1:
         return "".join(texts.values())
     return ", ".join(f"{name} {text}" for name, text in texts.items()) or "not met"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from rich.console import Group, RenderableType
 from rich.table import Table
-from rich.text import Text
 
 from bench.schema.gate_report import AMBIGUOUS, BETTER, NOT_COMPARABLE, SAME, WORSE, Finding, GateReport, number_text
+from reports.text.styled import shown
 
 STYLES = {SAME: "", BETTER: "green", WORSE: "bold red", AMBIGUOUS: "yellow", NOT_COMPARABLE: "yellow"}
 
@@ -20,13 +20,13 @@ def gate_table(report: GateReport) -> RenderableType:
     for title in HEADS:
         table.add_column(title, justify="left" if title in ("Model", "Metric", "Verdict") else "right", overflow="fold")
     for finding, cells in gate_rows(report):
-        verdict = Text(finding.verdict, style=STYLES[finding.verdict])
-        table.add_row(*(Text(cell) for cell in cells), verdict)
-    parts: list[RenderableType] = [Text(f"\n{report.head} against {report.base}", style="bold"), table]
+        verdict = shown(finding.verdict, STYLES[finding.verdict])
+        table.add_row(*(shown(cell) for cell in cells), verdict)
+    parts: list[RenderableType] = [shown(f"\n{report.head} against {report.base}", "bold"), table]
     for finding in report.of(WORSE, AMBIGUOUS, NOT_COMPARABLE):
-        parts.append(Text(f"{finding.verdict}: {finding.sentence}", style=STYLES[finding.verdict]))
-    parts += [Text(note, style="dim") for note in report.notes]
-    parts.append(Text(f"gate: {report.outcome}", style="bold green" if report.passed else "bold red"))
+        parts.append(shown(f"{finding.verdict}: {finding.sentence}", STYLES[finding.verdict]))
+    parts += [shown(note, "dim") for note in report.notes]
+    parts.append(shown(f"gate: {report.outcome}", "bold green" if report.passed else "bold red"))
     return Group(*parts)
 
 

@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.errors import visible
 from bench.schema.metrics import FIGURES, shown_in
 from reports.table.checks import PUBLISHED_TOLERANCE, published, signed
 from reports.table.columns import COLUMNS, setting_columns
@@ -23,7 +24,7 @@ _SPECIAL = {
 
 def escape(text: str) -> str:
     """Escape text for LaTeX; a character outside Latin without a plain form becomes a question mark."""
-    return "".join(_SPECIAL[char] if char in _SPECIAL else _plain(char) for char in " ".join(text.split()))
+    return "".join(_SPECIAL[char] if char in _SPECIAL else _plain(char) for char in visible(" ".join(text.split())))
 
 
 def write_latex(comparison: Comparison, path: Path) -> None:
@@ -65,7 +66,9 @@ def write_latex(comparison: Comparison, path: Path) -> None:
 
 
 def _row(comparison: Comparison, row: int, columns: list[str], details: Sequence[str]) -> str:
-    return " & ".join(_cell(comparison, row, name, details) for name in columns) + r" \\"
+    line = " & ".join(_cell(comparison, row, name, details) for name in columns) + r" \\"
+    # The row before ends in a command that takes a [ or a * for an argument of its own.
+    return f"{{}}{line}" if line.startswith(("[", "*")) else line
 
 
 def _cell(comparison: Comparison, row: int, name: str, details: Sequence[str]) -> str:
@@ -109,4 +112,4 @@ def _plain(char: str) -> str:
 
 
 def _comment(text: str) -> str:
-    return " ".join(text.split())
+    return visible(" ".join(text.split()))

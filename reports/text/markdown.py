@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.errors import visible
 from bench.schema.metrics import shown_in
 from reports.table.checks import MARK, PUBLISHED_TOLERANCE, published, signed, warnings
 from reports.table.claims import MEANING, claims
@@ -16,12 +17,12 @@ from reports.table.matrix import MATRIX_MEANING, group_conditions, matrix_texts
 from reports.table.naming import row_details
 from reports.text.conditions import ROW_COLUMNS, conditions, row_conditions
 
-_SPECIAL = re.compile(r"([\\`*_\[\]<>|~#])")
+_SPECIAL = re.compile(r"([\\`*_\[\]<>|~#$]|&(?=#?\w+;))")
 
 
 def escape(text: str) -> str:
     """Escape text so that Markdown shows it as it is, on one line and inside one cell of a table."""
-    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
+    return _SPECIAL.sub(r"\\\1", visible(" ".join(text.split())))
 
 
 def write_markdown(comparison: Comparison, path: Path) -> None:

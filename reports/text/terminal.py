@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from bench.errors import visible
 from bench.schema.metrics import FIGURES, shown_in
 from bench.schema.settings import tabled, telling
 from reports.table.checks import warnings
@@ -17,6 +18,7 @@ from reports.table.claims import claims
 from reports.table.columns import COLUMNS
 from reports.table.comparison import INDISTINGUISHABLE, Comparison, load
 from reports.table.naming import model_name, row_details
+from reports.text.styled import shown
 
 WIDTH = 120
 
@@ -28,27 +30,25 @@ def terminal_table(sources: Sequence[Path]) -> RenderableType:
     parts: list[RenderableType] = [_table(comparison)]
     if comparison.best:
         tied = f"; of mask AP also those {INDISTINGUISHABLE}" if comparison.groups else ""
-        parts.append(Text(f"* best among comparable rows{tied}", style="dim"))
+        parts.append(shown(f"* best among comparable rows{tied}", style="dim"))
     if any(comparison.interval(number) for number in range(len(comparison.rows))):
-        parts.append(Text("± half the width of the 95 % interval of mask AP (bootstrap over images)", style="dim"))
+        parts.append(shown("± half the width of the 95 % interval of mask AP (bootstrap over images)", style="dim"))
     for number, row in enumerate(comparison.rows):
-        parts += [Text(f"! {comparison.labels[number]}: {text}", style="yellow") for text in warnings(row)]
+        parts += [shown(f"! {comparison.labels[number]}: {text}", style="yellow") for text in warnings(row)]
     for claim in claims(comparison):
         style = {"more": "green", "not": "red"}.get(claim.verdict, "yellow")
-        parts.append(Text(f"\nClaim: {claim.text} ({claim.source})"))
-        parts.append(Text(f"  {claim.outcome}", style=style))
+        parts.append(shown(f"\nClaim: {claim.text} ({claim.source})"))
+        parts.append(shown(f"  {claim.outcome}", style=style))
     for title, numbers, style in (
         ("Not finished", comparison.failed(), "bold red"),
         ("Skipped", comparison.with_status("skipped"), "bold yellow"),
     ):
         if numbers:
-            parts.append(Text(f"\n{title}", style=style))
+            parts.append(shown(f"\n{title}", style=style))
         for number in numbers:
-            status = comparison.text(number, "status")
-            line = Text(f"  {comparison.labels[number]}: ")
-            parts.append(
-                line.append(status, style=style).append(f": {comparison.text(number, 'reason') or 'no reason'}")
-            )
+            status, reason = comparison.text(number, "status"), comparison.text(number, "reason") or "no reason"
+            line = shown(f"  {comparison.labels[number]}: ")
+            parts.append(line.append(status, style=style).append(visible(f": {reason}")))
     return Group(*parts)
 
 
@@ -64,10 +64,10 @@ def _table(comparison: Comparison) -> Table:
     for name, title in titles.items():
         text = COLUMNS[name].decimals is None
         # Only the model's name may wrap when the terminal is narrow: it has spaces to wrap at.
-        table.add_column(Text(title), justify="left" if text else "right", no_wrap=name != "model", overflow="fold")
+        table.add_column(shown(title), justify="left" if text else "right", no_wrap=name != "model", overflow="fold")
     details = row_details(comparison.rows, ("model", "backbone", "library", *differing))
     for number, row in enumerate(comparison.rows):
-        model = Text(" · ".join((model_name(row), *details[number])))
+        model = shown(" · ".join((model_name(row), *details[number])))
         table.add_row(*(model if column == "model" else _cell(comparison, number, column) for column in titles))
     return table
 
@@ -75,13 +75,13 @@ def _table(comparison: Comparison) -> Table:
 def _cell(comparison: Comparison, row: int, name: str) -> Text:
     text = comparison.text(row, name)
     if name == "status":
-        return Text(text, style={"ok": "green", "skipped": "yellow"}.get(text, "red"))
+        return shown(text, style={"ok": "green", "skipped": "yellow"}.get(text, "red"))
     if COLUMNS[name].better is None or not text:
-        return Text(text)
+        return shown(text)
     if name == "mask_ap":
         text += _half_width(comparison, row)
     # A space where the star would be keeps the decimal points in one line.
-    return Text(f"{text}*", style="bold green") if (row, name) in comparison.best else Text(f"{text} ")
+    return shown(f"{text}*", style="bold green") if (row, name) in comparison.best else shown(f"{text} ")
 
 
 def _half_width(comparison: Comparison, row: int) -> str:

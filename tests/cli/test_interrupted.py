@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from gate_cases import result
 
+from bench.cli import outputs
 from bench.cli import run as command
 from bench.jobs import study
 from bench.schema.result import write_result
@@ -22,7 +23,7 @@ def test_an_interrupted_run_is_not_appended(
         return status
 
     monkeypatch.setattr(study, "run_study", run_study)
-    monkeypatch.setattr(command, "report", lambda *_: None)
+    monkeypatch.setattr(outputs, "report", lambda *_: None)
     history = tmp_path / "history.sqlite"
     assert command.run(["study=none", f"out={tmp_path / 'out'}", f"history={history}"]) == status
     assert history.exists() == kept

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from bench.cli.history import main
-from bench.cli.run import check_history
+from bench.cli.outputs import check_history
 from bench.errors import UserError
 from bench.history import file, store
 from bench.history.baseline import find_baseline

@@ -96,7 +96,7 @@ def test_what_changes_no_figure_does_not_change_the_job() -> None:
         job.dataset.name = "coco"
         return job_name(job, {})
 
-    assert name(out="there", passes=["speed"], study="demo", baseline="a", history="h") == name()
+    assert name(out="there", passes=["speed"], study="demo", baseline="a", history="h", wait=False) == name()
     more = BenchConfig()
     more.dataset.name, more.protocol.rounds, more.protocol.time_limit_s = "coco", 12, None
     assert job_name(more, {}) == name()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 import shutil
 import uuid
@@ -25,6 +24,7 @@ from bench.data.coco_json import mask_library
 from bench.data.shapes.geometry import RADIUS_OF_UNIT_AREA, outline, shape_mask
 from bench.errors import UserError
 from bench.schema.config import ShapesConfig
+from bench.schema.paths import cache_folder, expanded
 
 VERSION = 1
 """Raised when the generator changes, so that an old cache is not taken for the new set."""
@@ -97,9 +97,8 @@ def ensure(config: ShapesConfig) -> tuple[Path, Path]:
 
 def _cache_folder(config: ShapesConfig) -> Path:
     if config.cache:
-        return Path(config.cache).expanduser()
-    root = os.environ.get("MASKBENCH_CACHE")
-    return (Path(root).expanduser() if root else Path.home() / ".cache" / "maskbench") / "shapes"
+        return expanded(config.cache, "dataset.shapes.cache")
+    return cache_folder("shapes")
 
 
 def _rename_into_place(temporary: Path, folder: Path) -> None:

@@ -30,6 +30,7 @@ from bench.jobs.worker.load_model import (
 from bench.jobs.worker.locate import import_library, locate
 from bench.predictor import Model, ReplayPredictor
 from bench.schema.config import BenchConfig, DatasetConfig
+from bench.schema.paths import expanded
 from bench.training.initial_weights import start_from
 
 
@@ -120,7 +121,7 @@ def _files_read(cls: object, options: Mapping[str, Any]) -> dict[str, Path]:
     """
     if not (isinstance(cls, type) and issubclass(cls, Model)):
         return {}
-    paths = {key: Path(path).expanduser().resolve() for key, path in cls.files_read(options).items()}
+    paths = {key: expanded(path, f"model.options.{key}").resolve() for key, path in cls.files_read(options).items()}
     for key, path in paths.items():
         if not path.is_file():
             raise UserError(f"{path}: no such file (model.options.{key})")

@@ -15,7 +15,7 @@ from types import FrameType
 
 import torch
 
-from bench.errors import UserError, absent_library
+from bench.errors import UserError, absent_library, no_room
 from bench.jobs.start import ROOT
 from bench.jobs.worker.locate import OURS, ImportOfOwnError, class_name_of, module_of
 
@@ -36,6 +36,9 @@ def classify(error: BaseException, target: str, log: str) -> tuple[str, str]:
     text = _one_line(error)
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(words in text for words in _MEMORY_WORDS):
         return "out_of_memory", text or "out of memory"
+    if isinstance(error, OSError) and no_room(error):
+        name = Path(str(error.filename)).name if error.filename else "a file"
+        return "failed", f"{name} could not be written: {error.strerror}"
     kind = type(error).__name__
     said = text if isinstance(error, ImportOfOwnError) else f"{kind}: {text}" if text else kind
     return "failed", f"{said} ({_place(error)}; see {log})"

@@ -14,6 +14,7 @@ from typing import Any
 
 from bench.errors import UserError
 from bench.jobs.start import ROOT
+from bench.schema.paths import expanded
 
 OURS = ("adapters", "bench")
 """Packages that a worker imports from maskbench even where the user's folder holds others of these names."""
@@ -90,7 +91,7 @@ def _import_file(file: Path) -> ModuleType:
 
     The module can import its neighbours by name, as a script can, and with a dot before the name, as in a package.
     """
-    path = file.expanduser().resolve()
+    path = expanded(file).resolve()
     if not path.is_file():
         raise UserError(f"no such file; a path starts from the folder where the command runs, which is {Path.cwd()}")
     folder = str(path.parent)

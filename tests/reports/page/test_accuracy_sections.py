@@ -7,10 +7,11 @@ import pytest
 from literal_results import build_result, build_training, with_details
 from PIL import Image
 
-from reports.plots.accuracy import draw_accuracy_plots
-from reports.plots.training import draw_training, training_facts
+from reports.plots.overview import draw_accuracy_plots
+from reports.plots.training import draw_training, trained_rows
 from reports.table.accuracy import COCO_HEADINGS, OTHER_HEADINGS, figures_table, per_class_table
 from reports.table.comparison import load
+from reports.text.training import training_facts
 
 
 @pytest.fixture
@@ -63,10 +64,10 @@ def test_training_curves_and_facts(tmp_path, write_run):
     results = [build_result("A"), build_result("B")]
     results[0].finetune = build_training()
     comparison = load([write_run(tmp_path / "run", results)], tmp_path)
-    pictures = draw_training(comparison, tmp_path)
-    (row,) = pictures
+    (row,) = trained_rows(comparison)
     assert comparison.cell(row, "model") == "A"
-    assert np.asarray(Image.open(pictures[row].path).convert("L")).std() > 5
+    picture = draw_training(comparison, row, tmp_path / "training_1.png")
+    assert np.asarray(Image.open(picture.path).convert("L")).std() > 5
     assert training_facts(comparison.rows[row].result.finetune) == [
         ("Start", "published weights of the library"),
         ("Begun anew", "2 parameters that depend on the classes: head.weight, head.bias"),
@@ -81,7 +82,7 @@ def test_a_training_that_logged_once_has_no_curve(tmp_path, write_run):
     result = build_result()
     result.finetune = build_training()
     result.finetune.curve = result.finetune.curve[:1]
-    assert draw_training(load([write_run(tmp_path / "run", [result])], tmp_path), tmp_path) == {}
+    assert trained_rows(load([write_run(tmp_path / "run", [result])], tmp_path)) == []
 
 
 def test_weights_that_were_random_before_training_have_an_ap(tmp_path, write_run):

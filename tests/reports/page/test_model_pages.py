@@ -19,7 +19,7 @@ from pycocotools.cocoeval import COCOeval
 
 import reports
 from bench.schema.result import ImageFaults
-from reports.page.model_pages import write_model_pages
+from reports.page.model_pages import model_pages, write_model_page
 from reports.plots.faults import MAX_SIDE, Faults, draw_faults, sort_out
 from reports.plots.ground_truth import Datasets
 from reports.plots.masks import Drawn
@@ -158,7 +158,9 @@ def test_a_page_for_each_model_linked_from_the_report(run, tmp_path):
 
 
 def _write_pages(run: Path, out: Path) -> None:
-    write_model_pages(load([run], out), {}, Datasets(), out)
+    comparison, datasets = load([run], out), Datasets()
+    for page in model_pages(comparison):
+        write_model_page(comparison, page, None, datasets, out)
 
 
 def test_the_worst_images_and_their_faults(run, tmp_path):
@@ -183,7 +185,7 @@ def test_pages_of_an_earlier_report_are_removed_and_other_files_stay(run, tmp_pa
     models.mkdir(parents=True)
     (models / "old.html").write_text('<!doctype html>\n<meta name="generator" content="maskbench">')
     (models / "mine.html").write_text("<!doctype html>")
-    _write_pages(run, tmp_path / "report")
+    reports.build([run], tmp_path / "report")
     assert not (models / "old.html").exists()
     assert (models / "mine.html").exists()
 

@@ -16,7 +16,7 @@ from reports.plots.ground_truth import Datasets, GroundTruth
 from reports.plots.labels import place_labels
 from reports.plots.masks import Drawn, draw, read_predictions
 from reports.plots.overview import draw_plots
-from reports.plots.panels import draw_panels
+from reports.plots.panels import draw_panel, panels
 from reports.plots.pareto import pareto_front
 from reports.plots.style import row_colours
 from reports.table.comparison import load
@@ -187,7 +187,7 @@ def test_one_dataset_named_in_two_ways_has_one_panel(tmp_path, make_result, writ
     relative = {**tiny_dataset, "images": "data/images", "annotations": "data/instances.json"}
     run = write_run(tmp_path / "run", [make_result("A", dataset=tiny_dataset), make_result("B", dataset=relative)])
     (tmp_path / "plots").mkdir()
-    assert len(draw_panels(load([run], tmp_path), tmp_path / "plots", Datasets())) == 3
+    assert len(panels(load([run], tmp_path), Datasets())) == 3
 
 
 @pytest.mark.parametrize("weights", ["zoo", "random"])
@@ -201,7 +201,8 @@ def test_panels(tmp_path, make_result, write_run, tiny_dataset, weights):
     damaged.write_bytes(bytes(damaged.stat().st_size))
     comparison = load([run], tmp_path)
     (tmp_path / "plots").mkdir()
-    pictures = draw_panels(comparison, tmp_path / "plots", Datasets())
+    datasets = Datasets()
+    pictures = [draw_panel(comparison, panel, tmp_path / "plots", datasets) for panel in panels(comparison, datasets)]
     assert [p.path.name for p in pictures] == ["panel_tiny_1.png", "panel_tiny_3.png", "panel_tiny_4.png"]
     first, _, missing = (np.asarray(Image.open(p.path).convert("HSV")) for p in pictures)
     # The class colours are vivid and the photographs of this dataset grey, as is a cell that only says why.

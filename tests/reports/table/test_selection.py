@@ -12,7 +12,7 @@ from literal_results import with_replicates
 from bench.errors import UserError
 from reports.__main__ import main
 from reports.table.comparison import Comparison, load
-from reports.table.selection import answer, select, split_conditions
+from reports.table.selection import answer, select
 
 
 @pytest.fixture
@@ -65,15 +65,6 @@ def test_rows_of_different_datasets_are_not_compared(tmp_path: Path, make_result
     results = [make_result("A"), make_result("B", dataset={"name": "shapes"})]
     text, _ = answer(load([write_run(tmp_path / "run", results)], tmp_path), None, "fps_model")
     assert "! these rows are not of one dataset" in text
-
-
-def test_conditions_are_split_at_the_outer_and() -> None:
-    assert split_conditions("a > 1 and (b < 2 and c == 'x and y' or d > 0) and e") == [
-        "a > 1",
-        "b < 2 and c == 'x and y' or d > 0",
-        "e",
-    ]
-    assert split_conditions(" a > 1 or b < 2 ") == ["a > 1 or b < 2"]
 
 
 @pytest.mark.parametrize(

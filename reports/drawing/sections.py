@@ -1,0 +1,73 @@
+"""Everything of a report that is drawn or decoded, section by section and picture by picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+
+from reports.page.model_pages import ModelPage, model_pages, write_model_page
+from reports.plots.ground_truth import Datasets
+from reports.plots.overview import ACCURACY, OVERVIEW, drawn
+from reports.plots.panels import Panel, draw_panel, panels
+from reports.plots.picture import Picture
+from reports.plots.training import draw_training, trained_rows
+from reports.table.comparison import Comparison
+
+PLOTS = "plots"
+"""The folder of the pictures, in that of the report."""
+
+
+class Drawings:
+    """The pictures and the pages of models of one comparison; each can be drawn without the others."""
+
+    def __init__(self, comparison: Comparison, out: Path) -> None:
+        self._comparison, self._out = comparison, out
+        self._datasets = Datasets()
+
+    def names(self, section: str) -> list[str]:
+        """The files of a section: ``plots``, ``accuracy``, ``trainings``, ``panels`` or ``pages``."""
+        files = {
+            "plots": lambda: list(OVERVIEW),
+            "accuracy": lambda: list(ACCURACY),
+            "trainings": lambda: [f"training_{place}.png" for place, _ in enumerate(self._trained, start=1)],
+            "panels": lambda: [panel.name for panel in self._panels],
+        }
+        if section == "pages":
+            return [page.name for page in self._pages]
+        return [f"{PLOTS}/{name}" for name in files[section]()]
+
+    def plots(self, place: int) -> list[Picture]:
+        """Draw one of the plots of all rows."""
+        return drawn(list(OVERVIEW.values())[place], self._comparison, self._out / PLOTS)
+
+    def accuracy(self, place: int) -> list[Picture]:
+        """Draw one of the plots of the accuracy pass."""
+        return drawn(list(ACCURACY.values())[place], self._comparison, self._out / PLOTS)
+
+    def trainings(self, place: int) -> dict[int, Picture]:
+        """Draw a training; gives the picture by the number of its row."""
+        row, name = self._trained[place], self.names("trainings")[place]
+        return {row: draw_training(self._comparison, row, self._out / name)}
+
+    def panels(self, place: int) -> list[Picture]:
+        """Draw one panel of masks."""
+        return [draw_panel(self._comparison, self._panels[place], self._out / PLOTS, self._datasets)]
+
+    def pages(self, place: int, trainings: Mapping[int, Picture], images: bool) -> dict[int, str]:
+        """Write the page of a model, with or without the images on which it did worst; gives its name by row."""
+        page = self._pages[place]
+        datasets = self._datasets if images else None
+        return write_model_page(self._comparison, page, trainings.get(page.row), datasets, self._out)
+
+    @cached_property
+    def _trained(self) -> Sequence[int]:
+        return trained_rows(self._comparison)
+
+    @cached_property
+    def _panels(self) -> Sequence[Panel]:
+        return panels(self._comparison, self._datasets)
+
+    @cached_property
+    def _pages(self) -> Sequence[ModelPage]:
+        return model_pages(self._comparison)
