@@ -69,7 +69,8 @@ def test_each_command_leaves_them_out(
         "the gate": lambda: gate.main([str(good), str(mixed), "--out", str(tmp_path / "gate")]),
     }
     for name, command in commands.items():
-        assert command() in ((0,) if name != "the gate" else (0, 3)), name
+        # A gate of so many models may need more rounds than these results have, and says so.
+        assert command() in ((0,) if name != "the gate" else (0, 2, 3)), name
         lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
         assert len(lines) == bad, name
         assert all(line.endswith(f"; left out of {name}") for line in lines)
