@@ -79,7 +79,9 @@ class ExpectedConfig:
 class ModelConfig:
     """One model of one library (group ``model/``).
 
-    name: the name of the option, which the command fills in
+    name: what rows and thresholds call it; "" is the name of the option, or that of the class where the command line
+        names the class
+    family: as papers write it; "" is the name
     weights: ``random``, ``zoo``, ``own`` (the class brings its own, as a replayed results file does) or a path
     allow_pickle: let the file of weights run its own code while it is read
     expected: name of a dataset -> the mask AP that ``weights`` have on it

@@ -103,12 +103,12 @@ def test_a_commit_with_a_sleep_in_it_fails_and_one_without_passes(repository: Pa
     assert done.returncode == 3, done.stdout + done.stderr
     report = read_report(bad / "gate.json")
     [finding] = report.of("worse")
-    assert (finding.model, finding.metric) == ("custom", "fps_model")
+    assert (finding.model, finding.metric) == ("Own", "fps_model")
     # About 20 ms against about 30 is a third slower; the part of the time that is no sleep makes it a little less.
     assert finding.change is not None
     assert -0.36 < finding.change < -0.25
     assert finding.test.startswith("bootstrap over 6 pairs of rounds, each batch against itself")
-    assert "custom: fps_model fell by" in " ".join(done.stdout.split())
+    assert "Own: fps_model fell by" in " ".join(done.stdout.split())
     base, head = side(bad, "base"), side(bad, "head")
     assert base.speed is not None
     assert head.speed is not None
@@ -216,10 +216,10 @@ def test_against_a_run_of_the_history(repository: Path, run: Run, tmp_path: Path
         (commit, "main", None),
         (commit, "main", "failed"),
     ]
-    failure = ElementTree.parse(head / "junit.xml").find(".//testcase[@classname='custom'][@name='fps_model']/failure")
+    failure = ElementTree.parse(head / "junit.xml").find(".//testcase[@classname='Own'][@name='fps_model']/failure")
     assert failure is not None
-    assert "custom: fps_model fell by" in failure.get("message", "")
-    assert "custom fps\\_model" in (head / "summary.md").read_text()
+    assert "Own: fps_model fell by" in failure.get("message", "")
+    assert "Own fps\\_model" in (head / "summary.md").read_text()
     assert json.loads((head / "bigger_is_better.json").read_text())
     # No run has passed yet, and a file that is no history is refused before anything runs.
     done = run("baseline=last-good", f"out={tmp_path / 'third'}", history)
