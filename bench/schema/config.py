@@ -290,7 +290,7 @@ class GateConfig:
         now, their rounds interleaved, each in workers of its own, so that a drift of the machine affects both alike
     thresholds: metric -> how much worse it may become (``-3%``, ``+50``; see :mod:`bench.gate.thresholds`); ``none``
         leaves the metric out
-    models: option name of a model -> thresholds for this model in place of those
+    models: name of a model, as its rows have it -> thresholds for this model in place of those
     alpha: probability of any false difference among all tests of a gate (Holm)
     on_ambiguous: what an ambiguous finding means: ``pass``, ``fail``, or ``remeasure``, which adds rounds until there
         are ``max_rounds`` and then means ``pass``

@@ -69,8 +69,11 @@ def weights_content(result: Result) -> str | None:
 
 def files_content(result: Result) -> str | None:
     """Give each option of the model that names a file, with the beginning of the file's digest; None without one."""
-    prefix = "model.options."
-    digests = {key.removeprefix(prefix): digest for key, digest in result.contents.items() if key.startswith(prefix)}
+    digests = {
+        key.removeprefix("file of ").removeprefix("model.options."): digest
+        for key, digest in result.contents.items()
+        if "model.options." in key
+    }
     return ", ".join(f"{option} {digests[option][:12]}" for option in sorted(digests)) or None
 
 

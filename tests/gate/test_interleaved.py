@@ -84,9 +84,9 @@ def side(out: Path, name: str) -> Result:
 
 
 def test_a_commit_with_a_sleep_in_it_fails_and_one_without_passes(repository: Path, run: Run, tmp_path: Path) -> None:
-    """The same command passes before, and fails after the model sleeps 10 ms more."""
+    """The same command passes before, and fails after the model sleeps 10 ms more, also with the same ``out=``."""
     (repository / "README.md").write_text("a change that touches no model")
-    good, bad = tmp_path / "good", tmp_path / "bad"
+    good = bad = tmp_path / "out"
     done = run("gate=interleaved", "gate.base_ref=main", f"out={good}")
     assert done.returncode == 0, done.stdout + done.stderr
     first = side(good, "head")
@@ -101,6 +101,8 @@ def test_a_commit_with_a_sleep_in_it_fails_and_one_without_passes(repository: Pa
     write_model(repository, 0.030)
     done = run("gate=interleaved", "gate.base_ref=main", f"out={bad}")
     assert done.returncode == 3, done.stdout + done.stderr
+    assert "Own: measured anew: own_model.py has changed" in " ".join(done.stdout.split())
+    assert {path.parent.name for path in bad.glob("*/earlier")} == {"base", "head"}
     report = read_report(bad / "gate.json")
     [finding] = report.of("worse")
     assert (finding.model, finding.metric) == ("Own", "fps_model")
