@@ -29,7 +29,7 @@ def test_model(name: str) -> None:
 
     [job] = compose([f"model={name}", *NEEDS.get(name, [])])
     model = job.config.model
-    assert model.name.partition(":")[0] == name
+    assert model.name.partition(":")[0] == ("B" if name == "custom" else name)  # a class of one's own names its row
     if name != "custom":
         module, _, cls = model._target_.rpartition(".")
         source = ROOT / (module.replace(".", "/") + ".py")

@@ -128,8 +128,13 @@ def keep(history: str | None, results: Path, console: Console, gate: GateReport 
 
 
 def _append(history: str, results: Path, gate: GateReport | None) -> list[str]:
-    from bench.history.origin import find_origin
+    from bench.device.origin import find_origin
+    from bench.history.commits import of_one_commit
     from bench.history.store import History
 
-    appended = History(Path(history)).append(results, find_origin(), gate)
-    return [f"history: {history}, run {appended.run.id}", *appended.notes]
+    chosen = of_one_commit(results, find_origin())
+    if not chosen.paths:
+        return chosen.left_out
+    # A gate judged all of the results together, so its verdict is not that of a part of them.
+    appended = History(Path(history)).append(chosen.paths, chosen.origin, None if chosen.left_out else gate)
+    return [f"history: {history}, run {appended.run.id}", *chosen.left_out, *appended.notes]

@@ -53,14 +53,18 @@ def compose(overrides: Sequence[str]) -> list[ComposedJob]:
     """
     given = for_hydra(overrides)
     composed = _composed_by_hydra(given)
+    from bench.cli.model_keys import TARGET, given_keys, refuse_foreign_keys
     from bench.jobs.validate import check_shared, to_config
 
     if not composed and not given.prints:
         raise UserError("nothing to run")
     if given.config_dir is not None:
         check_names(Path(given.config_dir), CONFIGS, (choices for _, choices in composed))
-    jobs = [to_config(cfg, choices) for cfg, choices in composed]
+    own_class = TARGET in given_keys(overrides)
+    jobs = [to_config(cfg, choices, own_class=own_class) for cfg, choices in composed]
     check_shared(jobs)
+    own_configs = [] if given.config_dir is None else [Path(given.config_dir)]
+    refuse_foreign_keys(overrides, jobs, [CONFIGS, *own_configs])
     return jobs
 
 

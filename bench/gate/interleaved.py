@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 
 from bench.errors import UserError
@@ -17,6 +17,7 @@ from bench.jobs.messages import Complete, Ready
 from bench.jobs.progress import StudyProgress
 from bench.jobs.run import Run
 from bench.jobs.run_job import record_ending, record_success, run_job
+from bench.jobs.stored import settle_together
 from bench.schema.config import GateConfig
 from bench.schema.latency import first_rounds
 from bench.schema.result import INTERRUPTED, PASSES, UNFINISHED, read_result, write_result
@@ -52,6 +53,16 @@ def measure_sides(sides: Sides, gate: GateConfig, rounds: int, run: Run) -> bool
             progress.next_job()
     jobs = [job for pair in pairs for job in pair] + only_head
     return all(read_result(job.result_path).status in ("ok", "skipped") for job in jobs)
+
+
+def settle_sides(sides: Sides, say: Callable[[str], None]) -> None:
+    """Move aside what is stored of other commits, sources, libraries or another machine, of both sides of a pair.
+
+    Raises:
+        UserError: a stored result cannot be read.
+    """
+    pairs, *alone = pairs_of(sides)
+    settle_together([*pairs, *([job] for jobs in alone for job in jobs)], say, of_commit=True)
 
 
 def pairs_of(sides: Sides) -> tuple[list[tuple[PlannedJob, PlannedJob]], list[PlannedJob], list[PlannedJob]]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.errors import UserError
+from bench.schema.result import results_under
 from bench.schema.row import Row, read_rows
 from bench.schema.settings import SEPARATOR, SETTINGS, labelled
 
@@ -29,7 +30,7 @@ def load_rows(folder: Path) -> list[Row]:
     """
     if not folder.exists():
         raise UserError(f"{folder}: no such folder; give the out= folder of a finished run")
-    paths = sorted(folder.rglob("result.json")) if folder.is_dir() else [folder]
+    paths = results_under(folder) if folder.is_dir() else [folder]
     if not paths:
         raise UserError(f"{folder}: no result.json in it; give the out= folder of a finished run")
     return read_rows([path.resolve() for path in paths], str(folder), "left out of the gate")

@@ -10,7 +10,7 @@ from pathlib import Path
 from bench.errors import UserError, no_room
 from bench.gate.comparable import FEWER_ROWS
 from bench.gate.compare import check_gate, compare
-from bench.gate.interleaved import measure_sides, pairs_of
+from bench.gate.interleaved import measure_sides, pairs_of, settle_sides
 from bench.gate.power import TooFewRoundsError, check_power, most_rounds, planned_against, planned_pairs
 from bench.gate.rank_tests import LEAST_ROUNDS
 from bench.gate.rows import Baseline, load_rows
@@ -116,6 +116,7 @@ def _interleaved(jobs: Sequence[ComposedJob], gate: GateConfig, run: Run) -> Gat
             sides = stack.enter_context(planned)
         pairs, only_base, _ = pairs_of(sides)
         check_power(planned_pairs(pairs, check_gate(gate), most_rounds(gate, rounds)), gate.alpha)
+        settle_sides(sides, run.say)
 
         def run_rounds(rounds: int) -> int:
             try:

@@ -14,12 +14,14 @@ from pathlib import Path
 
 from bench.device.commands import ask_git, git
 from bench.errors import UserError
+from bench.gate.checkouts import base_checkout, head_checkout, refuse_strays
 from bench.gate.data_there import link_data, path_kept
 from bench.jobs.job import ComposedJob, PlannedJob, from_description
 from bench.jobs.plan import OnDownload, plan
 from bench.jobs.run import Run
 from bench.jobs.start import ROOT, worker_environment
 from bench.schema.config import GateConfig
+from bench.schema.result import Origin
 
 
 @dataclass(frozen=True)
@@ -57,18 +59,28 @@ def planned_sides(
     """
     out = run.out.resolve()
     check_sides(gate)
-    head_name = gate.head_python or "head"
-    head = plan(with_python(jobs, gate.head_python), out / "head", on_download, run.command)
+    head_jobs = with_python(jobs, gate.head_python)
     if gate.base_ref is None:
+        head = plan(head_jobs, out / "head", on_download, run.command)
         base = plan(with_python(jobs, gate.base_python), out / "base", on_download, run.command)
-        yield Sides(base, head, (gate.base_python or sys.executable, head_name))
+        yield Sides(base, head, (gate.base_python or sys.executable, gate.head_python or "head"))
         return
     repository = _repository()
     commit = _commit(repository, gate.base_ref)
     with _checked_out(repository, commit, out / "base-checkout") as tree:
         link_data((job.config for job in jobs), Path.cwd(), tree / Path.cwd().relative_to(repository))
-        base = _plan_there(repository, tree, out / "base", arguments)
-        yield Sides(base, head, (f"{gate.base_ref} ({commit[:10]})", head_name))
+        head = plan(head_jobs, out / "head", on_download, run.command, head_checkout(repository, tree))
+        refuse_strays(head, "head")
+        base = [
+            replace(job, origin=Origin(commit, None, False)) for job in _plan_there(repository, tree, out, arguments)
+        ]
+        refuse_strays(base, "base")
+        yield Sides(base, head, (f"{gate.base_ref} ({commit[:10]})", gate.head_python or _head_name(head)))
+
+
+def _head_name(jobs: Sequence[PlannedJob]) -> str:
+    origin = jobs[0].origin
+    return f"head ({(origin.commit or '')[:10]}{' with changes' if origin.changed else ''})"
 
 
 def with_python(jobs: Sequence[ComposedJob], python: str | None) -> list[ComposedJob]:
@@ -85,7 +97,7 @@ def _repository() -> Path:
         raise UserError("gate.base_ref: git is not installed")
     top, reason = ask_git(Path.cwd(), "rev-parse", "--show-toplevel")
     if top is not None:
-        return Path(top)
+        return Path(top).resolve()
     if reason and "not a git repository" not in reason:  # above all a repository of another owner
         raise UserError(f"gate.base_ref: git does not read the repository of {Path.cwd()}: {reason}")
     raise UserError(f"gate.base_ref: {Path.cwd()} is in no git repository; run it inside the one to be judged")
@@ -124,14 +136,18 @@ def _plan_there(repository: Path, tree: Path, out: Path, arguments: Sequence[str
     if not (root / "run_bench.py").exists() or not cwd.is_dir():
         raise UserError(f"gate.base_ref: that commit has no {root / 'run_bench.py' if cwd.is_dir() else cwd}")
     given = [path_kept(argument, cwd) for argument in arguments]
-    command = [sys.executable, str(root / "run_bench.py"), "--plan", str(out), *given]
-    done = subprocess.run(command, cwd=cwd, env=worker_environment(), capture_output=True, text=True, check=False)
+    checkout = base_checkout(repository, tree)
+    command = [sys.executable, str(root / "run_bench.py"), "--plan", str(out / "base"), *given]
+    done = subprocess.run(
+        command, cwd=cwd, env=worker_environment(checkout), capture_output=True, text=True, check=False
+    )
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["no output"])[-1]
         raise UserError(f"gate.base_ref: the base cannot be planned by its own maskbench: {last}")
     planned = json.loads(done.stdout.strip().splitlines()[-1])
     try:
-        return [replace(from_description(job), root=str(root), cwd=str(cwd)) for job in planned]
+        described = [from_description(job) for job in planned]
+        return [replace(job, root=str(root), cwd=str(cwd), checkout=checkout) for job in described]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(
             f"gate.base_ref: the base's maskbench describes its jobs in another way ({error}); measure it by itself "

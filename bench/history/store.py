@@ -24,12 +24,11 @@ import sqlalchemy as sa
 
 from bench.errors import UserError
 from bench.history.file import CONTENTS, FILE_NAME, RESULTS, RUNS, HistoryFile
-from bench.history.origin import Origin
 from bench.history.runs import FAILED, PASSED, Run, clock_notes, find_run, of_branch
 from bench.schema.gate_report import GateReport
 from bench.schema.json_file import MOST_BYTES, read_file, write_atomically
 from bench.schema.paths import expanded
-from bench.schema.result import Result, parse_result
+from bench.schema.result import Origin, Result, parse_result
 from bench.schema.validation import check_types
 
 

@@ -13,6 +13,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench.device.fingerprint import Fingerprint
 from bench.errors import UserError
 from bench.jobs.job import Failure, PlannedJob, Question, for_worker
 from bench.jobs.messages import WRONG_INPUT, Message, Refused, Resolved, Verdict
@@ -34,12 +35,14 @@ class Answer:
     skip_reason: why the job must be skipped; None where it can run
     failure: how the model's own code failed; None where it did not
     files: the paths of the files that its options name and its figures depend on, by the option
+    now: what its figures would depend on beside those and the configuration
     """
 
     device: str
     skip_reason: str | None = None
     failure: Failure | None = None
     files: Mapping[str, str] = field(default_factory=dict)
+    now: Fingerprint = field(default_factory=Fingerprint)
 
 
 class CheckBrokenError(Exception):
@@ -154,7 +157,7 @@ def _started(jobs: Sequence[PlannedJob], python: str | None, log: Path) -> Itera
                 lambda descriptor: worker_command(python, None, "--check", str(descriptor)),
                 file,
                 log.absolute(),
-                worker_environment(),
+                worker_environment(jobs[0].checkout),
                 None,
             )
         except OSError as error:
@@ -175,7 +178,7 @@ def _answer(device: str, verdict: Verdict) -> Answer:
     if verdict.status == WRONG_INPUT:
         raise UserError(reason)
     if verdict.status == "ok":
-        return Answer(device, files=verdict.files)
+        return Answer(device, files=verdict.files, now=verdict.now)
     if verdict.status == "skipped":
         return Answer(device, skip_reason=reason)
     status = verdict.status if verdict.status in STATUSES else "crashed"

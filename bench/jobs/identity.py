@@ -21,18 +21,32 @@ def job_name(config: BenchConfig, contents: Mapping[str, str]) -> str:
     Files count by their digests in ``contents`` and not by their paths: a job is measured anew when a checkpoint or an
     annotation file has changed, and not when it has moved.
     """
-    what = dataclasses.asdict(config)
-    for key in NO_FIGURE:
-        _leave_out(what, key)
+    what = without_no_figure(config)
     _leave_paths_out(what, contents)
     digest = hashlib.sha256(json.dumps([what, dict(contents)], sort_keys=True).encode()).hexdigest()[:8]
     readable = "-".join((config.model.name, config.dataset.name, describe(config, separator="-")))
     return f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', readable)}-{digest}"
 
 
+def without_no_figure(config: BenchConfig) -> dict[str, Any]:
+    """Give a configuration as a plain dict, without the keys that change no figure."""
+    what = dataclasses.asdict(config)
+    for key in NO_FIGURE:
+        _leave_out(what, key)
+    return what
+
+
 def option_key(option: str) -> str:
-    """Give the key in ``PlannedJob.contents`` of the file that an option of the model names."""
+    """Give the key in ``PlannedJob.contents`` of a file that the model's class reads, by the option that names it."""
     return f"model.options.{option}"
+
+
+def named_key(option: str) -> str:
+    """Give the key in ``PlannedJob.contents`` of a file that an option happens to name (``parts.0``, a list's).
+
+    The text of such an option counts too: it may be a word that is also the name of a file.
+    """
+    return f"file of model.options.{option}"
 
 
 def _leave_out(what: dict[str, Any], key: str) -> None:

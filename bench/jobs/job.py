@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from bench.device.fingerprint import Fingerprint
 from bench.errors import UserError
+from bench.jobs.start import Checkout
 from bench.private.environment import FromEnvironment
 from bench.private.paths import publishable_config
 from bench.schema.config import BenchConfig
 from bench.schema.json_file import from_dict, write_text_atomically
-from bench.schema.result import MEASUREMENT_VERSION, PASSES, UNFINISHED, Result, read_result, write_result
+from bench.schema.result import MEASUREMENT_VERSION, PASSES, UNFINISHED, Origin, Result, read_result, write_result
 
-_KEPT = (*PASSES, "finetune", "compiled", "interleaved", "model", "machine", "seconds")
+_KEPT = (*PASSES, "finetune", "compiled", "interleaved", "model", "machine", "sources", "origin", "seconds")
 """The fields that a result keeps when another worker continues its job."""
 
 
@@ -58,6 +61,9 @@ class PlannedJob:
     from_environment: what options of the model have from the environment; no file holds it
     root, cwd: the folders in which its worker finds maskbench and the user's own package; None means those of this
         process
+    checkout: the files that it may run, where it is one side of a gate between two commits
+    origin: the state of the user's repository
+    now: what its figures depend on beside the configuration and ``contents``
     """
 
     config: BenchConfig
@@ -72,6 +78,9 @@ class PlannedJob:
     from_environment: FromEnvironment = field(default_factory=FromEnvironment)
     root: str | None = None
     cwd: str | None = None
+    checkout: Checkout | None = None
+    origin: Origin = field(default_factory=Origin)
+    now: Fingerprint = field(default_factory=Fingerprint)
 
     @property
     def result_path(self) -> Path:
@@ -97,6 +106,8 @@ class WorkerJob:
     weights_path: str | None
     weights_sha256: str | None
     command: str
+    contents: dict[str, str] = field(default_factory=dict)
+    checkout: Checkout | None = None
     from_environment: FromEnvironment = field(default_factory=FromEnvironment)
 
     @property
@@ -134,7 +145,15 @@ def from_description(description: dict[str, Any]) -> PlannedJob:
 
 def for_worker(job: PlannedJob) -> WorkerJob:
     """Give the part of a job that its worker needs."""
-    return WorkerJob(job.config, job.weights_path, job.weights_sha256, job.command, job.from_environment)
+    return WorkerJob(
+        job.config,
+        job.weights_path,
+        job.weights_sha256,
+        job.command,
+        job.contents,
+        job.checkout,
+        job.from_environment,
+    )
 
 
 def write_job(job: PlannedJob) -> None:
@@ -185,11 +204,8 @@ def training_left(job: PlannedJob) -> bool:
     """Tell whether the job's model is still to be trained, wholly or in part."""
     if job.config.finetune is None:
         return False
-    try:
-        earlier = read_result(job.result_path).finetune
-    except UserError:
-        return True
-    return earlier is None or earlier.checkpoint is None
+    stored = read_stored(job)
+    return stored is None or stored.finetune is None or stored.finetune.checkpoint is None
 
 
 def new_result(job: PlannedJob, status: str, reason: str | None) -> Result:
@@ -202,6 +218,7 @@ def new_result(job: PlannedJob, status: str, reason: str | None) -> Result:
         # The published figures are of the library's own weights, not of a model that was trained here.
         published={} if job.config.finetune else dataclasses.asdict(job.config.model.published),
         contents=dict(job.contents),
+        origin=job.origin,
         measurement_version=MEASUREMENT_VERSION,
     )
 
@@ -215,19 +232,31 @@ def hide(values: FromEnvironment, result: Result) -> None:
 def open_result(job: PlannedJob) -> None:
     """Write an unfinished result with the passes that an earlier run measured: if a worker dies, the row is kept."""
     result = new_result(job, "failed", UNFINISHED)
-    earlier = _earlier(job) or result
-    for name in _KEPT:
-        setattr(result, name, getattr(earlier, name))
+    earlier = _earlier(job)
+    if earlier is not None and (earlier.measured or earlier.finetune is not None):
+        for name in _KEPT:
+            setattr(result, name, getattr(earlier, name))
     write_result(result, job.result_path)
+
+
+def read_stored(job: PlannedJob) -> Result | None:
+    """Give the result that is in the job's folder; None where none is there.
+
+    Raises:
+        UserError: it cannot be read, so it must not be overwritten.
+    """
+    if not os.path.lexists(job.result_path):
+        return None
+    try:
+        return read_result(job.result_path)
+    except UserError as error:
+        raise UserError(f"{error}; it is kept: give another out=, or delete {job.folder} to measure anew") from error
 
 
 def _earlier(job: PlannedJob) -> Result | None:
     """Give the result of an earlier run of the job; only its training where it measured in another way."""
-    try:
-        earlier = read_result(job.result_path)
-    except UserError:
-        return None
-    if earlier.measurement_version == MEASUREMENT_VERSION:
+    earlier = read_stored(job)
+    if earlier is None or earlier.measurement_version == MEASUREMENT_VERSION:
         return earlier
     if earlier.finetune is None:
         return None

@@ -143,6 +143,8 @@ def _start(job: PlannedJob, phase: str) -> Contained:
         lambda descriptor: worker_command(job.config.model.python, job.root, str(folder), str(descriptor), phase),
         subprocess.PIPE,
         folder / "worker.log",
-        worker_environment() | job.from_environment.variables() | (_STEADY_HEAP if phase == "memory" else {}),
+        worker_environment(job.checkout)
+        | job.from_environment.variables()
+        | (_STEADY_HEAP if phase == "memory" else {}),
         job.cwd,
     )

@@ -17,6 +17,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from bench.device.fingerprint import Fingerprint
+
 _INTERVAL_SECONDS = 0.2
 
 LONGEST_LINE = 1_000_000
@@ -79,11 +81,13 @@ class Verdict:
     status: ``ok``, :data:`WRONG_INPUT`, ``skipped``, or another of :data:`bench.schema.result.STATUSES` where the
         model's own code failed; ``reason`` says why where it is not ``ok``
     files: the paths of the files that its options name and its figures depend on, by the option
+    now: what its figures would depend on beside those, as far as it is known
     """
 
     status: str
     reason: str | None = None
     files: dict[str, str] = field(default_factory=dict)
+    now: Fingerprint = field(default_factory=Fingerprint)
 
 
 Message = Progress | Ready | Complete | Resolved | Refused | Verdict
@@ -119,15 +123,29 @@ def decode(line: bytes) -> Message:
         raise ValueError(f"no message of a worker: {line[:80]!r}") from error
 
 
+_PLAIN = (bool, int, float, str, dict, list)
+
+
+def _nested(hint: Any, value: Any) -> Any:
+    """Do what :func:`_typed` does for a dict, a list or a dataclass, down to each of its values."""
+    if typing.get_origin(hint) is dict:
+        _, of_value = typing.get_args(hint)
+        return {key: _typed(of_value, item) for key, item in _typed(dict, value).items()}
+    if typing.get_origin(hint) is list:
+        [of_item] = typing.get_args(hint)
+        return [_typed(of_item, item) for item in _typed(list, value)]
+    hints = typing.get_type_hints(hint)
+    return hint(**{key: _typed(hints[key], item) for key, item in _typed(dict, value).items()})
+
+
 def _typed(hint: Any, value: Any) -> Any:
     """Give a value of a message where it has the type that its dataclass names, else raise a TypeError."""
     if isinstance(hint, types.UnionType):
         if value is None:
             return None
         [hint] = [option for option in typing.get_args(hint) if option is not types.NoneType]
-    if typing.get_origin(hint) is dict:
-        _, of_value = typing.get_args(hint)
-        return {key: _typed(of_value, item) for key, item in _typed(dict, value).items()}
+    if hint not in _PLAIN:
+        return _nested(hint, value)
     allowed = (int, float) if hint is float else hint
     if not isinstance(value, allowed) or (isinstance(value, bool) and hint is not bool):
         raise TypeError(f"{value!r} is no {hint}")

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.data import dataset as datasets
+from bench.device.origin import find_origin
 from bench.errors import UserError, absent_library
 from bench.jobs.ask import Answer, ask_interpreters
-from bench.jobs.identity import job_name, option_key
+from bench.jobs.identity import job_name, named_key, option_key
 from bench.jobs.job import ComposedJob, PlannedJob
-from bench.jobs.start import CHECK_LOG, ROOT
+from bench.jobs.start import CHECK_LOG, ROOT, Checkout
 from bench.private.texts import without_credentials
 from bench.schema.config import BenchConfig, DatasetConfig, PublishedConfig, ZooConfig
 from bench.schema.paths import expanded
@@ -35,8 +36,16 @@ class CheckedDataset:
     digest: str
 
 
-def plan(jobs: Sequence[ComposedJob], out: Path, on_download: OnDownload, command: str = "") -> list[PlannedJob]:
+def plan(
+    jobs: Sequence[ComposedJob],
+    out: Path,
+    on_download: OnDownload,
+    command: str = "",
+    checkout: Checkout | None = None,
+) -> list[PlannedJob]:
     """Check the jobs of a study and give them ready to run; ``command`` is what the user typed.
+
+    checkout: the files that they may run, where they are one side of a gate between two commits
 
     It generates the shapes, fetches the weights of the zoos, and asks every interpreter whether it has the device and
     can construct the models that have weights. A model whose own code fails there is a job that cannot run. The
@@ -50,6 +59,8 @@ def plan(jobs: Sequence[ComposedJob], out: Path, on_download: OnDownload, comman
     try:
         checked: dict[str, CheckedDataset] = {}
         drafts = [_draft(job, out, checked, on_download, command) for job in jobs]
+        origin = find_origin()
+        drafts = [dataclasses.replace(draft, checkout=checkout, origin=origin) for draft in drafts]
         answers = ask_interpreters(drafts, out / CHECK_LOG)
     except UserError:
         if not there_before:  # nothing was measured: leave no folder behind
@@ -92,8 +103,9 @@ def _draft(
 def _planned(draft: PlannedJob, answer: Answer, out: Path) -> PlannedJob:
     """Give the planned job of a draft and of its interpreter's answer."""
     config = dataclasses.replace(draft.config, device=answer.device)
-    named = {option_key(option): sha256_of(Path(path)) for option, path in answer.files.items()}
-    contents = draft.contents | named
+    read = {option_key(option): sha256_of(Path(path)) for option, path in answer.files.items()}
+    named = {named_key(option): sha256_of(Path(path)) for option, path in answer.now.named.items()}
+    contents = draft.contents | read | named
     if (values := draft.from_environment.digest(but=answer.files)) is not None:
         contents["environment"] = values
     return dataclasses.replace(
@@ -103,6 +115,7 @@ def _planned(draft: PlannedJob, answer: Answer, out: Path) -> PlannedJob:
         failure=answer.failure,
         contents=contents,
         folder=out / "jobs" / job_name(config, contents),
+        now=answer.now,
     )
 
 

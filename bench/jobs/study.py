@@ -11,6 +11,7 @@ from bench.jobs.plan import plan
 from bench.jobs.progress import StudyProgress
 from bench.jobs.run import Run
 from bench.jobs.run_job import run_job
+from bench.jobs.stored import settle
 from bench.schema.config import BenchConfig
 from bench.schema.result import PASSES, Result, read_result
 from bench.schema.settings import describe
@@ -30,6 +31,7 @@ def run_study(jobs: Sequence[ComposedJob], run: Run) -> int:
     rounds = max(_rounds(job.config) for job in jobs)
     with StudyProgress(run.console, len(jobs) * rounds) as progress:
         planned = plan(jobs, run.out, progress.on_download, run.command)
+        settle(planned, run.say)
         results: dict[int, Result] = {}
         try:
             for round_number in range(1, rounds + 1):

@@ -33,6 +33,7 @@ from bench.schema.config import (
     BenchConfig,
     FinetuneConfig,
     GateConfig,
+    ModelConfig,
 )
 from bench.schema.metrics import METRICS
 from bench.schema.overrides import GROUPS, ONE_FOR_ALL, kinds, working_spelling
@@ -42,8 +43,10 @@ LEAST_EDGE = 32
 """Pixels: the stride of the coarsest features of most backbones; a smaller image has no such feature."""
 
 
-def to_config(cfg: DictConfig, choices: dict[str, str]) -> ComposedJob:
+def to_config(cfg: DictConfig, choices: dict[str, str], *, own_class: bool = False) -> ComposedJob:
     """Merge a composed configuration into the schema and check its values.
+
+    own_class: the command line names the model's class, so the model is called by the class's name
 
     Hydra itself accepts any key given as ``+key=``; the schema does not.
 
@@ -58,14 +61,22 @@ def to_config(cfg: DictConfig, choices: dict[str, str]) -> ComposedJob:
     except OmegaConfBaseException as error:
         raise _schema_error(error) from error
     assert isinstance(config, BenchConfig)
-    serves_a_zoo = config.model.zoo.lookup is not None
     config.model.options = options
     config.passes = list(dict.fromkeys(config.passes))
-    config.model.name = choices.get("model", "") + (f":{config.model.config}" if serves_a_zoo else "")
+    _name(config.model, choices.get("model", ""), own_class)
     check_values(config)
     if config.detections == "auto":
         config.detections = "thresholded" if config.trained else "saturated"
     return ComposedJob(config, choices, from_environment)
+
+
+def _name(model: ModelConfig, option: str, own_class: bool) -> None:
+    """Fill in the model's name where the user gave none, and with it the family that is left empty."""
+    if not model.name and own_class:
+        model.name = re.split(r"[.:]", model._target_)[-1]
+    elif not model.name:
+        model.name = option if model.zoo.lookup is None else f"{option}:{model.config}"
+    model.family = model.family or model.name
 
 
 def check_values(config: BenchConfig) -> None:

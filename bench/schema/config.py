@@ -79,7 +79,9 @@ class ExpectedConfig:
 class ModelConfig:
     """One model of one library (group ``model/``).
 
-    name: the name of the option, which the command fills in
+    name: what rows and thresholds call it; "" is the name of the option, or that of the class where the command line
+        names the class
+    family: as papers write it; "" is the name
     weights: ``random``, ``zoo``, ``own`` (the class brings its own, as a replayed results file does) or a path
     allow_pickle: let the file of weights run its own code while it is read
     expected: name of a dataset -> the mask AP that ``weights`` have on it
@@ -288,7 +290,7 @@ class GateConfig:
         now, their rounds interleaved, each in workers of its own, so that a drift of the machine affects both alike
     thresholds: metric -> how much worse it may become (``-3%``, ``+50``; see :mod:`bench.gate.thresholds`); ``none``
         leaves the metric out
-    models: option name of a model -> thresholds for this model in place of those
+    models: name of a model, as its rows have it -> thresholds for this model in place of those
     alpha: probability of any false difference among all tests of a gate (Holm)
     on_ambiguous: what an ambiguous finding means: ``pass``, ``fail``, or ``remeasure``, which adds rounds until there
         are ``max_rounds`` and then means ``pass``

@@ -67,6 +67,16 @@ def weights_content(result: Result) -> str | None:
     return ((result.model.weights_sha256 or "")[:12] or result.model.weights) if result.model else None
 
 
+def files_content(result: Result) -> str | None:
+    """Give each option of the model that names a file, with the beginning of the file's digest; None without one."""
+    digests = {
+        key.removeprefix("file of ").removeprefix("model.options."): digest
+        for key, digest in result.contents.items()
+        if "model.options." in key
+    }
+    return ", ".join(f"{option} {digests[option][:12]}" for option in sorted(digests)) or None
+
+
 def device_kind(result: Result) -> str:
     """Give the device without its number: ``cuda`` of ``cuda:1``."""
     return str(config("device")(result)).partition(":")[0]

@@ -16,7 +16,10 @@ from bench.schema.config import BenchConfig, PublishedConfig
 from bench.schema.machine import Machine
 from bench.schema.passes import PASSES as PASSES  # each is the name of a field of Result
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+
+EARLIER = "earlier"
+"""The folder beside ``jobs/`` for results that are no longer what their jobs would measure. No report reads it."""
 
 MEASUREMENT_VERSION = 2
 """Raised when the way of measuring changes, so that figures of before and after are not compared: what a timing
@@ -49,6 +52,20 @@ COCO_FIGURES = (
     "mask_ar_large",
 )
 """The twelve figures in pycocotools' order (``COCOeval.stats``), as fractions."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The state of the user's own repository at which a result was measured.
+
+    commit: its full name; None where there is no repository
+    branch: None where no branch is checked out
+    changed: whether tracked files differed from the commit; None where that is unknown
+    """
+
+    commit: str | None = None
+    branch: str | None = None
+    changed: bool | None = None
 
 
 @dataclass
@@ -367,7 +384,10 @@ class Result:
     published: the figures that the library publishes for these weights, with their source
     started: when the newest worker started, UTC, ISO 8601
     seconds: wall time of the job's workers
-    contents: digests of the files that were read (data set, weights)
+    contents: digests of the files that were read (data set, weights, files that options name)
+    sources: digests of the source files of the model's class and of the modules that it imported from outside the
+        installed libraries; a name is relative to the repository, or to the folder that Python found it in
+    origin: where these sources come from
     interleaved: equal in two results whose rounds were interleaved, None in others
     """
 
@@ -389,6 +409,8 @@ class Result:
     seconds: Amount | None = None
     notes: list[str] = field(default_factory=list)
     contents: dict[str, str] = field(default_factory=dict)
+    sources: dict[str, str] = field(default_factory=dict)
+    origin: Origin | None = None
     interleaved: str | None = None
     measurement_version: Count = 1
     schema_version: int = SCHEMA_VERSION
@@ -396,6 +418,11 @@ class Result:
     def __post_init__(self) -> None:
         if self.status not in STATUSES:
             raise ValueError(f"status {self.status!r} is none of {', '.join(STATUSES)}")
+
+    @property
+    def measured(self) -> bool:
+        """Whether it holds a figure."""
+        return any(getattr(self, name) is not None for name in PASSES)
 
 
 def write_result(result: Result, path: Path) -> None:
@@ -428,3 +455,9 @@ def read_own_result(path: Path) -> Result:
         UserError: it cannot be read, or is of another schema version.
     """
     return json_file.parse_own(Result, "result.json", json_file.read_file(path), str(path), SCHEMA_VERSION)
+
+
+def results_under(folder: Path) -> list[Path]:
+    """Give the path of every ``result.json`` under a folder, in the order of the paths, without those set aside."""
+    found = sorted(folder.rglob("result.json"))
+    return [path for path in found if EARLIER not in path.relative_to(folder).parts[:-1]]

@@ -20,6 +20,7 @@ from bench.schema.facts import (
     dataset_content,
     dataset_name,
     device_kind,
+    files_content,
     machine,
     timing_protocol,
     untrained,
@@ -27,7 +28,7 @@ from bench.schema.facts import (
     weights_name,
 )
 from bench.schema.result import PASSES, Result
-from bench.schema.words import Said, differing, flat, if_so, said
+from bench.schema.words import Said, differing, flat, if_so, said, short_target
 
 SEPARATOR = " · "
 """Stands between the parts of a label."""
@@ -219,9 +220,11 @@ _TABLE = (
         tuple(f"protocol.{key}" for key in TIMING_KEYS), label=said()),
     Setting(
         "option", "Option of model/", "option of model/", config("model", "name"),
-        _keys("model", "name _target_ config classes python allow_pickle zoo published expected"),
+        _keys("model", "name config classes python allow_pickle zoo published expected"),
         held=(SERIES,), label=said()
     ),
+    _key("model._target_", "Class", "class of the model", label=short_target),
+    Setting("files", "Files of options", "files of the model's options", files_content, held=(GATE,)),
     Setting("cpu", "Processor", "processor", machine("cpu", "name"), held=_ALL, parts=_USED),
     Setting("cores", "Cores", "usable cores", machine("cpu", "usable_cores"), held=_ALL, parts=_USED),
     Setting("threads", "Threads", "torch's threads", machine("torch_threads"), ("protocol.threads",), held=_ALL,

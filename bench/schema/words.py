@@ -50,3 +50,8 @@ def short_text(value: Any) -> str:
     if isinstance(value, str) and "/" in value:
         text = Path(value).name or value
     return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 1]}…"
+
+
+def short_target(target: Any) -> str:
+    """Give a class as ``package.module.Class``, or ``folder/file.py:Class`` without the folders before it."""
+    return "/".join(str(target or "").split("/")[-2:])

@@ -13,6 +13,7 @@ import pandas as pd
 
 from bench.errors import UserError
 from bench.schema.facts import weights_kind
+from bench.schema.result import results_under
 from bench.schema.row import Row, read_rows
 from bench.schema.settings import REPORT, SETTINGS, held_equal
 from reports.table.columns import COLUMNS, decimals_of
@@ -135,7 +136,7 @@ def find_results(sources: Sequence[Path]) -> list[Path]:
     for source in sources:
         if not source.exists():
             raise UserError(f"{source}: no such file or folder; give the out= folder of a run, or a result.json")
-        for path in sorted(source.rglob("result.json")) if source.is_dir() else [source]:
+        for path in results_under(source) if source.is_dir() else [source]:
             paths.setdefault(path.resolve(), path)
     return list(paths.values())
 

@@ -248,7 +248,7 @@ def test_under_xdist_a_model_is_measured_once(
     assert len(fps) == 2
     assert len(set(fps)) == 1
     written = json.loads((pytester.path / "speed.json").read_text())
-    assert [entry["name"] for entry in written["benchmarks"]] == ["custom[model]", "custom[end_to_end]"]
+    assert [entry["name"] for entry in written["benchmarks"]] == ["Blobs[model]", "Blobs[end_to_end]"]
     samples = written["benchmarks"][0]["stats"]["data"]
     assert float(fps[0].removeprefix("fps ")) == pytest.approx(len(samples) / sum(samples))
     assert written["machine_info"]["python_version"]

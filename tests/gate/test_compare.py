@@ -333,7 +333,7 @@ def test_the_command(write_run: Callable[..., Path], tmp_path: Path, capsys: pyt
         (["{above}", "{base}"], "itself, which cannot be worse than themselves"),
         (["{base}/jobs", "{base}"], "itself, which cannot be worse than themselves"),
         (["{base}", "{copy}", "on_ambiguous="], "on_ambiguous= is empty (an unset variable?)"),
-        (["{base}", "{other}"], "schema_version 99, this maskbench reads 2"),
+        (["{base}", "{other}"], "schema_version 99, this maskbench reads 3"),
     ],
 )
 def test_wrong_input(

@@ -84,9 +84,9 @@ def side(out: Path, name: str) -> Result:
 
 
 def test_a_commit_with_a_sleep_in_it_fails_and_one_without_passes(repository: Path, run: Run, tmp_path: Path) -> None:
-    """The same command passes before, and fails after the model sleeps 10 ms more."""
+    """The same command passes before, and fails after the model sleeps 10 ms more, also with the same ``out=``."""
     (repository / "README.md").write_text("a change that touches no model")
-    good, bad = tmp_path / "good", tmp_path / "bad"
+    good = bad = tmp_path / "out"
     done = run("gate=interleaved", "gate.base_ref=main", f"out={good}")
     assert done.returncode == 0, done.stdout + done.stderr
     first = side(good, "head")
@@ -101,14 +101,16 @@ def test_a_commit_with_a_sleep_in_it_fails_and_one_without_passes(repository: Pa
     write_model(repository, 0.030)
     done = run("gate=interleaved", "gate.base_ref=main", f"out={bad}")
     assert done.returncode == 3, done.stdout + done.stderr
+    assert "Own: measured anew: own_model.py has changed" in " ".join(done.stdout.split())
+    assert {path.parent.name for path in bad.glob("*/earlier")} == {"base", "head"}
     report = read_report(bad / "gate.json")
     [finding] = report.of("worse")
-    assert (finding.model, finding.metric) == ("custom", "fps_model")
+    assert (finding.model, finding.metric) == ("Own", "fps_model")
     # About 20 ms against about 30 is a third slower; the part of the time that is no sleep makes it a little less.
     assert finding.change is not None
     assert -0.36 < finding.change < -0.25
     assert finding.test.startswith("bootstrap over 6 pairs of rounds, each batch against itself")
-    assert "custom: fps_model fell by" in " ".join(done.stdout.split())
+    assert "Own: fps_model fell by" in " ".join(done.stdout.split())
     base, head = side(bad, "base"), side(bad, "head")
     assert base.speed is not None
     assert head.speed is not None
@@ -216,10 +218,10 @@ def test_against_a_run_of_the_history(repository: Path, run: Run, tmp_path: Path
         (commit, "main", None),
         (commit, "main", "failed"),
     ]
-    failure = ElementTree.parse(head / "junit.xml").find(".//testcase[@classname='custom'][@name='fps_model']/failure")
+    failure = ElementTree.parse(head / "junit.xml").find(".//testcase[@classname='Own'][@name='fps_model']/failure")
     assert failure is not None
-    assert "custom: fps_model fell by" in failure.get("message", "")
-    assert "custom fps\\_model" in (head / "summary.md").read_text()
+    assert "Own: fps_model fell by" in failure.get("message", "")
+    assert "Own fps\\_model" in (head / "summary.md").read_text()
     assert json.loads((head / "bigger_is_better.json").read_text())
     # No run has passed yet, and a file that is no history is refused before anything runs.
     done = run("baseline=last-good", f"out={tmp_path / 'third'}", history)

@@ -20,14 +20,14 @@ import pytest
 
 from bench.cli.history import main
 from bench.cli.outputs import check_history
+from bench.device.origin import find_origin
 from bench.errors import UserError
 from bench.history import file, store
 from bench.history.baseline import find_baseline
-from bench.history.origin import Origin, find_origin
 from bench.history.runs import Run, clock_notes, looks_like_name, prunable
 from bench.history.store import History
 from bench.schema.gate_report import GateReport
-from bench.schema.result import Result, read_result, write_result
+from bench.schema.result import Origin, Result, read_result, write_result
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -35,8 +35,7 @@ APPENDER = """
 import sys, time
 from pathlib import Path
 from bench.history.store import History
-from bench.history.origin import Origin
-from bench.schema.result import Result, write_result
+from bench.schema.result import Origin, Result, write_result
 history, folder, who, count = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
 for number in range(count):
     path = folder / f"{who}-{number}" / "jobs" / "job" / "result.json"
@@ -49,7 +48,7 @@ KILLED = """
 import sqlalchemy, sys, time
 from pathlib import Path
 from bench.history.store import History
-from bench.history.origin import Origin
+from bench.schema.result import Origin
 def wait(_):
     print("inside", flush=True)
     time.sleep(60)
@@ -192,12 +191,31 @@ def test_origin(tmp_path):
     found = find_origin(tmp_path, {})
     assert (found.branch, len(found.commit or "")) == ("trunk", 40)
     git("checkout", "--detach")
-    assert find_origin(tmp_path, {}) == Origin(found.commit, None)
+    assert find_origin(tmp_path, {}) == Origin(found.commit, None, False)
+    # What is checked out may be another commit than the one that the job was started for.
     pull = {"GITHUB_SHA": "a" * 40, "GITHUB_HEAD_REF": "fix", "GITHUB_REF_NAME": "12/merge"}
-    assert find_origin(tmp_path, pull) == Origin("a" * 40, "fix")
-    assert find_origin(tmp_path, pull | {"GITHUB_HEAD_REF": ""}) == Origin("a" * 40, "12/merge")
+    assert find_origin(tmp_path, pull) == Origin(found.commit, "fix", False)
+    assert find_origin(tmp_path, pull | {"GITHUB_HEAD_REF": ""}) == Origin(found.commit, "12/merge", False)
     gitlab = {"CI_COMMIT_SHA": "b" * 40, "CI_COMMIT_REF_NAME": "main"}
-    assert find_origin(tmp_path, gitlab) == Origin("b" * 40, "main")
+    elsewhere = tmp_path / "sources"
+    elsewhere.mkdir()
+    shutil.rmtree(tmp_path / ".git")
+    assert find_origin(elsewhere, gitlab) == Origin("b" * 40, "main")
+
+
+def test_an_origin_says_whether_tracked_files_differ_from_the_commit(tmp_path):
+    def git(*arguments):
+        names = ["-c", "user.name=n", "-c", "user.email=e"]
+        subprocess.run(["git", "-C", tmp_path, *names, *arguments], check=True, capture_output=True)
+
+    (tmp_path / "net.py").write_text("a = 1")
+    git("init", "-b", "trunk")
+    git("add", "net.py")
+    git("commit", "-m", "first")
+    (tmp_path / "untracked.py").touch()
+    assert find_origin(tmp_path, {}).changed is False
+    (tmp_path / "net.py").write_text("a = 2")
+    assert find_origin(tmp_path, {}).changed is True
 
 
 def test_clocks_do_not_order_runs(tmp_path):

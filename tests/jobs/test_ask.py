@@ -168,7 +168,8 @@ def test_what_a_constructor_raises_is_the_models_failure(
 
 
 def test_a_class_that_keeps_every_promise_can_run(verdict: Callable[[str], Verdict]) -> None:
-    assert verdict("habits.Bright") == Verdict("ok")
+    given = verdict("habits.Bright")
+    assert (given.status, given.reason, given.files) == ("ok", None, {})
 
 
 @pytest.mark.parametrize("target", ["nothing", "no_such_module.Net", "habits.NoSuchClass", "no/such/file.py:Net"])

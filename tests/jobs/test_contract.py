@@ -180,4 +180,8 @@ def test_the_check_tells_the_files() -> None:
     [job] = compose(["model=custom", "model._target_=toy_models.Blobs", "model.weights=random", "passes=[speed]"])
     sent: list[Message] = []
     check(Question("cpu", [WorkerJob(job.config, None, None, "")]), sent.append)
-    assert sent == [Resolved("cpu"), Verdict("ok")]
+    resolved, verdict = sent
+    assert resolved == Resolved("cpu")
+    assert isinstance(verdict, Verdict)
+    assert (verdict.status, verdict.files) == ("ok", {})
+    assert verdict.now.target.endswith("toy_models.py")

@@ -21,13 +21,23 @@ FILES = {
     "bench/alone.py": "from .absent import WIDTH\nclass Net: pass\n",
     "bench/library.py": "import a_library_that_nobody_has\nclass Net: pass\n",
     "adapters/__init__.py": "class Net: pass\n",
+    "nets/netz.v2.py": "from .layers import WIDTH\nclass Torch: width = WIDTH\n",
+    "nets/netz_v2.py": "class Torch: width = 0\n",
+    "nets/layers.py": "WIDTH = 32\n",
+    "src/own_package/__init__.py": "",
+    "src/own_package/layers.py": "WIDTH = 16\n",
+    "src/own_package/heads/__init__.py": "",
+    "src/own_package/heads/net.py": "from own_package.layers import WIDTH\nclass Net: width = WIDTH\n",
+    "src/own_package/heads/above.py": "from ..layers import WIDTH\nclass Net: width = WIDTH\n",
+    "plain/heads/above.py": "from ..layers import WIDTH\nclass Net: width = WIDTH\n",
+    "plain/layers.py": "WIDTH = 8\n",
 }
 
 
 @pytest.fixture(autouse=True)
 def users_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, text in FILES.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
@@ -80,6 +90,30 @@ def test_an_import_of_a_module_of_its_own_that_is_not_there(target: str, told: s
     status, reason = classify(refused.value, target, "check.log")
     assert status == "failed"
     assert reason == f"{refused.value} ({target.partition(':')[0].removeprefix('bench/')}:1; see check.log)"
+
+
+def test_a_file_whose_name_is_no_name_of_a_module() -> None:
+    """``netz.v2.py`` was looked up as a module ``v2`` of a package ``netz``."""
+    assert locate("nets/netz.v2.py:Torch").width == 32
+    assert locate("nets/netz.v2.py:Torch") is locate("nets/netz.v2.py:Torch")
+    assert locate("nets/netz_v2.py:Torch").width == 0
+
+
+def test_a_file_of_a_package_below_src_imports_the_package_by_its_name() -> None:
+    assert locate("src/own_package/heads/net.py:Net").width == 16
+
+
+@pytest.mark.parametrize(
+    ("target", "width"), [("src/own_package/heads/above.py:Net", 16), ("plain/heads/above.py:Net", 8)]
+)
+def test_what_imports_from_the_folder_above_is_named_by_its_module(
+    target: str, width: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UserError, match="imports from a folder above its own") as refused:
+        locate(target)
+    named, _, folder = str(refused.value).rpartition("give model._target_=")[2].partition(", and set PYTHONPATH=")
+    monkeypatch.syspath_prepend(folder or str(tmp_path))
+    assert locate(named).width == width
 
 
 def test_an_absent_library_is_no_mistake_of_the_users() -> None:

@@ -52,18 +52,18 @@ def test_a_variable_anywhere_in_an_option() -> None:
         "+model.options.size='${oc.decode:${oc.env:SIZE}}'",
         "+model.options.again=${model.options.headers}",
         "+model.options.usual=${oc.env:NOT_SET,usual value}",
-        "+model.options.family=${model.family}",
+        "+model.options.library=${model.library}",
     )
     assert shown == {
         "headers": {"a": ["x", "${oc.env:TOKEN}"], "b": 1},
         "size": "${oc.decode:${oc.env:SIZE}}",
         "again": {"a": ["x", "${model.options.headers}"], "b": 1},
         "usual": "${oc.env:NOT_SET,usual value}",
-        "family": "custom",
+        "library": "custom",
     }
     headers = {"a": ["x", SECRET], "b": 1}
     assert filled == {
-        "headers": headers, "size": 1333, "again": headers, "usual": "usual value", "family": "custom"
+        "headers": headers, "size": 1333, "again": headers, "usual": "usual value", "library": "custom"
     }  # fmt: skip
 
 

@@ -50,7 +50,7 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     assert read_result(tmp_path / "deep" / "result.json") == full()
     assert [p.name for p in (tmp_path / "deep").iterdir()] == ["result.json"]
     raw = json.loads((tmp_path / "deep" / "result.json").read_text())
-    assert raw["schema_version"] == 2
+    assert raw["schema_version"] == 3
     assert raw["speed"]["model"]["latency_ms"] == [1.5, 2.25]
     assert raw["accuracy"] is None
 
@@ -68,7 +68,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
 
 
 def change(**changes: Any) -> dict[str, Any]:
-    return {"schema_version": 2, "status": "ok", "config": {}, **changes}
+    return {"schema_version": 3, "status": "ok", "config": {}, **changes}
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def change(**changes: Any) -> dict[str, Any]:
     [
         ("{", ["not JSON"]),
         ("[]", ["schema_version None"]),
-        (json.dumps(change(schema_version=9)), ["schema_version 9", "reads 2"]),
+        (json.dumps(change(schema_version=9)), ["schema_version 9", "reads 3"]),
         (json.dumps(change(statsu="ok")), ["unknown key 'statsu'"]),
         (json.dumps(change(status="fine")), ["'fine'", "ok, failed"]),
         (json.dumps(change(memory={"parameters_bytes": 1})), ["buffers_bytes"]),
@@ -95,7 +95,7 @@ def test_what_is_not_ours_in_a_history_is_named_as_what_it_would_have_to_be() ->
     with pytest.raises(UserError) as caught:
         parse_result(b'{"schema_version": 9}', "history, job-a")
     assert str(caught.value) == (
-        "history, job-a: schema_version 9, this maskbench reads 2; give a result.json of this version"
+        "history, job-a: schema_version 9, this maskbench reads 3; give a result.json of this version"
     )
 
 

@@ -75,7 +75,17 @@ def test_every_key_of_the_configuration_is_a_setting_or_changes_no_figure() -> N
 
 def test_the_names_that_a_gate_may_allow() -> None:
     assert {setting.key for setting in held_equal(GATE)} == {
-        *("measurement", "dataset", "weights", "precision", "compile", "batch_size", "input_size", "detections"),
+        *(
+            "measurement",
+            "dataset",
+            "weights",
+            "files",
+            "precision",
+            "compile",
+            "batch_size",
+            "input_size",
+            "detections",
+        ),
         *("max_detections", "overlap", "evaluator", "device", "cpu", "cores", "threads", "gpu", "driver"),
         *("power_limit", "clocks", "clock_source", "cudnn_benchmark", "channels_last"),
         *("host_memory_source", "device_memory_source"),
@@ -137,6 +147,15 @@ def test_what_a_machine_lacks_is_told_by_what_it_has() -> None:
     head.machine = {"cpu": base.machine["cpu"], "torch_threads": 16}
     assert obstacles(base, head)["accuracy"] == "input size none against 640x640"
     assert "GPU" not in obstacles(base, head)["speed"]
+
+
+def test_a_file_of_an_option_with_other_content_is_not_compared() -> None:
+    """A gate called the head worse, and did not say that its checkpoint was another file."""
+    base, head = result(), result()
+    base.contents["model.options.checkpoint"], head.contents["model.options.checkpoint"] = "ab" * 32, "cd" * 32
+    why = "files of the model's options checkpoint abababababab against checkpoint cdcdcdcdcdcd"
+    assert obstacles(base, head)["speed"] == why
+    assert obstacles(base, head, ["files"]) == {}
 
 
 def test_labels_name_what_differs_of_nested_settings() -> None:

@@ -149,7 +149,7 @@ def test_nothing_to_learn_from_is_found_before_anything_runs(
     ("arguments", "line"),
     [
         (["model._target_=toy_models.Blobs"], "toy_models.Blobs defines no training_step, so it cannot be trained"),
-        (["finetune.start=published"], "finetune.start=published: custom has no published weights"),
+        (["finetune.start=published"], "finetune.start=published: Painter has no published weights"),
         (["finetune.start=weights"], "finetune.start=weights: model.weights=own is nothing to start from"),
         (["finetune.start=partial"], "finetune.start=partial: model.weights=own is nothing to start from"),
         (["finetune.optimizer=adam"], "finetune.optimizer=adam: unknown, must be adamw or sgd"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 import sys
@@ -14,6 +15,8 @@ import torch
 
 from bench.data.dataset import CocoDataset, load, match_labels, training_split
 from bench.data.results_file import read_results
+from bench.device.fingerprint import Fingerprint
+from bench.device.machine import describe
 from bench.device.numerics import refuse_unsupported
 from bench.errors import UserError
 from bench.jobs.job import Question, WorkerJob
@@ -28,9 +31,10 @@ from bench.jobs.worker.load_model import (
     trainable,
 )
 from bench.jobs.worker.locate import import_library, locate
-from bench.predictor import Model, ReplayPredictor
+from bench.jobs.worker.option_files import files_read
+from bench.jobs.worker.sources import fingerprint, started_in
+from bench.predictor import ReplayPredictor
 from bench.schema.config import BenchConfig, DatasetConfig
-from bench.schema.paths import expanded
 from bench.training.initial_weights import start_from
 
 
@@ -49,17 +53,19 @@ def check(question: Question, send: Callable[[Message], None]) -> None:
         return
     send(Resolved(str(device)))
     loaded: dict[str, CocoDataset] = {}
-    folder = os.getcwd()
+    folder = started_in()
     for job in question.jobs:
-        send(_verdict(job, loaded))
+        send(_verdict(job, device, loaded))
         os.chdir(folder)  # a class may have changed it
 
 
-def _verdict(job: WorkerJob, loaded: dict[str, CocoDataset]) -> Verdict:
+def _verdict(job: WorkerJob, device: torch.device, loaded: dict[str, CocoDataset]) -> Verdict:
     """Check one job; ``loaded`` keeps the datasets of earlier jobs, which the jobs of a study share."""
     hide = job.from_environment.hide
     try:
-        return Verdict("ok", files={key: str(path) for key, path in _checked_files(job, loaded).items()})
+        files = _checked_files(job, loaded)
+        now = _now(job, device)
+        return Verdict("ok", files={key: str(path) for key, path in files.items()}, now=now)
     except UserError as error:
         return Verdict(WRONG_INPUT, hide(str(error)))
     except (Exception, SystemExit) as error:
@@ -80,12 +86,23 @@ def _checked_files(job: WorkerJob, loaded: dict[str, CocoDataset]) -> dict[str, 
     cls = locate(target)
     size_options(cls, config)
     refuse_what_it_cannot(cls, config)
-    files = _files_read(cls, config.model.options)
+    files = files_read(cls, config.model.options, started_in())
     if config.finetune is not None:
         _check_training(config, job.weights_path, loaded)
     elif config.model.weights != "random" or is_class(cls, ReplayPredictor):  # random weights always fit
         _check_predictor(config, cls, files, job.weights_path, _load_once(config.dataset, loaded))
     return files
+
+
+def _now(job: WorkerJob, device: torch.device) -> Fingerprint:
+    """Give what the figures of a checked job would depend on if it were measured now."""
+    cls = locate(job.config.model._target_)
+    return fingerprint(cls, job.filled.model.options, _machine(device, tuple(getattr(cls, "packages", ()))))
+
+
+@functools.cache
+def _machine(device: torch.device, packages: tuple[str, ...]) -> dict[str, Any]:
+    return describe(device, packages)
 
 
 def _check_predictor(
@@ -111,21 +128,6 @@ def _check_training(config: BenchConfig, weights_path: str | None, loaded: dict[
     if weights_path is not None:
         train = _load_once(training_split(config.dataset), loaded)
         start_from(make_model, config, train, torch.device("cpu"), weights_path)
-
-
-def _files_read(cls: object, options: Mapping[str, Any]) -> dict[str, Path]:
-    """Give the absolute paths of the class's ``files_read``, by the option that names each.
-
-    Raises:
-        UserError: a file does not exist.
-    """
-    if not (isinstance(cls, type) and issubclass(cls, Model)):
-        return {}
-    paths = {key: expanded(path, f"model.options.{key}").resolve() for key, path in cls.files_read(options).items()}
-    for key, path in paths.items():
-        if not path.is_file():
-            raise UserError(f"{path}: no such file (model.options.{key})")
-    return paths
 
 
 def resolve_device(name: str) -> torch.device:

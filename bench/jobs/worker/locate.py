@@ -7,6 +7,7 @@ import functools
 import gc
 import hashlib
 import importlib
+import importlib.util
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -44,6 +45,10 @@ def locate(target: str) -> Any:
             raise ImportOfOwnError(f"model._target_={target}: {why}", name=absent).with_traceback(
                 error.__traceback__
             ) from error
+        raise
+    except ImportError as error:
+        if isinstance(where, Path) and "beyond top-level package" in str(error):
+            raise UserError(f"model._target_={target}: {_by_module(where, class_name)}") from error
         raise
     try:
         return getattr(module, class_name)
@@ -99,8 +104,50 @@ def _import_file(file: Path) -> ModuleType:
     if package not in sys.modules:
         sys.modules[package] = ModuleType(package)
         sys.modules[package].__path__ = [folder]
-        sys.path.insert(0, folder)
-    return importlib.import_module(f"{package}.{path.stem}")
+        sys.path[:0] = [folder, *(str(root) for root in [_package_root(path)] if root is not None)]
+    if path.stem.isidentifier():
+        return importlib.import_module(f"{package}.{path.stem}")
+    return _import_by_path(f"{package}.file_{hashlib.sha256(path.stem.encode()).hexdigest()[:8]}", path)
+
+
+def _import_by_path(name: str, path: Path) -> ModuleType:
+    """Import a file whose own name cannot be a module's, as ``net.v2.py``, under another name."""
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None
+        assert spec.loader is not None
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        try:
+            spec.loader.exec_module(sys.modules[name])
+        except BaseException:
+            del sys.modules[name]
+            raise
+    return sys.modules[name]
+
+
+def _package_root(path: Path) -> Path | None:
+    """Give the folder of the package that a file lies in, so that the file can import the package by its name.
+
+    A folder without ``__init__.py`` is a package too where ``src`` is above it. None where there is no package.
+    """
+    folder = path.parent
+    while (folder / "__init__.py").is_file():
+        folder = folder.parent
+    if folder != path.parent:
+        return folder
+    return next((above for above in path.parents if above.name == "src" and above != path.parent), None)
+
+
+def _by_module(file: Path, class_name: str) -> str:
+    """Tell how to name a class whose file imports from the folder above its own."""
+    path = file.expanduser().resolve()
+    root = _package_root(path) or Path.cwd().resolve()
+    why = "imports from a folder above its own (`from ..`), which a file that is named by its path cannot"
+    if not path.is_relative_to(root):
+        return f"{why}; run in the folder that holds its package, and name it as package.module.Class"
+    module = ".".join(path.relative_to(root).with_suffix("").parts)
+    here = root == Path.cwd().resolve()
+    return f"{why}; give model._target_={module}.{class_name}" + ("" if here else f", and set PYTHONPATH={root}")
 
 
 def remedy(where: Path | str, class_name: str) -> str | None:

@@ -30,16 +30,18 @@ from typing import TextIO
 import torch
 
 from bench.data.dataset import load, match_labels, training_split
-from bench.device import compiling, machine, numerics
+from bench.device import compiling, numerics
 from bench.device.gpu import Gpu
 from bench.device.gpu_memory import DeviceMemory
 from bench.jobs.job import Question, WorkerJob, hide, read_job
 from bench.jobs.launcher import ROUNDS, TRAIN
 from bench.jobs.messages import Channel, Complete, Ready
 from bench.jobs.worker.check import check
+from bench.jobs.worker.depends import add_sources, record
 from bench.jobs.worker.failures import classify
 from bench.jobs.worker.load_model import build_predictor, note_on_module, trainable
 from bench.jobs.worker.locate import import_library
+from bench.jobs.worker.sources import own_sources
 from bench.passes.base import Context, InterleavedRound, load_pass
 from bench.predictor import Predictor, ReplayPredictor, TorchPredictor
 from bench.private.paths import publishable_path
@@ -105,7 +107,7 @@ def _train(job: WorkerJob, folder: Path, result: Result, channel: Channel) -> No
     channel("load", 0, 1, 0)
     start = start_from(trainable(job.filled), config, learned, device, job.weights_path)
     numerics.apply(config)
-    result.machine = machine.describe(device, start.predictor.packages)
+    record(job, result, device, start.predictor.packages, measured)
     Training(start, learned, measured, config, folder, job.command, channel, save).run()
 
 
@@ -128,7 +130,7 @@ def _context(job: WorkerJob, folder: Path, result: Result, device_memory: Device
     predictor = build_predictor(job.filled, dataset, device, job.weights_path, notes.append)
     numerics.apply(config)
     _ready(predictor, config)
-    result.machine = machine.describe(device, predictor.packages)
+    record(job, result, device, predictor.packages, dataset)
     result.model = _model_info(job, predictor)
     labels = match_labels(dataset, predictor.classes, config.dataset.aliases)
     gpu = Gpu.of(device)
@@ -169,6 +171,7 @@ def _run_passes(context: Context, names: Sequence[str]) -> None:
         chosen = load_pass(name)
         if chosen.applies(context.predictor):
             setattr(context.result, name, chosen.measure(context))
+        add_sources(type(context.predictor), context.result)
         write_result(context.result, context.folder / "result.json")
 
 
@@ -198,6 +201,7 @@ def main(arguments: list[str]) -> int:
     folder, channel, phase = Path(arguments[0]), Channel(int(arguments[1])), arguments[2]
     job = read_job(folder)
     import_library(job.config.model._target_)
+    own_sources(None)  # digests of the files as they are imported: they may be edited while this process waits
     if not told.readline():
         return 1  # the process that started this one has ended
     work(job, folder, phase, channel, told)

@@ -14,9 +14,8 @@ from literal_results import MACHINE, build_result
 
 from bench.cli.history import main
 from bench.errors import UserError
-from bench.history.origin import Origin
 from bench.history.store import History
-from bench.schema.result import write_result
+from bench.schema.result import Origin, write_result
 from reports.page.series import read_series
 from reports.page.trend import write_trend
 

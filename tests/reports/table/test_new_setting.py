@@ -10,9 +10,9 @@ import pytest
 from rich.console import Console
 
 import reports
-from bench.history.origin import Origin
 from bench.history.store import History
 from bench.schema.facts import config
+from bench.schema.result import Origin
 from bench.schema.row import Row
 from bench.schema.settings import REPORT, SERIES, SETTINGS, Setting
 from bench.schema.words import said

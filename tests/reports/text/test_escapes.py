@@ -10,13 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from bench.history.origin import Origin
 from literal_findings import gate_report
 from rich.console import Console
 
 import reports
 from bench.cli.history import main as history_command
 from bench.errors import UserError, visible
-from bench.history.origin import Origin
 from bench.history.store import History
 from bench.schema.result import Result
 from reports.ci.job_summary import job_summary

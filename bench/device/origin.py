@@ -1,13 +1,13 @@
-"""The origin of a result: the commit and the branch of the user's own repository."""
+"""The origin of a result: the commit and the branch of the user's own repository. This module imports no torch."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from bench.device.commands import git
+from bench.schema.result import Origin
 
 COMMIT_VARIABLES = ("GITHUB_SHA", "CI_COMMIT_SHA")
 BRANCH_VARIABLES = ("GITHUB_HEAD_REF", "GITHUB_REF_NAME", "CI_COMMIT_REF_NAME")
@@ -15,22 +15,18 @@ BRANCH_VARIABLES = ("GITHUB_HEAD_REF", "GITHUB_REF_NAME", "CI_COMMIT_REF_NAME")
 of a pull request, whose ``GITHUB_REF_NAME`` is only ``12/merge``."""
 
 
-@dataclass(frozen=True)
-class Origin:
-    """A commit's full name and a branch; None where there is no repository, or no branch is checked out."""
-
-    commit: str | None = None
-    branch: str | None = None
-
-
 def find_origin(folder: Path = Path(), environment: Mapping[str, str] = os.environ) -> Origin:
     """Return the origin of what is measured in ``folder``.
 
-    The CI system is asked before git, since it checks out a commit without its branch.
+    The commit is the one that is checked out there, since a CI job may check out another one than it was started for.
+    The branch is first asked of the CI system, since it checks out a commit without its branch.
     """
+    commit = git(folder, "rev-parse", "--verify", "--quiet", "HEAD")
+    changes = None if commit is None else git(folder, "status", "--porcelain", "--untracked-files=no")
     return Origin(
-        _first(environment, COMMIT_VARIABLES) or git(folder, "rev-parse", "--verify", "--quiet", "HEAD"),
+        commit or _first(environment, COMMIT_VARIABLES),
         _first(environment, BRANCH_VARIABLES) or git(folder, "symbolic-ref", "--short", "--quiet", "HEAD"),
+        None if changes is None else changes != "",
     )
 
 

@@ -1,0 +1,74 @@
+"""Writes into a result what its figures depend on, and ends a job whose parts would depend on different things."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.data.dataset import CocoDataset, digest
+from bench.device import machine
+from bench.device.fingerprint import changes, in_words
+from bench.errors import UserError
+from bench.jobs.identity import named_key, option_key
+from bench.jobs.job import WorkerJob
+from bench.jobs.worker.locate import locate
+from bench.jobs.worker.option_files import files_read
+from bench.jobs.worker.sources import fingerprint, own_sources, started_in
+from bench.schema.result import Result
+from bench.weights.download import sha256_of
+
+
+def record(job: WorkerJob, result: Result, device: torch.device, packages: Iterable[str], dataset: CocoDataset) -> None:
+    """Write machine and sources into the result of a job whose model is constructed.
+
+    Raises:
+        UserError: a file that the model read is another one than was planned; or the result holds figures of other
+            sources, libraries or another machine; or a source file belongs to the other side of a gate.
+    """
+    cls = locate(job.config.model._target_)
+    described = machine.describe(device, packages)
+    now = fingerprint(cls, job.filled.model.options, described)
+    if job.checkout is not None:
+        job.checkout.refuse_strays(now.paths.values())
+    _check_contents(job, cls, dataset)
+    for option, path in now.named.items():
+        planned = job.contents.get(named_key(option))
+        if planned not in (None, sha256_of(path)):  # the class itself may write such a file, as a log
+            result.notes.append(f"model.options.{option}: {Path(path).name} has changed since the job was planned")
+    if changed := changes(result, now):
+        raise UserError(
+            f"{in_words(changed)} since the first part of this was measured, and figures of both cannot stand in one "
+            f"result; the same command measures it anew"
+        )
+    result.machine = described
+    result.sources = {**now.sources, **result.sources}
+
+
+def add_sources(cls: Any, result: Result) -> None:
+    """Add to a result the sources that were imported since, as by a ``forward`` that imports what it needs."""
+    result.sources = {**own_sources(cls), **result.sources}
+
+
+def _check_contents(job: WorkerJob, cls: Any, dataset: CocoDataset) -> None:
+    """Compare the files with the digests that were planned, after the model has read them.
+
+    A file that was replaced before or while it was read has another digest now.
+    """
+    if job.weights_path is not None and job.weights_sha256 is not None:
+        _refuse_other("the weights", Path(job.weights_path), sha256_of(job.weights_path), job.weights_sha256)
+    if "dataset" in job.contents:
+        _refuse_other("the data set", dataset.annotations_path, digest(dataset), job.contents["dataset"])
+    for option, path in files_read(cls, job.filled.model.options, started_in()).items():
+        if (key := option_key(option)) in job.contents:
+            _refuse_other(key, path, sha256_of(path), job.contents[key])
+
+
+def _refuse_other(what: str, path: Path, found: str, planned: str) -> None:
+    if found != planned:
+        raise UserError(
+            f"{what}: {path.name} was replaced after it was checked, so the figures would stand beside the digest of "
+            f"another file; the same command measures it anew"
+        )

@@ -1,0 +1,62 @@
+"""The files that the options of a model name: a job is measured anew when the content of one has changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from bench.errors import UserError
+from bench.predictor import Model
+from bench.schema.paths import expanded
+
+
+def files_read(cls: object, options: Mapping[str, Any], folder: Path) -> dict[str, Path]:
+    """Give the absolute paths of the class's ``files_read``, by the option that names each.
+
+    Relative paths start from ``folder``.
+
+    Raises:
+        UserError: a file does not exist.
+    """
+    if not (isinstance(cls, type) and issubclass(cls, Model)):
+        return {}
+    paths = {
+        key: (folder / expanded(path, f"model.options.{key}")).resolve()
+        for key, path in cls.files_read(options).items()
+    }
+    for key, path in paths.items():
+        if not path.is_file():
+            raise UserError(f"{path}: no such file (model.options.{key})")
+    return paths
+
+
+def other_files(cls: object, options: Mapping[str, Any], folder: Path) -> dict[str, Path]:
+    """Give the absolute path of each other regular file that a text in the options names, by the option (``parts.0``).
+
+    Raises:
+        UserError: a file of ``files_read`` does not exist.
+    """
+    read = files_read(cls, options, folder)
+    return {option: path for option, path in _named(options, folder) if option not in read}
+
+
+def _named(value: Any, folder: Path, key: str = "") -> Iterator[tuple[str, Path]]:
+    """Give the option and the path of each regular file that is named somewhere in a value."""
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _named(inner, folder, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, (list, tuple)):
+        for number, inner in enumerate(value):
+            yield from _named(inner, folder, f"{key}.{number}")
+    elif isinstance(value, str) and (path := _file(value, folder)) is not None:
+        yield key, path
+
+
+def _file(text: str, folder: Path) -> Path | None:
+    """Give the absolute path of the regular file that a text names; None where it names none."""
+    try:
+        path = (folder / Path(text).expanduser()).resolve()
+        return path if path.is_file() else None
+    except (OSError, ValueError, RuntimeError):  # a text that cannot be a path: too long, a NUL, an unknown user
+        return None

@@ -1,0 +1,105 @@
+"""Tests which source files the figures of a class depend on, and by which names."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bench.device.fingerprint import digest_of
+from bench.jobs.start import ROOT
+from bench.jobs.worker.locate import locate
+from bench.jobs.worker.option_files import files_read, other_files
+from bench.jobs.worker.sources import fingerprint, own_sources, started_in
+
+FILES = {
+    "own_net.py": "import numpy\nfrom own_layers import WIDTH\nfrom bench.predictor import Predictor\n"
+    "class Net:\n    def late(self):\n        import own_late\n",
+    "own_layers.py": "WIDTH = 64\n",
+    "own_late.py": "DEPTH = 5\n",
+    "own_other.py": "class Other: pass\n",
+    "lib/python3/site-packages/installed_net.py": "import own_layers\nclass Net: pass\n",
+}
+
+
+@pytest.fixture(autouse=True)
+def users_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    for name, text in FILES.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), str(tmp_path / "lib/python3/site-packages"), *sys.path])
+    monkeypatch.setattr(sys, "modules", dict(sys.modules))
+    started_in.cache_clear()
+    yield tmp_path
+    started_in.cache_clear()
+
+
+def of_this_folder(sources: dict[str, str]) -> set[str]:
+    """Give the names of the files above: the test itself has modules of its own."""
+    return {name for name in sources if name.rpartition("/")[2].startswith(("own_", "installed_"))}
+
+
+def test_what_a_class_imports_counts_with_it() -> None:
+    net = locate("own_net.Net")
+    found = fingerprint(net, {"weights": "own_other.py"}, {"versions": {"torch": "2.14.1"}})
+    assert of_this_folder(found.sources) == {"own_net.py", "own_layers.py"}
+    assert found.target == "own_net.py"
+    assert found.sources["own_layers.py"] == digest_of(Path("own_layers.py"))
+    assert found.paths["own_net.py"] == str(Path("own_net.py").resolve())
+    assert found.facts == {"torch": "2.14.1"}
+    assert found.named == {"weights": str(Path("own_other.py").resolve())}
+    assert not [path for path in found.paths.values() if path.startswith(str(ROOT / "bench")) or "numpy" in path]
+    net().late()
+    assert of_this_folder(own_sources(net)) == {"own_net.py", "own_layers.py", "own_late.py"}
+
+
+def test_a_class_counts_where_it_is_installed_too() -> None:
+    found = fingerprint(locate("installed_net.Net"), {}, {})
+    assert found.target == "lib/python3/site-packages/installed_net.py"
+    assert "own_layers.py" in found.sources
+
+
+def test_an_adapter_of_ours_counts_by_its_name_in_maskbench() -> None:
+    found = fingerprint(locate("adapters.replay.ReplayPredictor"), {}, {})
+    assert found.target == "adapters/replay.py"
+    assert not [name for name in found.sources if name.startswith("bench/")]
+    assert "adapters/replay.py" not in found.paths
+
+
+def test_a_file_that_is_edited_after_its_import_counts_as_it_was_imported() -> None:
+    net = locate("own_net.Net")
+    before = own_sources(net)["own_layers.py"]
+    Path("own_layers.py").write_text("WIDTH = 128\n")
+    assert own_sources(net)["own_layers.py"] == before
+
+
+def test_names_start_from_the_repository(users_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (users_folder / ".git").mkdir()
+    (users_folder / "sub").mkdir()
+    monkeypatch.chdir(users_folder / "sub")
+    started_in.cache_clear()
+    found = fingerprint(locate("own_net.Net"), {}, {})
+    assert found.target == "own_net.py"
+    assert found.folders[:2] == [str(users_folder), str(users_folder / "sub")]
+
+
+def test_files_that_options_name_at_any_depth(users_folder: Path) -> None:
+    for name in ("w.pt", "a.onnx", "b.onnx"):
+        (users_folder / name).write_text(name)
+    options = {"checkpoint": "w.pt", "parts": ["a.onnx", {"deep": str(users_folder / "b.onnx")}], "size": 3}
+    options |= {"mode": "fast", "folder": "lib", "nothing": None, "nul": "a\0b", "long": "x" * 5000}
+    assert other_files(object, options, users_folder) == {
+        "checkpoint": users_folder / "w.pt",
+        "parts.0": users_folder / "a.onnx",
+        "parts.1.deep": users_folder / "b.onnx",
+    }
+
+
+def test_a_file_that_the_class_declares_is_no_other_file(users_folder: Path) -> None:
+    (users_folder / "r.json").write_text("[]")
+    replay = locate("adapters.replay.ReplayPredictor")
+    assert files_read(replay, {"results": "r.json"}, users_folder) == {"results": users_folder / "r.json"}
+    assert other_files(replay, {"results": "r.json"}, users_folder) == {}

@@ -1,0 +1,206 @@
+"""Tests that a result is only taken for what its job would measure now, and that nothing measured is lost."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gate_cases import result
+
+from bench.device.fingerprint import Fingerprint
+from bench.errors import UserError
+from bench.jobs.job import PlannedJob, open_result, passes_due, write_job
+from bench.jobs.stored import settle, settle_together
+from bench.schema.config import BenchConfig, DatasetConfig, ModelConfig
+from bench.schema.result import (
+    MEASUREMENT_VERSION,
+    FinetuneResult,
+    Origin,
+    Result,
+    read_result,
+    results_under,
+    write_result,
+)
+
+SOURCES = {"models.py": "aa"}
+NOW = Fingerprint(sources=SOURCES, target="models.py", facts={"processor": "AMD EPYC 9354", "GPU": "NVIDIA H200"})
+HERE = Origin("1" * 40, "main", False)
+
+
+def job(out: Path, name: str = "net-coco-1", **fields: Any) -> PlannedJob:
+    config = BenchConfig(model=ModelConfig(name="net", _target_="models.Net"), dataset=DatasetConfig(name="d"))
+    planned = PlannedJob(config, {}, out / "jobs" / name, contents={"dataset": "d1"}, origin=HERE, now=NOW)
+    return replace(planned, **fields)
+
+
+def store(planned: PlannedJob, **fields: Any) -> Result:
+    """Write a result with figures as the job's; ``fields`` of it are changed."""
+    measured = result(machine={"cpu": {"name": "AMD EPYC 9354"}, "gpu": {"name": "NVIDIA H200"}})
+    measured.config, measured.contents = dataclasses.asdict(planned.config), dict(planned.contents)
+    measured.sources, measured.origin, measured.measurement_version = SOURCES, planned.origin, MEASUREMENT_VERSION
+    for name, value in fields.items():
+        setattr(measured, name, value)
+    write_result(measured, planned.result_path)
+    write_job(planned)
+    return measured
+
+
+def settled(*planned: PlannedJob) -> list[str]:
+    lines: list[str] = []
+    settle(planned, lines.append)
+    return lines
+
+
+def test_what_is_as_it_was_stays(tmp_path: Path) -> None:
+    planned = job(tmp_path)
+    store(planned)
+    assert settled(planned) == []
+    assert passes_due(planned, 1) == []
+
+
+@pytest.mark.parametrize(
+    ("now", "why"),
+    [
+        ({"sources": {"models.py": "bb"}}, "models.py has changed"),
+        ({"facts": {"processor": "Xeon"}}, "processor was AMD EPYC 9354 and is Xeon"),
+    ],
+)
+def test_what_has_changed_is_measured_anew_and_kept(tmp_path: Path, now: dict[str, Any], why: str) -> None:
+    planned = job(tmp_path)
+    before = store(planned)
+    changed = replace(planned, now=replace(NOW, **now))
+    moved = tmp_path / "earlier" / planned.folder.name
+    assert settled(changed) == [f"net: measured anew: {why} (the earlier result: {moved})"]
+    assert read_result(moved / "result.json") == before
+    assert passes_due(changed, 1) == list(changed.config.passes)
+    # No report takes it for a row, and a second one finds a place of its own.
+    assert results_under(tmp_path) == []
+    store(changed, sources={"models.py": "cc"})
+    [line] = settled(changed)
+    assert line.endswith(f"{moved}-2)")
+
+
+def test_an_older_way_of_measuring_is_kept_too(tmp_path: Path) -> None:
+    planned = job(tmp_path)
+    before = store(planned, measurement_version=1)
+    [line] = settled(planned)
+    assert "the version of the way of measuring was 1 and is 2" in line
+    assert read_result(tmp_path / "earlier" / planned.folder.name / "result.json") == before
+
+
+@pytest.mark.parametrize("content", ['{"schema_version": 99}', '{"schema_version": 3', ""])
+def test_what_cannot_be_read_is_refused_and_kept(tmp_path: Path, content: str) -> None:
+    planned, other = job(tmp_path), job(tmp_path, "other-1", now=replace(NOW, sources={"models.py": "bb"}))
+    planned.folder.mkdir(parents=True)
+    planned.result_path.write_text(content)
+    store(other)
+    with pytest.raises(UserError) as refused:
+        settled(other, planned)
+    assert str(planned.result_path) in str(refused.value)
+    assert f"give another out=, or delete {planned.folder} to measure anew" in str(refused.value)
+    assert planned.result_path.read_text() == content
+    assert other.result_path.exists(), "nothing is moved where something is refused"
+    with pytest.raises(UserError, match="it is kept"):
+        open_result(planned)
+    assert planned.result_path.read_text() == content
+
+
+def test_the_same_question_with_another_file_leaves_no_stale_row(tmp_path: Path) -> None:
+    """Another content gives another folder; the row of the old content would stand beside the new one."""
+    planned = job(tmp_path)
+    store(planned)
+    again = job(tmp_path, "net-coco-2", contents={"dataset": "d2"})
+    [line] = settled(again)
+    assert line.startswith("net: measured anew: the data set has changed (the earlier result: ")
+    assert results_under(tmp_path) == []
+
+
+def test_what_a_base_reads_takes_the_rounds_of_its_head_with_it(tmp_path: Path) -> None:
+    base, head = job(tmp_path / "base"), job(tmp_path / "head")
+    store(base)
+    store(head)
+    moved, lines = job(tmp_path / "base", "net-coco-2", contents={"dataset": "d2"}), list[str]()
+    settle_together([(moved, head)], lines.append, of_commit=True)
+    assert len(lines) == 2
+    assert results_under(tmp_path) == []
+
+
+def test_another_question_keeps_its_row(tmp_path: Path) -> None:
+    planned = job(tmp_path)
+    store(planned)
+    other = job(tmp_path, "net-coco-2", contents={"dataset": "d2"})
+    other = replace(other, config=replace(other.config, precision="bf16"))
+    assert settled(other) == []
+    # Two files in one command are two questions, even where only their contents tell them apart.
+    both = [planned, job(tmp_path, "net-coco-3", contents={"dataset": "d3"})]
+    assert settled(*both) == []
+    assert len(results_under(tmp_path)) == 1
+
+
+def test_a_training_stays_where_only_the_machine_has_changed(tmp_path: Path) -> None:
+    training = FinetuneResult("scratch", 9, 1.0, 4, "d", checkpoint="trained.safetensors")
+    planned = job(tmp_path)
+    before = store(planned, finetune=training)
+    (planned.folder / "trained.safetensors").write_bytes(b"weights")
+    moved = replace(planned, now=replace(NOW, facts={"GPU": "NVIDIA H100"}))
+    [line] = settled(moved)
+    assert "GPU was NVIDIA H200 and is NVIDIA H100" in line
+    kept = read_result(planned.result_path)
+    assert (kept.finetune, kept.speed, kept.sources) == (training, None, SOURCES)
+    assert (planned.folder / "trained.safetensors").exists()
+    assert read_result(tmp_path / "earlier" / planned.folder.name / "result.json") == before
+
+
+def test_a_row_whose_library_is_gone_keeps_its_figures(tmp_path: Path) -> None:
+    planned = job(tmp_path)
+    before = store(planned)
+    assert settled(replace(planned, skip_reason="mmdet is not installed", now=Fingerprint())) == []
+    assert read_result(planned.result_path) == before
+
+
+def test_rounds_that_go_on_keep_their_commit(tmp_path: Path) -> None:
+    planned = job(tmp_path)
+    store(planned)
+    later = replace(planned, origin=Origin("2" * 40, "main", False))
+    assert settled(later) == []
+    open_result(later)
+    assert read_result(planned.result_path).origin == HERE
+    # A result without a figure is of the commit at which it is begun.
+    failed = store(planned, status="failed", speed=None, memory=None, energy=None, accuracy=None)
+    assert not failed.measured
+    open_result(later)
+    assert read_result(planned.result_path).origin == later.origin
+
+
+@pytest.mark.parametrize(
+    ("origin", "why"),
+    [
+        (Origin("2" * 40, "main", False), "it was of commit 1111111111, and this is 2222222222"),
+        (Origin("1" * 40, "main", True), "commit 1111111111 was not changed in the working tree then"),
+    ],
+)
+def test_a_pair_of_a_gate_is_of_the_commits_that_it_names(tmp_path: Path, origin: Origin, why: str) -> None:
+    """A base branch that moved takes the head's rounds with it: they were interleaved with the old base's."""
+    base, head = job(tmp_path / "base"), job(tmp_path / "head")
+    store(base)
+    store(head)
+    lines: list[str] = []
+    settle_together([(base, head)], lines.append, of_commit=True)
+    assert lines == []
+    settle_together([(replace(base, origin=origin), head)], lines.append, of_commit=True)
+    assert len(lines) == 2
+    assert all(why in line for line in lines)
+    assert results_under(tmp_path) == []
+    assert len(list(tmp_path.glob("*/earlier/*/result.json"))) == 2
+
+
+def test_the_job_that_a_worker_reads_has_what_it_must_compare(tmp_path: Path) -> None:
+    planned = job(tmp_path, weights_sha256="ab")
+    planned.folder.mkdir(parents=True)
+    write_job(planned)
+    written = json.loads((planned.folder / "job.json").read_text())
+    assert (written["contents"], written["weights_sha256"], written["checkout"]) == ({"dataset": "d1"}, "ab", None)
