@@ -14,7 +14,7 @@ from pathlib import Path
 
 import reports
 from bench.errors import UserError, visible
-from bench.schema.folder_lock import REPORTING, locked
+from bench.files.folder_lock import REPORTING, locked
 from reports.text.output import tolerant_output
 
 

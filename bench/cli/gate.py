@@ -20,14 +20,14 @@ from rich.console import Console
 
 from bench.cli.arguments import filled, filled_path
 from bench.errors import UserError, nearest
+from bench.files.folder_lock import REPORTING, locked
+from bench.files.paths import expanded
 from bench.gate.compare import compare
 from bench.gate.rows import check_apart, load_rows
 from bench.history.baseline import find_baseline
 from bench.schema.config import GateConfig
-from bench.schema.folder_lock import REPORTING, locked
 from bench.schema.gate_report import GATE_FILE, GateReport, write_report
 from bench.schema.metrics import METRICS
-from bench.schema.paths import expanded
 from reports.ci.files import write_all
 from reports.parts import Parts
 from reports.text.gate_table import gate_table

@@ -19,9 +19,9 @@ from rich.table import Column, Table
 
 from bench.cli.arguments import filled, filled_path
 from bench.errors import UserError, visible
+from bench.files.json_file import write_text_atomically
 from bench.history.runs import SHORT_COMMIT, Run, clock_notes, prunable
 from bench.history.store import History
-from bench.schema.json_file import write_text_atomically
 from reports.text.output import tolerant_output
 
 CSV_COLUMNS = ("run", "time", "branch", "commit", "machine", "model", "setting", "metric", "value", "low", "high")

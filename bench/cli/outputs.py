@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.errors import UserError
-from bench.schema.folder_lock import MEASURING, REPORTING, locked
+from bench.files.folder_lock import MEASURING, REPORTING, locked
+from bench.files.paths import expanded
 from bench.schema.gate_report import GATE_FILE, GateReport, write_report
-from bench.schema.paths import expanded
 from reports.parts import Parts
 
 if TYPE_CHECKING:

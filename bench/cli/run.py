@@ -181,10 +181,10 @@ def _gated(jobs: list[ComposedJob], this: Run) -> int:
     """Run a study with a gate; give the exit status, 3 where the gate does not pass."""
     from bench.cli.gate import WORSE_EXIT, show
     from bench.cli.outputs import keep, report
+    from bench.files.paths import expanded
     from bench.gate.rows import check_apart
     from bench.gate.run import NothingComparedError, run_gated, the_gate
     from bench.history.baseline import find_baseline
-    from bench.schema.paths import expanded
 
     out, console = this.out, this.console
     gate, baseline, history = the_gate(jobs), jobs[0].config.baseline, jobs[0].config.history

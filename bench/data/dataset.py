@@ -18,8 +18,8 @@ from bench.data.coco_json import mask_library, parse_json, read_file, rle_counts
 from bench.data.images import ImageRecord, image_file_problem
 from bench.data.problems import annotation_problems
 from bench.errors import UserError, called_as_maskbench, nearest
+from bench.files.paths import expanded
 from bench.schema.config import MISSING, DatasetConfig
-from bench.schema.paths import expanded
 
 ANNOTATION_KEYS = ("id", "image_id", "category_id", "segmentation", "area", "bbox", "iscrowd")
 """The keys of COCO's annotations that are kept."""

@@ -13,8 +13,8 @@ from bench.data.coco_json import parse_json, read_file, segmentation_problem, to
 from bench.data.dataset import CocoDataset
 from bench.data.images import ImageRecord
 from bench.errors import UserError
+from bench.files.paths import expanded
 from bench.schema.config import DatasetConfig
-from bench.schema.paths import expanded
 
 KEYS = ("image_id", "category_id", "segmentation", "score")
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from bench.errors import UserError
+from bench.files.paths import expanded
 from bench.gate.rows import Baseline, load_rows
 from bench.history.runs import looks_like_name
 from bench.history.store import History
-from bench.schema.paths import expanded
 from bench.schema.row import Row
 
 

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from bench.errors import UserError, nearest
-from bench.schema.bounds import Agreeing
+from bench.files.bounds import Agreeing
 
 PASSED, FAILED = "passed", "failed"
 

@@ -23,13 +23,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from bench.errors import UserError
+from bench.files.json_file import MOST_BYTES, read_file, write_atomically
+from bench.files.paths import expanded
+from bench.files.validation import check_types
 from bench.history.file import CONTENTS, FILE_NAME, RESULTS, RUNS, HistoryFile
 from bench.history.runs import FAILED, PASSED, Run, clock_notes, find_run, of_branch
 from bench.schema.gate_report import GateReport
-from bench.schema.json_file import MOST_BYTES, read_file, write_atomically
-from bench.schema.paths import expanded
 from bench.schema.result import Origin, Result, parse_result
-from bench.schema.validation import check_types
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class ArchivedResult:
 
         Raises:
             UserError: what the history holds is something else: damaged, changed, or more than
-                :data:`bench.schema.json_file.MOST_BYTES`, to which it is not unpacked.
+                :data:`bench.files.json_file.MOST_BYTES`, to which it is not unpacked.
         """
         unpacker = zlib.decompressobj()
         try:

@@ -12,11 +12,11 @@ from typing import Any
 
 from bench.device.fingerprint import Fingerprint
 from bench.errors import UserError
+from bench.files.json_file import from_dict, write_text_atomically
 from bench.jobs.start import Checkout
 from bench.private.environment import FromEnvironment
 from bench.private.paths import publishable_config
 from bench.schema.config import BenchConfig
-from bench.schema.json_file import from_dict, write_text_atomically
 from bench.schema.result import MEASUREMENT_VERSION, PASSES, UNFINISHED, Origin, Result, read_result, write_result
 
 _KEPT = (*PASSES, "finetune", "compiled", "interleaved", "model", "machine", "sources", "origin", "seconds")

@@ -14,13 +14,13 @@ from pathlib import Path
 from bench.data import dataset as datasets
 from bench.device.origin import find_origin
 from bench.errors import UserError, absent_library
+from bench.files.paths import expanded
 from bench.jobs.ask import Answer, ask_interpreters
 from bench.jobs.identity import job_name, named_key, option_key
 from bench.jobs.job import ComposedJob, PlannedJob
 from bench.jobs.start import CHECK_LOG, ROOT, Checkout
 from bench.private.texts import without_credentials
 from bench.schema.config import BenchConfig, DatasetConfig, PublishedConfig, ZooConfig
-from bench.schema.paths import expanded
 from bench.weights.download import fetch, sha256_of
 
 OnDownload = Callable[[str, int, "int | None"], None]

@@ -83,16 +83,7 @@ def check_values(config: BenchConfig) -> None:
     """Raise a UserError for the first value outside its range."""
     _refuse_empty(config)
     _refuse_infinite("", dataclasses.asdict(config))
-    for name, value, known in (
-        ("precision", config.precision, PRECISIONS),
-        ("compile", config.compile, COMPILES),
-        ("detections", config.detections, DETECTIONS),
-        ("overlap", config.overlap, OVERLAPS),
-        ("evaluator", config.evaluator, EVALUATORS),
-        *(("passes", name, PASSES) for name in config.passes),
-    ):
-        if value not in known:
-            raise UserError(f"{name}={value}: unknown, must be {' or '.join(known)}")
+    _check_words(config)
     if not config.passes and config.finetune is None:
         raise UserError(f"passes=[] measures nothing; give some of {', '.join(PASSES)}")
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps|xpu(:\d+)?", config.device):
@@ -148,6 +139,20 @@ def _refuse_infinite(key: str, value: Any) -> None:
     parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list | tuple) else ()
     for name, part in parts:
         _refuse_infinite(f"{key}.{name}" if key else str(name), part)
+
+
+def _check_words(config: BenchConfig) -> None:
+    """Refuse a word that is none of those that its key knows."""
+    for name, value, known in (
+        ("precision", config.precision, PRECISIONS),
+        ("compile", config.compile, COMPILES),
+        ("detections", config.detections, DETECTIONS),
+        ("overlap", config.overlap, OVERLAPS),
+        ("evaluator", config.evaluator, EVALUATORS),
+        *(("passes", name, PASSES) for name in config.passes),
+    ):
+        if value not in known:
+            raise UserError(f"{name}={value}: unknown, must be {' or '.join(known)}")
 
 
 def _check_input_size(config: BenchConfig) -> None:

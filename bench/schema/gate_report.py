@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.schema import json_file
-from bench.schema.bounds import Fraction
+from bench.files import json_file
+from bench.files.bounds import Fraction
 
 SCHEMA_VERSION = 1
 

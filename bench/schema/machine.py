@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from bench.schema.bounds import Amount, Count
+from bench.files.bounds import Amount, Count
 
 
 @dataclass

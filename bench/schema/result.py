@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-from bench.schema import json_file
-from bench.schema.bounds import Agreeing, Amount, Count, Fraction, Items, Like, PositiveCount, SignedFraction, Size
+from bench.files import json_file
+from bench.files.bounds import Agreeing, Amount, Count, Fraction, Items, Like, PositiveCount, SignedFraction, Size
 from bench.schema.config import BenchConfig, PublishedConfig
 from bench.schema.machine import Machine
 from bench.schema.passes import PASSES as PASSES  # each is the name of a field of Result

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from bench.errors import UserError
-from bench.schema import paths
+from bench.files import paths
 
 LONGEST_NAME = 100
 """Characters of the server's name of a file that are kept in the name of the cached one."""

@@ -62,24 +62,29 @@ def fetch(url: str, sha256: str | None, cache: Path | None = None, progress: Pro
         lock = path.with_name(f"{path.name}.lock")
         folders.remove_planted(lock)
         with FileLock(lock):
-            if not path.exists():
-                part = Part(path.with_name(f"{path.name}.part"))
-                _download(url, part, path, progress)
-                try:
-                    _verify(part.path, expected, path, shown)
-                except UserError:
-                    part.forget()
-                    raise
-                os.replace(part.path, path)
-                part.forget()
-            else:
+            if path.exists():
                 _verify(path, expected, path, shown)
+            else:
+                _fetch(url, expected, path, progress)
     except OSError as error:
         raise UserError(
             f"{error.filename or path}: cannot write the download of {shown}: {error.strerror or error}; "
             f"set MASKBENCH_CACHE to a folder with room"
         ) from error
     return path
+
+
+def _fetch(url: str, expected: str | None, path: Path, progress: Progress | None) -> None:
+    """Download to ``path``, where a file only ever is that has been verified."""
+    part = Part(path.with_name(f"{path.name}.part"))
+    _download(url, part, path, progress)
+    try:
+        _verify(part.path, expected, path, without_credentials(url))
+    except UserError:
+        part.forget()
+        raise
+    os.replace(part.path, path)
+    part.forget()
 
 
 def cached_path(url: str, cache: Path | None = None) -> Path:

@@ -11,7 +11,7 @@ import safetensors.torch
 import torch
 
 from bench.errors import UserError
-from bench.schema.json_file import write_atomically
+from bench.files.json_file import write_atomically
 
 
 def write_weights(path: Path, state_dict: Mapping[str, torch.Tensor], metadata: Mapping[str, str], dtype: str) -> None:

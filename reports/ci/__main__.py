@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.errors import UserError, visible
-from bench.schema.folder_lock import REPORTING, locked
+from bench.files.folder_lock import REPORTING, locked
 from bench.schema.gate_report import read_report
 from reports.ci.files import write_all
 from reports.text.output import tolerant_output

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.evaluation.intervals import interval
+from bench.files.json_file import write_text_atomically
 from bench.gate.rows import labels
-from bench.schema.json_file import write_text_atomically
 from bench.schema.metrics import METRICS
 from bench.schema.row import Row
 from bench.schema.settings import telling

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from bench.errors import UserError
+from bench.files.json_file import write_text_atomically
 from bench.schema.gate_report import GateReport
-from bench.schema.json_file import write_text_atomically
 from bench.schema.row import Row, read_rows
 from reports.ci.action_benchmark import write_action_benchmark
 from reports.ci.job_summary import append_to_github_summary, job_summary

@@ -10,8 +10,8 @@ import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
+from bench.files.json_file import write_atomically
 from bench.schema.gate_report import AMBIGUOUS, NOT_COMPARABLE, WORSE, Finding, GateReport, number_text
-from bench.schema.json_file import write_atomically
 from reports.text.gate_table import change_text, interval_text
 
 _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from bench.files.json_file import write_text_atomically
 from bench.gate.rows import labels
-from bench.schema.json_file import write_text_atomically
 from bench.schema.result import Timing
 from bench.schema.row import Row
 from bench.schema.settings import telling

@@ -13,12 +13,12 @@ import yaml
 
 from bench.data.dataset import CocoDataset, load, match_labels, paths
 from bench.data.shapes.generate import CLASSES
+from bench.files.json_file import from_dict
 from bench.jobs.worker.load_model import build_predictor
 from bench.passes import accuracy
 from bench.passes.predictions import to_results
 from bench.predictor import Instances
 from bench.schema.config import BenchConfig
-from bench.schema.json_file import from_dict
 
 pytest.importorskip("detectron2", reason="detectron2 is not installed: docs/install.md says how")
 

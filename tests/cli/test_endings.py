@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from bench.schema.folder_lock import MEASURING, locked
+from bench.files.folder_lock import MEASURING, locked
 from bench.schema.result import read_result
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -111,11 +111,11 @@ def test_a_history_that_fails_after_measuring_is_a_line(
 def test_a_full_disk_ends_a_study_in_one_line(
     tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from bench.files import json_file
     from bench.jobs import study
     from bench.jobs.job import PlannedJob
     from bench.jobs.local import LocalLauncher
     from bench.jobs.run import Run
-    from bench.schema import json_file
 
     planned = PlannedJob(BenchConfig(passes=["flops"]), {}, tmp_path / "jobs" / "job")
     monkeypatch.setattr(study, "plan", lambda *_: [planned])
@@ -129,8 +129,8 @@ def test_a_full_disk_ends_a_study_in_one_line(
 
 
 def test_a_full_disk_in_a_worker_is_the_reason_of_its_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bench.files import json_file
     from bench.jobs.worker.failures import classify
-    from bench.schema import json_file
 
     monkeypatch.setattr(json_file.os, "fsync", fails)
     with pytest.raises(OSError, match="No space left") as caught:

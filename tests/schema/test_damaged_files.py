@@ -15,7 +15,7 @@ from damaged import DEPTH, damaged
 from whole_result import whole_result
 
 from bench.errors import UserError
-from bench.schema import json_file
+from bench.files import json_file
 from bench.schema.gate_report import Finding, GateReport, read_report
 from bench.schema.result import PASSES, Result, parse_result, read_own_result, read_result, write_result
 
@@ -128,7 +128,7 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
 
 def test_a_worker_reads_its_result_without_msgspec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_result(whole_result(), tmp_path / "result.json")
-    monkeypatch.delitem(sys.modules, "bench.schema.validation", raising=False)
+    monkeypatch.delitem(sys.modules, "bench.files.validation", raising=False)
     monkeypatch.setitem(sys.modules, "msgspec", None)
     assert read_own_result(tmp_path / "result.json") == whole_result()
     with pytest.raises(ImportError):

@@ -23,8 +23,8 @@ from bench.data.bounds import quoted
 from bench.data.coco_json import mask_library
 from bench.data.shapes.geometry import RADIUS_OF_UNIT_AREA, outline, shape_mask
 from bench.errors import UserError
+from bench.files.paths import cache_folder, expanded
 from bench.schema.config import ShapesConfig
-from bench.schema.paths import cache_folder, expanded
 
 VERSION = 1
 """Raised when the generator changes, so that an old cache is not taken for the new set."""

@@ -14,8 +14,8 @@ from types import ModuleType
 from typing import Any
 
 from bench.errors import UserError
+from bench.files.paths import expanded
 from bench.jobs.start import ROOT
-from bench.schema.paths import expanded
 
 OURS = ("adapters", "bench")
 """Packages that a worker imports from maskbench even where the user's folder holds others of these names."""

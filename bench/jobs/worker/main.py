@@ -33,6 +33,7 @@ from bench.data.dataset import load, match_labels, training_split
 from bench.device import compiling, numerics
 from bench.device.gpu import Gpu
 from bench.device.gpu_memory import DeviceMemory
+from bench.files.json_file import from_dict
 from bench.jobs.job import Question, WorkerJob, hide, read_job
 from bench.jobs.launcher import ROUNDS, TRAIN
 from bench.jobs.messages import Channel, Complete, Ready
@@ -46,7 +47,6 @@ from bench.passes.base import Context, InterleavedRound, load_pass
 from bench.predictor import Predictor, ReplayPredictor, TorchPredictor
 from bench.private.paths import publishable_path
 from bench.schema.config import BenchConfig
-from bench.schema.json_file import from_dict
 from bench.schema.result import (
     FINETUNED,
     INTERRUPTED,

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError
+from bench.files.paths import expanded
 from bench.predictor import Model
-from bench.schema.paths import expanded
 
 
 def files_read(cls: object, options: Mapping[str, Any], folder: Path) -> dict[str, Path]:

@@ -12,7 +12,7 @@ import pytest
 
 from bench.schema.result import read_result
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 EXAMPLE = ROOT / "docs" / "adapter"
 PAGE = (ROOT / "docs" / "adapters.md").read_text(encoding="utf-8")
 

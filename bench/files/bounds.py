@@ -1,6 +1,6 @@
 """What a stored value must keep beside its type, written as an annotation of its field.
 
-A reader of stored files holds them (:mod:`bench.schema.validation`); who makes such an object in a program is free of
+A reader of stored files holds them (:mod:`bench.files.validation`); who makes such an object in a program is free of
 them. This module needs the standard library alone.
 """
 

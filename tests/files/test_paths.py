@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench.errors import UserError
-from bench.schema.paths import cache_folder, expanded
+from bench.files.paths import cache_folder, expanded
 
 
 @pytest.fixture

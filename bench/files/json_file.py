@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bench.errors import UserError
+from bench.files.bounds import Agreeing
 from bench.private.texts import publishable
-from bench.schema.bounds import Agreeing
 
 T = TypeVar("T")
 
@@ -55,7 +55,7 @@ def read_file(path: Path) -> bytes:
 def parse(cls: type[T], name: str, content: bytes, where: str, version: int) -> T:
     """Parse a dataclass from the bytes of a file, which may have been damaged or edited since it was written.
 
-    Types, ranges and lengths are held as the fields of the dataclass say (:mod:`bench.schema.bounds`). A process that
+    Types, ranges and lengths are held as the fields of the dataclass say (:mod:`bench.files.bounds`). A process that
     reads what its own program has just written takes :func:`parse_own`.
 
     Args:
@@ -67,7 +67,7 @@ def parse(cls: type[T], name: str, content: bytes, where: str, version: int) -> 
         UserError: the content is not JSON, is of another schema version, or is not what the dataclass says.
     """
     # Imported here, since msgspec may be absent in the environment of a worker, which never calls this.
-    from bench.schema.validation import check_types, parse_json
+    from bench.files.validation import check_types, parse_json
 
     try:
         data = parse_json(content)

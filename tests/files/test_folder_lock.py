@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 
 from bench.errors import UserError
-from bench.schema.folder_lock import MEASURING, REPORTING, locked
+from bench.files.folder_lock import MEASURING, REPORTING, locked
 
 ROOT = Path(__file__).resolve().parents[2]
 HOLDER = """
 import sys, time
 from pathlib import Path
-from bench.schema.folder_lock import MEASURING, locked
+from bench.files.folder_lock import MEASURING, locked
 with locked(Path(sys.argv[1]), MEASURING, print, command="python run_bench.py model=a"):
     print("held", flush=True)
     sys.stdin.readline()
@@ -109,7 +109,7 @@ def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyP
     def refuse(*_: object) -> None:
         raise OSError(95, "Operation not supported")
 
-    monkeypatch.setattr("bench.schema.folder_lock.fcntl.flock", refuse)
+    monkeypatch.setattr("bench.files.folder_lock.fcntl.flock", refuse)
     said: list[str] = []
     take(tmp_path, said)
     assert said == [f"{tmp_path}: its file system has no locks; give it to one command at a time"]

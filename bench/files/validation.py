@@ -1,8 +1,8 @@
 """Holds stored files to the dataclasses of the schema: types, ranges, lengths, and the depth of what is free.
 
 msgspec does the work (https://jcristharif.com/msgspec/). Its ranges cannot stand with the dataclasses, since a worker's
-environment may lack msgspec; they are translated here from the annotations of :mod:`bench.schema.bounds`. Only
-:mod:`bench.schema.json_file` imports this module, and only when it reads a file that somebody may have changed.
+environment may lack msgspec; they are translated here from the annotations of :mod:`bench.files.bounds`. Only
+:mod:`bench.files.json_file` imports this module, and only when it reads a file that somebody may have changed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from bench.schema.bounds import LARGEST_INTEGER, LARGEST_NUMBER, Items, Like, Within
+from bench.files.bounds import LARGEST_INTEGER, LARGEST_NUMBER, Items, Like, Within
 
 DEEPEST = 64
 """How many lists and objects may lie within each other; options of a model are the deepest that we write."""
