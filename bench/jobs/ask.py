@@ -23,6 +23,9 @@ from bench.jobs.process.log import last_line
 from bench.jobs.start import worker_command, worker_environment
 from bench.schema.result import STATUSES
 
+_START_SECONDS = 300
+"""How long a check may take to import torch and to find its device, which a slow disk or driver makes long."""
+
 _LEAVE_SECONDS = 5
 """How long a check that has given all answers may take to end."""
 
@@ -122,7 +125,7 @@ def _messages(jobs: Sequence[PlannedJob], log: Path) -> Generator[Message, None,
     """
     python, left = jobs[0].config.model.python, len(jobs) + 1
     with _started(jobs, python, log) as process:
-        limits = _limits(jobs[0])
+        limits = Limits(_START_SECONDS, "the start of the check", None)
         while left:
             alive = process.alive  # asked first, so that what it said before its end is read
             try:
@@ -136,7 +139,7 @@ def _messages(jobs: Sequence[PlannedJob], log: Path) -> Generator[Message, None,
             elif not alive:
                 raise _EndedError("crashed", f"the check of this model {process.cause_of_death()}")
             elif exceeded := limits.exceeded(process.pid):
-                raise _EndedError(exceeded[0], f"constructing the model: {exceeded[1]}")
+                raise _EndedError(*exceeded)
         process.wait(_LEAVE_SECONDS)
 
 
