@@ -13,13 +13,14 @@ from pycocotools import mask as coco_mask
 from bench.schema.row import Row
 from reports.plots.ground_truth import Datasets
 from reports.plots.masks import MAX_LINE, read_predictions
-from reports.plots.panels import draw_panels, predictions_path
+from reports.plots.panels import draw_panel, panels, predictions_path
 from reports.table.comparison import load
 
 
 def _panels(tmp_path, run):
     (tmp_path / "plots").mkdir(exist_ok=True)
-    return draw_panels(load([run], tmp_path), tmp_path / "plots", Datasets())
+    comparison, datasets = load([run], tmp_path), Datasets()
+    return [draw_panel(comparison, panel, tmp_path / "plots", datasets) for panel in panels(comparison, datasets)]
 
 
 def _foreign(tmp_path, make_result, file_name="private.jpg", **keys):
