@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from bench.cli.run import _take_as_ctrl_c
 from bench.files.folder_lock import MEASURING, locked
 from bench.schema.result import read_result
 
@@ -39,21 +40,17 @@ def test_a_history_is_probed_before_anything_runs(run_command: Any, bright_squar
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("ignored", [False, True])
-def test_a_terminal_that_closes(
-    environment: dict[str, str], bright_squares: list[str], tmp_path: Path, ignored: bool
-) -> None:
-    """Nobody reads what the command says any more; what was measured is reported. Under nohup it goes on."""
+def test_a_terminal_that_closes(environment: dict[str, str], bright_squares: list[str], tmp_path: Path) -> None:
+    """Nobody reads what the command says any more; what was measured is reported."""
     out, read, write = tmp_path / "out", *os.pipe()
-    slow = ["+model.options.delay_ms=100", "passes=[speed,memory]", "protocol.rounds=1", "protocol.max_seconds=3"]
-    handler = signal.SIG_IGN if ignored else signal.SIG_DFL
+    slow = ["+model.options.delay_ms=300", "passes=[speed,memory]", "protocol.rounds=1", "protocol.min_samples=1000"]
     with subprocess.Popen(
         [sys.executable, str(ROOT / "run_bench.py"), *BLOBS, *slow, *bright_squares, f"out={out}"],
         stdout=write,
         stderr=write,
         env=environment,
         cwd=tmp_path,
-        preexec_fn=lambda: signal.signal(signal.SIGHUP, handler),
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
     ) as command:
         os.close(write)
         deadline = time.monotonic() + 100
@@ -64,7 +61,22 @@ def test_a_terminal_that_closes(
         os.close(read)
         command.send_signal(signal.SIGHUP)
         command.send_signal(signal.SIGHUP)
-        assert command.wait(timeout=100) == (0 if ignored else 130)
+        assert command.wait(timeout=100) == 130
     [path] = out.glob("jobs/*/result.json")
-    assert read_result(path).reason == (None if ignored else "interrupted")
+    assert read_result(path).reason == "interrupted"
     assert (out / "comparison.html").exists()
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+def test_a_signal_that_nohup_ignores_stays_ignored(ignored: bool) -> None:
+    handler = signal.SIG_IGN if ignored else signal.SIG_DFL
+    before = signal.signal(signal.SIGHUP, handler)
+    try:
+        _take_as_ctrl_c(signal.SIGHUP)
+        assert (signal.getsignal(signal.SIGHUP) == signal.SIG_IGN) is ignored
+        if not ignored:
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGHUP)
+            signal.raise_signal(signal.SIGHUP)  # the second does not end the report
+    finally:
+        signal.signal(signal.SIGHUP, before)
