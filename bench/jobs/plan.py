@@ -54,7 +54,7 @@ def plan(
     Raises:
         UserError: the first error of the user's input.
     """
-    there_before = out.exists()
+    used_before = (out / "jobs").exists()
     _check_writable(out)
     try:
         checked: dict[str, CheckedDataset] = {}
@@ -63,7 +63,7 @@ def plan(
         drafts = [dataclasses.replace(draft, checkout=checkout, origin=origin) for draft in drafts]
         answers = ask_interpreters(drafts, out / CHECK_LOG)
     except UserError:
-        if not there_before:  # nothing was measured: leave no folder behind
+        if not used_before:  # nothing was measured: leave nothing behind; who holds the lock of out= made the folder
             (out / CHECK_LOG).unlink(missing_ok=True)
             with contextlib.suppress(OSError):
                 out.rmdir()

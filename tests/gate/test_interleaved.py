@@ -145,7 +145,7 @@ def test_a_head_that_cannot_be_imported_is_worse(repository: Path, run: Run, tmp
     assert done.returncode == 3, done.stdout + done.stderr
     [finding] = read_report(tmp_path / "out" / "gate.json").findings
     assert (finding.metric, finding.verdict) == ("status", "worse")
-    assert finding.sentence.startswith("custom: ran in the base, failed in the head: ")
+    assert finding.sentence.startswith("Own: ran in the base, failed in the head: ")
     assert "my_helpres" in finding.sentence
 
 
