@@ -11,13 +11,14 @@ from pathlib import Path
 
 import pytest
 from literal_findings import gate_report
+from literal_results import build_result
 from rich.console import Console
 
 import reports
 from bench.cli.history import main as history_command
 from bench.errors import UserError, visible
 from bench.history.store import History
-from bench.schema.result import Origin, Result
+from bench.schema.result import Origin, Result, write_result
 from reports.ci.job_summary import job_summary
 from reports.page.render import _shown
 from reports.table.spreadsheet import plain_cell
@@ -34,13 +35,15 @@ def on_terminal(renderable: object) -> str:
     return console.file.getvalue()
 
 
-@pytest.fixture
-def report(tmp_path: Path, make_result: Callable[..., Result], write_run: Callable[..., Path]) -> Path:
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write the report of rows whose names are commands to a terminal, a spreadsheet, LaTeX and Markdown."""
+    run = tmp_path_factory.mktemp("escapes")
     names = ["=cmd|'/c calc'!A0", "@SUM(1)", "+1", "-1", "[10pt]", "*", f"Red{BELL_AND_RED}\x9b"]
-    results = [make_result(name, mask_ap=0.1 * n) for n, name in enumerate(names, start=1)]
-    results.append(make_result("B", status="crashed", reason=f"died {BELL_AND_RED}"))
-    run = write_run(tmp_path / "run", results)
+    results = [build_result(name, mask_ap=0.1 * n) for n, name in enumerate(names, start=1)]
+    results.append(build_result("B", status="crashed", reason=f"died {BELL_AND_RED}"))
+    for number, result in enumerate(results):
+        write_result(result, run / "jobs" / f"job{number}" / "result.json")
     reports.build([run], run)
     return run
 
