@@ -389,5 +389,6 @@ def load_weights(module: torch.nn.Module, checkpoint: Checkpoint) -> None:
         raise UserError(
             f"{checkpoint.path}: the checkpoint does not fit this model, parameters: {'; '.join(problems)}; "
             f"give weights of the same architecture and classes"
+            + ("" if checkpoint.classes else "; the file names no classes: model.classes=[...] says which they are")
         )
     module.load_state_dict(given, strict=False)

@@ -7,6 +7,7 @@ libraries, the processor and the GPU, and the way of measuring. This module need
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,7 +42,8 @@ class Fingerprint:
         """Give the digest that a source file has now; None where it is gone."""
         if name in self.sources:
             return self.sources[name]
-        found = next((path for folder in self.folders if (path := Path(folder) / name).is_file()), None)
+        # The whole path of a file that lies in none of the folders takes the place of the folder.
+        found = next((path for folder in self.folders if (path := Path(folder, _at_home(name))).is_file()), None)
         return None if found is None else digest_of(found)
 
 
@@ -100,6 +102,10 @@ def in_words(phrases: list[str]) -> str:
     """Give phrases in one line, and the number of those that it leaves out."""
     more = len(phrases) - _SHOWN
     return "; ".join(phrases[:_SHOWN]) + (f"; and {more} more" if more > 0 else "")
+
+
+def _at_home(name: str) -> str:
+    return os.path.expanduser(name) if name.startswith("~/") else name
 
 
 def digest_of(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,7 +28,12 @@ def find_origin(folder: Path = Path(), environment: Mapping[str, str] = os.envir
         commit or _first(environment, COMMIT_VARIABLES),
         _first(environment, BRANCH_VARIABLES) or git(folder, "symbolic-ref", "--short", "--quiet", "HEAD"),
         None if changes is None else changes != "",
+        _digest(git(folder, "diff", "--binary", "HEAD", timeout_s=None)) if changes else None,
     )
+
+
+def _digest(changes: str | None) -> str | None:
+    return hashlib.sha256(changes.encode(errors="replace")).hexdigest()[:16] if changes else None
 
 
 def _first(environment: Mapping[str, str], names: tuple[str, ...]) -> str | None:

@@ -108,7 +108,10 @@ def _of_pair(label: str, base: Row, head: Row, thresholds: Thresholds, gate: Gat
     if now.status != "ok":
         return [Finding(label, head.job, STATUS, WORSE, f"{label}: ran in the base, {now.status} in the head{reason}")]
     if before.status != "ok":
-        return [Finding(label, head.job, STATUS, BETTER, f"{label}: {before.status} in the base, runs in the head")]
+        why = f" ({before.reason})" if before.reason else ""
+        return [
+            Finding(label, head.job, STATUS, BETTER, f"{label}: {before.status} in the base{why}, runs in the head")
+        ]
     parts: list[Finding | BothSides] = [Finding(label, head.job, STATUS, SAME, f"{label}: runs in both")]
     why_not = obstacles(before, now, gate.allow)
     for threshold in thresholds.of(head.model):
@@ -123,7 +126,8 @@ def _concluded(findings: list[Finding], gate: GateConfig, names: tuple[str, str]
     ambiguous = [finding for finding in findings if finding.verdict == AMBIGUOUS]
     compared = [f for f in findings if f.verdict == WORSE or (f.metric != STATUS and f.verdict != NOT_COMPARABLE)]
     if not compared and not worse:
-        first = next((f.sentence for f in findings if f.verdict == NOT_COMPARABLE), "both measured nothing in common")
+        unlike = (f.sentence for f in findings if f.verdict in (NOT_COMPARABLE, BETTER))
+        first = next(unlike, "both measured nothing in common")
         raise UserError(f"nothing could be compared, so the gate cannot say anything: {first}")
     of = f"{len(compared)} comparison{'s' if len(compared) != 1 else ''}"
     if worse:

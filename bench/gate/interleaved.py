@@ -85,7 +85,8 @@ def measure_pair(
     both = (base, head)
     for job in both:
         due = [name for name in passes_due(job, 1) if not PASSES[name].in_rounds]
-        if due or job.cannot_run is not None or not job.result_path.exists():
+        # One whose rounds were interrupted has nothing else due, and goes on.
+        if due or job.cannot_run is not None or not job.result_path.exists() or _status(job) != "ok":
             run_job(job, due, launcher, on_progress)
     if any(_status(job) != "ok" or "speed" not in job.config.passes for job in both):
         return

@@ -26,10 +26,12 @@ def load_rows(folder: Path) -> list[Row]:
     A result that cannot be read is left out, with a line on stderr.
 
     Raises:
-        UserError: the folder does not exist, or holds no result that can be read.
+        UserError: the folder does not exist, holds both sides of a gate, or holds no result that can be read.
     """
     if not folder.exists():
         raise UserError(f"{folder}: no such folder; give the out= folder of a finished run")
+    if (folder / "base" / "jobs").is_dir() and (folder / "head" / "jobs").is_dir():
+        raise UserError(f"{folder}: has both sides of a gate; give {folder / 'head'}, or {folder / 'base'}")
     paths = results_under(folder) if folder.is_dir() else [folder]
     if not paths:
         raise UserError(f"{folder}: no result.json in it; give the out= folder of a finished run")

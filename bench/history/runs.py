@@ -95,7 +95,7 @@ def find_run(runs: Sequence[Run], name: str, where: str) -> Run:
 
 def looks_like_name(text: str) -> bool:
     """Say whether a text names a run of a history (see :meth:`History.find`), and no folder or file that exists."""
-    return bool(re.fullmatch(rf"{LATEST}|{LAST_GOOD}|[^@]*@[A-Za-z0-9-]+", text)) and not Path(text).exists()
+    return bool(re.fullmatch(rf"{LATEST}|{LAST_GOOD}|.*@[A-Za-z0-9-]+", text)) and not Path(text).exists()
 
 
 def clock_notes(run: Run, before: Run | None) -> list[str]:

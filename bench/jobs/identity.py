@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +13,10 @@ from typing import Any
 
 from bench.schema.config import BenchConfig
 from bench.schema.settings import NO_FIGURE, describe
+from bench.weights.download import sha256_of
+
+_READ_FILES, _READ_BYTES = 1000, 2 * 10**9
+"""The largest folder that is read whole for its digest."""
 
 
 def job_name(config: BenchConfig, contents: Mapping[str, str]) -> str:
@@ -34,6 +39,27 @@ def without_no_figure(config: BenchConfig) -> dict[str, Any]:
     for key in NO_FIGURE:
         _leave_out(what, key)
     return what
+
+
+def digest_named(path: Path) -> str:
+    """Give the digest of a file that an option names, or of a folder: of the names and contents of its files.
+
+    Of a folder with more or larger files than are read in a moment, sizes and times of change count as the contents.
+    Hidden folders and those of compiled modules do not count.
+    """
+    if not path.is_dir():
+        return sha256_of(path)
+    files = []
+    for place, folders, names in os.walk(path):
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "__pycache__")
+        files += [file for name in sorted(names) if (file := Path(place, name)).is_file()]
+    states = [file.stat() for file in files]
+    brief = len(files) <= _READ_FILES and sum(state.st_size for state in states) <= _READ_BYTES
+    parts = [
+        (file.relative_to(path).as_posix(), sha256_of(file) if brief else f"{state.st_size} {state.st_mtime_ns}")
+        for file, state in zip(files, states, strict=True)
+    ]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def option_key(option: str) -> str:

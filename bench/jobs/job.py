@@ -19,6 +19,9 @@ from bench.private.paths import publishable_config
 from bench.schema.config import BenchConfig
 from bench.schema.result import MEASUREMENT_VERSION, PASSES, UNFINISHED, Origin, Result, read_result, write_result
 
+LONGEST_REASON = 1000
+"""Characters of a reason in a result."""
+
 _KEPT = (*PASSES, "finetune", "compiled", "interleaved", "model", "machine", "sources", "origin", "seconds")
 """The fields that a result keeps when another worker continues its job."""
 
@@ -225,7 +228,8 @@ def new_result(job: PlannedJob, status: str, reason: str | None) -> Result:
 
 def hide(values: FromEnvironment, result: Result) -> None:
     """Let the reason and the notes of a result, which may quote the model's own code, hold no value from there."""
-    result.reason = values.hide(result.reason) if result.reason else result.reason
+    # Cut only here: a text that is cut first may end in the middle of a value.
+    result.reason = values.hide(result.reason)[:LONGEST_REASON] if result.reason else result.reason
     result.notes = [values.hide(note) for note in result.notes]
 
 

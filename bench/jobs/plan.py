@@ -16,7 +16,7 @@ from bench.device.origin import find_origin
 from bench.errors import UserError, absent_library
 from bench.files.paths import expanded
 from bench.jobs.ask import Answer, ask_interpreters
-from bench.jobs.identity import job_name, named_key, option_key
+from bench.jobs.identity import digest_named, job_name, named_key, option_key
 from bench.jobs.job import ComposedJob, PlannedJob
 from bench.jobs.start import CHECK_LOG, ROOT, Checkout
 from bench.private.texts import without_credentials
@@ -103,8 +103,8 @@ def _draft(
 def _planned(draft: PlannedJob, answer: Answer, out: Path) -> PlannedJob:
     """Give the planned job of a draft and of its interpreter's answer."""
     config = dataclasses.replace(draft.config, device=answer.device)
-    read = {option_key(option): sha256_of(Path(path)) for option, path in answer.files.items()}
-    named = {named_key(option): sha256_of(Path(path)) for option, path in answer.now.named.items()}
+    read = {option_key(option): digest_named(Path(path)) for option, path in answer.files.items()}
+    named = {named_key(option): digest_named(Path(path)) for option, path in answer.now.named.items()}
     contents = draft.contents | read | named
     if (values := draft.from_environment.digest(but=answer.files)) is not None:
         contents["environment"] = values

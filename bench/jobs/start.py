@@ -41,8 +41,8 @@ class Checkout:
             if self._owner(Path(file)) == self.other:
                 raise UserError(
                     f"the model would run {file}, which is not in {self.folder}, the checkout of the commit that this "
-                    f"side is named by; let it be imported from the top or the src/ of the repository, and by no "
-                    f"absolute path; or measure each commit by itself, and give baseline=DIR"
+                    f"side is named by; run in the folder that holds the package or its src/, or name that folder, as "
+                    f"PYTHONPATH=packages/mine/src; or measure each commit by itself, and give baseline=DIR"
                 )
 
     def _owner(self, file: Path) -> str | None:

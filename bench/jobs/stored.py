@@ -101,6 +101,8 @@ def _of_another_commit(job: PlannedJob) -> list[str]:
         return [f"it was of commit {_short(before.commit)}, and this is {_short(now.commit)}"]
     if before.changed != now.changed:
         return [f"commit {_short(now.commit)} was {'' if before.changed else 'not '}changed in the working tree then"]
+    if before.changes != now.changes:
+        return [f"commit {_short(now.commit)} was changed in another way in the working tree then"]
     return []
 
 

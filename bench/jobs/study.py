@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from bench.errors import no_room
 from bench.jobs.job import ComposedJob, PlannedJob, passes_due, training_left
@@ -19,7 +19,9 @@ from bench.schema.settings import describe
 INTERRUPTED_EXIT = 130
 
 
-def run_study(jobs: Sequence[ComposedJob], run: Run) -> int:
+def run_study(
+    jobs: Sequence[ComposedJob], run: Run, on_planned: Callable[[Sequence[PlannedJob]], None] = lambda jobs: None
+) -> int:
     """Plan all jobs, run those that have no complete result yet, and give the exit status.
 
     The status is 0 when every row is ok or skipped, 1 when one is not or the disk is full, 130 after Ctrl-C. In each
@@ -32,6 +34,7 @@ def run_study(jobs: Sequence[ComposedJob], run: Run) -> int:
     with StudyProgress(run.console, len(jobs) * rounds) as progress:
         planned = plan(jobs, run.out, progress.on_download, run.command)
         settle(planned, run.say)
+        on_planned(planned)
         results: dict[int, Result] = {}
         try:
             for round_number in range(1, rounds + 1):

@@ -41,8 +41,9 @@ def without_secrets(text: str, secrets: Mapping[str, str] | None = None) -> str:
     """
     for secret, instead in sorted((secrets or {}).items(), key=lambda item: -len(item[0])):
         if len(secret) >= LEAST_SECRET:
-            for spelled in (secret, " ".join(secret.split()), repr(secret)[1:-1]):
-                text = text.replace(spelled, instead)
+            lines = (line.strip() for line in secret.splitlines())  # a log or a reason may hold one line of a key
+            for spelled in (secret, " ".join(secret.split()), repr(secret)[1:-1], *lines):
+                text = text.replace(spelled, instead) if len(spelled) >= LEAST_SECRET else text
     return _ADDRESS.sub(_harmless, text) if "://" in text else text
 
 

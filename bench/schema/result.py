@@ -61,11 +61,13 @@ class Origin:
     commit: its full name; None where there is no repository
     branch: None where no branch is checked out
     changed: whether tracked files differed from the commit; None where that is unknown
+    changes: a digest of these differences; None where there are none
     """
 
     commit: str | None = None
     branch: str | None = None
     changed: bool | None = None
+    changes: str | None = None
 
 
 @dataclass

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from literal_results import build_result
 
 from bench.data.dataset import load
 from bench.device.clock import Clock
@@ -26,10 +27,6 @@ from bench.passes.runner import Runner
 from bench.predictor import Instances, Predictor
 from bench.schema.result import write_result
 from run_bench import compose
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "reports"))
-
-from literal_results import build_result
 
 ROOT = Path(__file__).resolve().parents[2]
 CPU = torch.device("cpu")

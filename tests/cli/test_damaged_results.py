@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from bench.history.origin import Origin
 from damaged import damaged
 from whole_result import whole_result
 
 from bench.cli import gate, history
+from bench.device.origin import Origin
 from bench.errors import UserError
 from bench.history.store import History
 from bench.jobs.job import PlannedJob, passes_due, training_left

@@ -125,7 +125,7 @@ def test_every_violated_condition_is_told(fake_command: Fake) -> None:
         ({"fps_modle": ">= 20"}, "fps_modle: no such column; did you mean fps_model"),
         (
             {"fps_model": "=> 20"},
-            "fps_model='=> 20': must be one of >= <= == != > < and a value, as fps_model=\">= 20\"",
+            "fps_model='=> 20': must be one of == != >= <= > < and a value, as fps_model=\">= 20\"",
         ),
         ({"fps_model": 20}, "fps_model=20: must be one of"),
         ({"latency_ms_p50": "<= 20ms"}, "'20ms' is no number; give one, as latency_ms_p50=\"<= 100\""),

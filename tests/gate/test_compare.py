@@ -15,6 +15,7 @@ from gate_cases import MACHINE, QUIET, result, row, speed
 from bench.cli.gate import main
 from bench.errors import UserError
 from bench.gate.compare import check_gate, compare
+from bench.gate.rows import load_rows
 from bench.schema.config import GateConfig
 from bench.schema.gate_report import Finding, GateReport, read_report
 from bench.schema.result import Result, write_result
@@ -364,3 +365,18 @@ def test_an_empty_argument_is_not_the_current_folder(
         main(arguments)
     assert ended.value.code == 2
     assert "is empty (an unset variable?)" in capsys.readouterr().err
+
+
+def test_both_sides_of_a_gate_are_no_run(tmp_path: Path) -> None:
+    """The base's figures were judged as the head's, since both folders hold the same job."""
+    for side in ("base", "head"):
+        write_result(result(), tmp_path / side / "jobs" / "j" / "result.json")
+    with pytest.raises(UserError, match=r"has both sides of a gate; give .*head, or .*base"):
+        load_rows(tmp_path)
+    assert len(load_rows(tmp_path / "head")) == 1
+
+
+def test_the_reason_of_a_base_that_failed_is_told() -> None:
+    broken = result(status="failed", reason="ModuleNotFoundError: No module named 'helper'")
+    with pytest.raises(UserError, match="No module named 'helper'"):
+        compare([row(broken)], [row(result())], gate(), NAMES)

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -20,7 +21,7 @@ from bench.jobs.job import PlannedJob
 from bench.schema.config import BenchConfig
 from bench.schema.gate_report import read_report
 from bench.schema.latency import rounds_of
-from bench.schema.result import Result, read_result, write_result
+from bench.schema.result import INTERRUPTED, Result, read_result, write_result
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -90,7 +91,11 @@ def test_a_commit_with_a_sleep_in_it_fails_and_one_without_passes(repository: Pa
     done = run("gate=interleaved", "gate.base_ref=main", f"out={good}")
     assert done.returncode == 0, done.stdout + done.stderr
     first = side(good, "head")
-    # The same command with more rounds measures only the missing ones, in another pair of processes.
+    # The same command with more rounds measures only the missing ones, in another pair of processes; also where it was
+    # interrupted in a round, which no command could go on with before.
+    for name in ("base", "head"):
+        interrupted = replace(side(good, name), status="failed", reason=INTERRUPTED)
+        write_result(interrupted, next((good / name / "jobs").glob("*/result.json")))
     assert run("gate=interleaved", "gate.base_ref=main", f"out={good}", "gate.rounds=8").returncode == 0
     second = side(good, "head")
     assert first.speed is not None
@@ -206,9 +211,12 @@ def test_against_a_run_of_the_history(repository: Path, run: Run, tmp_path: Path
     done = run(f"out={base}", history, study="study=none")
     assert done.returncode == 0, done.stdout + done.stderr
     write_model(repository, 0.030)
+    # A row that another command measured in this folder, perhaps of another commit, is not this command's.
+    write_result(replace(side(tmp_path, "base"), notes=["another"]), head / "jobs" / "another" / "result.json")
     done = run("baseline=main@latest", f"out={head}", history)
     assert done.returncode == 3, done.stdout + done.stderr
     report = read_report(head / "gate.json")
+    assert "another" not in {finding.job for finding in report.findings}
     [finding] = report.of("worse")
     assert finding.test.startswith("Mann-Whitney over 6 and 6 rounds")
     commit = git(repository, "rev-parse", "HEAD")

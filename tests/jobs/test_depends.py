@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +45,7 @@ def test_what_ran_is_written(dataset: CocoDataset) -> None:
     assert result.machine is not None
     assert result.machine["versions"]["torch"] == torch.__version__
     first = dict(result.sources)
-    add_sources(object, result)
+    add_sources(job(dataset), object, result)
     assert first.items() <= result.sources.items()
 
 
@@ -107,3 +109,22 @@ def test_code_of_the_other_side_of_a_gate_is_not_timed(dataset: CocoDataset) -> 
         record(job(dataset, checkout=base), Result("failed", {}), CPU, (), dataset)
     head = Checkout(str(toys), "/nowhere/base-checkout", [], [])
     record(job(dataset, checkout=head), Result("failed", {}), CPU, (), dataset)
+
+
+def test_a_file_of_the_other_side_that_is_imported_late_is_refused(
+    dataset: CocoDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A ``forward`` that imports what it needs ran the head's module in the base, and the gate said nothing."""
+    mine, other = tmp_path / "base", tmp_path / "head"
+    mine.mkdir()
+    other.mkdir()
+    (other / "late_module.py").touch()
+    planned = job(dataset, checkout=Checkout(str(mine), str(other), [], []))
+    result = Result("failed", {}, measurement_version=MEASUREMENT_VERSION)
+    record(planned, result, CPU, (), dataset)
+    add_sources(planned, object, result)
+    monkeypatch.syspath_prepend(other)
+    importlib.import_module("late_module")
+    with pytest.raises(UserError, match=r"the model would run .*late_module\.py, which is not in .*base"):
+        add_sources(planned, object, result)
+    del sys.modules["late_module"]

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from bench.jobs.job import WorkerJob
 from bench.jobs.worker.failures import classify
 from bench.jobs.worker.locate import locate
 from bench.jobs.worker.main import _failures_recorded
+from bench.schema.config import BenchConfig, ModelConfig
 from bench.schema.result import UNFINISHED, Result
 
 FILES = {
@@ -71,7 +73,16 @@ def test_a_library_of_an_adapter_of_ours_is_optional() -> None:
 def test_an_exit_of_a_model_is_a_failure_of_its_job() -> None:
     """Else the worker would end with a status that says nothing."""
     result = Result("failed", {}, reason=UNFINISHED)
-    with _failures_recorded(result, "mine.Class"):
+    config = BenchConfig(model=ModelConfig(name="m", _target_="mine.Class"))
+    with _failures_recorded(result, WorkerJob(config, None, None, "")):
         sys.exit("licence key missing")
     assert result.status == "failed"
     assert (result.reason or "").startswith("SystemExit: licence key missing (test_failures.py:")
+
+
+def test_a_secret_is_hidden_before_a_long_text_is_cut() -> None:
+    """The beginning of a token stood in the reason where the cut went through it."""
+    token = "tok-" + "x" * 60
+    said = classify(ValueError("a" * 480 + token), "mine.Class", "a.log", lambda text: text.replace(token, "${T}"))[1]
+    assert "tok-" not in said
+    assert "${T}" in said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from bench.device.fingerprint import digest_of
+from bench.jobs.identity import digest_named
 from bench.jobs.start import ROOT
 from bench.jobs.worker.locate import locate
 from bench.jobs.worker.option_files import files_read, other_files
-from bench.jobs.worker.sources import fingerprint, own_sources, started_in
+from bench.jobs.worker.sources import fingerprint, own_files, own_sources, started_in
 
 FILES = {
     "own_net.py": "import numpy\nfrom own_layers import WIDTH\nfrom bench.predictor import Predictor\n"
@@ -53,7 +55,7 @@ def test_what_a_class_imports_counts_with_it() -> None:
     assert found.named == {"weights": str(Path("own_other.py").resolve())}
     assert not [path for path in found.paths.values() if path.startswith(str(ROOT / "bench")) or "numpy" in path]
     net().late()
-    assert of_this_folder(own_sources(net)) == {"own_net.py", "own_layers.py", "own_late.py"}
+    assert of_this_folder(own_sources(own_files(net))) == {"own_net.py", "own_layers.py", "own_late.py"}
 
 
 def test_a_class_counts_where_it_is_installed_too() -> None:
@@ -71,9 +73,9 @@ def test_an_adapter_of_ours_counts_by_its_name_in_maskbench() -> None:
 
 def test_a_file_that_is_edited_after_its_import_counts_as_it_was_imported() -> None:
     net = locate("own_net.Net")
-    before = own_sources(net)["own_layers.py"]
+    before = own_sources(own_files(net))["own_layers.py"]
     Path("own_layers.py").write_text("WIDTH = 128\n")
-    assert own_sources(net)["own_layers.py"] == before
+    assert own_sources(own_files(net))["own_layers.py"] == before
 
 
 def test_names_start_from_the_repository(users_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,6 +97,7 @@ def test_files_that_options_name_at_any_depth(users_folder: Path) -> None:
         "checkpoint": users_folder / "w.pt",
         "parts.0": users_folder / "a.onnx",
         "parts.1.deep": users_folder / "b.onnx",
+        "folder": users_folder / "lib",
     }
 
 
@@ -103,3 +106,30 @@ def test_a_file_that_the_class_declares_is_no_other_file(users_folder: Path) -> 
     replay = locate("adapters.replay.ReplayPredictor")
     assert files_read(replay, {"results": "r.json"}, users_folder) == {"results": users_folder / "r.json"}
     assert other_files(replay, {"results": "r.json"}, users_folder) == {}
+
+
+def test_a_folder_that_an_option_names_counts_by_the_contents_of_its_files(tmp_path: Path) -> None:
+    """A changed config.json in the folder of a from_pretrained was measured before."""
+    (tmp_path / "config.json").write_text("1")
+    before = digest_named(tmp_path)
+    (tmp_path / "__pycache__").mkdir()
+    (tmp_path / "__pycache__" / "x.pyc").touch()
+    assert digest_named(tmp_path) == before
+    (tmp_path / "config.json").write_text("2")
+    assert digest_named(tmp_path) != before
+
+
+def test_a_file_beside_the_known_folders_is_named_by_its_whole_path(
+    users_folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A ``forward`` that adds a folder to the path had a source that no later process found, and failed for ever."""
+    net = locate("own_net.Net")
+    first = fingerprint(net, {}, {})
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / "added_late.py").touch()
+    monkeypatch.syspath_prepend(elsewhere)
+    importlib.import_module("added_late")
+    sources = own_sources(own_files(net))
+    del sys.modules["added_late"]
+    [name] = [name for name in sources if name.endswith("added_late.py")]
+    assert first.source(name) == sources[name]

@@ -181,6 +181,7 @@ def test_rounds_that_go_on_keep_their_commit(tmp_path: Path) -> None:
     [
         (Origin("2" * 40, "main", False), "it was of commit 1111111111, and this is 2222222222"),
         (Origin("1" * 40, "main", True), "commit 1111111111 was not changed in the working tree then"),
+        (Origin("1" * 40, "main", False, "a"), "commit 1111111111 was changed in another way in the working tree then"),
     ],
 )
 def test_a_pair_of_a_gate_is_of_the_commits_that_it_names(tmp_path: Path, origin: Origin, why: str) -> None:

@@ -73,13 +73,15 @@ def made(
             unfit.NoClasses,
             {},
             "model._target_=mine.NoClasses: NoClasses.classes is not set, must be a tuple of the names of the model's "
-            "labels in order; set self.classes in __init__, such as self.classes = settings.classes",
+            "labels in order; set self.classes in __init__, such as self.classes = settings.classes (which are those "
+            "of model.classes=[...] where the checkpoint names none)",
         ),
         (
             unfit.OneClassAsText,
             {},
             "model._target_=mine.OneClassAsText: OneClassAsText.classes is a str, must be a tuple of the names of the "
-            "model's labels in order; set self.classes in __init__, such as self.classes = settings.classes",
+            "model's labels in order; set self.classes in __init__, such as self.classes = settings.classes (which are "
+            "those of model.classes=[...] where the checkpoint names none)",
         ),
     ],
 )

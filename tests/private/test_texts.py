@@ -25,6 +25,12 @@ def test_an_address_without_credentials(address: str, shown: str) -> None:
     assert without_credentials(address) == shown
 
 
+def test_a_line_of_a_secret_is_a_secret() -> None:
+    """The last line of a key stood whole in the reason of a worker that had printed it and died."""
+    key = {"-----BEGIN KEY-----\nMIIEvQIBADANBg\nq8sD=\n": "${oc.env:KEY}"}
+    assert without_secrets("its last words: MIIEvQIBADANBg", key) == "its last words: ${oc.env:KEY}"
+
+
 def test_secrets_in_a_text() -> None:
     texts = {"s3cr3t-value": "${oc.env:T}", "two\nlines of a key": "${oc.env:KEY}", "on": "${oc.env:ON}"}
     assert without_secrets("Bearer s3cr3t-value", texts) == "Bearer ${oc.env:T}"

@@ -14,7 +14,6 @@ import tempfile
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from getpass import getuser
 from pathlib import Path
 from typing import Any
 
@@ -162,7 +161,7 @@ def _failure(row: dict[str, Any]) -> str | None:
 def measuring_lock() -> str:
     """Give the file that a process of this user locks while it measures, so that no two models are timed at once, even
     by different pytest sessions."""
-    return str(Path(tempfile.gettempdir()) / f"maskbench-measuring-{getuser()}.lock")
+    return str(Path(tempfile.gettempdir()) / f"maskbench-measuring-{os.getuid()}.lock")
 
 
 def _folder_name(model: str, arguments: Sequence[str]) -> str:

@@ -112,7 +112,7 @@ class Contained:
         data = os.read(self._reading, _CHUNK)
         self._open = bool(data)
         if len(data) == _CHUNK:
-            time.sleep(0.02)  # more than any honest worker says: it waits, rather than that this process is kept busy
+            time.sleep(0.1)  # more than any honest worker says: it waits, rather than that this process is kept busy
         return self._inbox.receive(data)
 
     def wait(self, seconds: float) -> None:

@@ -13,4 +13,4 @@ def last_line(log: Path) -> str:
             lines = [line for line in file.read().decode(errors="replace").splitlines() if line.strip()]
     except OSError:
         return f"{log.name} is gone"
-    return f"its last words: {lines[-1].strip()[:300]}" if lines else f"{log.name} is empty"
+    return f"its last words: {lines[-1].strip()}" if lines else f"{log.name} is empty"

@@ -70,7 +70,7 @@ def _verdict(job: WorkerJob, device: torch.device, loaded: dict[str, CocoDataset
         return Verdict(WRONG_INPUT, hide(str(error)))
     except (Exception, SystemExit) as error:
         traceback.print_exc()
-        status, reason = classify(error, job.config.model._target_, CHECK_LOG)
+        status, reason = classify(error, job.config.model._target_, CHECK_LOG, hide)
         return Verdict(status, hide(reason))
 
 

@@ -12,11 +12,11 @@ from bench.data.dataset import CocoDataset, digest
 from bench.device import machine
 from bench.device.fingerprint import changes, in_words
 from bench.errors import UserError
-from bench.jobs.identity import named_key, option_key
+from bench.jobs.identity import digest_named, named_key, option_key
 from bench.jobs.job import WorkerJob
 from bench.jobs.worker.locate import locate
 from bench.jobs.worker.option_files import files_read
-from bench.jobs.worker.sources import fingerprint, own_sources, started_in
+from bench.jobs.worker.sources import fingerprint, own_files, own_sources, started_in
 from bench.schema.result import Result
 from bench.weights.download import sha256_of
 
@@ -36,7 +36,7 @@ def record(job: WorkerJob, result: Result, device: torch.device, packages: Itera
     _check_contents(job, cls, dataset)
     for option, path in now.named.items():
         planned = job.contents.get(named_key(option))
-        if planned not in (None, sha256_of(path)):  # the class itself may write such a file, as a log
+        if planned not in (None, digest_named(Path(path))):  # the class itself may write such a file, as a log
             result.notes.append(f"model.options.{option}: {Path(path).name} has changed since the job was planned")
     if changed := changes(result, now):
         raise UserError(
@@ -47,9 +47,16 @@ def record(job: WorkerJob, result: Result, device: torch.device, packages: Itera
     result.sources = {**now.sources, **result.sources}
 
 
-def add_sources(cls: Any, result: Result) -> None:
-    """Add to a result the sources that were imported since, as by a ``forward`` that imports what it needs."""
-    result.sources = {**own_sources(cls), **result.sources}
+def add_sources(job: WorkerJob, cls: Any, result: Result) -> None:
+    """Add to a result the sources that were imported since, as by a ``forward`` that imports what it needs.
+
+    Raises:
+        UserError: one of them belongs to the other side of a gate.
+    """
+    files = own_files(cls)
+    if job.checkout is not None:
+        job.checkout.refuse_strays(str(path) for path in files.values())
+    result.sources = {**own_sources(files), **result.sources}
 
 
 def _check_contents(job: WorkerJob, cls: Any, dataset: CocoDataset) -> None:
@@ -63,7 +70,7 @@ def _check_contents(job: WorkerJob, cls: Any, dataset: CocoDataset) -> None:
         _refuse_other("the data set", dataset.annotations_path, digest(dataset), job.contents["dataset"])
     for option, path in files_read(cls, job.filled.model.options, started_in()).items():
         if (key := option_key(option)) in job.contents:
-            _refuse_other(key, path, sha256_of(path), job.contents[key])
+            _refuse_other(key, path, digest_named(path), job.contents[key])
 
 
 def _refuse_other(what: str, path: Path, found: str, planned: str) -> None:

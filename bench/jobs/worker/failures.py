@@ -9,7 +9,7 @@ import re
 import sys
 import sysconfig
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import FrameType
 
@@ -23,17 +23,20 @@ _LONGEST = 500
 _MEMORY_WORDS = ("can't allocate memory", "out of memory", "not enough memory")
 
 
-def classify(error: BaseException, target: str, log: str) -> tuple[str, str]:
+def classify(
+    error: BaseException, target: str, log: str, hide: Callable[[str], str] = lambda text: text
+) -> tuple[str, str]:
     """Give status and reason of a job that an exception ended.
 
     target: the job's ``model._target_``
     log: the name of the file that holds the traceback
+    hide: gives a text without what must not be told; it comes before a long text is cut, which could cut a secret too
     """
+    text = _one_line(hide(str(error)))
     if isinstance(error, UserError):
-        return "failed", _one_line(error)
+        return "failed", text
     if isinstance(error, ModuleNotFoundError) and is_absent_library(error, target):
         return "skipped", absent_library(error)
-    text = _one_line(error)
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(words in text for words in _MEMORY_WORDS):
         return "out_of_memory", text or "out of memory"
     if isinstance(error, OSError) and no_room(error):
@@ -86,8 +89,8 @@ def _frames(error: BaseException) -> Iterable[FrameType]:
     return (frame for frame, _ in traceback.walk_tb(error.__traceback__))
 
 
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:_LONGEST]
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:_LONGEST]
 
 
 def _is_import_machinery(file: str) -> bool:

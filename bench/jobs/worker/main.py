@@ -42,7 +42,7 @@ from bench.jobs.worker.depends import add_sources, record
 from bench.jobs.worker.failures import classify
 from bench.jobs.worker.load_model import build_predictor, note_on_module, trainable
 from bench.jobs.worker.locate import import_library
-from bench.jobs.worker.sources import own_sources
+from bench.jobs.worker.sources import own_files, own_sources
 from bench.passes.base import Context, InterleavedRound, load_pass
 from bench.predictor import Predictor, ReplayPredictor, TorchPredictor
 from bench.private.paths import publishable_path
@@ -70,21 +70,21 @@ def work(job: WorkerJob, folder: Path, phase: str, channel: Channel, told: Itera
     result = read_own_result(path)
     result.started = datetime.now(timezone.utc).isoformat(timespec="seconds")
     device_memory = DeviceMemory()  # before torch makes its CUDA context, so that the context counts
-    with _failures_recorded(result, job.config.model._target_):
+    with _failures_recorded(result, job):
         if phase == TRAIN:
             _train(job, folder, result, channel)
         else:
             context = _context(job, folder, result, device_memory, channel)
             if phase == ROUNDS:
-                _time_rounds(context, channel, told)
+                _time_rounds(job, context, channel, told)
             else:
-                _run_passes(context, phase.split(","))
+                _run_passes(job, context, phase.split(","))
     hide(job.from_environment, result)
     write_result(result, path)
 
 
 @contextlib.contextmanager
-def _failures_recorded(result: Result, target: str) -> Iterator[None]:
+def _failures_recorded(result: Result, job: WorkerJob) -> Iterator[None]:
     """Turn an exception of the block into the result's status and reason."""
     try:
         yield
@@ -92,7 +92,9 @@ def _failures_recorded(result: Result, target: str) -> Iterator[None]:
         result.status, result.reason = "failed", INTERRUPTED
     except (Exception, SystemExit) as error:
         traceback.print_exc()
-        result.status, result.reason = classify(error, target, "worker.log")
+        result.status, result.reason = classify(
+            error, job.config.model._target_, "worker.log", job.from_environment.hide
+        )
 
 
 def _train(job: WorkerJob, folder: Path, result: Result, channel: Channel) -> None:
@@ -165,23 +167,23 @@ def _model_info(job: WorkerJob, predictor: Predictor | ReplayPredictor) -> Model
     )
 
 
-def _run_passes(context: Context, names: Sequence[str]) -> None:
+def _run_passes(job: WorkerJob, context: Context, names: Sequence[str]) -> None:
     """Run the passes one after the other; each is on disk before the next begins."""
     for name in names:
         chosen = load_pass(name)
         if chosen.applies(context.predictor):
             setattr(context.result, name, chosen.measure(context))
-        add_sources(type(context.predictor), context.result)
+        add_sources(job, type(context.predictor), context.result)
         write_result(context.result, context.folder / "result.json")
 
 
-def _time_rounds(context: Context, channel: Channel, told: Iterable[str]) -> None:
+def _time_rounds(job: WorkerJob, context: Context, channel: Channel, told: Iterable[str]) -> None:
     """Time one round for each line that the worker is told, which is a number of batches or empty."""
     names = [name for name in context.config.passes if PASSES[name].in_rounds]
     channel.send(Ready())
     for number, line in enumerate(told):
         context.round = InterleavedRound(number == 0, int(line) if line.strip() else None)
-        _run_passes(context, names)
+        _run_passes(job, context, names)
         channel.send(Ready())
 
 
@@ -201,7 +203,9 @@ def main(arguments: list[str]) -> int:
     folder, channel, phase = Path(arguments[0]), Channel(int(arguments[1])), arguments[2]
     job = read_job(folder)
     import_library(job.config.model._target_)
-    own_sources(None)  # digests of the files as they are imported: they may be edited while this process waits
+    own_sources(
+        own_files(None)
+    )  # digests of the files as they are imported: they may be edited while this process waits
     if not told.readline():
         return 1  # the process that started this one has ended
     work(job, folder, phase, channel, told)

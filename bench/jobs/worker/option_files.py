@@ -26,13 +26,13 @@ def files_read(cls: object, options: Mapping[str, Any], folder: Path) -> dict[st
         for key, path in cls.files_read(options).items()
     }
     for key, path in paths.items():
-        if not path.is_file():
-            raise UserError(f"{path}: no such file (model.options.{key})")
+        if not path.is_file() and not path.is_dir():
+            raise UserError(f"{path}: no such file or folder (model.options.{key})")
     return paths
 
 
 def other_files(cls: object, options: Mapping[str, Any], folder: Path) -> dict[str, Path]:
-    """Give the absolute path of each other regular file that a text in the options names, by the option (``parts.0``).
+    """Give the absolute path of each other file or folder that a text in the options names, by option (``parts.0``).
 
     Raises:
         UserError: a file of ``files_read`` does not exist.
@@ -42,7 +42,7 @@ def other_files(cls: object, options: Mapping[str, Any], folder: Path) -> dict[s
 
 
 def _named(value: Any, folder: Path, key: str = "") -> Iterator[tuple[str, Path]]:
-    """Give the option and the path of each regular file that is named somewhere in a value."""
+    """Give the option and the path of each file or folder that is named somewhere in a value."""
     if isinstance(value, Mapping):
         for name, inner in value.items():
             yield from _named(inner, folder, f"{key}.{name}" if key else str(name))
@@ -54,9 +54,12 @@ def _named(value: Any, folder: Path, key: str = "") -> Iterator[tuple[str, Path]
 
 
 def _file(text: str, folder: Path) -> Path | None:
-    """Give the absolute path of the regular file that a text names; None where it names none."""
+    """Give the absolute path of the regular file or the folder that a text names; None where it names none.
+
+    A folder that holds the current one, such as ``.``, is no input of the model.
+    """
     try:
         path = (folder / Path(text).expanduser()).resolve()
-        return path if path.is_file() else None
+        return path if path.is_file() or (path.is_dir() and not folder.is_relative_to(path)) else None
     except (OSError, ValueError, RuntimeError):  # a text that cannot be a path: too long, a NUL, an unknown user
         return None

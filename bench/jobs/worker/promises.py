@@ -29,6 +29,10 @@ MODAL_LAYERS = (torch.nn.modules.batchnorm._BatchNorm, torch.nn.modules.dropout.
 """Layers that compute something else in training mode."""
 
 
+_WHOLE = ("__dict__", "__deepcopy__", "__copy__", "__reduce_ex__", "__getstate__")
+"""What copies, pickles and ``vars`` ask for; what they read of the copy is not seen."""
+
+
 class WatchedSettings(Settings):
     """Settings that know which of their fields have been read (``fields_read``)."""
 
@@ -40,8 +44,11 @@ class WatchedSettings(Settings):
 
     def __getattribute__(self, name: str) -> Any:
         value = super().__getattribute__(name)
+        seen = super().__getattribute__("__dict__").get("fields_read", set())  # a copy has none until it is whole
         if name in Settings.__dataclass_fields__:
-            self.fields_read.add(name)
+            seen.add(name)
+        elif name in _WHOLE:
+            seen.update(Settings.__dataclass_fields__)
         return value
 
 
@@ -134,7 +141,8 @@ def _settle_classes(predictor: Predictor | ReplayPredictor, config: BenchConfig)
         given = "is not set" if classes is None else f"is a {type(classes).__name__}"
     raise UserError(
         f"model._target_={config.model._target_}: {name}.classes {given}, must be a tuple of the names of the model's "
-        f"labels in order; set self.classes in __init__, such as self.classes = settings.classes"
+        f"labels in order; set self.classes in __init__, such as self.classes = settings.classes (which are those of "
+        f"model.classes=[...] where the checkpoint names none)"
     )
 
 
@@ -181,6 +189,9 @@ def _refuse_unread_weights(predictor: Predictor, settings: Settings, read: froze
     if checkpoint is None or not isinstance(predictor, TorchPredictor):
         return
     taken = weights_taken(predictor.module, checkpoint)
+    if taken.parameters and not taken.found and "weights_path" in read:
+        note(f"{name} read {taken.file} itself, and whether its network holds these weights could not be compared")
+        return
     if taken.parameters and not taken.found:
         raise UserError(
             f"{taken.file}: none of the {taken.parameters} parameters of {name}.module has the values of a tensor in "

@@ -19,6 +19,7 @@ from typing import Any
 from bench.device.fingerprint import Fingerprint, digest_of, facts_of
 from bench.jobs.start import ROOT
 from bench.jobs.worker.option_files import other_files
+from bench.private.texts import without_home
 
 _LIBRARIES = ("site-packages", "dist-packages")
 
@@ -32,9 +33,9 @@ def fingerprint(cls: Any, options: Mapping[str, Any], machine: dict[str, Any]) -
     Raises:
         UserError: a file that the class reads does not exist.
     """
-    files = _own_files(cls)
+    files = own_files(cls)
     return Fingerprint(
-        sources={name: _digest(path) for name, path in files.items()},
+        sources=own_sources(files),
         paths={name: str(path) for name, path in files.items() if not path.is_relative_to(ROOT / "adapters")},
         folders=[str(folder) for folder in _folders()],
         target=next(iter(files), ""),
@@ -49,12 +50,12 @@ def started_in() -> Path:
     return Path.cwd().resolve()
 
 
-def own_sources(cls: Any) -> dict[str, str]:
-    """Give the digest of each source file of :func:`fingerprint` by its name."""
-    return {name: _digest(path) for name, path in _own_files(cls).items()}
+def own_sources(files: Mapping[str, Path]) -> dict[str, str]:
+    """Give the digest of each source file of :func:`own_files` by its name."""
+    return {name: _digest(path) for name, path in files.items()}
 
 
-def _own_files(cls: Any) -> dict[str, Path]:
+def own_files(cls: Any) -> dict[str, Path]:
     """Give the source files by their names; the first is that of the class, where it has one."""
     first = sys.modules.get(getattr(cls, "__module__", None) or "")
     package = first.__name__.partition(".")[0] if first is not None else None
@@ -105,14 +106,21 @@ def _installed() -> tuple[str, ...]:
 
 
 def _name(path: Path, folders: list[Path]) -> str:
-    """Give the name of a source file: its path from the first folder that holds it, else the last part of its path."""
-    folder = next((folder for folder in folders if path.is_relative_to(folder)), path.parent)
-    return path.relative_to(folder).as_posix()
+    """Give the name of a source file: its path from the first folder that holds it, else its whole path."""
+    folder = next((folder for folder in folders if path.is_relative_to(folder)), None)
+    return without_home(str(path)) if folder is None else path.relative_to(folder).as_posix()
 
 
 def _folders() -> list[Path]:
-    """Give the folders that names of source files start from: repository, current folder, Python's own, maskbench's."""
-    here = started_in()
+    """Give the folders that names of source files start from: repository, current folder, Python's own, maskbench's.
+
+    A folder that the model adds to Python's own while it runs is unknown to the next process before it runs there.
+    """
+    return _folders_from(started_in())
+
+
+@functools.cache
+def _folders_from(here: Path) -> list[Path]:
     repository = next((folder for folder in (here, *here.parents) if (folder / ".git").exists()), here)
     return list(dict.fromkeys((repository, here, *_path_folders(), ROOT)))
 
