@@ -20,7 +20,7 @@ from rich.table import Column, Table
 from bench.cli.arguments import filled, filled_path
 from bench.errors import UserError, visible
 from bench.files.json_file import write_text_atomically
-from bench.history.runs import SHORT_COMMIT, Run, clock_notes, prunable
+from bench.history.runs import Run, clock_notes, prunable, short
 from bench.history.store import History
 from reports.text.output import tolerant_output
 
@@ -115,7 +115,7 @@ def _table(runs: Sequence[Run]) -> Table:
     for run in runs:
         time = (run.measured or run.appended)[:16].replace("T", " ")
         models = ", ".join(run.models[:3]) + (f" and {len(run.models) - 3} more" if len(run.models) > 3 else "")
-        commit = (run.commit or "")[:SHORT_COMMIT]
+        commit = short(run.commit)
         cells = (str(run.id), time, run.branch or "", commit, models, run.gate or "", run.machine)
         table.add_row(*(escape(visible(cell)) for cell in cells))
     return table

@@ -28,6 +28,7 @@ from bench.schema.gate_report import (
     Finding,
     GateReport,
 )
+from bench.schema.result import PASSES, Result
 from bench.schema.row import Row
 
 STATUS = "status"
@@ -114,11 +115,22 @@ def _of_pair(label: str, base: Row, head: Row, thresholds: Thresholds, gate: Gat
         ]
     parts: list[Finding | BothSides] = [Finding(label, head.job, STATUS, SAME, f"{label}: runs in both")]
     why_not = obstacles(before, now, gate.allow)
+    if _share_rounds(before, now):
+        why_not = dict.fromkeys((*PASSES, *why_not), "both hold the same rounds, which cannot be worse than themselves")
     for threshold in thresholds.of(head.model):
         part = both_sides(label, head.job, before, now, threshold, why_not.get(threshold.metric.part, ""))
         if part is not None:
             parts.append(part)
     return parts
+
+
+def _share_rounds(base: Result, head: Result) -> bool:
+    """Tell whether a round of speed stands in both results, as where one was copied or went on from the other."""
+    begun = [
+        {one.started for one in side.speed.rounds if one.started} if side.speed else set() for side in (base, head)
+    ]
+    samples = [side.speed.model.latency_ms[:1] if side.speed else [] for side in (base, head)]
+    return bool(begun[0] & begun[1]) and samples[0] == samples[1]
 
 
 def _concluded(findings: list[Finding], gate: GateConfig, names: tuple[str, str]) -> GateReport:

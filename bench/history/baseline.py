@@ -7,7 +7,7 @@ from pathlib import Path
 from bench.errors import UserError
 from bench.files.paths import expanded
 from bench.gate.rows import Baseline, load_rows
-from bench.history.runs import looks_like_name
+from bench.history.runs import looks_like_name, short
 from bench.history.store import History
 from bench.schema.row import Row
 
@@ -31,6 +31,6 @@ def find_baseline(baseline: str, history: str | None) -> Baseline:
         raise UserError(f"baseline={baseline}: names a run of a history; give history=, its folder or file")
     archive = History(Path(history))
     run = archive.find(baseline)
-    commit = f", commit {run.commit[:10]}" if run.commit else ""
+    commit = f", commit {short(run.commit)}" if run.commit else ""
     rows = [Row(Path(archived.job) / "result.json", archived.parse()) for archived in archive.whole(run)]
     return Baseline(rows, f"{baseline} (run {run.id}{commit})")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.errors import UserError
+from bench.history.runs import DIRTY, short
 from bench.schema.result import Origin, Result, read_result
 
 
@@ -36,19 +37,24 @@ def of_one_commit(results: Path, now: Origin) -> OfOneCommit:
             read.append((path, read_result(path)))
         except UserError as error:
             left_out.append(f"not filed: {error}")
-    commits = [_origin(result, now).commit for _, result in read]
-    commit = now.commit
+    commits = [_filed(_origin(result, now)) for _, result in read]
+    commit = _filed(now)
     if commits and commit not in commits:
         commit = max(zip(commits, read, strict=True), key=lambda pair: pair[1][1].started or "")[0]
     chosen = [(path, result) for (path, result), of in zip(read, commits, strict=True) if of == commit]
-    origin = now if commit == now.commit else _origin(chosen[0][1], now)
+    origin = replace(now if commit == _filed(now) else _origin(chosen[0][1], now), commit=commit)
     others = [of for of in commits if of != commit]
     left_out += [
         f"{others.count(of)} of the results {'were' if others.count(of) > 1 else 'was'} measured at commit "
-        f"{(of or 'unknown')[:10]} and not at {(commit or 'none')[:10]}, so not filed under it"
+        f"{short(of) or 'unknown'} and not at {short(commit) or 'none'}, so not filed under it"
         for of in dict.fromkeys(others)
     ]
     return OfOneCommit([path for path, _ in chosen], origin, left_out)
+
+
+def _filed(origin: Origin) -> str | None:
+    """Give the commit that a figure is filed under: with an ending, as of ``git describe``, where files differed."""
+    return origin.commit + DIRTY if origin.commit and origin.changed else origin.commit
 
 
 def _origin(result: Result, now: Origin) -> Origin:

@@ -21,6 +21,9 @@ CLOCK_TOLERANCE = timedelta(minutes=1)
 SHORT_COMMIT = 10
 """How many digits of a commit are shown."""
 
+DIRTY = "-dirty"
+"""The ending of a commit from which tracked files differed when the run was measured, as of ``git describe``."""
+
 
 @dataclass(frozen=True)
 class Run(Agreeing):
@@ -54,7 +57,7 @@ class Run(Agreeing):
     @property
     def name(self) -> str:
         """A name for people: ``main@0123456789``, or ``run 3`` where the commit is unknown."""
-        return f"{self.branch or ''}@{self.commit[:SHORT_COMMIT]}" if self.commit else f"run {self.id}"
+        return f"{self.branch or ''}@{short(self.commit)}" if self.commit else f"run {self.id}"
 
 
 def of_branch(runs: Sequence[Run], branch: str, where: str) -> list[Run]:
@@ -88,9 +91,14 @@ def find_run(runs: Sequence[Run], name: str, where: str) -> Run:
             f"{where}: no run{f' of {branch}' if branch else ''} passed a gate so far; {newest} is the newest"
         )
     if of_commit := [run for run in runs if which and (run.commit or "").startswith(which.lower())]:
-        return of_commit[-1]
+        return ([run for run in of_commit if not (run.commit or "").endswith(DIRTY)] or of_commit)[-1]
     known = {run.commit[: max(len(which), SHORT_COMMIT)] for run in runs if run.commit}
     raise UserError(f"{where}: no run {name!r}; {nearest(which, {*known, LATEST, LAST_GOOD})}")
+
+
+def short(commit: str | None) -> str:
+    """Give the first digits of a commit, and its ending where the working tree had changes; "" for None."""
+    return "" if commit is None else commit[:SHORT_COMMIT] + (DIRTY if commit.endswith(DIRTY) else "")
 
 
 def looks_like_name(text: str) -> bool:

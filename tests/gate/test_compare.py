@@ -380,3 +380,18 @@ def test_the_reason_of_a_base_that_failed_is_told() -> None:
     broken = result(status="failed", reason="ModuleNotFoundError: No module named 'helper'")
     with pytest.raises(UserError, match="No module named 'helper'"):
         compare([row(broken)], [row(result())], gate(), NAMES)
+
+
+def test_rounds_that_stand_on_both_sides_are_not_compared() -> None:
+    """A run that went on, or was copied, was its own baseline: nothing of it can be worse than itself."""
+    base = result()
+    assert base.speed is not None
+    for number, timed in enumerate(base.speed.rounds):
+        timed.started = f"2026-11-26T10:00:{number:02d}+00:00"
+    with pytest.raises(UserError, match="both hold the same rounds"):
+        compare([row(base)], [row(copy.deepcopy(base))], gate(), NAMES)
+    head = copy.deepcopy(base)
+    assert head.speed is not None
+    for timed in head.speed.rounds:
+        timed.started = "2026-11-26T11:00:00+00:00"
+    assert compare([row(base)], [row(head)], gate(), NAMES).passed

@@ -224,7 +224,7 @@ def test_against_a_run_of_the_history(repository: Path, run: Run, tmp_path: Path
     runs = History(tmp_path / "history").runs()
     assert [(kept.commit, kept.branch, kept.gate) for kept in runs] == [
         (commit, "main", None),
-        (commit, "main", "failed"),
+        (f"{commit}-dirty", "main", "failed"),
     ]
     failure = ElementTree.parse(head / "junit.xml").find(".//testcase[@classname='Own'][@name='fps_model']/failure")
     assert failure is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -67,3 +68,17 @@ def test_the_command_files_under_the_commit_of_the_figures(tmp_path: Path) -> No
     run = History(Path(history)).runs()[-1]
     assert (run.commit, run.models, run.gate) == (NEW.commit, ("b",), None)
     assert "measured at commit aaaaaaaaaa and not at bbbbbbbbbb" in console.export_text()
+
+
+def test_figures_of_a_changed_working_tree_are_not_those_of_the_clean_commit(tmp_path: Path) -> None:
+    """`@aaaa` was code that the commit never had, where the newest run of it was measured with changes."""
+    history, clean, changed = History(tmp_path / "h.sqlite"), tmp_path / "clean", tmp_path / "changed"
+    store(clean, "a", OLD)
+    store(changed, "a", replace(OLD, changed=True), started="2026-11-23T10:00")
+    for out in (clean, changed):
+        chosen = of_one_commit(out, replace(OLD, changed=True))
+        history.append(chosen.paths, chosen.origin)
+    first, second = history.runs()
+    assert (first.name, second.name) == ("main@aaaaaaaaaa", "main@aaaaaaaaaa-dirty")
+    assert history.find("main@aaaa").id == first.id
+    assert history.find("main@latest").id == second.id
