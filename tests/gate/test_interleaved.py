@@ -212,7 +212,7 @@ def test_against_a_run_of_the_history(repository: Path, run: Run, tmp_path: Path
     assert done.returncode == 0, done.stdout + done.stderr
     write_model(repository, 0.030)
     # A row that another command measured in this folder, perhaps of another commit, is not this command's.
-    write_result(replace(side(tmp_path, "base"), notes=["another"]), head / "jobs" / "another" / "result.json")
+    write_result(replace(side(tmp_path, "base"), origin=None), head / "jobs" / "another" / "result.json")
     done = run("baseline=main@latest", f"out={head}", history)
     assert done.returncode == 3, done.stdout + done.stderr
     report = read_report(head / "gate.json")

@@ -93,7 +93,8 @@ def test_what_a_class_cannot_is_refused_before_anything_runs(
     )
     assert not out.exists()
     refused(
-        run_command(*command, f"model.options.level={tmp_path / 'none'}"), "none: no such file (model.options.level)"
+        run_command(*command, f"model.options.level={tmp_path / 'none'}"),
+        "no such file or folder (model.options.level)",
     )
 
 

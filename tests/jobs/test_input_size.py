@@ -34,7 +34,7 @@ def test_a_sweep_composes_one_job_a_size() -> None:
         ("800", "input_size=800: must be the shorter and the longer edge in pixels, as 800x1333"),
         ("0x100", "input_size=0x100: must be the shorter and the longer edge"),
         ("800X1333", "input_size=800X1333: must be the shorter and the longer edge"),
-        ("[800,1333]", "input_size: "),
+        ("[800,1333]", "input_size=[800: must be the shorter and the longer edge in pixels, as 800x1333"),
         ("16x64", "input_size: the shorter edge=16: must be 32 or more"),
     ],
 )

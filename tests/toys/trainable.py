@@ -19,7 +19,8 @@ class Painter(TorchPredictor, Trainable):
 
     nan_at: the step of a process at which the loss is NaN
     dies_at: the step at which the process kills itself, the first time only
-    once: the file that exists after the first time
+    once: with ".died" behind it, the file that exists after the first time; a file of the very name of an option would
+        count as one that the figures depend on
     """
 
     def __init__(self, settings: Settings, nan_at: int = 0, dies_at: int = 0, once: str = "") -> None:
@@ -54,8 +55,9 @@ class Painter(TorchPredictor, Trainable):
 
     def training_step(self, images: Sequence[np.ndarray], targets: Sequence[Target]) -> dict[str, torch.Tensor]:
         self.steps += 1
-        if self.steps == self.dies_at and not Path(self.once).exists():
-            Path(self.once).touch()
+        died = Path(f"{self.once}.died")
+        if self.steps == self.dies_at and not died.exists():
+            died.touch()
             os.kill(os.getpid(), signal.SIGKILL)
         loss = torch.zeros(())
         for image, target in zip(self.preprocess(images), targets, strict=True):

@@ -20,6 +20,9 @@ from bench.jobs.messages import Inbox, Message
 from bench.jobs.process.log import last_line
 
 _CHUNK = 65536
+_FLOOD = 8192
+"""Bytes that come at once from no worker that sends a message now and then."""
+
 _KILL_SECONDS = 15
 """How long a supervisor may take to end all processes of its worker; more than its own patience."""
 
@@ -111,7 +114,7 @@ class Contained:
             return []
         data = os.read(self._reading, _CHUNK)
         self._open = bool(data)
-        if len(data) == _CHUNK:
+        if len(data) > _FLOOD:
             time.sleep(0.1)  # more than any honest worker says: it waits, rather than that this process is kept busy
         return self._inbox.receive(data)
 
