@@ -67,7 +67,8 @@ def test_a_worker_adds_little_to_what_its_model_takes_to_load(
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests" / "toys"))
     monkeypatch.setenv("MASKBENCH_CACHE", str(tmp_path / "cache"))
     told = tmp_path / "told"
-    model = ["model=demo_mask_rcnn_torchvision", "model.weights=random", "model._target_=first_image.FirstImage"]
+    model = ["model=custom", "model.weights=random", "model._target_=first_image.FirstImage"]
+    model += ["+model.options.builder=demo", "+model.options.min_size=288", "+model.options.max_size=384"]
     [composed] = compose([*model, f"+model.options.told={told}", "dataset=shapes", "passes=[memory]", "device=cpu"])
     load(composed.config.dataset)  # generated once, as before any worker starts
     job = PlannedJob(composed.config, composed.choices, tmp_path / "job")
