@@ -126,11 +126,10 @@ def _of_pair(label: str, base: Row, head: Row, thresholds: Thresholds, gate: Gat
 
 def _share_rounds(base: Result, head: Result) -> bool:
     """Tell whether a round of speed stands in both results, as where one was copied or went on from the other."""
-    begun = [
-        {one.started for one in side.speed.rounds if one.started} if side.speed else set() for side in (base, head)
-    ]
-    samples = [side.speed.model.latency_ms[:1] if side.speed else [] for side in (base, head)]
-    return bool(begun[0] & begun[1]) and samples[0] == samples[1]
+    if base.speed is None or head.speed is None or base.speed.model.latency_ms[:1] != head.speed.model.latency_ms[:1]:
+        return False
+    begun, there = ({one.started for one in speed.rounds if one.started} for speed in (base.speed, head.speed))
+    return bool(begun & there)
 
 
 def _concluded(findings: list[Finding], gate: GateConfig, names: tuple[str, str]) -> GateReport:

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from users_files import enter_folder
 
 from bench.jobs.job import WorkerJob
 from bench.jobs.worker.failures import classify
@@ -31,12 +32,7 @@ FILES = {
 
 @pytest.fixture(autouse=True)
 def users_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, text in FILES.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [str(tmp_path), str(tmp_path / "site-packages"), *sys.path])
-    monkeypatch.setattr(sys, "modules", dict(sys.modules))
+    enter_folder(tmp_path, FILES, monkeypatch, tmp_path, tmp_path / "site-packages")
 
 
 @pytest.mark.parametrize(

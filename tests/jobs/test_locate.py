@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
+from users_files import enter_folder
 
 import bench.predictor
 from bench.errors import UserError
@@ -36,12 +36,7 @@ FILES = {
 
 @pytest.fixture(autouse=True)
 def users_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, text in FILES.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(sys, "modules", dict(sys.modules))
+    enter_folder(tmp_path, FILES, monkeypatch)
 
 
 def test_a_class_in_a_file() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from users_files import enter_folder
 
 from bench.device.fingerprint import digest_of
 from bench.jobs.identity import digest_named
@@ -28,12 +29,7 @@ FILES = {
 
 @pytest.fixture(autouse=True)
 def users_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    for name, text in FILES.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
-        (tmp_path / name).write_text(text)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [str(tmp_path), str(tmp_path / "lib/python3/site-packages"), *sys.path])
-    monkeypatch.setattr(sys, "modules", dict(sys.modules))
+    enter_folder(tmp_path, FILES, monkeypatch, tmp_path, tmp_path / "lib/python3/site-packages")
     started_in.cache_clear()
     yield tmp_path
     started_in.cache_clear()

@@ -9,10 +9,11 @@ import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
+from local_server import serving
 
 from bench.errors import UserError
 from bench.weights import download
@@ -84,14 +85,9 @@ class Handler(BaseHTTPRequestHandler):
 def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     monkeypatch.setattr(download, "BACKOFF_S", 0.001)
     site = Site()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("SiteHandler", (Handler,), {"site": site}))
-    site.url = f"http://127.0.0.1:{server.server_port}/zoo/net-{DIGEST[:8]}.pth"
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    yield site
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(Handler, site) as address:
+        site.url = f"{address}/zoo/net-{DIGEST[:8]}.pth"
+        yield site
 
 
 def leftovers(cache: Path) -> list[str]:

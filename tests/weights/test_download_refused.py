@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from local_server import serving
 
 from bench.errors import UserError
 from bench.weights import download
@@ -88,14 +89,9 @@ class Handler(BaseHTTPRequestHandler):
 def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     monkeypatch.setattr(download, "BACKOFF_S", 0.001)
     site = Site()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("SiteHandler", (Handler,), {"site": site}))
-    site.url = f"http://127.0.0.1:{server.server_port}/zoo/net.pth"
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    yield site
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(Handler, site) as address:
+        site.url = f"{address}/zoo/net.pth"
+        yield site
 
 
 def refused(url: str, cache: Path, *words: str, sha256: str | None = None) -> str:

@@ -203,9 +203,7 @@ def main(arguments: list[str]) -> int:
     folder, channel, phase = Path(arguments[0]), Channel(int(arguments[1])), arguments[2]
     job = read_job(folder)
     import_library(job.config.model._target_)
-    own_sources(
-        own_files(None)
-    )  # digests of the files as they are imported: they may be edited while this process waits
+    own_sources(own_files(None))  # the files as they are imported: they may be edited while this process waits
     if not told.readline():
         return 1  # the process that started this one has ended
     work(job, folder, phase, channel, told)
