@@ -44,11 +44,6 @@ class Parts:
             self._failed.setdefault(reason_of(error), []).append(visible(name))
             return None
 
-    @property
-    def all_well(self) -> bool:
-        """Whether no part has failed so far."""
-        return not self._failed
-
 
 def reason_of(error: Exception) -> str:
     """Say in one line why a part failed; of an error that is a bug also where in the code."""
