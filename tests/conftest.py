@@ -19,11 +19,12 @@ ROOT = Path(__file__).resolve().parents[1]
 TOYS = ROOT / "tests" / "toys"
 CASES = ROOT / "tests" / "cases"
 
+sys.path[:0] = [str(TOYS), str(CASES)]  # here, since a conftest below may be imported before pytest is configured
+
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    sys.path[:0] = [str(TOYS), str(CASES)]
     config.addinivalue_line("markers", "gpu: needs a CUDA device")
 
 
