@@ -1,10 +1,13 @@
 # The two commands: `make bench` and `make test`. Each sets up what it needs first; a second call starts at once.
 #   VENV=DIR    where the environment lives (default .venv)
-#   LIBS=a,b    only these of torchvision, transformers, mmdet; without mmdet nothing is compiled (default: all three)
+#   LIBS=a,b    only these of torchvision, transformers, mmdet, onnxruntime, openvino; without mmdet nothing is compiled
+#               (default: all of them)
 #   ARGS="..."  further arguments of run_bench.py, or of pytest
+# A third, `make env LIB=ultralytics`, makes an environment in .venv-ultralytics for a library whose licence, AGPL-3.0, is
+# for you to accept; set-up never installs it.
 VENV ?= .venv
 
-.PHONY: bench test lint setup
+.PHONY: bench test lint setup env
 
 bench: setup
 	@$(VENV)/bin/python run_bench.py $(ARGS)
@@ -22,7 +25,11 @@ lint: setup
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
+	@MYPYPATH=tests/cases:tests/toys:. $(VENV)/bin/mypy tests/benchmarks/*.py
 	@PYTHONPATH=. $(VENV)/bin/lint-imports
 
 setup:
 	@./setup.sh $(VENV) $(LIBS)
+
+env:
+	@./environment.sh "$(LIB)"

@@ -2,17 +2,17 @@
 # Makes the environment that `make bench` and `make test` run in: a virtual environment with everything pinned.
 #   usage: setup.sh [VENV [LIBS]]     (default .venv; PYTHON=python3.12 chooses the interpreter)
 # LIBS names libraries, as torchvision,transformers: only these are installed, and without mmdet nothing is compiled.
-# The default is all three; a later call adds what is missing. A call that finds everything in place returns at once.
+# The default is all of them; a later call adds what is missing. A call that finds everything in place returns at once.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 venv=$(realpath -m "${1:-$here/.venv}")
-all="torchvision transformers mmdet"
+all="torchvision transformers mmdet onnxruntime openvino"
 libs=${2:-$all}
 libs=${libs//,/ }
 python=${PYTHON:-python3}
 # The stamp holds a checksum of the requirements, and the libraries that were installed with them.
 stamp="$venv/.maskbench-ready"
-wanted=$(cat "$here"/requirements/*.txt "$here/pyproject.toml" | cksum | tr ' ' '-')
+wanted=$(cat "$here"/requirements/{all,build,mmcv}.txt "$here/pyproject.toml" | cksum | tr ' ' '-')
 
 say() { printf 'maskbench set-up: %s\n' "$*" >&2; }
 step() { # step MINUTES-AND-WORDS COMMAND... : runs quietly, shows the end of the log when it fails
@@ -29,7 +29,7 @@ has() { [[ " $1 " == *" $2 "* ]]; } # has LIST WORD
 
 for lib in $libs; do
   has "$all" "$lib" && continue
-  say "LIBS=$lib: unknown, must be some of ${all// /,} (detectron2 is built by hand: docs/install.md#detectron2)"
+  say "LIBS=$lib: unknown, must be some of ${all// /,} (detectron2 is built by hand: docs/install.md#detectron2; make env LIB=ultralytics)"
   exit 1
 done
 
@@ -77,6 +77,7 @@ install_libraries() {
   for lib in $all; do
     if has "$present $missing" "$lib"; then extras+=",$lib"; else whole=""; fi
   done
+  if has "$present $missing" onnxruntime; then extras+=",export"; fi
   if [ "$whole" ]; then
     "${pip[@]}" -r "$here/requirements/all.txt"
   else

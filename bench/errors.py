@@ -51,9 +51,14 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def absent_library(error: ModuleNotFoundError) -> str:
-    """Return the reason of a row that is skipped because its library is not installed in this interpreter."""
-    name = (error.name or str(error)).partition(".")[0]
-    return f"{name} is not installed in {sys.executable}; see docs/install.md#{name}"
+    """Return the reason of a row that is skipped because its library is not installed in this interpreter.
+
+    An adapter that raises the error itself says in it how to get the library.
+    """
+    name, remedy = (error.name or str(error)).partition(".")[0], ""
+    if error.name and not str(error).startswith("No module named"):
+        remedy = f"{error}; "
+    return f"{name} is not installed in {sys.executable}; {remedy}see docs/install.md#{name}"
 
 
 def called_as_maskbench() -> bool:

@@ -6,15 +6,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from bench.errors import UserError
+
+if TYPE_CHECKING:  # a class that replays results may need none, and it takes seconds
+    import torch
 
 SCORE_ROUNDING = 0.01
 """The share by which a score may lie below the threshold: a model that compares in bfloat16 rounds by up to 0.004."""
@@ -60,6 +62,8 @@ class Instances:
 
     def _refuse_forms(self, height: int, width: int) -> None:
         """Raise a ValueError where a field is no tensor of the promised type and shape."""
+        import torch
+
         for name in ("scores", "masks", "boxes", "labels"):
             if not isinstance(value := getattr(self, name), torch.Tensor):
                 raise ValueError(f"Instances.{name} is a {_kind(value)}, must be a torch.Tensor")
@@ -76,6 +80,8 @@ class Instances:
 
     def _refuse_values(self, num_classes: int, score_threshold: float | None) -> None:
         """Raise a ValueError where a value of scores, boxes or labels is none that is promised; N is at least 1."""
+        import torch
+
         # On the host: one transfer a field costs less than a kernel and a transfer for every check.
         scores, boxes, labels = self.scores.cpu(), self.boxes.cpu(), self.labels.cpu()
         for name, values in (("scores", scores), ("boxes", boxes)):
@@ -103,6 +109,8 @@ def boxes_around(masks: torch.Tensor) -> torch.Tensor:
 
     The box of an empty mask is all zeros.
     """
+    import torch
+
     pixels = masks.view(torch.uint8)
     columns, rows = pixels.amax(1), pixels.amax(2)
     low = torch.stack([columns.argmax(1), rows.argmax(1)], 1)
@@ -155,6 +163,10 @@ class Settings:
     config: the name inside the library's zoo, for adapters that serve one.
     precision: one of the class's ``precisions``. A :class:`TorchPredictor` may ignore it: it is called under autocast.
     weights_path: the weights file as the user gave it, for a runtime that loads its own format; None without a file.
+    pad_to: pad every input to one square of this edge, in pixels, or the next larger one that the network's stride
+        allows; None pads as the library does. Only a class that says ``pads_inputs`` is asked for it.
+    classes_told: whether ``classes`` were told by ``model.classes`` or the checkpoint. False: they may be only those of
+        the data set, whose order a model need not have.
     """
 
     device: torch.device
@@ -165,6 +177,41 @@ class Settings:
     config: str | None = None
     precision: str = "fp32"
     weights_path: Path | None = None
+    pad_to: int | None = None
+    classes_told: bool = False
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """What runs a network that is no torch module, as a row tells it.
+
+    provider: the part of the runtime that really computes, as the runtime says once the network is loaded
+    file_precision: what the file holds: fp32, fp16, bf16 or int8
+    opset: version of the file's operators
+    build_seconds: how long the runtime took to load and to optimise the network
+    threads: of the runtime on the host; None where it has none of its own
+    layout, preprocessing: how its outputs are read, and what images are made of before it, in words
+    exported_from: SHA-256 of the weights that the file was exported from, as ``maskbench export`` writes it into the
+        file; None where the file does not say it
+    exported_network: digest of the class and the options that it was exported from; None where the file does not say it
+    exported_size: ``input_size`` with which it was exported; None is the model's own
+    calibration: the images by which an int8 file was calibrated, in words; None where the file does not say it
+    """
+
+    name: str
+    version: str
+    provider: str
+    file_precision: str
+    opset: int
+    file_bytes: int
+    build_seconds: float
+    threads: int | None
+    layout: str
+    preprocessing: str
+    exported_from: str | None = None
+    exported_network: str | None = None
+    exported_size: str | None = None
+    calibration: str | None = None
 
 
 class Model(ABC):
@@ -187,6 +234,17 @@ class Model(ABC):
         """
         return {}
 
+    @classmethod
+    def config_files(cls, path: Path) -> Sequence[Path]:
+        """Give the files and folders whose content decides the figures, of a file or a folder in ``model.config``.
+
+        path: absolute; it exists. A name inside a library's zoo is not asked about: the library's version covers it.
+
+        A job is measured anew when the content of one changes, or of a file that one of them builds upon
+        (:func:`bench.files.config_files.with_bases`). By default it is the file, or the folder as a whole.
+        """
+        return [path]
+
 
 class Predictor(Model):
     """One model of one runtime, divided into the three stages that are timed.
@@ -201,7 +259,17 @@ class Predictor(Model):
     """
 
     precisions: tuple[str, ...] = ("fp32",)
-    """Those of fp32, tf32, fp16 and bf16 that it can compute in; a job that asks for another one is refused."""
+    """Those of fp32, tf32, fp16, bf16 and int8 that it can compute in; a job that asks for another one is refused. A
+    class whose file decides sets its own in ``__init__``; those of the class are then all that a file may hold."""
+
+    runtime: Runtime | None = None
+    """What runs the network, where that is not torch; set in ``__init__``."""
+
+    fixed_batch: int | None = None
+    """The only batch size that the network takes, where it has one; set in ``__init__``."""
+
+    notes: tuple[str, ...] = ()
+    """What a reader of the row must know of this model; set in ``__init__``."""
 
     reads_weights_itself: bool = False
     """Whether it loads ``settings.weights_path`` itself, in a format that torch does not read (ONNX, an engine)."""
@@ -215,8 +283,14 @@ class Predictor(Model):
     works on another batch; no two threads are ever in it at once. ``forward`` leaves the batch as it is, so that a
     second call gives the same again. The masks are tensors of their own, which no later call writes into. The accuracy
     pass is then quicker, and the energy pass measures without a pause.
-    A class that overrides one of the three methods does not inherit True: it says so itself.
+    A class that overrides one of the three methods, or replaces one on the object in ``__init__``, does not inherit
+    True: it says so itself.
     """
+
+    pads_inputs: bool = False
+    """Whether ``forward`` pads every input to ``settings.pad_to`` where that is given (``protocol.pad_to``). Masks and
+    boxes are of the image without its padding, as always; :meth:`input_size` tells the padded size. A class that
+    overrides ``forward``, or replaces it on the object, does not inherit True."""
 
     mask_functions: tuple[str, ...] = ()
     """Library functions ("package.module:Class.method") inside ``forward`` that make the full-size masks, for a
@@ -225,10 +299,27 @@ class Predictor(Model):
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
-        lineage = [vars(base) for base in cls.__mro__]
-        said = next(place for place, names in enumerate(lineage) if "stateless_preprocess" in names)
-        if any(stage in names for names in lineage[:said] for stage in ("preprocess", "forward", "postprocess")):
+        if cls._overrides_since("stateless_preprocess", "preprocess", "forward", "postprocess"):
             cls.stateless_preprocess = False
+        if cls._overrides_since("pads_inputs", "forward"):
+            cls.pads_inputs = False
+
+    def settle_promises(self) -> None:
+        """Take back what its class promises of a method that the constructor, or a function around it, has replaced on
+        the object, as ``self.preprocess = ...`` does; where the object says the promise itself, it stays.
+        """
+        own = vars(self)
+        if "stateless_preprocess" not in own and own.keys() & {"preprocess", "forward", "postprocess"}:
+            self.stateless_preprocess = False
+        if "pads_inputs" not in own and "forward" in own:
+            self.pads_inputs = False
+
+    @classmethod
+    def _overrides_since(cls, promise: str, *stages: str) -> bool:
+        """Tell whether a class overrides one of these methods and does not say anew what its base promises of them."""
+        lineage = [vars(base) for base in cls.__mro__]
+        said = next(place for place, names in enumerate(lineage) if promise in names)
+        return any(stage in names for names in lineage[:said] for stage in stages)
 
     @classmethod
     def options_for_input_size(cls, shorter: int, longer: int) -> dict[str, Any]:
@@ -244,6 +335,29 @@ class Predictor(Model):
             f"input_size={shorter}x{longer}: {cls.__name__} has its own input size and no other; leave input_size out, "
             f"or define options_for_input_size in the class"
         )
+
+    @classmethod
+    def refuse_device(cls, device: torch.device, options: Mapping[str, Any]) -> None:
+        """Raise a UserError where its runtime cannot compute on this device; asked before anything runs.
+
+        options: ``model.options`` as configured
+        """
+
+    def export_onnx(self, path: Path) -> None:
+        """Write its network into an ONNX file, as ``maskbench export`` does, with what the file's reader must know.
+
+        Raises:
+            UserError: here, for a class that does not define this method.
+        """
+        raise UserError(f"{type(self).__name__} cannot be exported: its class defines no export_onnx")
+
+    def quantise_onnx(self, images: Iterable[np.ndarray], path: Path) -> None:
+        """Write the ONNX file that it runs as an int8 file, calibrated on these images, uint8 RGB (H, W, 3).
+
+        Raises:
+            UserError: here, for a class that does not define this method.
+        """
+        raise UserError(f"{type(self).__name__} cannot quantise: its class defines no quantise_onnx")
 
     @abstractmethod
     def preprocess(self, images: Sequence[np.ndarray]) -> Any:
@@ -277,6 +391,11 @@ class TorchPredictor(Predictor):
     compiled_parts: tuple[str, ...] = ("backbone", "neck")
     """Names of the modules inside ``module`` that ``compile=`` compiles; a name that ``module`` lacks is ignored."""
 
+    score_modules: tuple[str, ...] = ("",)
+    """Names of the modules inside ``module`` ("" is ``module`` itself) whose output holds no NaN where all is well. The
+    accuracy pass fails where it does, since a library's own threshold drops such instances without a word. A name that
+    ``module`` lacks, and what is no tensor in an output, is ignored."""
+
     def use_channels_last(self) -> None:
         """Lay the weights out in torch's channels-last order (``protocol.channels_last``)."""
         self.module.to(memory_format=torch.channels_last)
@@ -306,20 +425,51 @@ class Trainable(Predictor):
         """
 
 
+@dataclass(frozen=True)
+class ResultsFile:
+    """A COCO results file that a :class:`ReplayPredictor` names, and how it is read where that has to be said.
+
+    category_offset: is added to every ``category_id``, for a file whose classes are counted from another number
+    image_ids: ``id`` where ``image_id`` is the id of an image, ``name`` where it is the name of the image's file or a
+        part of it; ``auto`` takes the first of both that fits all results
+    other_images: ``drop`` leaves out results of images that the data set lacks, None refuses a file with more than a
+        few of them
+    category_ids: ``id`` where ``category_id`` is the id of a category (with ``category_offset``), ``index0`` or
+        ``index1`` where it is the place in the data set's categories by rising id, counted from 0 or 1. A file that
+        names its categories itself is read by these names
+    """
+
+    path: Path
+    category_offset: int = 0
+    image_ids: str = "auto"
+    other_images: str | None = None
+    category_ids: str = "id"
+
+
 class ReplayPredictor(Model):
     """A model that exists only as its predictions: accuracy can be measured, speed and memory cannot.
 
-    A file that ``files_read`` names ``results`` is a COCO results file, which is checked against the data set.
+    It needs no image files. A class either sets :attr:`results_file` in ``__init__``, or defines :meth:`results`.
     """
 
-    @abstractmethod
-    def results(self, image_id: int) -> list[dict[str, Any]]:
+    needs_torch: bool = True
+    """Whether torch is imported and seeded before the class is called. A class that does not use it may say False, in
+    its own body. Where the device is ``cpu``, ``settings.device`` may then be this text, and the worker takes 300 MB
+    and some seconds less."""
+
+    results_file: ResultsFile | None = None
+    """The file that maskbench reads, checks and repairs (``bench.data.results``); name it in ``files_read`` too."""
+
+    def results(self, image_id: int | str) -> list[dict[str, Any]]:
         """Give the COCO results of one image by falling score; an empty list where there are none.
+
+        image_id: the id as it stands in the annotation file; 1.0 and "1" are 1
 
         Each has ``image_id``, ``category_id`` (an id of the data set, not a label), ``segmentation`` (RLE or polygons)
         and ``score`` (finite). All that there are may be given: COCO's limit of 100 an image and category is the
-        evaluator's matter.
+        evaluator's matter. It is not called where :attr:`results_file` is set.
         """
+        raise NotImplementedError(f"{type(self).__name__} sets no results_file and defines no results()")
 
 
 def validate_batch(
@@ -364,6 +514,8 @@ def _kind(value: object) -> str:
 
 def predict(predictor: Predictor, images: Sequence[np.ndarray]) -> list[Instances]:
     """Run all three stages under ``torch.inference_mode``. Images are uint8 RGB (H, W, 3)."""
+    import torch
+
     with torch.inference_mode():
         return predictor.postprocess(predictor.forward(predictor.preprocess(images)))
 

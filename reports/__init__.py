@@ -31,7 +31,9 @@ def build(sources: Sequence[Path], out: Path, gate: Path | None = None) -> Path:
 
 
 def terminal_table(sources: Path | Sequence[Path]) -> RenderableType:
-    """Give the comparison for a terminal of 120 columns, which ``rich`` prints.
+    """Give the comparison for a terminal, which ``rich`` prints: ``console.print(terminal_table(out), crop=False)``.
+
+    On a terminal too narrow for even a few columns the table is wider than it, and ``rich`` would cut figures off.
 
     sources: as in :func:`build`
 

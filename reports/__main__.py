@@ -77,7 +77,7 @@ def _print_report(sources: Sequence[Path], out: Path | None) -> None:
     with locked(out or only, REPORTING, lambda line: print(visible(line), file=sys.stderr), key="--out"):
         page = reports.build(sources, out or only)
     # A file or a pipe has no width to ask for.
-    Console(width=None if sys.stdout.isatty() else 120).print(reports.terminal_table(sources))
+    Console(width=None if sys.stdout.isatty() else 120).print(reports.terminal_table(sources), crop=False)
     print(visible(str(page)))
 
 

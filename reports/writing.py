@@ -85,7 +85,7 @@ def _write_page(
     trainings = drawn.by_row("trainings")
     pictures = Pictures(plots, accuracy, trainings, drawn.pictures("panels"))
     # A page without the images that cannot be drawn is better than none.
-    pages = drawn.by_row("pages", trainings, True, instead=(trainings, False))
+    pages = drawn.by_row("pages", trainings, instead="pages_without_images")
     write_html(comparison, pictures, pages, out / "comparison.html", verdicts)
 
 
@@ -99,20 +99,20 @@ class _Drawn:
         """Give the pictures of a section in their order."""
         return [picture for answer in self._answers(section) for picture in answer]
 
-    def by_row(self, section: str, *given: Any, instead: tuple[Any, ...] | None = None) -> dict[int, Any]:
+    def by_row(self, section: str, *given: Any, instead: str | None = None) -> dict[int, Any]:
         """Give the pictures, or the names of the pages, of a section by the numbers of their rows."""
         drawn: dict[int, Any] = {}
         for answer in self._answers(section, *given, instead=instead):
             drawn |= answer
         return drawn
 
-    def _answers(self, section: str, *given: Any, instead: tuple[Any, ...] | None = None) -> list[Any]:
-        """Draw a section; what cannot be drawn with what is ``given`` is tried again with what is given ``instead``."""
+    def _answers(self, section: str, *given: Any, instead: str | None = None) -> list[Any]:
+        """Draw a section; what cannot be drawn by its own method is tried by another, ``instead``."""
         ask, run = self._drawing.ask, self._parts.run
         answers = []
         for place, name in enumerate(run(section, ask, "names", section) or ()):
             answer = run(name if instead is None else f"images of {name}", ask, section, place, *given)
             if answer is None and instead is not None:
-                answer = run(name, ask, section, place, *instead)
+                answer = run(name, ask, instead, place, *given)
             answers += [] if answer is None else [answer]
         return answers

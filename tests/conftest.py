@@ -21,6 +21,8 @@ CASES = ROOT / "tests" / "cases"
 
 sys.path[:0] = [str(TOYS), str(CASES)]  # here, since a conftest below may be imported before pytest is configured
 
+from python_path import command_environment  # noqa: E402
+
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -31,8 +33,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(scope="session")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The environment of a command: the toy models importable, caches out of the home folder."""
-    cache = tmp_path_factory.mktemp("cache")
-    return {**os.environ, "PYTHONPATH": str(TOYS), "MASKBENCH_CACHE": str(cache), "COLUMNS": "140"}
+    return command_environment(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture
@@ -49,11 +50,13 @@ def run_command(environment: dict[str, str], tmp_path_factory: pytest.TempPathFa
 
     def run(*arguments: str, module: str | None = None, timeout: float = 300) -> subprocess.CompletedProcess[str]:
         start: Sequence[str] = ["-m", module] if module else [str(ROOT / "run_bench.py")]
+        # A module is found where this checkout is not installed, too; the command finds its own.
+        first = [str(ROOT)] if module else []
         return subprocess.run(
             [sys.executable, *start, *arguments],
             capture_output=True,
             text=True,
-            env=environment,
+            env={**environment, "PYTHONPATH": os.pathsep.join([*first, environment["PYTHONPATH"]])},
             cwd=folder,
             timeout=timeout,
             check=False,

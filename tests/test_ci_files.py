@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from bench.cli.composing.errors import schema_keys
 from bench.cli.gate import from_settings
 from bench.errors import UserError
-from bench.jobs.validate import schema_keys
 from bench.schema.config import GateConfig
-from bench.schema.overrides import GROUPS
+from bench.schema.typed.overrides import GROUPS
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = {"github.yml": "vendor.github-workflows", "gitlab.yml": "vendor.gitlab-ci"}

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.data.dataset import load, match_labels
+from bench.data.classes import match_labels
+from bench.data.dataset import load
 from bench.jobs.worker.load_model import build_predictor
 from bench.passes import accuracy
 from bench.passes.runner import Runner
@@ -25,7 +26,7 @@ WEIGHTS = sorted((ROOT / "weights").glob("*.safetensors"))
 EXPECTING = sorted(
     path.stem for path in (ROOT / "configs" / "model").glob("demo_*.yaml") if "\nexpected:" in path.read_text()
 )
-MODULES = {"torchvision": "torchvision", "mmdet": "mmdet", "transformers": "transformers", "detectron2": "detectron2"}
+MODULES = {name: name for name in ("torchvision", "mmdet", "transformers", "detectron2", "onnxruntime")}
 
 
 def composed(name: str) -> BenchConfig:
@@ -43,6 +44,19 @@ def cells_of(metadata: Mapping[str, str]) -> list[str]:
     minutes = float(metadata["training_seconds"]) / 60
     cpu = json.loads(metadata["machine"])["cpu"]["name"]
     return [f"`{metadata['command']}`", metadata["seed"], f"{minutes:.0f}", cpu]
+
+
+def test_the_onnx_file_has_the_weights_of_the_model_that_it_was_exported_from() -> None:
+    """Of the layers that have no BatchNorm, whose scale an export folds into the convolution before it."""
+    onnx = pytest.importorskip("onnx", reason="onnx is not installed")
+    file = ROOT / "weights" / "demo_mask_rcnn_onnx.onnx"
+    assert file.stat().st_size < 3e6
+    stored = {t.name: onnx.numpy_helper.to_array(t) for t in onnx.load(str(file)).graph.initializer}
+    own = load_checkpoint(ROOT / "weights" / "demo_mask_rcnn_torchvision.safetensors").state_dict
+    for name in ("roi_heads.mask_predictor.mask_fcn_logits", "rpn.head.cls_logits", "roi_heads.box_head.3"):
+        kernel = stored[f"module.{name}.weight_stored_in_fp16"]
+        assert kernel.dtype == "float16"
+        assert torch.equal(torch.from_numpy(kernel.copy()), own[f"{name}.weight"].half())
 
 
 def test_every_file_belongs_to_a_model_that_says_what_it_reaches() -> None:

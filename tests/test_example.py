@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from python_path import python_path
 
 from bench.schema.result import read_result
 
@@ -24,7 +25,7 @@ def own_folder(tmp_path: Path) -> Path:
 
 
 def call(arguments: list[str], folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    environment = {**environment, "PYTHONPATH": str(ROOT)}
+    environment = {**environment, "PYTHONPATH": python_path(ROOT)}
     return subprocess.run(
         [sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
     )

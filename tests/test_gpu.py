@@ -18,7 +18,8 @@ from bench.data.images import ImageRecord
 from bench.device.gpu_memory import DeviceMemory
 from bench.passes.memory import PASS
 from bench.predictor import Settings
-from bench.schema.result import MemoryResult, read_result
+from bench.schema.parts.costs import MemoryResult
+from bench.schema.result import read_result
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from python_path import python_path
 
 from bench.schema.result import read_result
 from reports.table.columns import COLUMNS
 from reports.text.column_table import with_column_table
+from reports.text.model_table import LAYOUT_OF, LIBRARIES, with_model_table
 from run_bench import compose
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -60,7 +62,7 @@ def test_your_own_model(
     done = subprocess.run(
         [sys.executable, str(ROOT / "run_bench.py"), *command, "protocol=quick", "device=cpu", "out=out"],
         cwd=tmp_path,
-        env={**environment, "PYTHONPATH": ""},
+        env={**environment, "PYTHONPATH": python_path()},
         capture_output=True,
         text=True,
         check=False,
@@ -93,6 +95,28 @@ def test_the_demo_table_shows_the_weights_that_are_here() -> None:
     assert {(row[0], row[2]) for row in rows} == set(models)
     for key, mask_ap in shown.items():
         assert float(mask_ap) == pytest.approx(models[key].expected["shapes"].mask_ap, abs=0.2), key
+
+
+def test_the_table_of_what_is_served_is_that_of_the_configurations() -> None:
+    assert with_model_table(README) == README, "run python -m reports.text.model_table"
+    [lines] = re.findall(r"^\| family \|.*\n((?:\|.*\n)+)", README, re.MULTILINE)
+    cells = {row[1].strip(): [cell.strip() for cell in row[2:-1]] for row in (e.split("|") for e in lines.splitlines())}
+    assert cells["Mask R-CNN"][:3] == [
+        "R50-FPN, R50-FPN v2, demo",
+        "R50-FPN, R101-FPN, demo",
+        "R50-FPN, R101-FPN, demo",
+    ]
+    for path in (ROOT / "configs" / "model").glob("*.yaml"):
+        text = path.read_text(encoding="utf-8")
+        [family], [library] = (re.findall(rf"^{key}: *(.*?) *(?:#.*)?$", text, re.M) for key in ("family", "library"))
+        if family != '""' and library not in ("replay", "custom"):
+            assert cells[family][list(LIBRARIES).index(library)], path.name
+
+
+def test_the_table_of_what_is_served_names_layouts_that_are_known() -> None:
+    page = (ROOT / "docs" / "runtimes.md").read_text(encoding="utf-8")
+    [lines] = re.findall(r"^\| layout \|.*\n((?:\|.*\n)+)", page, re.MULTILINE)
+    assert set(LAYOUT_OF.values()) == set(re.findall(r"^\| `(\w+)`", lines, re.MULTILINE)) - {"detr", "mmdeploy"}
 
 
 def test_every_column_is_defined() -> None:

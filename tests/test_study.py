@@ -11,7 +11,7 @@ import pytest
 
 from bench.schema.result import read_result
 
-LIBRARIES = ("torchvision", "mmdet", "transformers", "detectron2")
+LIBRARIES = ("torchvision", "onnxruntime", "mmdet", "transformers", "detectron2")
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def test_every_installed_library_is_ok_and_every_absent_one_is_skipped(study: tu
     done, out = study
     assert done.returncode == 0, done.stdout + done.stderr
     results = [read_result(path) for path in out.glob("jobs/*/result.json")]
-    assert len(results) == 9
+    assert len(results) == 10
     for result in results:
         library = result.config["model"]["library"]
         if importlib.util.find_spec(library) is None:
@@ -36,8 +36,12 @@ def test_every_installed_library_is_ok_and_every_absent_one_is_skipped(study: tu
         assert result.memory is not None
         assert result.accuracy is not None
         assert result.model is not None
-        assert result.model.parameters is not None
-        assert 0 < result.model.parameters < 3_000_000
+        if library == "onnxruntime":
+            assert result.model.runtime is not None
+            assert 0 < result.model.runtime.file_bytes < 3_000_000
+        else:
+            assert result.model.parameters is not None
+            assert 0 < result.model.parameters < 3_000_000
         assert result.accuracy.images_evaluated == 4
         if result.model.weights == "random":
             assert set(result.speed.detections_per_image) == {100}, "untrained models are timed saturated"

@@ -13,6 +13,12 @@ from detectron2.projects.point_rend import add_pointrend_config
 from bench.errors import UserError
 from bench.predictor import Settings
 
+SCORE_MODULES = (
+    *("proposal_generator.rpn_head", "roi_heads.box_predictor", "roi_heads.mask_head.predictor"),
+    *("roi_heads.mask_head.coarse_head", "roi_heads.mask_head.point_head"),
+)
+"""The modules whose output becomes scores and masks, of all heads that a network may have."""
+
 
 class Built(NamedTuple):
     """A network, and from its config the resize, the channel order and the name of its dataset ("" for none)."""

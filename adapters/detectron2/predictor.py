@@ -14,7 +14,7 @@ from detectron2.modeling import GeneralizedRCNN, detector_postprocess
 from detectron2.structures import ImageList
 from detectron2.structures import Instances as Detectron2Instances
 
-from adapters.detectron2.build import Built, build_lazy, build_yacs, with_edges
+from adapters.detectron2.build import SCORE_MODULES, Built, build_lazy, build_yacs, with_edges
 from adapters.detectron2.training import backbone_prefix, calm_residuals, losses
 from adapters.detectron2.zoo import config_file
 from bench.errors import UserError
@@ -39,7 +39,9 @@ class Detectron2Predictor(TorchPredictor, Trainable):
     min_size, max_size: the shorter and the longer edge of the resize in pixels, in place of the config's own.
 
     Under fp16 and bf16 detectron2 rounds the boxes from which it pools features to that type (``ROIAlign.forward``),
-    by several pixels for bf16 at 1333 pixels. This is left as the library does it.
+    by several pixels for bf16 at 1333 pixels. This is left as the library does it. PointRend's point head gives float32
+    logits: ``PointRendMaskHead._subdivision_inference`` scatters them into upsampled masks, and a GPU's autocast
+    upsamples in float32.
 
     Raises:
         UserError: the config or a key in ``cfg`` is unknown, the model has no instance masks, or classes do not fit.
@@ -48,6 +50,8 @@ class Detectron2Predictor(TorchPredictor, Trainable):
     module: GeneralizedRCNN
     packages = ("detectron2", "torchvision")
     stateless_preprocess = True
+    pads_inputs = True
+    score_modules = SCORE_MODULES
 
     def __init__(
         self,
@@ -66,6 +70,11 @@ class Detectron2Predictor(TorchPredictor, Trainable):
                 f"model.config={settings.config}: not an R-CNN with instance masks; choose a mask_rcnn config"
             )
         self.module = built.module.eval()
+        if settings.pad_to is not None:
+            _pad_to_a_square(self.module.backbone, settings.pad_to)
+        point_head = getattr(self.module.roi_heads.mask_head, "point_head", None)
+        if point_head is not None:
+            point_head.register_forward_hook(lambda _module, _inputs, output: output.float())
         self.backbone_prefix = backbone_prefix(self.module)
         self.resize = with_edges(built.resize, min_size, max_size)
         self.flip_channels = built.input_format == "BGR"
@@ -88,9 +97,8 @@ class Detectron2Predictor(TorchPredictor, Trainable):
         """
         batch = []
         for image in images:
-            height, width = image.shape[:2]
             resized = self.resize.get_transform(image).apply_image(image)
-            batch.append({"image": self._tensor(resized), "height": height, "width": width})
+            batch.append({"image": self._tensor(resized), "height": image.shape[0], "width": image.shape[1]})
         return batch
 
     def forward(self, batch: list[dict[str, Any]]) -> list[tuple[Detectron2Instances, int, int]]:
@@ -146,6 +154,21 @@ class Detectron2Predictor(TorchPredictor, Trainable):
         if self.flip_channels:
             image = image[:, :, ::-1]
         return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+
+
+def _pad_to_a_square(backbone: Any, edge: int) -> None:
+    """Have ``ImageList.from_tensors`` pad every image to one square of this edge, as its FPN and ViTDet backbones can.
+
+    Raises:
+        UserError: the backbone has no such padding.
+    """
+    stride = max(backbone.size_divisibility, 1)
+    backbone._square_pad = -(-edge // stride) * stride
+    if backbone.padding_constraints.get("square_size") != backbone._square_pad:
+        raise UserError(
+            f"protocol.pad_to: {type(backbone).__name__} of detectron2 has no square padding, as FPN has; leave "
+            f"protocol.pad_to out"
+        )
 
 
 def _dataset_classes(built: Built, config: str) -> tuple[str, ...]:

@@ -1,23 +1,19 @@
-"""Prepare an mmdetection config for measuring: set classes, thresholds and test pipeline, drop pretrained weights."""
+"""Prepare an mmdetection config for measuring: set classes and thresholds, drop pretrained weights."""
 
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from mmdet.registry import DATASETS
-from mmdet.utils import get_test_pipeline_cfg
 from mmengine.config import Config
 
+from adapters.mmdet.pipeline import inference_steps
 from adapters.mmdet.zoo import config_path
 from bench.errors import UserError
-from bench.predictor import Settings
-
-STRIDE = 32
-"""The stride of the coarsest features; other sides than its multiples give feature maps that do not fit together."""
+from bench.predictor import Checkpoint, Settings
 
 
 @dataclass
@@ -48,8 +44,7 @@ def ready_config(settings: Settings, scale: Sequence[int] | None, cfg_options: M
     if settings.config is None:
         raise UserError("model.config: name the mmdet config, such as mask-rcnn_r50_fpn_2x_coco")
     config = Config.fromfile(config_path(settings.config))
-    # Only the evaluator tells them apart: one architecture serves instance and panoptic configs.
-    if "'segm'" not in str(config.get("test_evaluator")):
+    if not _makes_masks(config):
         raise UserError(
             f"model.config={settings.config}: not an instance-segmentation config, mmdet tests no masks on it"
         )
@@ -58,10 +53,21 @@ def ready_config(settings: Settings, scale: Sequence[int] | None, cfg_options: M
         _drop_pretrained(node)
     return ReadyConfig(
         config=config,
-        classes=_set_classes(config, settings.classes),
-        pipeline=_pipeline(config, scale),
+        classes=_set_classes(config, settings.classes, settings.checkpoint),
+        pipeline=inference_steps(config, scale),
         max_candidates=_set_test_cfg(config.model, settings),
     )
+
+
+def _makes_masks(config: Any) -> bool:
+    """Tell whether a config is for instance segmentation.
+
+    Of one architecture for instance and panoptic configs, only the evaluator tells them apart. Those of Cascade Mask
+    R-CNN's 3x schedule have an evaluator of boxes, and weights whose mask AP the zoo publishes.
+    """
+    model = config.model
+    has_head = bool((model.get("roi_head") or model).get("mask_head")) and "panoptic_fusion_head" not in model
+    return has_head or "'segm'" in str(config.get("test_evaluator"))
 
 
 def _dicts(node: Any) -> Iterator[Any]:
@@ -82,8 +88,11 @@ def _drop_pretrained(node: Any) -> None:
         node["pretrained"] = None
 
 
-def _set_classes(config: Any, names: tuple[str, ...] | None) -> tuple[str, ...]:
-    """Set the number of classes of every head for ``names``, and give the names; None gives the config's own."""
+def _set_classes(config: Any, names: tuple[str, ...] | None, checkpoint: Checkpoint | None) -> tuple[str, ...]:
+    """Set the number of classes of every head for ``names``, and give the names; None gives the config's own.
+
+    A panoptic network keeps its outputs for stuff where ``names`` or the checkpoint have them.
+    """
     model = config.model
     if "panoptic_on" in model.test_cfg:
         model.test_cfg.panoptic_on = False
@@ -93,7 +102,7 @@ def _set_classes(config: Any, names: tuple[str, ...] | None) -> tuple[str, ...]:
         return tuple(meta.get("thing_classes") or meta["classes"])
     head = model.get("panoptic_head", {})
     stuff = head.get("num_stuff_classes", 0)
-    if stuff and len(names) == head["num_things_classes"] + stuff:
+    if stuff and _has_stuff(checkpoint, names, head["num_things_classes"], stuff):
         return names[: head["num_things_classes"]]
     count = len(names)
     for node in _dicts(model):
@@ -106,10 +115,20 @@ def _set_classes(config: Any, names: tuple[str, ...] | None) -> tuple[str, ...]:
     return names
 
 
+def _has_stuff(checkpoint: Checkpoint | None, names: tuple[str, ...], things: int, stuff: int) -> bool:
+    outputs = checkpoint.state_dict.get("panoptic_head.cls_embed.weight") if checkpoint else None
+    trained = outputs is not None and len(outputs) == things + stuff + 1  # the last is "no object"
+    return len(names) == things + stuff or (len(names) == things and trained)
+
+
 def _set_test_cfg(model: Any, settings: Settings) -> int | None:
     test, threshold = model.test_cfg.get("rcnn") or model.test_cfg, settings.score_threshold
     if "max_per_img" in test:
         test.max_per_img = settings.max_detections
+    if "top_k" in test:  # YOLACT: of one class, before NMS
+        test.top_k = max(test.top_k, settings.max_detections)
+    if "num_proposals" in model.get("rpn_head", {}):
+        test.max_per_img = _queries(model.rpn_head.num_proposals, settings.max_detections)
     if "panoptic_head" in model:
         head = model.panoptic_head
         most = max(settings.max_detections, test.get("max_per_image", 100))  # sorted by another score after this cut
@@ -127,35 +146,15 @@ def _set_test_cfg(model: Any, settings: Settings) -> int | None:
     return int(test.nms_pre) if is_solo and lowered else None
 
 
-def _pipeline(config: Any, scale: Sequence[int] | None) -> list[Any]:
-    """Give mmdet's test transforms, changed to take an array as ``mmdet.apis.inference_detector`` does."""
-    first, *rest = get_test_pipeline_cfg(config)
-    steps = [dict(first, type="LoadImageFromNDArray"), *(s for s in rest if "Annotations" not in s["type"])]
-    if scale is not None:
-        _set_scale(steps, (int(scale[0]), int(scale[1])))
-    return steps
-
-
-def _set_scale(steps: list[Any], scale: tuple[int, int]) -> None:
-    """Resize to ``scale`` (width, height), and pad to a square of it where the pipeline pads to one size (RTMDet).
+def _queries(count: int, max_detections: int) -> int:
+    """Give QueryInst's number of instances an image: ``SparseRoIHead.predict_bbox`` can give its queries' number alone.
 
     Raises:
-        UserError: the pipeline does not resize, or it stretches every image to one size (YOLACT) and ``scale`` is no
-            square, so that wide and tall images would not be scaled alike.
+        UserError: more are asked for.
     """
-    resizes = [step for step in steps if step["type"] == "Resize"]
-    if not resizes:
+    if max_detections > count:
         raise UserError(
-            "model.config: its test pipeline has no Resize, so it takes neither input_size nor model.options.scale"
+            f"protocol.max_detections={max_detections}: mmdet's QueryInst gives one instance for each of its {count} "
+            f"queries; give protocol.max_detections={count}"
         )
-    for step in resizes:
-        if not step.get("keep_ratio", False) and scale[0] != scale[1]:
-            raise UserError(
-                f"model.config: stretches every image to one size, so it takes only a square one and not "
-                f"{min(scale)}x{max(scale)}; give {max(scale)}x{max(scale)}"
-            )
-        step["scale"] = scale
-    side = math.ceil(max(scale) / STRIDE) * STRIDE
-    for step in steps:
-        if step["type"] == "Pad" and step.get("size") is not None:
-            step["size"] = (side, side)
+    return count

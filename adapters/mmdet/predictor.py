@@ -14,9 +14,10 @@ from mmengine.logging import MMLogger
 from mmengine.model.utils import revert_sync_batchnorm
 from mmengine.registry import init_default_scope
 
-from adapters.mmdet.bf16 import keep_float32_under_bf16
 from adapters.mmdet.config import ready_config
-from adapters.mmdet.stages import MakeMasks, forward_without_masks
+from adapters.mmdet.float32 import keep_float32
+from adapters.mmdet.pipeline import stretches
+from adapters.mmdet.stages import MakeMasks, split_of
 from adapters.mmdet.training import (
     leave_nothing_frozen,
     named_losses,
@@ -25,6 +26,7 @@ from adapters.mmdet.training import (
     training_edges,
     training_pipeline,
 )
+from adapters.mmdet.weights import with_names_of_today
 from bench.predictor import Instances, Settings, Target, TorchPredictor, Trainable, load_weights
 
 PACKAGES = (
@@ -51,13 +53,18 @@ class MmdetPredictor(TorchPredictor, Trainable):
     module: Any
     packages = PACKAGES
     stateless_preprocess = True
+    pads_inputs = True
+    score_modules = (
+        *("rpn_head", "bbox_head", "mask_head", "panoptic_head", "roi_head.bbox_head", "roi_head.mask_head"),
+        *("roi_head.mask_iou_head", "roi_head.point_head"),
+    )
 
     def __init__(
         self, settings: Settings, scale: Sequence[int] | None = None, cfg_options: Mapping[str, Any] | None = None
     ) -> None:
         init_default_scope("mmdet")
         ready = ready_config(settings, scale, cfg_options or {})
-        self.config, self.classes, self.max_candidates = ready.config, ready.classes, ready.max_candidates
+        self.config, self.classes = ready.config, ready.classes
         self.score_threshold = settings.score_threshold or 0.0
         self.max_detections = settings.max_detections
         self.steps = ready.pipeline
@@ -68,11 +75,16 @@ class MmdetPredictor(TorchPredictor, Trainable):
             MMLogger.get_current_instance().setLevel("WARNING")  # else it prints a paragraph for every parameter
             self.module.init_weights()
         else:
-            load_weights(self.module, settings.checkpoint)
+            load_weights(self.module, with_names_of_today(settings.checkpoint, self.module))
+        # Every image has at most this edge, so padding to a multiple is a square. YOLACT's are squares of it already,
+        # and padding would displace its masks.
+        if settings.pad_to is not None and not stretches(self.steps):
+            preprocessor = self.module.data_preprocessor
+            stride = preprocessor.pad_size_divisor
+            preprocessor.pad_size_divisor = math.ceil(settings.pad_to / max(stride, 32)) * max(stride, 32)
         leave_nothing_frozen(self.module)
-        keep_float32_under_bf16(self.module.to(settings.device).eval())
-        if "RTMDetIns" in type(getattr(self.module, "bbox_head", None)).__name__:
-            self.mask_functions = ("mmdet.models.dense_heads.rtmdet_ins_head:RTMDetInsHead._bbox_mask_post_process",)
+        keep_float32(self.module.to(settings.device).eval())
+        self.split = split_of(self.module, ready.max_candidates)
 
     @classmethod
     def options_for_input_size(cls, shorter: int, longer: int) -> dict[str, tuple[int, int]]:
@@ -90,7 +102,7 @@ class MmdetPredictor(TorchPredictor, Trainable):
 
     def forward(self, batch: Batch) -> MakeMasks:
         data = self.module.data_preprocessor(batch, False)
-        return forward_without_masks(self.module, data["inputs"], data["data_samples"], self.max_candidates)
+        return self.split(data["inputs"], data["data_samples"])
 
     def postprocess(self, raw: MakeMasks) -> list[Instances]:
         return [self._instances(data) for data in raw()]
@@ -110,5 +122,5 @@ class MmdetPredictor(TorchPredictor, Trainable):
             masks, boxes, scores, labels = masks[order], boxes[order], scores[order], labels[order]
         count = min(len(scores), self.max_detections)
         if self.score_threshold > 0:
-            count = min(count, int((scores >= self.score_threshold).sum()))
+            count = min(count, int((~(scores < self.score_threshold)).sum()))  # NaN counts, for the check to find
         return Instances(masks[:count].bool(), boxes[:count, :4].float(), scores[:count].float(), labels[:count].long())

@@ -2,48 +2,62 @@
 
 The second part holds:
 
-- heads with boxes (Mask R-CNN, PointRend, cascades, YOLACT, CondInst): the mask head's ``predict_by_feat``;
+- heads with boxes (Mask R-CNN, Mask Scoring R-CNN, PointRend, Cascade Mask R-CNN, HTC, QueryInst, YOLACT, CondInst):
+  the mask head's ``predict_by_feat``;
 - SOLO and SOLOv2: the two interpolations that follow matrix NMS inside ``predict_by_feat``;
 - Mask2Former: the interpolation to the input's size and ``MaskFormerFusionHead.predict``;
-- RTMDet-Ins: nothing, since NMS and masks are one function.
+- RTMDet-Ins: what ``RTMDetInsHead._bbox_mask_post_process`` does after the dynamic convolutions, which follow NMS.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812
+from mmdet.models.roi_heads import SparseRoIHead
+from mmdet.models.roi_heads.mask_heads import FCNMaskHead
 from torch.overrides import TorchFunctionMode
 
+from adapters.mmdet.paste import pasted
+from bench.errors import UserError
 from bench.predictor import boxes_around
 
 MakeMasks = Callable[[], list[Any]]
 """A function that makes the full-size masks and gives mmdet's ``InstanceData``, one per image, at every call."""
 
+Split = Callable[[torch.Tensor, list[Any]], MakeMasks]
+
 Call = tuple[tuple[Any, ...], dict[str, Any]]
 
 
-def forward_without_masks(
-    detector: Any, inputs: torch.Tensor, samples: list[Any], max_candidates: int | None
-) -> MakeMasks:
-    """Run the network and NMS on what ``data_preprocessor`` gave: inputs (B, 3, H, W) and their ``DetDataSample``s.
+def split_of(detector: Any, max_candidates: int | None) -> Split:
+    """Give the function that runs the network and NMS of a detector, and leaves the masks for later.
+
+    It takes what ``data_preprocessor`` gave: inputs (B, 3, H, W) and their ``DetDataSample``s.
 
     max_candidates: the most candidates an image that SOLO makes masks for; None for mmdet's own way, no limit
+
+    Raises:
+        UserError: the detector makes its masks in a way that is none of the above.
     """
     if hasattr(detector, "panoptic_fusion_head"):
-        return _mask2former(detector, inputs, samples)
-    head = getattr(detector, "mask_head", None)
+        return partial(_mask2former, detector)
+    if hasattr(getattr(detector, "bbox_head", None), "_mask_predict_by_feat_single"):
+        return partial(_rtmdet, detector)
+    head = getattr(getattr(detector, "roi_head", detector), "mask_head", None)
     if hasattr(head, "num_grids"):
-        return _solo(detector, inputs, samples, max_candidates)
-    if hasattr(detector, "roi_head"):
-        head = detector.roi_head.mask_head
+        return partial(_solo, detector, max_candidates)
     if head is None:
-        predicted = _predict(detector, inputs, samples)
-        return lambda: predicted
-    return _with_boxes(head[-1] if isinstance(head, torch.nn.ModuleList) else head, detector, inputs, samples)
+        raise UserError(
+            f"model.config: {type(detector).__name__} has no mask head that maskbench knows, so the time of its masks "
+            f"could not be told from that of its network; give a config of another detector"
+        )
+    return partial(_with_boxes, head[-1] if isinstance(head, torch.nn.ModuleList) else head, detector)
 
 
 def _predict(detector: Any, inputs: torch.Tensor, samples: list[Any]) -> list[Any]:
@@ -51,23 +65,37 @@ def _predict(detector: Any, inputs: torch.Tensor, samples: list[Any]) -> list[An
 
 
 def _with_boxes(head: Any, detector: Any, inputs: torch.Tensor, samples: list[Any]) -> MakeMasks:
-    with _put_off(head) as put_off:
+    put_off: list[Call] = []
+
+    def keep(*args: Any, **kwargs: Any) -> Any:
+        put_off.append((args, kwargs))
+        return kwargs["results_list"] if "results_list" in kwargs else args[1]
+
+    with _replaced(head, "predict_by_feat", keep):
         predicted = _predict(detector, inputs, samples)
     if not put_off:  # no image has a box, and mmdet has made the empty masks
         return lambda: predicted
     args, kwargs = put_off[0]
 
-    def make_masks() -> list[Any]:
-        # predict_by_feat rescales the boxes in place
-        copies = [f.new(**{**dict(f.items()), "bboxes": f.bboxes.clone()}) for f in predicted]
+    def paste(copies: list[Any]) -> list[Any]:
         if "results_list" in kwargs:
             return head.predict_by_feat(*args, **{**kwargs, "results_list": copies})
         return head.predict_by_feat(args[0], copies, *args[2:], **kwargs)
 
+    def make_masks() -> list[Any]:
+        # predict_by_feat rescales the boxes in place
+        copies = [f.new(**{**dict(f.items()), "bboxes": f.bboxes.clone()}) for f in predicted]
+        return pasted(paste, copies, samples) if _leaves_boxes_outside(head, detector) else paste(copies)
+
     return make_masks
 
 
-def _solo(detector: Any, inputs: torch.Tensor, samples: list[Any], max_candidates: int | None) -> MakeMasks:
+def _leaves_boxes_outside(head: Any, detector: Any) -> bool:
+    """Tell of a detector whether its boxes are not clipped to the image, where the head cannot paste those outside."""
+    return isinstance(head, FCNMaskHead) and isinstance(getattr(detector, "roi_head", None), SparseRoIHead)
+
+
+def _solo(detector: Any, max_candidates: int | None, inputs: torch.Tensor, samples: list[Any]) -> MakeMasks:
     head = detector.mask_head
     outs = head(detector.extract_feat(inputs))
     metas = [s.metainfo for s in samples]
@@ -103,20 +131,46 @@ def _mask2former(detector: Any, inputs: torch.Tensor, samples: list[Any]) -> Mak
     return make_masks
 
 
+def _rtmdet(detector: Any, inputs: torch.Tensor, samples: list[Any]) -> MakeMasks:
+    head = detector.bbox_head
+    apply_kernels = head._mask_predict_by_feat_single
+    at_stride: list[torch.Tensor] = []
+
+    def keep(*args: Any, **kwargs: Any) -> torch.Tensor:
+        at_stride.append(apply_kernels(*args, **kwargs))
+        return at_stride[-1][:, :1, :1]  # the library enlarges one pixel, and make_masks the whole
+
+    with _replaced(head, "_mask_predict_by_feat_single", keep):
+        predicted = _predict(detector, inputs, samples)
+
+    def make_masks() -> list[Any]:
+        logits = iter(at_stride)
+        for instances, sample in zip(predicted, samples, strict=True):
+            if len(instances.scores):
+                instances.masks = _rtmdet_masks(head, next(logits), sample.metainfo)
+        return predicted
+
+    return make_masks
+
+
+def _rtmdet_masks(head: Any, at_stride: torch.Tensor, meta: dict[str, Any]) -> torch.Tensor:
+    """Give the masks (N, H, W) of an image's original size for the logits (N, h, w) of its padded input."""
+    height, width = meta["ori_shape"][:2]
+    at_input = F.interpolate(at_stride[None], scale_factor=head.prior_generator.strides[0][0], mode="bilinear")
+    # mmdet multiplies by the inverse: 640 / 1.28 and 640 * (1 / 1.28) are not rounded up to the same.
+    size = [math.ceil(at_input.shape[axis] * (1 / meta["scale_factor"][place])) for axis, place in ((-2, 1), (-1, 0))]
+    full = F.interpolate(at_input, size=size, mode="bilinear", align_corners=False)[0, :, :height, :width]
+    return full.sigmoid() > head.test_cfg.mask_thr_binary
+
+
 @contextmanager
-def _put_off(head: Any) -> Iterator[list[Call]]:
-    """Let ``head.predict_by_feat`` return the boxes without masks, and yield the list that its arguments go to."""
-    calls: list[Call] = []
-
-    def keep(*args: Any, **kwargs: Any) -> Any:
-        calls.append((args, kwargs))
-        return kwargs["results_list"] if "results_list" in kwargs else args[1]
-
-    head.predict_by_feat = keep
+def _replaced(owner: Any, method: str, other: Callable[..., Any]) -> Iterator[None]:
+    """Let ``owner`` call another function in place of this method of its class."""
+    setattr(owner, method, other)
     try:
-        yield calls
+        yield
     finally:
-        del head.predict_by_feat
+        delattr(owner, method)
 
 
 class _HeldInterpolation(TorchFunctionMode):

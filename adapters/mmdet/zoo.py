@@ -58,6 +58,8 @@ def config_path(name: str) -> Path:
 def zoo_entry(name: str) -> ZooEntry:
     """Give what the zoo publishes for an instance-segmentation config; its source is the URL of the metafile.
 
+    For a config file of the user's own, the family is the file's name without ``.py``, and nothing is published.
+
     Raises:
         UserError: mmdet has no such config, or publishes it for another task.
         ModuleNotFoundError: mmdet is not installed.
@@ -68,6 +70,8 @@ def zoo_entry(name: str) -> ZooEntry:
     known = _models(metafile) if metafile.is_file() else []
     # Two entries may share a config (the fp16 schedules): the one called by the name asked for comes first.
     models = sorted((m for m in known if _config_file(m) == path.name), key=lambda m: m["Name"] != name)
+    if not models and not path.resolve().is_relative_to(configs_folder().resolve()):
+        return ZooEntry(path.stem, None, None, "", _backbone(path.stem))
     if not models:
         return ZooEntry(path.parent.name, None, None, source, _backbone(path.stem))
     model = models[0]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import nn
 from torchvision.models.detection import MaskRCNN, maskrcnn_resnet50_fpn, maskrcnn_resnet50_fpn_v2
 from torchvision.models.detection._utils import overwrite_eps
@@ -95,3 +97,19 @@ def _resnet18(channels: Sequence[int]) -> nn.Sequential:
         elif isinstance(module, BasicBlock):
             nn.init.zeros_(module.bn2.weight)
     return network
+
+
+def pad_to_a_square(module: MaskRCNN, edge: int) -> None:
+    """Have a network in eval mode pad every image to one square: of this edge, or of the next multiple of its stride.
+
+    ``MultiScaleRoIAlign`` takes the scale of a feature from its size over that of the largest image without padding.
+    With much padding that is another power of two, and the heads would look at wrong places. So the scales are settled
+    here, on an image that needs none.
+    """
+    stride = module.transform.size_divisible
+    module.transform.size_divisible = math.ceil(edge / stride) * stride  # no image has a longer edge
+    device = next(module.parameters()).device
+    with torch.no_grad():
+        features = module.backbone(torch.zeros(1, 3, 256, 256, device=device))
+        for pool in (module.roi_heads.box_roi_pool, module.roi_heads.mask_roi_pool):
+            pool(features, [torch.tensor([[0.0, 0.0, 32.0, 32.0]], device=device)], [(256, 256)])

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from torchvision.models.detection import MaskRCNN, MaskRCNN_ResNet50_FPN_Weights
 from torchvision.models.detection.image_list import ImageList
 
-from adapters.torchvision.build import build
+from adapters.torchvision.build import build, pad_to_a_square
 from adapters.torchvision.heads import ablate
 from bench.predictor import Instances, Settings, Target, TorchPredictor, Trainable, load_weights
 
@@ -73,6 +74,8 @@ class TorchvisionPredictor(TorchPredictor, Trainable):
     module: MaskRCNN
     packages = ("torchvision",)
     stateless_preprocess = True
+    pads_inputs = True
+    score_modules = ("rpn.head", "roi_heads.box_predictor", "roi_heads.mask_predictor")
     backbone_prefix = "backbone.body."
 
     def __init__(
@@ -103,6 +106,8 @@ class TorchvisionPredictor(TorchPredictor, Trainable):
             head.register_forward_hook(_float32_output)
         self.device = settings.device
         self.module = module.to(settings.device).eval()
+        if settings.pad_to is not None:
+            pad_to_a_square(self.module, settings.pad_to)
         self.has_gaps = len(self.classes) < len(outputs) - 1
         contiguous = {name: label for label, name in enumerate(self.classes)}
         self.labels = torch.tensor([contiguous.get(name, -1) for name in outputs], device=settings.device)
@@ -134,6 +139,12 @@ class TorchvisionPredictor(TorchPredictor, Trainable):
         stride = self.module.transform.size_divisible
         height, width = (max(image.shape[axis] for image in batch.images) for axis in (-2, -1))
         return math.ceil(height / stride) * stride, math.ceil(width / stride) * stride
+
+    def export_onnx(self, path: Path) -> None:
+        from adapters.torchvision.export import export  # needs onnx, which a measurement does not
+
+        names = [self.classes[label] if label >= 0 else None for label in self.labels.tolist()]
+        export(self.module, names, path)
 
     def training_edges(self) -> tuple[int, int]:
         return self.module.transform.min_size[-1], self.module.transform.max_size
@@ -168,7 +179,8 @@ class TorchvisionPredictor(TorchPredictor, Trainable):
         labels = self.labels[detection["labels"]]
         if not self.has_gaps:
             return {**detection, "labels": labels}
-        kept = labels >= 0
+        # Indexing by booleans would look for the True ones, and so wait for the device, for every tensor anew.
+        kept = torch.nonzero(labels >= 0)[:, 0]
         return {name: values[kept] for name, values in {**detection, "labels": labels}.items()}
 
 

@@ -1,51 +1,63 @@
-"""Build the network of the transformers adapter from options, and load its checkpoint."""
+"""Build a network of the transformers adapter from options, and load its checkpoint."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from transformers import (
-    CONFIG_MAPPING,
-    MODEL_FOR_BACKBONE_MAPPING,
-    Mask2FormerConfig,
-    Mask2FormerForUniversalSegmentation,
-    PretrainedConfig,
-)
+from transformers import CONFIG_MAPPING, MODEL_FOR_BACKBONE_MAPPING, PretrainedConfig, PreTrainedModel
 from transformers.utils import logging
 
+from adapters.transformers.families import Family
+from adapters.transformers.inputs import Inputs
 from bench.errors import UserError, nearest
 from bench.predictor import Checkpoint
 
-STAGES = ["stage1", "stage2", "stage3", "stage4"]
-"""The outputs that a hierarchical backbone gives, with strides 4, 8, 16 and 32."""
 
-
-def configured(classes: tuple[str, ...], backbone: Mapping[str, Any], network: Mapping[str, Any]) -> Mask2FormerConfig:
+def configured(
+    family: Family,
+    classes: Sequence[str],
+    backbone: Mapping[str, Any],
+    network: Mapping[str, Any],
+    sub: Mapping[str, Any] | None = None,
+) -> PretrainedConfig:
     """Give the library's configuration: its defaults with the changes that the options make.
 
+    classes: a name for every class logit but "no object"
+
     Raises:
-        UserError: the kind of backbone, or a key in ``backbone`` or ``network``, is unknown.
+        UserError: the kind of backbone, or a key of the options, is unknown.
     """
+    cls = family.model.config_class
+    parts: dict[str, Any] = {}
+    if family.backbone is not None:
+        parts["backbone_config"] = _backbone(family, backbone)
+    elif backbone:
+        raise UserError(f"model.options.backbone: {cls.__name__} has no backbone of its own; give its keys in network")
+    if family.sub is not None:
+        key, kind = family.sub
+        parts[key] = CONFIG_MAPPING[kind](**_known(CONFIG_MAPPING[kind], key, sub or {}))
+    return cls(**parts, **named(classes), **_known(cls, "network", network))
+
+
+def named(classes: Sequence[str]) -> dict[str, Any]:
+    """Give the keys of a configuration that name the class logits."""
     names = dict(enumerate(classes))
-    return Mask2FormerConfig(
-        backbone_config=_backbone(backbone),
-        id2label=names,
-        label2id={name: label for label, name in names.items()},
-        **_known(Mask2FormerConfig, "network", network),
-    )
+    return {"id2label": names, "label2id": {name: label for label, name in names.items()}}
 
 
-def _backbone(given: Mapping[str, Any]) -> PretrainedConfig:
+def _backbone(family: Family, given: Mapping[str, Any]) -> PretrainedConfig:
     options = dict(given)
-    kind = options.pop("model_type", "swin")
+    kind = options.pop("model_type", family.backbone)
     known = [config.model_type for config in MODEL_FOR_BACKBONE_MAPPING]
     if kind not in known:
         raise UserError(
             f"model.options.backbone.model_type={kind}: transformers has no such backbone; {nearest(kind, known)}"
         )
     config = CONFIG_MAPPING[kind]
-    return config(out_features=STAGES, **_known(config, "backbone", options))
+    options = _known(config, "backbone", options)
+    return config(**({"out_features": list(family.stages)} if family.stages else {}) | options)
 
 
 def _known(config: type[PretrainedConfig], where: str, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -61,7 +73,40 @@ def _known(config: type[PretrainedConfig], where: str, given: Mapping[str, Any])
     return dict(given)
 
 
-def from_checkpoint(config: Mask2FormerConfig, checkpoint: Checkpoint) -> Mask2FormerForUniversalSegmentation:
+def fitted(inputs: Inputs, family: Family, config: PretrainedConfig, pad_to: int | None) -> Inputs:
+    """Give the inputs that the network of this configuration can take.
+
+    config: its ``image_size`` becomes the input's edge, where the network takes no other
+
+    Raises:
+        UserError: the input is a square, and the edges are not equal, or no multiple of patches and windows.
+    """
+    if not family.square:
+        return replace(inputs, stride=family.stride, pad_to=pad_to)
+    shorter, edge = inputs.shortest_edge, inputs.longest_edge
+    part = getattr(config, "backbone_config", config)
+    multiple = part.patch_size * getattr(part, "num_windows", 1)
+    if shorter != edge or edge % multiple:
+        valid = max(round(edge / multiple), 1) * multiple
+        raise UserError(
+            f"input_size={shorter}x{edge} (model.options.shortest_edge, longest_edge): {family.model.__name__} takes a "
+            f"square whose edge is a multiple of {multiple} pixels; give input_size={valid}x{valid}"
+        )
+    if hasattr(config, "image_size"):
+        config.image_size = edge
+    return replace(inputs, stride=multiple)
+
+
+def untrained(family: Family, config: PretrainedConfig) -> PreTrainedModel:
+    """Give a network with random weights, which does the work that a trained one does."""
+    module = family.model(config)
+    if hasattr(module, "attn_mask_probs"):
+        # EoMT's training masks its attention less and less, and its trained models compute no such masks.
+        module.attn_mask_probs.zero_()
+    return module
+
+
+def from_checkpoint(family: Family, config: PretrainedConfig, checkpoint: Checkpoint) -> PreTrainedModel:
     """Load a checkpoint by ``from_pretrained``, which knows the parameter names of the library's earlier versions.
 
     Raises:
@@ -70,7 +115,7 @@ def from_checkpoint(config: Mask2FormerConfig, checkpoint: Checkpoint) -> Mask2F
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()
     try:
-        module, info = Mask2FormerForUniversalSegmentation.from_pretrained(
+        module, info = family.model.from_pretrained(
             None,
             config=config,
             state_dict=dict(checkpoint.state_dict),
@@ -79,11 +124,9 @@ def from_checkpoint(config: Mask2FormerConfig, checkpoint: Checkpoint) -> Mask2F
         )
     finally:
         logging.set_verbosity(verbosity)
-    # The published file has tables of relative positions, which the library computes, and lacks the norm after Swin's
-    # last block, whose output Mask2Former does not read.
     lists = {
-        "missing": [k for k in info["missing_keys"] if ".encoder.swin.layernorm." not in k],
-        "unexpected": [k for k in info["unexpected_keys"] if not k.endswith("relative_position_index")],
+        "missing": [k for k in info["missing_keys"] if not _spare(k, family)],
+        "unexpected": [k for k in info["unexpected_keys"] if not _spare(k, family)],
         "of another shape": [k[0] for k in info["mismatched_keys"]],
     }
     problems = [f"{len(keys)} {what} (first: {min(keys)})" for what, keys in lists.items() if keys]
@@ -93,3 +136,7 @@ def from_checkpoint(config: Mask2FormerConfig, checkpoint: Checkpoint) -> Mask2F
             f"give weights of the same architecture and classes"
         )
     return module.float()
+
+
+def _spare(name: str, family: Family) -> bool:
+    return any(part in name for part in family.spare)

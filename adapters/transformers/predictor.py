@@ -1,181 +1,197 @@
-"""Run Mask2Former of Hugging Face transformers, with the inference of the paper's code."""
+"""Run the instance-segmentation networks of Hugging Face transformers, each with the inference of its paper's code."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch.nn.functional import interpolate
-from transformers import Mask2FormerForUniversalSegmentation
-from transformers.image_transforms import get_size_with_aspect_ratio
+from transformers import PretrainedConfig, PreTrainedModel
 
-from adapters.transformers.build import configured, from_checkpoint
-from adapters.transformers.training import losses
+from adapters.transformers import rf_detr_training, training
+from adapters.transformers.build import configured, fitted, from_checkpoint, untrained
+from adapters.transformers.families import FAMILIES, Family, task_tokens
+from adapters.transformers.inference import Raw
+from adapters.transformers.inputs import Batch, Inputs, Resize
+from adapters.transformers.labels import Columns
 from bench.errors import UserError
-from bench.predictor import Instances, Settings, Target, TorchPredictor, Trainable, boxes_around
-
-PIXEL_MEAN = (0.485, 0.456, 0.406)
-PIXEL_STD = (0.229, 0.224, 0.225)
-STRIDE = 32
-"""Padded height and width are multiples of this, the stride of the coarsest features (``size_divisor``)."""
+from bench.predictor import Instances, Settings, Target, TorchPredictor, Trainable
 
 
-@dataclass
-class Batch:
-    """A batch on the host.
+class TransformersPredictor(TorchPredictor):
+    """One network of the library; what is its family's own stands in a row of :data:`FAMILIES`.
 
-    images: resized, uint8 (3, h, w) each
-    original_sizes: (H, W) of each before the resize
-    """
+    backbone: its ``model_type``, and changes to the defaults of that type's configuration
+    network: changes to the defaults of the configuration of the family's class
+    decoder: changes to the defaults of MaskFormer's ``decoder_config``
+    label_ids: ``coco`` where the class logits are numbered by COCO's category ids, 0 to 90 with gaps;
+        ``coco_panoptic`` where they are the 133 of COCO panoptic; None where logit N is class N
+    shortest_edge, longest_edge: the resize, in pixels; None takes the family's. Where the input is a square, as of
+        EoMT and RF-DETR, both are its edge
 
-    images: list[torch.Tensor]
-    original_sizes: list[tuple[int, int]]
-
-
-@dataclass
-class Raw:
-    """The output of the network for Q queries.
-
-    class_logits: float32 (B, Q, classes + 1)
-    mask_logits: float32 (B, Q, h / 4, w / 4) for a padded batch of (h, w)
-    padded_size: (h, w)
-    image_sizes, original_sizes: (H, W) of each image after and before the resize
-    """
-
-    class_logits: torch.Tensor
-    mask_logits: torch.Tensor
-    padded_size: tuple[int, int]
-    image_sizes: list[tuple[int, int]]
-    original_sizes: list[tuple[int, int]]
-
-
-class Mask2FormerPredictor(TorchPredictor, Trainable):
-    """Mask2Former (Cheng et al. 2022), ``Mask2FormerForUniversalSegmentation``.
-
-    backbone: its ``model_type``, by default ``swin``, and changes to the defaults of that type's config.
-    network: changes to the defaults of ``Mask2FormerConfig``.
-    shortest_edge, longest_edge: the resize of ``Mask2FormerImageProcessor``, in pixels; 800 and 1333 are the paper's.
-
-    Instances are made as in the paper's code (``MaskFormer.instance_inference``), not as in the library's
-    ``post_process_instance_segmentation``. They are the best (query, class) pairs by class probability. A mask is
-    where the upsampled logit is above 0, and a score is the class probability times the mean mask probability inside
-    the mask. A query with an empty mask is kept, as in that code, with score 0 and the box 0, 0, 0, 0. Under autocast
-    the network runs in the lower precision and everything after its logits in float32. The paper has no score
-    threshold.
+    Logits that stand for no class of the model are left out before the best are chosen. Under autocast the network
+    runs in the lower precision and everything after its outputs in float32. No paper has a score threshold.
 
     Raises:
-        UserError: there are no class names, a key in ``backbone`` or ``network`` is unknown, or the checkpoint does
-            not fit.
+        UserError: there are no class names, a key of the options is unknown, an edge is none that the network can
+            take, or the checkpoint does not fit.
     """
 
-    module: Mask2FormerForUniversalSegmentation
+    family: Family
+    module: PreTrainedModel
     packages = ("transformers", "torchvision")
     stateless_preprocess = True
-    backbone_prefix = "model.pixel_level_module.encoder."
-    compiled_parts = ("model.pixel_level_module.encoder",)
+    pads_inputs = True
 
     def __init__(
         self,
         settings: Settings,
         backbone: Mapping[str, Any] | None = None,
         network: Mapping[str, Any] | None = None,
-        shortest_edge: int = 800,
-        longest_edge: int = 1333,
+        decoder: Mapping[str, Any] | None = None,
+        label_ids: str | None = None,
+        shortest_edge: int | None = None,
+        longest_edge: int | None = None,
     ) -> None:
         if settings.classes is None:
             raise UserError("model.classes: transformers carries no class names, list them in the order of the labels")
-        self.classes = tuple(settings.classes)
-        config = configured(self.classes, backbone or {}, network or {})
+        columns = Columns.of(tuple(settings.classes), label_ids)
+        config = configured(self.family, columns.names, backbone or {}, network or {}, decoder)
+        edges = shortest_edge or self.family.edges[0], longest_edge or self.family.edges[1]
+        self.set_up(settings, config, columns, Inputs(self.family.resize, *edges))
+
+    def set_up(self, settings: Settings, config: PretrainedConfig, columns: Columns, inputs: Inputs) -> None:
+        """Build the network of this configuration, with the checkpoint of the settings or untrained.
+
+        config: its ``image_size`` is set to the input's where the network takes no other.
+        """
+        family = self.family
+        self.inputs = fitted(inputs, family, config, settings.pad_to)
+        self.colours = self.inputs.colours(settings.device)
         if settings.checkpoint is None:
-            module = Mask2FormerForUniversalSegmentation(config)
+            module = untrained(family, config)
         else:
-            module = from_checkpoint(config, settings.checkpoint)
-        self.device = settings.device
+            module = from_checkpoint(family, config, settings.checkpoint)
         self.module = module.to(settings.device).eval()
-        self.shortest_edge, self.longest_edge = shortest_edge, longest_edge
+        for parameter in self.module.parameters():  # OneFormer's loss makes one of a float64 of numpy
+            parameter.data = parameter.data.float()
+        self.backbone_prefix = f"{family.encoder}."
+        self.compiled_parts = family.compiled_parts(self.module)
+        self.classes = columns.classes
+        last = [len(columns.names)] if family.no_object else []
+        self.columns = None if columns.all_kept else torch.tensor([*columns.kept, *last], device=settings.device)
+        length = getattr(config, family.task_length) if family.task_length else None
+        self.task = None if length is None else task_tokens(length, settings.device)
         self.score_threshold = settings.score_threshold or 0.0
         self.max_detections = settings.max_detections
-        self.mean = torch.tensor(PIXEL_MEAN, device=settings.device)[:, None, None]
-        self.std = torch.tensor(PIXEL_STD, device=settings.device)[:, None, None]
 
     @classmethod
     def options_for_input_size(cls, shorter: int, longer: int) -> dict[str, int]:
         return {"shortest_edge": shorter, "longest_edge": longer}
 
     def preprocess(self, images: Sequence[np.ndarray]) -> Batch:
-        resized = []
-        for image in images:
-            size = get_size_with_aspect_ratio(image.shape[:2], self.shortest_edge, self.longest_edge)
-            pixels = torch.from_numpy(image).permute(2, 0, 1)[None]
-            resized.append(interpolate(pixels, size=size, mode="bilinear", antialias=True)[0])
-        return Batch(resized, [image.shape[:2] for image in images])
+        return self.inputs.resized(images)
 
     def forward(self, batch: Batch) -> Raw:
-        pixel_values, pixel_mask = self._padded(batch.images)
-        output = self.module(pixel_values=pixel_values, pixel_mask=pixel_mask)
-        logits = output.class_queries_logits.float(), output.masks_queries_logits.float()
+        family = self.family
+        pixel_values, pixel_mask = self.inputs.padded(batch.images, *self.colours)
+        output = self.module(pixel_values=pixel_values, **self._beside(pixel_mask))
+        class_logits, mask_logits = (output[name].float() for name in family.logits)
+        if self.columns is not None:
+            class_logits = class_logits[..., self.columns]
+        boxes = None if family.boxes is None else output[family.boxes].float()
+        stretched = family.resize is Resize.STRETCH
+        padded = None if stretched else (pixel_mask.shape[-2], pixel_mask.shape[-1])
         sizes = [(image.shape[-2], image.shape[-1]) for image in batch.images]
-        return Raw(*logits, (pixel_mask.shape[-2], pixel_mask.shape[-1]), sizes, batch.original_sizes)
+        return Raw(class_logits, mask_logits, boxes, padded, sizes, batch.original_sizes)
 
     def postprocess(self, raw: Raw) -> list[Instances]:
-        images = zip(raw.class_logits, raw.mask_logits, raw.image_sizes, raw.original_sizes, strict=True)
-        return [
-            self._instances(class_logits, _full_size(mask_logits, raw.padded_size, size, original))
-            for class_logits, mask_logits, size, original in images
-        ]
+        images = range(len(raw.original_sizes))
+        return [self.family.instances(raw, image, self.max_detections, self.score_threshold) for image in images]
 
     def input_size(self, batch: Batch) -> tuple[int, int]:
-        return _padded_size(batch.images)
+        return self.inputs.padded_size(batch.images)
+
+    def _beside(self, pixel_mask: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Give what the network takes beside the pixels."""
+        given = {"pixel_mask": pixel_mask} if self.family.takes_mask else {}
+        if self.task is not None:
+            given["task_inputs"] = self.task.expand(len(pixel_mask), -1)
+        return given
+
+
+class Mask2FormerPredictor(TransformersPredictor, Trainable):
+    """Mask2Former (Cheng et al. 2022), ``Mask2FormerForUniversalSegmentation``."""
+
+    family = FAMILIES["mask2former"]
+
+    def export_onnx(self, path: Path) -> None:
+        from adapters.transformers.export import export  # needs onnx, which a measurement does not
+
+        inputs = self.inputs
+        normalisation = {"mean": list(inputs.mean), "std": list(inputs.std)}
+        edges = inputs.shortest_edge, inputs.longest_edge
+        export(self.module, self.classes, edges, inputs.stride, normalisation, path)
 
     def training_edges(self) -> tuple[int, int]:
-        return self.shortest_edge, self.longest_edge
+        return self.inputs.shortest_edge, self.inputs.longest_edge
 
     def training_step(self, images: Sequence[np.ndarray], targets: Sequence[Target]) -> dict[str, torch.Tensor]:
         pixels = [torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1) for image in images]
-        return losses(self.module, *self._padded(pixels), targets)
-
-    def _padded(self, images: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Give the normalised batch (B, 3, H, W) on the device and its mask, int64 (B, H, W), 0 in the padding.
-
-        images: uint8 (3, h, w) each, on the host
-        """
-        pixel_values = torch.zeros(len(images), 3, *_padded_size(images), device=self.device)
-        pixel_mask = torch.zeros_like(pixel_values[:, 0], dtype=torch.int64)
-        for values, mask, image in zip(pixel_values, pixel_mask, images, strict=True):
-            h, w = image.shape[-2:]
-            values[:, :h, :w] = (image.to(self.device) / 255 - self.mean) / self.std
-            mask[:h, :w] = 1
-        return pixel_values, pixel_mask
-
-    def _instances(self, class_logits: torch.Tensor, mask_logits: torch.Tensor) -> Instances:
-        """Give the paper's instances for logits (Q, classes + 1) and (Q, H, W); each query's mask is made once."""
-        probabilities = class_logits.softmax(-1)[:, :-1]
-        best, index = probabilities.flatten().topk(min(self.max_detections, probabilities.numel()))
-        query, label = index // len(self.classes), index % len(self.classes)
-        masks = mask_logits > 0
-        weight = masks.float()
-        inside = mask_logits.sigmoid().mul_(weight).sum((1, 2)) / (weight.sum((1, 2)) + 1e-6)
-        scores, order = (best * inside[query]).sort(descending=True, stable=True)
-        if self.score_threshold > 0:
-            order = order[scores > self.score_threshold]
-            scores = scores[: len(order)]
-        query, label = query[order], label[order]
-        return Instances(masks[query], boxes_around(masks)[query], scores, label)
+        return training.losses(self.module, *self.inputs.padded(pixels, *self.colours), targets)
 
 
-def _padded_size(images: Sequence[torch.Tensor]) -> tuple[int, int]:
-    height, width = (max(image.shape[axis] for image in images) for axis in (-2, -1))
-    return math.ceil(height / STRIDE) * STRIDE, math.ceil(width / STRIDE) * STRIDE
+class RfDetrPredictor(TransformersPredictor, Trainable):
+    """RF-DETR (Robinson et al. 2025), ``RfDetrForInstanceSegmentation``.
+
+    In training the square has the longest edge of the batch, so that the scale of the images still varies.
+    """
+
+    family = FAMILIES["rf_detr"]
+
+    def training_edges(self) -> tuple[int, int]:
+        return self.inputs.shortest_edge, self.inputs.longest_edge
+
+    def training_step(self, images: Sequence[np.ndarray], targets: Sequence[Target]) -> dict[str, torch.Tensor]:
+        longest = max(max(image.shape[:2]) for image in images)
+        inputs = self.inputs.with_edge(longest)
+        pixel_values, _ = inputs.padded(inputs.resized(images).images, *self.colours)
+        return rf_detr_training.losses(self.module, pixel_values, targets)
 
 
-def _full_size(
-    logits: torch.Tensor, padded: tuple[int, int], image: tuple[int, int], original: tuple[int, int]
-) -> torch.Tensor:
-    """Scale logits (Q, h, w) to the padded input, cut the padding off, and scale to the original (H, W), bilinearly."""
-    upsampled = interpolate(logits[None], size=padded, mode="bilinear", align_corners=False)
-    cropped = upsampled[:, :, : image[0], : image[1]]
-    return interpolate(cropped, size=original, mode="bilinear", align_corners=False)[0]
+class MaskFormerPredictor(TransformersPredictor):
+    """MaskFormer (Cheng et al. 2021), ``MaskFormerForInstanceSegmentation``, with Mask2Former's instance inference."""
+
+    family = FAMILIES["maskformer"]
+
+
+class OneFormerPredictor(TransformersPredictor):
+    """OneFormer (Jain et al. 2023), ``OneFormerForUniversalSegmentation``, told that the task is instance."""
+
+    family = FAMILIES["oneformer"]
+
+
+class EomtPredictor(TransformersPredictor):
+    """EoMT (Kerssies et al. 2025), ``EomtForUniversalSegmentation``."""
+
+    family = FAMILIES["eomt"]
+
+
+class EomtDinov3Predictor(TransformersPredictor):
+    """EoMT on DINOv3, ``EomtDinov3ForUniversalSegmentation``."""
+
+    family = FAMILIES["eomt_dinov3"]
+
+
+class ConditionalDetrPredictor(TransformersPredictor):
+    """Conditional DETR (Meng et al. 2021) with DETR's mask head, ``ConditionalDetrForSegmentation``."""
+
+    family = FAMILIES["conditional_detr"]
+
+
+class DetrPredictor(TransformersPredictor):
+    """DETR (Carion et al. 2020), ``DetrForSegmentation``."""
+
+    family = FAMILIES["detr"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +56,11 @@ def answer(question: Mapping[str, Any], loaded: Loaded) -> dict[str, Any]:
 
 
 def _checked(question: Mapping[str, Any], loaded: Loaded) -> dict[str, Any]:
-    """Give the rows of a folder, each with its cells by column and the texts of its violations."""
+    """Give the rows of a folder, each with its cells by column and the texts of its violations.
+
+    ``marks`` says of each mark of the row what was seen and what it means, ``doubts`` says it of those that make a pass
+    mean little; both are empty where no condition is on a figure that they are of.
+    """
     from reports.table.comparison import load
     from reports.table.limits import parse_limits
 
@@ -77,8 +81,18 @@ def _checked(question: Mapping[str, Any], loaded: Loaded) -> dict[str, Any]:
                 "label": comparison.labels[number],
                 "path": str(row.path),
                 "violations": [text for limit in limits if (text := limit.violation(comparison, number))],
+                **_told(comparison, number, [limit.column for limit in limits]),
                 "cells": {name: comparison.cell(number, name) for name in columns},
             }
             for number, row in enumerate(comparison.rows)
         ]
     }
+
+
+def _told(comparison: Comparison, row: int, columns: Sequence[str]) -> dict[str, list[str]]:
+    from bench.schema.metrics import FIGURES, NOISE
+
+    marks = comparison.marks_of(row) if any(name in FIGURES and FIGURES[name].of_time for name in columns) else []
+    noise = [f"{name}, {NOISE}" for name in columns if comparison.noise(row, name)]
+    told = [(f"{mark.name}: {mark.sentence}; {mark.meaning}", mark.never_best) for mark in marks]
+    return {"marks": [text for text, _ in told] + noise, "doubts": [text for text, never in told if never] + noise}

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench.errors import UserError, nearest
-from bench.schema.overrides import GROUPS, as_text, kinds
+from bench.schema.typed.hydra_text import as_read, literal, quoted
+from bench.schema.typed.overrides import GROUPS, as_text, kinds
 
 PRINTING = ("--help", "--hydra-help", "--cfg", "--info", "--version")
 """Options that print something and measure nothing."""
@@ -62,8 +63,8 @@ def for_hydra(given: Sequence[str]) -> Arguments:
     """Give the arguments of a command for Hydra.
 
     Raises:
-        UserError: an option does not exist, an argument sets Hydra itself, or a value is empty or has a comma where
-            that has no meaning.
+        UserError: an option does not exist, an argument sets Hydra itself, a value is empty or has a comma where that
+            has no meaning, or a map is none or stands twice.
     """
     options, overrides = _divided(given)
     for override in overrides:
@@ -76,7 +77,16 @@ def for_hydra(given: Sequence[str]) -> Arguments:
         raise UserError(f"{' and '.join(several)}: give only one of them")
     if "--resolve" in names and "--cfg" not in names:
         raise UserError("--resolve: belongs to --cfg; give --cfg=job --resolve")
-    return Arguments(options, [as_text(override) for override in overrides])
+    spelled = [as_text(override) for override in overrides]
+    _refuse_two_maps(spelled)
+    return Arguments(options, spelled)
+
+
+def _refuse_two_maps(overrides: Sequence[str]) -> None:
+    """Refuse two maps for one key: Hydra takes the last, and the names of the other would be lost without a word."""
+    keys = [key for override in overrides for key, _, value in [override.partition("=")] if value.startswith("{")]
+    if twice := next((key for key in keys if keys.count(key) > 1), None):
+        raise UserError(f"{as_read(twice).lstrip('+')}: stands twice with a map; give one map with all names")
 
 
 def _divided(given: Sequence[str]) -> Arguments:
@@ -117,3 +127,11 @@ def _no_such_option(name: str, value: str) -> str:
     if key in GROUPS or key in kinds():
         return f"{name}: no such option; what is measured is given as KEY=VALUE, as {key}={value or '...'}"
     return f"{name}: no such option; {nearest(name, _NAMES)}"
+
+
+def path_spelled(path: str) -> str:
+    """Give a path as the value of an override: in quotation marks where something in it would have a meaning."""
+    if path.startswith("~"):  # a folder of this name, and not the home folder
+        path = str(Path(path).absolute())
+    is_plain = re.fullmatch(r"[\w./ -]+", path) and path.strip() == path and path.lower() != "null"
+    return path if is_plain else quoted(literal(path))

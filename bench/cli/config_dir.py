@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from bench.errors import UserError
-from bench.schema.overrides import GROUPS, kinds
+from bench.schema.typed.overrides import GROUPS, kinds
 
 
 def seen_by_hydra(folder: Path, links: Path) -> Path:

@@ -14,11 +14,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from omegaconf import OmegaConf
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import OverrideParseException
+from omegaconf import Container, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 from bench.cli.arguments import filled, filled_path
+from bench.cli.composing.errors import as_user_error
 from bench.errors import UserError, nearest
 from bench.files.folder_lock import REPORTING, locked
 from bench.files.paths import expanded
@@ -28,6 +31,8 @@ from bench.history.baseline import find_baseline
 from bench.schema.config import GateConfig
 from bench.schema.gate_report import GATE_FILE, GateReport, write_report
 from bench.schema.metrics import METRICS
+from bench.schema.typed.hydra_text import as_read, names_decoded
+from bench.schema.typed.overrides import as_text
 from reports.ci.files import write_all
 from reports.parts import Parts
 from reports.text.gate_table import gate_table
@@ -92,27 +97,44 @@ def show(report: GateReport, console: Console) -> None:
 def from_settings(settings: Sequence[str]) -> GateConfig:
     """Give the default gate with ``KEY=VALUE`` settings in it, as ``thresholds.fps_model=-3%``.
 
+    A key may have ``gate.`` before it, as messages print it.
+
     Raises:
         UserError: a setting is not KEY=VALUE, or its key is unknown.
     """
-    for setting in settings:
-        key, equals, _ = setting.partition("=")
-        if not equals:
-            raise UserError(f"{setting}: must be KEY=VALUE, as thresholds.fps_model=-3%")
-        if not setting.partition("=")[2].strip():
-            raise UserError(f"{key}= is empty (an unset variable?); give {key}=VALUE, or leave it out")
-        group, _, name = key.partition(".")
-        if group == "thresholds" and name not in METRICS:
-            raise UserError(f"{key}: no such metric; {nearest(name, METRICS)}")
     schema = OmegaConf.structured(GateConfig)
     try:
-        merged = OmegaConf.merge(schema, OmegaConf.load(DEFAULT), OmegaConf.from_dotlist(list(settings)))
-        gate = OmegaConf.to_object(merged)
+        gate = OmegaConf.merge(schema, OmegaConf.load(DEFAULT))
+        for setting in settings:
+            _set(gate, setting)
+        # Once more through plain containers, in which every name is itself again.
+        merged = OmegaConf.merge(schema, names_decoded(OmegaConf.to_container(gate, resolve=True)))
+        checked = OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
-        key = str(error.full_key or "")
+        key = as_read(str(error.full_key or ""))
         raise UserError(f"{key}: {str(error).splitlines()[0]}; {nearest(key, schema)}") from error
-    assert isinstance(gate, GateConfig)
-    return gate
+    assert isinstance(checked, GateConfig)
+    for name in checked.thresholds:
+        if name not in METRICS:
+            raise UserError(f"thresholds.{name}: no such metric; {nearest(name, METRICS)}")
+    return checked
+
+
+def _set(gate: Container, setting: str) -> None:
+    """Set one key of a gate, in the grammar of Hydra, as the command that measures does."""
+    key, equals, value = setting.removeprefix("gate.").partition("=")
+    if not equals:
+        raise UserError(f"{setting}: must be KEY=VALUE, as thresholds.fps_model=-3%")
+    if not value.strip():
+        raise UserError(f"{key}= is empty (an unset variable?); give {key}=VALUE, or leave it out")
+    try:
+        [override] = OverridesParser.create().parse_overrides([as_text(f"gate.{key}={value}")])
+    except OverrideParseException as error:
+        raise as_user_error(error, DEFAULT.parents[1]) or error from error
+    if override.is_sweep_override():
+        raise UserError(f"{setting}: a comma makes a sweep, and a gate has one value of each key")
+    given = override.key_or_group.removeprefix("gate.")
+    OmegaConf.update(gate, given, override.value(), force_add=override.is_force_add())
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""The command: ``maskbench OVERRIDES`` measures; ``check``, ``report``, ``gate`` and ``history`` do the rest."""
+"""The command: ``maskbench OVERRIDES`` measures; ``check``, ``export``, ``report``, ``gate`` and ``history`` do
+the rest."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from reports.text.output import tolerant_output
 
 COMMANDS = {
     "check": "bench.cli.dataset",
+    "export": "bench.cli.export",
     "report": "reports.__main__",
     "gate": "bench.cli.gate",
     "history": "bench.cli.history",

@@ -22,6 +22,7 @@ _OF_ONE_MODEL = (
     "classes",
     "zoo",
     "published",
+    "licence",
     "expected",
 )
 """Keys of the group ``model`` that say what one model is."""

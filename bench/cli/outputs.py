@@ -106,7 +106,7 @@ def report(results: Path, out: Path, console: Console, verdicts: GateReport | No
         parts.run("its lock", stack.enter_context, locked(out, REPORTING, say))
         judged = parts.run(GATE_FILE, _write_verdicts, verdicts, out) if verdicts else None
         page = parts.run("the report", reports.build, [results], out, judged)
-        parts.run("its table", lambda: console.print(reports.terminal_table(results)))
+        parts.run("its table", lambda: console.print(reports.terminal_table(results), crop=False))
         if page:
             say(f"report: {page}")
         if verdicts:

@@ -20,24 +20,25 @@ from typing import TYPE_CHECKING, NoReturn
 import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
-from hydra.plugins.sweeper import Sweeper
 from omegaconf import DictConfig
 
 from bench.cli.arguments import Arguments, for_hydra
+from bench.cli.composing.errors import in_one_line
+from bench.cli.composing.quicker import quicken
 from bench.cli.config_dir import check_names, seen_by_hydra
+from bench.cli.free_form import schema_for_hydra, with_own_names
 from bench.errors import UserError, called_as_maskbench
 from bench.private.texts import publishable, without_credentials
-from bench.schema.config import BenchConfig
+from bench.schema.typed.hydra_text import as_read
 
 if TYPE_CHECKING:
     from bench.jobs.job import ComposedJob
     from bench.jobs.run import Run
 
-# Hydra copies its store of configurations 80 times for one --help, though it copies again what it loads from the store.
-# And it composes each job of a sweep twice, first as a check, though here composing is all that it does. Both together
-# would double the time until the command answers.
-ConfigStore.__deepcopy__ = lambda self, memo: self  # type: ignore[attr-defined]
-Sweeper.validate_batch_is_legal = lambda self, batch: None  # type: ignore[method-assign]
+quicken()
+# Every configuration that a job gets, or that --cfg and --info print, comes by here; a sweep is divided before.
+_set_config = HydraConfig.set_config
+HydraConfig.set_config = lambda self, cfg: _set_config(self, with_own_names(cfg))  # type: ignore[method-assign]
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
@@ -52,7 +53,8 @@ def compose(overrides: Sequence[str]) -> list[ComposedJob]:
             nothing to run.
     """
     given = for_hydra(overrides)
-    composed = _composed_by_hydra(given)
+    with in_one_line(CONFIGS):
+        composed = _composed_by_hydra(given)
     from bench.cli.model_keys import TARGET, given_keys, refuse_foreign_keys
     from bench.jobs.validate import check_shared, to_config
 
@@ -61,7 +63,8 @@ def compose(overrides: Sequence[str]) -> list[ComposedJob]:
     if given.config_dir is not None:
         check_names(Path(given.config_dir), CONFIGS, (choices for _, choices in composed))
     own_class = TARGET in given_keys(overrides)
-    jobs = [to_config(cfg, choices, own_class=own_class) for cfg, choices in composed]
+    with in_one_line(CONFIGS):
+        jobs = [to_config(cfg, choices, own_class=own_class) for cfg, choices in composed]
     check_shared(jobs)
     own_configs = [] if given.config_dir is None else [Path(given.config_dir)]
     refuse_foreign_keys(overrides, jobs, [CONFIGS, *own_configs])
@@ -77,7 +80,7 @@ def _composed_by_hydra(given: Arguments) -> list[tuple[DictConfig, dict[str, str
         composed.append((cfg, {k: v for k, v in choices.items() if v and not k.startswith("hydra/")}))
 
     # With the schema under everything composed, each of its keys has a type and can be set without a plus.
-    ConfigStore.instance().store(name="schema", node=BenchConfig)
+    ConfigStore.instance().store(name="schema", node=schema_for_hydra())
     argv = sys.argv
     # Without this, Hydra prints its errors and exits; we want one line of our own.
     os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -89,13 +92,6 @@ def _composed_by_hydra(given: Arguments) -> list[tuple[DictConfig, dict[str, str
         sys.argv = [argv[0], *options, *given.overrides, *_implied(given.overrides), *of_ours]
         try:
             hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="config")(collect)()
-        except Exception as error:
-            from bench.jobs.validate import as_user_error
-
-            translated = as_user_error(error, CONFIGS)
-            if translated is None:
-                raise
-            raise translated from error
         finally:
             sys.argv = argv
     return composed
@@ -173,7 +169,8 @@ def _program() -> list[str]:
 
 def _command(given: Sequence[str]) -> str:
     """Give what the user typed, to be kept beside weights and published: without ``out=``, home folder and secrets."""
-    kept = [without_credentials(a) if a.startswith("model.zoo.url=") else a for a in given if not a.startswith("out=")]
+    typed = [as_read(argument) for argument in given if not argument.startswith("out=")]
+    kept = [without_credentials(a) if a.startswith("model.zoo.url=") else a for a in typed]
     return shlex.join([*_program(), *(publishable(a) for a in kept)])
 
 

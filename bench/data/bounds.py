@@ -34,6 +34,9 @@ MAX_CATEGORIES = 20_000
 MAX_OUTLINE = 4_000_000
 """The longest outline of all polygons of an annotation, in pixels. pycocotools takes 50 bytes for each."""
 
+MAX_FAR_OUTLINE = 10_000_000
+"""The same for one that is drawn once, when the file is read: a box of twice :data:`MAX_EDGE` is within it."""
+
 MAX_PARTS = 10_000
 """The most polygons of an annotation; merging them takes a second, and four times as long for twice as many."""
 

@@ -1,4 +1,4 @@
-"""The COCO file format: JSON, and the three forms of a segmentation in it.
+"""The three forms of a segmentation in a COCO file, and what can be wrong with one.
 
 No check decodes a mask, so that a set of a million annotations is checked in seconds. pycocotools reads past the end of
 a wrong RLE without an error; therefore everything is checked here before a mask library gets it.
@@ -6,18 +6,74 @@ a wrong RLE without an error; therefore everything is checked here before a mask
 
 from __future__ import annotations
 
+import functools
 import importlib
 import json
 import math
-import stat
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from bench.data.bounds import MAX_OUTLINE, MAX_PARTS, farthest, outline, quoted
-from bench.errors import UserError
+from bench.data.bounds import MAX_EDGE, MAX_OUTLINE, MAX_PARTS, farthest, outline, quoted
+from bench.data.findings import Kind
+
+NO_MASK = Kind(
+    "no_mask",
+    "annotations without a mask",
+    "give dataset.without_mask=drop to leave them out, or dataset.without_mask=ignore to make their boxes ignored "
+    "regions",
+)
+SEGMENTATION_FORM = Kind(
+    "segmentation_form",
+    "annotations whose segmentation is of an unknown form",
+    'must be a list of polygons [[x1, y1, x2, y2, ...], ...] or an RLE {"size": [height, width], "counts": ...}',
+)
+PARTS = Kind("parts", "annotations of too many polygons", f"may have {MAX_PARTS} at most")
+OUTLINE = Kind("outline", "annotations with too long an outline", f"may have {MAX_OUTLINE} pixels at most")
+POLYGON_FORM = Kind(
+    "polygon_form",
+    "annotations with a polygon of an unknown form",
+    "must be a list of numbers [x1, y1, x2, y2, ...]",
+)
+POLYGON_POINTS = Kind(
+    "polygon_points", "annotations with a polygon of too few points", "at least 3 points, 6 numbers, are needed"
+)
+POLYGON_ODD = Kind(
+    "polygon_odd",
+    "annotations with a polygon of an odd number of coordinates",
+    "must be an even number (x and y of every point)",
+)
+POLYGON_NAN = Kind("polygon_nan", "annotations with a coordinate that is no number", "must be finite numbers")
+POLYGON_FAR = Kind(
+    "polygon_far",
+    "annotations with a coordinate that is far beyond any image",
+    f"may lie {MAX_EDGE} pixels from 0 at most",
+)
+RLE_SIZE = Kind(
+    "rle_size", "annotations with an RLE of another size than the image", "must be the image's [height, width]"
+)
+RLE_SWAPPED = Kind(
+    "rle_swapped",
+    "annotations with an RLE of the size [width, height]",
+    "must be [height, width], with counts that run down the columns",
+)
+RLE_COUNTS = Kind(
+    "rle_counts",
+    "annotations with an RLE whose counts are wrong",
+    "must be the lengths of runs, or pycocotools' compressed string",
+)
+RLE_COVER = Kind(
+    "rle_cover", "annotations with an RLE that covers more or less than the image", "must cover each pixel once"
+)
+
+
+class Fault(NamedTuple):
+    """What is wrong with a segmentation: its kind, and what stands there."""
+
+    kind: Kind
+    detail: str
+
 
 MIN_POLYGON_NUMBERS = 6
 """Three points; COCO writes a polygon as [x1, y1, x2, y2, ...]."""
@@ -28,114 +84,80 @@ _MAX_CHARACTERS_A_COUNT = 7
 _MOST_CHARACTERS_A_PIXEL = 2 * _MAX_CHARACTERS_A_COUNT  # some tools write empty runs between the others
 
 
-def parse_json(content: bytes, path: Path, key: str) -> Any:
-    """Parse the JSON of a file that the configuration names under ``key``.
-
-    Raises:
-        UserError: the content is not JSON, it ends in the middle, or a key stands twice in one object.
-    """
-    try:
-        return json.loads(content, object_pairs_hook=_object)
-    except (ValueError, RecursionError) as error:
-        cut_off = not content.rstrip().endswith((b"}", b"]"))
-        hint = f"it ends in the middle after {len(content)} bytes, copy it again" if cut_off else "not JSON"
-        if isinstance(error, _DoubleKeyError):
-            hint = "one of two values would be lost"
-        raise UserError(f"{path}: cannot be read ({key}): {hint}: {error}") from error
-
-
-class _DoubleKeyError(ValueError):
-    """A key stands twice in one object of JSON."""
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise _DoubleKeyError(f"the key {quoted(twice)} stands twice in the object {quoted(made)}")
-    return made
-
-
-def read_file(path: Path, key: str, hint: str = "", max_gb: float | None = None) -> bytes:
-    """Return the bytes of a file that the configuration names under ``key``; ``hint`` says how to get it.
-
-    Raises:
-        UserError: the file is absent, cannot be read, is a pipe or a device, or is larger than ``max_gb`` (10^9 bytes),
-            the value of ``dataset.max_json_gb``.
-    """
-    try:
-        status = path.stat()
-        if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
-            raise UserError(f"{path}: is a pipe or a device, must be a file ({key})")  # one without end is never read
-        if max_gb is not None and status.st_size > max_gb * 1e9:
-            raise UserError(
-                f"{path}: has {status.st_size / 1e9:.1f} GB, more than dataset.max_json_gb={max_gb:g} ({key}); with "
-                f"about ten times that in free memory give dataset.max_json_gb={math.ceil(status.st_size / 1e9)}"
-            )
-        return path.read_bytes()
-    except (OSError, ValueError) as error:
-        reason = "no such file" if isinstance(error, FileNotFoundError) else getattr(error, "strerror", "") or error
-        raise UserError(f"{path}: {reason} ({key}){'; ' + hint if hint else ''}") from error
-
-
 def segmentation_problem(segmentation: object, height: int, width: int) -> str | None:
     """Say what is wrong with a segmentation of an image of ``height`` x ``width`` pixels; None where it is right."""
+    fault = segmentation_fault(segmentation, height, width)
+    if fault is None:
+        return None
+    size = f"must be the image's [height, width], [{height}, {width}]"
+    # An annotation without a mask can be left out by a key, and its far polygons are cut; a result has neither.
+    of_one = {
+        NO_MASK: "must be polygons or an RLE",
+        POLYGON_FAR: f"may lie {farthest(height, width)} pixels from the image at most",
+        RLE_SIZE: size,
+        RLE_SWAPPED: size,
+    }
+    return f"{fault.detail}, {of_one.get(fault.kind, fault.kind.then)}"
+
+
+def segmentation_fault(segmentation: object, height: int, width: int) -> Fault | None:
+    """Give the first fault of a segmentation of an image of ``height`` x ``width`` pixels; None where it is right."""
     if isinstance(segmentation, list):
         if not segmentation:
-            return "segmentation is empty, must be polygons or an RLE"
+            return Fault(NO_MASK, "segmentation is empty")
         if len(segmentation) > MAX_PARTS:
-            return f"segmentation has {len(segmentation)} polygons, may have {MAX_PARTS} at most"
+            return Fault(PARTS, f"segmentation has {len(segmentation)} polygons")
         far = farthest(height, width)
         for number, polygon in enumerate(segmentation):
-            if problem := _polygon_problem(polygon, far):
-                return f"segmentation[{number}] {problem}"
-        return _outline_problem(segmentation)
+            if fault := _polygon_fault(polygon, far):
+                return Fault(fault.kind, f"segmentation[{number}] {fault.detail}")
+        return _outline_fault(segmentation)
     if isinstance(segmentation, Mapping) and {"size", "counts"} <= set(segmentation):
-        return _rle_problem(segmentation, height, width)
-    return (
-        f"segmentation is {_shown(segmentation)}, must be a list of polygons [[x1, y1, x2, y2, ...], ...] "
-        f'or an RLE {{"size": [height, width], "counts": ...}}'
-    )
+        return _rle_fault(segmentation, height, width)
+    return Fault(SEGMENTATION_FORM, f"segmentation is {_shown(segmentation)}")
 
 
-def _polygon_problem(polygon: object, far: int) -> str | None:
+def _polygon_fault(polygon: object, far: int) -> Fault | None:
     if not isinstance(polygon, list) or not set(map(type, polygon)) <= {int, float}:
-        return f"is {_shown(polygon)}, must be a polygon: a list of numbers [x1, y1, x2, y2, ...]"
+        return Fault(POLYGON_FORM, f"is {_shown(polygon)}")
     if len(polygon) < MIN_POLYGON_NUMBERS:
-        points = f"a polygon of {len(polygon) // 2} points, " if len(polygon) % 2 == 0 else ""
-        return f"has {len(polygon)} numbers ({points}at least 3 points, 6 numbers, are needed)"
+        points = f", a polygon of {len(polygon) // 2} points" if len(polygon) % 2 == 0 else ""
+        return Fault(POLYGON_POINTS, f"has {len(polygon)} numbers{points}")
     if len(polygon) % 2:
-        return f"has {len(polygon)} numbers, must be an even number (x and y of every point)"
+        return Fault(POLYGON_ODD, f"has {len(polygon)} numbers")
     # The comparisons come first: an int may be too large for a sum of floats. The sum finds NaN anywhere.
     if not (-far <= min(polygon) and max(polygon) <= far) or math.isnan(sum(polygon)):
         if any(number != number or number in (math.inf, -math.inf) for number in polygon):
-            return "holds NaN or infinity, must be finite numbers"
+            return Fault(POLYGON_NAN, "holds NaN or infinity")
         beyond = quoted(max(polygon, key=abs))
-        return f"reaches to the coordinate {beyond}, may lie {far} pixels from the image at most"
+        return Fault(POLYGON_FAR, f"reaches to the coordinate {beyond}")
     return None
 
 
-def _outline_problem(polygons: list[list[float]]) -> str | None:
+def _outline_fault(polygons: list[list[float]]) -> Fault | None:
     """Say whether the outlines of checked polygons are so long that drawing them fills the memory."""
     most = sum(len(polygon) / 2 * (max(polygon) - min(polygon)) for polygon in polygons)
     if most <= MAX_OUTLINE or (length := sum(map(outline, polygons))) <= MAX_OUTLINE:
         return None
-    return f"segmentation has an outline of {length:.0f} pixels, may have {MAX_OUTLINE} at most"
+    return Fault(OUTLINE, f"segmentation has an outline of {length:.0f} pixels")
 
 
-def _rle_problem(rle: Mapping[str, Any], height: int, width: int) -> str | None:
+def _rle_fault(rle: Mapping[str, Any], height: int, width: int) -> Fault | None:
     if rle["size"] != [height, width] or bool in map(type, rle["size"]):
-        return f"segmentation.size is {_shown(rle['size'])}, must be the image's [height, width], [{height}, {width}]"
+        kind = RLE_SWAPPED if rle["size"] == [width, height] else RLE_SIZE
+        return Fault(kind, f"segmentation.size is {_shown(rle['size'])}")
     most = _MOST_CHARACTERS_A_PIXEL * (height * width + 1)
     if isinstance(rle["counts"], (list, str, bytes)) and len(rle["counts"]) > most:
-        return f"segmentation.counts has a length of {len(rle['counts'])}, may have {most} at most for this image"
+        return Fault(
+            RLE_COUNTS, f"segmentation.counts has a length of {len(rle['counts'])}, at most {most} is possible"
+        )
     try:
         counts = rle_counts(rle["counts"])
     except ValueError as error:
-        return f"segmentation.counts {error}"
+        return Fault(RLE_COUNTS, f"segmentation.counts {error}")
     if (total := int(counts.sum())) != height * width:
-        return f"segmentation.counts cover {total} pixels, the image has {height} x {width} = {height * width}"
+        size = f"{height} x {width} = {height * width}"
+        return Fault(RLE_COVER, f"segmentation.counts cover {total} pixels, the image has {size}")
     return None
 
 
@@ -197,6 +219,7 @@ def to_rle(segmentation: Any, height: int, width: int) -> dict[str, Any]:
     return {"size": [height, width], "counts": counts.decode("ascii") if isinstance(counts, bytes) else counts}
 
 
+@functools.cache
 def mask_library() -> Any:
     """Return ``hotcoco.mask``, or ``pycocotools.mask`` where the environment of a library lacks hotcoco."""
     try:

@@ -9,11 +9,12 @@ import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
+from bench.schema.parts.speed import GpuReadings
 
-from bench.schema.result import GpuReadings
+if TYPE_CHECKING:  # a worker that replays results may do without it, and it takes seconds
+    import torch
 
 THROTTLE_REASONS = {
     0x4: "power cap",
@@ -59,7 +60,7 @@ class Gpu:
 
         self._nvml = pynvml
         pynvml.nvmlInit()
-        self._handle = pynvml.nvmlDeviceGetHandleByUUID(nvml_uuid(uuid))
+        self._handle = handle_of(pynvml, uuid)
 
     @classmethod
     def of(cls, device: torch.device) -> Gpu | None:
@@ -67,6 +68,8 @@ class Gpu:
         if device.type != "cuda":
             return None
         with contextlib.suppress(Exception):
+            import torch
+
             return cls(str(torch.cuda.get_device_properties(device).uuid))
         return None
 
@@ -152,7 +155,7 @@ def nvml_state(uuid: str) -> tuple[dict[str, Any], list[str]]:
         return state, [f"NVML: {error}; driver, clocks and power limit are unknown"]
     notes = []
     try:
-        handle = nvml.nvmlDeviceGetHandleByUUID(nvml_uuid(uuid))
+        handle = handle_of(nvml, uuid)
         for key, read in _STATE.items():
             try:
                 state[key] = read(nvml, handle)
@@ -168,6 +171,22 @@ def nvml_state(uuid: str) -> tuple[dict[str, Any], list[str]]:
 def nvml_uuid(uuid: str) -> str:
     """Return a GPU's UUID as NVML spells it, from torch's spelling."""
     return uuid if uuid.startswith(("GPU-", "MIG-")) else f"GPU-{uuid}"
+
+
+def handle_of(nvml: Any, uuid: str) -> Any:
+    """Return NVML's handle of a GPU, or of an instance of a divided one (MIG), from torch's spelling of its UUID.
+
+    Raises:
+        Exception: NVML does not know it.
+    """
+    try:
+        return nvml.nvmlDeviceGetHandleByUUID(nvml_uuid(uuid))
+    except Exception:
+        if uuid.startswith(("GPU-", "MIG-")):
+            raise
+        with contextlib.suppress(Exception):  # torch leaves out which of the two it is
+            return nvml.nvmlDeviceGetHandleByUUID(f"MIG-{uuid}")
+        raise
 
 
 def clocks_event_reasons(nvml: Any, handle: Any) -> int:

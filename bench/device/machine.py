@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
+import importlib.util
 import os
 import platform
+import runpy
+import sys
 from collections.abc import Callable, Iterable
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from bench.device.commands import git, output
+from bench.device.cores import cores_of_command, quota_cores
 from bench.device.gpu import nvml_state
+from bench.device.host import load_1min
+
+if TYPE_CHECKING:  # a worker that replays results may do without it, and it takes seconds
+    import torch
 
 PACKAGES = (
     "torch",
@@ -29,14 +35,18 @@ PACKAGES = (
 """Distributions whose version can move a figure of any model; a model's class adds those of its library."""
 
 
+_CPUS = Path("/sys/devices/system/cpu")
+
+
 def describe(device: torch.device | str | None, packages: Iterable[str] = ()) -> dict[str, Any]:
     """The machine, as JSON: processor, memory, system, versions, and the GPU where ``device`` is a CUDA one.
 
     ``packages`` are distributions whose versions are listed beside those of :data:`PACKAGES`, as far as they are
     installed.
 
-    What cannot be told is None, and ``notes`` says why; nothing is imported to learn its version. Clocks are those of
-    this moment, ``max_`` what the GPU may reach.
+    What cannot be told is None, and ``notes`` says why; nothing is imported to learn its version. In a process that has
+    not imported torch, what depends on its state is None. Clocks are those of this moment, ``max_`` what the GPU may
+    reach.
     """
     notes: list[str] = []
     return {
@@ -47,23 +57,51 @@ def describe(device: torch.device | str | None, packages: Iterable[str] = ()) ->
         "python": platform.python_version(),
         "versions": _versions(packages),
         "maskbench": _maskbench(),
-        "torch_threads": torch.get_num_threads(),
-        **_numerics(notes),
+        **_torch_state(notes),
         "gpu": _gpu(device, notes),
         "notes": notes,
     }
 
 
 def _cpu() -> dict[str, Any]:
-    """``usable_cores`` are those this process may run on, ``quota_cores`` the container's limit of computing time."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+    """``usable_cores`` are those the command may run on, ``quota_cores`` the container's limit of computing time.
+
+    ``governor`` is how the system chooses the clock, by its name in Linux; ``boost`` whether the clock may exceed its
+    nominal rate (turbo), ``smt`` whether a core runs two threads.
+    """
+    usable = cores_of_command()
     return {
         "name": _cpu_name(),
         "logical_cores": os.cpu_count(),
         "physical_cores": _physical_cores(),
-        "usable_cores": usable,
-        "quota_cores": _quota_cores(),
+        "usable_cores": None if usable is None else len(usable),
+        "quota_cores": quota_cores(),
+        "governor": _governor(),
+        "boost": _boost(),
+        "smt": _switch("smt/active"),
+        "load_1min": load_1min(),
     }
+
+
+def _governor() -> str | None:
+    """Give the governors of all cores, mostly one; None where Linux does not tell, as in a virtual machine."""
+    found = sorted({_told(path) for path in _CPUS.glob("cpu[0-9]*/cpufreq/scaling_governor")} - {""})
+    return ", ".join(found) or None
+
+
+def _boost() -> bool | None:
+    no_turbo = _switch("intel_pstate/no_turbo")
+    return _switch("cpufreq/boost") if no_turbo is None else not no_turbo
+
+
+def _switch(name: str) -> bool | None:
+    return {"0": False, "1": True}.get(_told(_CPUS / name))
+
+
+def _told(path: Path) -> str:
+    with contextlib.suppress(OSError):
+        return path.read_text(encoding="ascii", errors="replace").strip()
+    return ""
 
 
 def _cpu_name() -> str:
@@ -85,13 +123,6 @@ def _physical_cores() -> int | None:
     return psutil.cpu_count(logical=False)
 
 
-def _quota_cores() -> float | None:
-    with contextlib.suppress(OSError, ValueError):
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
-        return int(quota) / int(period)
-    return None
-
-
 def _host_memory_bytes() -> int | None:
     with contextlib.suppress(OSError, ValueError, AttributeError):
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -105,24 +136,45 @@ def _os() -> str:
 
 
 def _versions(packages: Iterable[str]) -> dict[str, str]:
-    """Installed packages by name, and the CUDA and cuDNN that torch was built with."""
+    """Installed packages by name, and the CUDA and cuDNN that torch was built with.
+
+    cuDNN tells its version only where torch has been imported.
+    """
     found = {}
     for name in dict.fromkeys((*PACKAGES, *packages)):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)
     # torch's own knows what the metadata may not: the build (+cpu, +cu130).
-    found["torch"] = str(torch.__version__)
-    if torch.version.cuda:
-        found["cuda"] = torch.version.cuda
-    with contextlib.suppress(RuntimeError):
-        if cudnn := torch.backends.cudnn.version():
-            found["cudnn"] = str(cudnn)
+    build = _torch_build()
+    for name, key in (("torch", "__version__"), ("cuda", "cuda")):
+        if build.get(key):
+            found[name] = str(build[key])
+    if "torch" in sys.modules:
+        import torch
+
+        with contextlib.suppress(RuntimeError):
+            if cudnn := torch.backends.cudnn.version():
+                found["cudnn"] = str(cudnn)
     return found
 
 
-def _numerics(notes: list[str]) -> dict[str, Any]:
-    """torch's switches that trade exactness or repeatability for speed."""
+def _torch_build() -> dict[str, Any]:
+    """What torch says of its build in a file of its own, which imports nothing; empty where torch is not installed."""
+    with contextlib.suppress(ImportError, ValueError, OSError):
+        spec = importlib.util.find_spec("torch")
+        if spec is not None and spec.origin is not None:
+            return runpy.run_path(str(Path(spec.origin).with_name("version.py")))
+    return {}
+
+
+def _torch_state(notes: list[str]) -> dict[str, Any]:
+    """How many threads torch takes, and its switches that trade exactness or repeatability for speed."""
+    if "torch" not in sys.modules:
+        return {}
+    import torch
+
     reads: dict[str, Callable[[], Any]] = {
+        "torch_threads": torch.get_num_threads,
         "float32_matmul_precision": torch.get_float32_matmul_precision,
         "tf32_matmul_allowed": lambda: torch.backends.cuda.matmul.allow_tf32,
         "tf32_cudnn_allowed": lambda: torch.backends.cudnn.allow_tf32,
@@ -154,8 +206,10 @@ def _maskbench() -> dict[str, Any]:
 
 
 def _gpu(device: torch.device | str | None, notes: list[str]) -> dict[str, Any] | None:
-    if device is None or torch.device(device).type != "cuda":
+    if device is None or not str(device).startswith("cuda"):
         return None
+    import torch
+
     properties = torch.cuda.get_device_properties(device)
     state, nvml_notes = nvml_state(str(getattr(properties, "uuid", "")))
     notes += nvml_notes

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import torch
+from typing import TYPE_CHECKING
 
 from bench.errors import UserError
 from bench.schema.config import BenchConfig
+
+if TYPE_CHECKING:  # a worker that replays results may do without it, and it takes seconds
+    import torch
 
 TENSOR_CORES = (8, 0)
 """Compute capability of the first GPUs with TF32 and bfloat16 in their tensor cores (Ampere)."""
@@ -21,6 +24,8 @@ def apply(config: BenchConfig) -> None:
     torch's own default has TF32 in convolutions and not in matrices; ``fp32`` here has it in neither. Libraries set
     such switches when they are imported or built, so this is to be called after both.
     """
+    import torch
+
     tf32 = config.precision == "tf32"
     torch.set_float32_matmul_precision("high" if tf32 else "highest")
     torch.backends.cudnn.allow_tf32 = tf32
@@ -33,6 +38,8 @@ def refuse_unsupported(precision: str, device: torch.device) -> None:
         raise UserError(f"precision=tf32: {device} has no TF32, only CUDA GPUs have; give fp32")
     if precision not in ("tf32", "bf16") or device.type != "cuda":
         return
+    import torch
+
     capability = torch.cuda.get_device_capability(device)
     if capability < TENSOR_CORES:
         raise UserError(
@@ -44,7 +51,11 @@ def refuse_unsupported(precision: str, device: torch.device) -> None:
 def emulated(precision: str, device: torch.device) -> str | None:
     """A sentence where the processor has no instructions for this precision, so that torch emulates them, which takes
     many times as long as fp32; None where it has, or where torch cannot tell."""
-    if device.type != "cpu" or precision not in INSTRUCTIONS or not hasattr(torch.cpu, "get_capabilities"):
+    if device.type != "cpu" or precision not in INSTRUCTIONS:
+        return None
+    import torch
+
+    if not hasattr(torch.cpu, "get_capabilities"):
         return None
     there = torch.cpu.get_capabilities()
     if there.get("architecture") != "x86_64" or any(there.get(name) for name in INSTRUCTIONS[precision]):

@@ -13,13 +13,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench.evaluation.matching import Matches, unpacked
-from bench.schema.result import BOUNDARY_FIGURES
+from bench.schema.parts.accuracy import BOUNDARY_FIGURES
 
 RECALLS = np.linspace(0.0, 1.0, 101)
 """COCO's recall points, as pycocotools makes them."""
 
-_BLOCK = 1 << 17
-"""Number of weights in a block that is computed at once; its arrays stay in the second-level cache."""
+_BLOCK = 1 << 18
+"""Number of weights in a block that is computed at once; its arrays stay in the cache."""
+
+_COLUMNS = 16
+"""The fewest sets in a block, however many detections there are: sums along narrow rows take twice as long."""
+
+_ROWS = 256
+"""Rows of which the highest value is sought at once: they stay in the cache."""
 
 # How many recall points are reached where 100 * true positives / positives is x. A whole x has entry 2x; an x between
 # two whole numbers has entry 2 floor(x) + 1. A few of COCO's points lie a rounding error above the fraction that they
@@ -66,15 +72,17 @@ def average_precision(ranking: Ranking, weights: np.ndarray) -> np.ndarray:
     It is NaN where a set holds no object of the category.
 
     Args:
-        weights: float64 (I, R), how many times each set holds each image
+        weights: float64 (I, R), how many times each set holds each image: whole numbers
     """
     thresholds = ranking.positive.shape[1]
     result = np.full((thresholds, weights.shape[1]), np.nan)
     totals = ranking.positives @ weights
     defined = np.flatnonzero(totals)
-    at_once = max(1, _BLOCK // max(1, len(ranking.image)))
+    at_once = max(_COLUMNS, _BLOCK // max(1, len(ranking.image)))
+    every = len(defined) == len(totals)
     for first in range(0, len(defined), at_once):
-        which = defined[first : first + at_once]
+        end = min(first + at_once, len(defined))
+        which = slice(first, end) if every else defined[first:end]  # a slice copies no weights
         result[:, which] = _block(ranking, weights[:, which], totals[which])
     return result
 
@@ -85,31 +93,80 @@ def _block(ranking: Ranking, weights: np.ndarray, totals: np.ndarray) -> np.ndar
     Only the true positives are looked at: recall rises nowhere else, and the highest precision from a place on always
     stands at one of them.
     """
-    drawn = weights[ranking.image]
-    seen = np.cumsum(drawn, axis=0)
+    # As whole numbers the sums are the same, and take a tenth of the time.
+    drawn = weights[ranking.image].astype(np.int64)
     result = np.zeros((ranking.positive.shape[1], len(totals)))
+    most = int(totals.max()) + 1
+    tabled = most < np.count_nonzero(ranking.positive)
+    numbers = np.minimum(np.arange(most, dtype=np.float64), totals[:, None]) if tabled else None
+    points = None if numbers is None else _points_reached(numbers, totals[:, None]).ravel()
+    rows = np.arange(len(totals)) * most
+    anywhere = np.flatnonzero(ranking.positive.any(axis=1))
+    seen, hits = _sums_up_to(anywhere, drawn), drawn[anywhere]
     for t in range(len(result)):
-        places = np.flatnonzero(ranking.positive[:, t])
-        if not len(places):
+        which = np.flatnonzero(ranking.positive[anywhere, t])
+        if not len(which):
             continue
-        true = np.cumsum(drawn[places], axis=0)
-        counted = seen[places] - _ignored_before(ranking.ignored[:, t], places, drawn)
-        precision = true / (counted + np.spacing(1))
-        envelope = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
-        hundredths = true * 100 / totals
-        reached = _REACHED[(np.floor(hundredths) + np.ceil(hundredths)).astype(np.intp)]
-        reached[true == 0] = 0
-        reached[1:] -= reached[:-1].copy()
-        result[t] = np.einsum("dr,dr->r", envelope, reached) / len(RECALLS)
+        true = hits[which]
+        np.cumsum(true, axis=0, out=true)
+        counted = seen[which]
+        counted -= _ignored_before(ranking.ignored[:, t], anywhere[which], drawn)
+        precision = counted + np.spacing(1)
+        np.divide(true, precision, out=precision)
+        reached = _points_reached(true, totals) if points is None else points[true + rows]
+        gained = np.empty_like(reached)
+        gained[0] = reached[0]
+        np.subtract(reached[1:], reached[:-1], out=gained[1:])
+        result[t] = np.einsum("dr,dr->r", _highest_from_here_on(precision), gained) / len(RECALLS)
     return result
 
 
-def _ignored_before(ignored: np.ndarray, places: np.ndarray, drawn: np.ndarray) -> np.ndarray | float:
+def _sums_up_to(places: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+    """Return the sums of the rows of ``drawn`` up to each of some rising places, that place included."""
+    if not len(places):
+        return drawn[:0]
+    begins = np.concatenate([[0], places[:-1] + 1])
+    sums = np.add.reduceat(drawn[: places[-1] + 1], begins, axis=0)
+    return np.cumsum(sums, axis=0, out=sums)
+
+
+def _highest_from_here_on(values: np.ndarray) -> np.ndarray:
+    """Return the highest value from each row on, of each column.
+
+    Each step doubles how many rows have been looked at, which takes a third of the time of ``maximum.accumulate``.
+    """
+    # einsum adds in an order that depends on how its arrays lie in memory. In this one, sums are those of
+    # ``maximum.accumulate(values[::-1])[::-1]`` to the last bit.
+    highest = np.empty_like(values)[::-1]
+    after = None
+    for end in range(len(values), 0, -_ROWS):
+        part = values[max(0, end - _ROWS) : end]
+        step = 1
+        while step < len(part):
+            further = np.empty_like(part)
+            further[-step:] = part[-step:]
+            np.maximum(part[:-step], part[step:], out=further[:-step])
+            part, step = further, 2 * step
+        done = highest[max(0, end - _ROWS) : end]
+        done[:] = part if after is None else np.maximum(part, after)
+        after = done[0]
+    return highest
+
+
+def _points_reached(true: np.ndarray, totals: np.ndarray) -> np.ndarray:
+    """Return how many of COCO's recall points so many true positives reach, of so many objects: float64."""
+    hundredths = true * 100 / totals
+    reached = _REACHED[(np.floor(hundredths) + np.ceil(hundredths)).astype(np.intp)]
+    reached[np.broadcast_to(true == 0, reached.shape)] = 0
+    return reached
+
+
+def _ignored_before(ignored: np.ndarray, places: np.ndarray, drawn: np.ndarray) -> np.ndarray | int:
     """Return the total weight of the ignored detections that stand before each of ``places``."""
     which = np.flatnonzero(ignored)
     if not len(which):
-        return 0.0
-    sums = np.zeros((len(which) + 1, drawn.shape[1]))
+        return 0
+    sums = np.zeros((len(which) + 1, drawn.shape[1]), drawn.dtype)
     np.cumsum(drawn[which], axis=0, out=sums[1:])
     return sums[np.searchsorted(which, places)]
 

@@ -15,10 +15,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bench.data.ids import Id
 from bench.evaluation.average_precision import Ranking, average_precision, rankings
 from bench.evaluation.intervals import CONFIDENCE
 from bench.evaluation.matching import Matches
-from bench.schema.result import BootstrapResult
+from bench.schema.parts.accuracy import BootstrapResult
 
 _WEIGHTS_AT_ONCE = 1 << 19
 """Number of image weights held at once, which take 4 MB: all replicates of 5,000 images would take 40 MB."""
@@ -57,25 +58,31 @@ def draws(images: int, replicates: int, seed: int, at_once: int | None = None) -
         yield counts
 
 
-def images_sha256(annotations_sha256: str, image_ids: Sequence[int]) -> str:
+def images_sha256(annotations_sha256: str, image_ids: Sequence[Id]) -> str:
     """Return a digest that two results share where their replicates are draws of the same images and objects."""
     return hashlib.sha256(json.dumps([annotations_sha256, list(image_ids)]).encode()).hexdigest()
 
 
 def bootstrap(
-    matches: Matches, annotations_sha256: str, image_ids: Sequence[int], seed: int, replicates: int = REPLICATES
+    matches: Matches,
+    annotations_sha256: str,
+    image_ids: Sequence[Id],
+    seed: int,
+    replicates: int = REPLICATES,
+    boundary: bool = True,
 ) -> BootstrapResult:
-    """Return mask AP and Boundary AP of resampled sets of images.
+    """Return mask AP and, if ``boundary``, Boundary AP of resampled sets of images.
 
     A draw that holds no object at all has no AP. It is left out, in the same way for every model.
     """
-    by_mask, by_boundary = rankings(matches), rankings(matches.boundaries())
+    by_mask, by_boundary = rankings(matches), rankings(matches.boundaries()) if boundary else None
     mask_ap: list[float] = []
     boundary_ap: list[float] = []
     for weights in draws(matches.images, replicates, seed):
         mask_ap += resampled_ap(by_mask, weights)
-        boundary_ap += resampled_ap(by_boundary, weights)
-    return BootstrapResult(seed, images_sha256(annotations_sha256, image_ids), mask_ap, boundary_ap)
+        boundary_ap += resampled_ap(by_boundary, weights) if by_boundary else []
+    digest = images_sha256(annotations_sha256, image_ids)
+    return BootstrapResult(seed, digest, mask_ap, boundary_ap if boundary else None)
 
 
 def resampled_ap(ranked: Sequence[Ranking], weights: np.ndarray, threads: int = 2) -> list[float]:

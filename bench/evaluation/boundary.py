@@ -50,7 +50,7 @@ def boundary_iou(
     """Return the lesser of mask IoU and Boundary IoU, float64 (D, G).
 
     Boundaries are compared only in pairs whose mask IoU is ``least`` or more; the others keep their mask IoU, which is
-    below ``least`` already.
+    below ``least`` already. Where both masks are so small that the boundary is all of each, it is their mask IoU.
 
     Args:
         iou: mask IoU, float64 (D, G)
@@ -59,6 +59,9 @@ def boundary_iou(
     """
     smaller = iou.copy()
     pairs = np.argwhere((iou >= least) & ~crowd)
+    if len(pairs):
+        inner = [_has_inner(detections), _has_inner(objects)]
+        pairs = pairs[inner[0][pairs[:, 0]] | inner[1][pairs[:, 1]]]
     of_detection = {d: boundary(detections[d]) for d in np.unique(pairs[:, 0])}
     of_object = {g: boundary(objects[g]) for g in np.unique(pairs[:, 1])}
     for d, g in pairs:
@@ -72,11 +75,17 @@ def boundary(rle: dict[str, Any]) -> Boundary:
     x, y, w, h = (int(value) for value in library.toBbox(rle))
     pixels = library.decode(rle).T[x : x + w, y : y + h].astype(bool)
     distance = boundary_width(*rle["size"])
-    if min(w, h) > 2 * distance:
+    if min(w, h) > 2 * distance:  # see _has_inner
         # The pixels inside are those whose whole square of 2 distance + 1 lies in the mask, and so in its box.
         inner = _windows(_windows(pixels, 2 * distance + 1).T, 2 * distance + 1).T
         pixels[distance:-distance, distance:-distance] &= ~inner
     return Boundary(pixels, x, y, int(np.count_nonzero(pixels)))
+
+
+def _has_inner(rles: Sequence[dict[str, Any]]) -> np.ndarray:
+    """Say which of N masks may have pixels beyond the boundary, by the edges of their boxes: bool (N,)."""
+    edges = np.asarray(mask_library().toBbox(list(rles)))[:, 2:].min(axis=1)
+    return edges > 2 * boundary_width(*rles[0]["size"])
 
 
 def _windows(pixels: np.ndarray, length: int) -> np.ndarray:

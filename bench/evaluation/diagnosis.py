@@ -12,9 +12,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from bench.data.ids import Id
 from bench.evaluation.average_precision import Ranking, average_precision
 from bench.evaluation.matching import Matches, unpacked
-from bench.schema.result import TIDE_ERRORS, Calibration, ImageFaults
+from bench.files.bounds import LARGEST_INTEGER
+from bench.schema.parts.accuracy import TIDE_ERRORS, Calibration, ImageFaults
 
 SCORE = 0.3
 """Score from which on detections count in the list of images; nobody would show those below it."""
@@ -104,7 +106,7 @@ def calibration(matches: Matches) -> Calibration | None:
     )
 
 
-def worst_images(matches: Matches, image_ids: Sequence[int]) -> dict[str, list[ImageFaults]]:
+def worst_images(matches: Matches, image_ids: Sequence[Id]) -> dict[str, list[ImageFaults]]:
     """List the images with most objects ``missed``, most ``false`` detections, and the worst ``masks`` (mean IoU).
 
     A detection counts from score 0.3 on and is true from IoU 0.5 on. The worst image stands first; images without a
@@ -122,8 +124,11 @@ def worst_images(matches: Matches, image_ids: Sequence[int]) -> dict[str, list[I
     }
 
 
-def image_faults(matches: Matches, image_ids: Sequence[int]) -> list[ImageFaults]:
-    """Return the faults of every image; ``image_ids`` stand by rising id."""
+def image_faults(matches: Matches, image_ids: Sequence[Id]) -> list[ImageFaults]:
+    """Return the faults of every image; ``image_ids`` stand in the order of the data set's images.
+
+    An object is not missed where its detection is among those that the limit of detections has removed.
+    """
     hit, ignored = _at_50(matches)
     counted = (matches.score >= SCORE) & ~ignored
     hit &= counted
@@ -132,10 +137,16 @@ def image_faults(matches: Matches, image_ids: Sequence[int]) -> list[ImageFaults
         return np.bincount(which, weights, minlength=matches.images)
 
     hits = in_each(matches.image[hit])
-    missed = in_each(matches.object_image[~matches.object_ignored[:, 0]]) - hits
+    to_be_found = ~matches.object_ignored[:, 0] & ~(matches.object_cut >= SCORE)
+    missed = in_each(matches.object_image[to_be_found]) - hits
     false = in_each(matches.image[counted & ~hit])
     overlap = in_each(matches.image[hit], matches.iou[hit])
     return [
-        ImageFaults(image_id, int(missed[i]), int(false[i]), float(overlap[i] / hits[i]) if hits[i] else None)
+        ImageFaults(_stored(image_id), int(missed[i]), int(false[i]), float(overlap[i] / hits[i]) if hits[i] else None)
         for i, image_id in enumerate(image_ids)
     ]
+
+
+def _stored(image_id: Id) -> Id:
+    """Give an id as a stored file may hold it: a whole number that is larger than any column's becomes a text."""
+    return str(image_id) if isinstance(image_id, int) and abs(image_id) > LARGEST_INTEGER else image_id

@@ -11,7 +11,8 @@ import numpy as np
 from bench.schema.facts import untrained
 from bench.schema.latency import rounds_of
 from bench.schema.metrics import Figure
-from bench.schema.result import Result, SpeedResult
+from bench.schema.parts.speed import SpeedResult
+from bench.schema.result import Result
 
 CONFIDENCE = 0.95
 

@@ -7,7 +7,7 @@ published figures do not come from here; :mod:`bench.evaluation.evaluators` says
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,15 +15,17 @@ import numpy as np
 
 from bench.data.coco_json import mask_library, to_rle
 from bench.data.dataset import CocoDataset
+from bench.data.ids import Id
 from bench.evaluation.boundary import boundary_iou
-from bench.evaluation.tide import classify
+from bench.evaluation.lvis import Counted, within_limit
+from bench.evaluation.tide import FOREGROUND, classify
 
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 AREA_RANGES = np.array([[0, 1e10], [0, 32**2], [32**2, 96**2], [96**2, 1e10]])
 """All, small, medium, large: square pixels, both ends inclusive."""
 
-MAX_DETECTIONS = 100
-"""How many detections of one image and category count, by falling score."""
+COCO_MAX_DETECTIONS = 100
+"""How many detections of one image and category count by COCO's rules, by falling score."""
 
 _REQUIRED = np.minimum(IOU_THRESHOLDS, 1 - 1e-10)  # pycocotools' own guard against an IoU just below 1
 
@@ -41,7 +43,15 @@ _DETECTION = np.dtype(
         ("mended", np.int32),
     ]
 )
-_OBJECT = np.dtype([("image", np.int32), ("category", np.int32), ("ignored", np.bool_, _A), ("missed", np.bool_)])
+_OBJECT = np.dtype(
+    [
+        ("image", np.int32),
+        ("category", np.int32),
+        ("ignored", np.bool_, _A),
+        ("missed", np.bool_),
+        ("cut", np.float64),
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -58,9 +68,14 @@ class Matches:
     error, mended:   uint8 (D,), int32 (D,), see :class:`bench.evaluation.tide.Errors`
     object_category, object_image: int32 (G,)
     object_ignored:  bool (G, A), the object need not be detected: it is a crowd, or outside the area range
-    object_missed:   bool (G,), see :class:`bench.evaluation.tide.Errors`
+    object_missed:   bool (G,), see :class:`bench.evaluation.tide.Errors`; False where ``object_cut`` is a score
+    object_cut:      float64 (G,), for an object that no detection here matches: the score of the detection of its
+                     category that does, and that the limit of detections has removed; NaN for none
+    alike:           how many pairs of a detection and an object overlap by :data:`bench.evaluation.tide.FOREGROUND`
+                     and are of one category, crowds left out
+    alike_if:        int64 (S,), how many such pairs there would be under each other reading of the categories
 
-    Detections stand by image, then by category, then by falling score, at most :data:`MAX_DETECTIONS` of one image and
+    Detections stand by image, then by category, then by falling score, at most ``max_detections`` of one image and
     category.
     """
 
@@ -79,6 +94,9 @@ class Matches:
     object_image: np.ndarray
     object_ignored: np.ndarray
     object_missed: np.ndarray
+    object_cut: np.ndarray
+    alike: int
+    alike_if: np.ndarray
 
     def boundaries(self) -> Matches:
         """Return the same detections with their matches by Boundary IoU in place of those by mask IoU."""
@@ -86,55 +104,139 @@ class Matches:
 
 
 class Matcher:
-    """Matches images as they come. It keeps no masks, but 61 bytes a detection and 13 bytes an object."""
+    """Matches images as they come. It keeps no masks, but 61 bytes a detection and 21 bytes an object."""
 
-    def __init__(self, dataset: CocoDataset) -> None:
+    def __init__(
+        self,
+        dataset: CocoDataset,
+        max_detections: int = COCO_MAX_DETECTIONS,
+        readings: Sequence[Mapping[Id, Id]] = (),
+        *,
+        boundary: bool = True,
+        errors: bool = True,
+    ) -> None:
+        """Prepare the matching of a data set.
+
+        Args:
+            max_detections: how many detections of one image and category count, by falling score
+            readings: other readings of the categories of results, such as each as the next one, for ``alike_if``
+            boundary: whether to match by Boundary IoU too; else nothing matches in ``by_boundary``
+            errors: whether to say what is wrong with each false positive; else nothing is in ``error``, ``mended`` and
+                ``object_missed``
+        """
+        self._boundary, self._errors = boundary, errors
         self._images = {image.id: (index, image.height, image.width) for index, image in enumerate(dataset.images)}
         self._categories = {category.id: index for index, category in enumerate(dataset.categories)}
         self._annotations = dataset.annotations_by_image()
+        self._max_detections = max_detections
+        self._counted = None if dataset.federation is None else Counted(dataset)
+        index = self._categories
+        self._readings = np.array([[index.get(r.get(k), -1) for k in index] for r in readings], np.int32)  # type: ignore[arg-type]
+        self._readings.shape = (len(readings), len(index))
+        self._alike, self._alike_if = 0, np.zeros(len(readings), np.int64)
         self._seen = np.zeros(len(self._images), bool)
         self._detections, self._objects = bytearray(), bytearray()
 
-    def update(self, image_id: int, results: Sequence[dict[str, Any]]) -> None:
+    def update(self, image_id: Id, results: Sequence[dict[str, Any]]) -> None:
         """Take the COCO results of one image; images may come in any order, each once."""
         index, height, width = self._images[image_id]
         annotations = self._annotations.get(image_id, [])
-        category, score, order = self._ranked(results)
-        detections = [results[i]["segmentation"] for i in order]
-        truths = [to_rle(a["segmentation"], height, width) for a in annotations]
         object_category = np.array([self._categories[a["category_id"]] for a in annotations], np.int32)
+        counted, lenient = self._counted.categories(image_id, object_category) if self._counted else (None, None)
+        category, score, order, cut = self._ranked(results, counted)
+        detections = [results[i]["segmentation"] for i in order.tolist()]
+        truths = [to_rle(a["segmentation"], height, width) for a in annotations]
         crowd = np.array([bool(a["iscrowd"]) for a in annotations], bool)
         object_ignored = crowd[:, None] | _outside([a["area"] for a in annotations])
         outside = _outside(mask_library().area(detections) if detections else [])
+        if lenient is not None:  # LVIS treats what matches nothing as if it were of another size than every range
+            outside |= lenient[category][:, None]
         iou = _mask_iou(detections, truths, crowd)
         within = np.where(category[:, None] == object_category, iou, -1.0)
         matched, ignored, first = match(within, crowd, object_ignored, outside)
-        smaller = boundary_iou(within, detections, truths, crowd, float(_REQUIRED[0]))
         used = np.zeros(len(truths), bool)
         used[first[first >= 0]] = True
-        errors = classify(iou, score, order, category, object_category, crowd, ~(matched | ignored)[:, 0, 0], used)
+        false = ~(matched | ignored)[:, 0, 0] if self._errors else np.zeros(len(order), bool)
+        errors = classify(iou, score, order, category, object_category, crowd, false, used)
+        self._count_alike(iou, crowd, category, object_category)
 
         records = np.empty(len(order), _DETECTION)
         records["image"], records["category"], records["score"] = index, category, score
         records["matched"], records["ignored"] = packed(matched), packed(ignored)
-        records["by_boundary"] = packed(np.stack(match(smaller, crowd, object_ignored, outside)[:2], axis=1))
+        records["by_boundary"] = 0
+        if self._boundary:
+            smaller = boundary_iou(within, detections, truths, crowd, float(_REQUIRED[0]))
+            records["by_boundary"] = packed(np.stack(match(smaller, crowd, object_ignored, outside)[:2], axis=1))
         records["iou"] = np.where(first >= 0, iou[np.arange(len(order)), first], np.nan) if truths else np.nan
         records["error"], records["mended"] = errors.kind, errors.mended
         objects = np.empty(len(truths), _OBJECT)
         objects["image"], objects["category"], objects["ignored"] = index, object_category, object_ignored
-        objects["missed"] = errors.missed
+        objects["cut"] = self._cut([results[i] for i in cut.tolist()], truths, object_category, ~used & ~crowd)
+        objects["missed"] = errors.missed & np.isnan(objects["cut"]) & self._errors
         self._detections += records.tobytes()
         self._objects += objects.tobytes()
         self._seen[index] = True
 
-    def _ranked(self, results: Sequence[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return category, score and index in ``results`` of the detections that count, sorted by the first two."""
+    def _ranked(
+        self, results: Sequence[dict[str, Any]], counted: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Return category, score and index in ``results`` of the detections that count, sorted by the first two.
+
+        Then come the indices of those beyond the limit, in the same order.
+
+        counted: bool (categories,), of an image of LVIS: detections of the others are left out, and the limit is of the
+            whole image
+        """
         category = np.array([self._categories[result["category_id"]] for result in results], np.int32)
         score = np.array([result["score"] for result in results], np.float64)
         order = np.lexsort((-score, category))
-        rank = np.arange(len(order)) - np.searchsorted(category[order], category[order])
-        order = order[rank < MAX_DETECTIONS]
-        return category[order], score[order], order
+        if counted is None:
+            rank = np.arange(len(order)) - np.searchsorted(category[order], category[order])
+            within = rank < self._max_detections
+        else:
+            within = within_limit(score, self._max_detections)[order]
+            within, order = within[counted[category[order]]], order[counted[category[order]]]
+        cut, order = order[~within], order[within]
+        return category[order], score[order], order, cut
+
+    def _cut(
+        self,
+        results: Sequence[dict[str, Any]],
+        truths: Sequence[dict[str, Any]],
+        object_category: np.ndarray,
+        free: np.ndarray,
+    ) -> np.ndarray:
+        """Give the ``object_cut`` of the objects of an image, float64 (G,).
+
+        Args:
+            results: the detections beyond the limit, by category and then by falling score
+            truths: masks of the G objects as compressed RLE
+            free: bool (G,), objects that are no crowd, and that no detection within the limit matches
+        """
+        scores = np.full(len(truths), np.nan)
+        left = np.flatnonzero(free)
+        if not results or not len(left):
+            return scores
+        category = np.array([self._categories[result["category_id"]] for result in results], np.int32)
+        none, anywhere = np.zeros(len(left), bool), np.zeros((len(results), _A), bool)
+        iou = _mask_iou([result["segmentation"] for result in results], [truths[g] for g in left.tolist()], none)
+        within = np.where(category[:, None] == object_category[left], iou, -1.0)
+        first = match(within, none, np.zeros((len(left), _A), bool), anywhere)[2]
+        for result, place in zip(results, first, strict=True):
+            if place >= 0:
+                scores[left[place]] = result["score"]
+        return scores
+
+    def _count_alike(
+        self, iou: np.ndarray, crowd: np.ndarray, category: np.ndarray, object_category: np.ndarray
+    ) -> None:
+        """Count the pairs of ``alike`` and ``alike_if``."""
+        if not len(self._readings) or not iou.size:
+            return
+        detection, object_ = np.nonzero((iou >= FOREGROUND) & ~crowd)
+        of_detection, of_object = category[detection], object_category[object_]
+        self._alike += int(np.count_nonzero(of_detection == of_object))
+        self._alike_if += np.count_nonzero(self._readings[:, of_detection] == of_object, axis=1)
 
     def matches(self) -> Matches:
         """Return the matches of all images; each must have been given, also one without results."""
@@ -147,6 +249,8 @@ class Matcher:
             images=len(self._images),
             categories=len(self._categories),
             by_boundary=np.moveaxis(detections["by_boundary"], 1, 0),
+            alike=self._alike,
+            alike_if=self._alike_if,
             **columns,
             **{f"object_{name}": objects[name] for name in _OBJECT.names or ()},
         )

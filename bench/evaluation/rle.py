@@ -1,29 +1,56 @@
 """Masks to COCO's compressed RLE, all masks of an image at once, equal byte for byte to ``pycocotools.mask.encode``.
 
-The places where runs begin are searched on the device that holds the masks, so that only their positions travel to the
-host.
+The places where runs begin are searched on the device that holds the masks (:mod:`bench.evaluation.device_rle` for a
+GPU), so that only they travel to the host. The strings are made from them alone: by another process, where that leaves
+more time to the model's.
 
-A position is the index of a pixel in the stack of masks, each mask read down its columns as COCO reads it:
-``mask * height * width + column * height + row``. A run begins where a pixel differs from the pixel before it; the
-first pixel of a mask is compared with background.
+A position is the index of a pixel in its mask, read down the columns as COCO reads it: ``column * height + row``. A run
+begins where a pixel differs from the pixel before it; the first pixel of a mask is compared with background.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from bench.data.coco_json import mask_library
+
+if TYPE_CHECKING:  # a process that makes strings of what another one found does without torch, which takes seconds
+    import torch
 
 BLOCK_BYTES = 1 << 20
 """Number of pixels compared at once on a CPU. Such a block stays in the second-level cache: 100 masks of 640x480 take
 3.5 ms, against 4.8 ms in one block."""
 
-DEVICE_PIXELS = 1 << 29
-"""Number of pixels searched at once on a GPU, where ``nonzero`` refuses 2**31 elements and takes 8 bytes a position."""
+MAX_PIXELS = (1 << 31) - 1
+"""The most pixels of one mask: positions are int32, and COCO's own areas are no wider."""
+
+
+@dataclass(frozen=True)
+class RunStarts:
+    """Where the runs of N masks of one size begin: host memory alone, four bytes a run, which another process can take.
+
+    bounds: int32; for each mask the positions where its runs begin, rising, and behind them its number of pixels
+    height, width: of each mask, in pixels
+    """
+
+    bounds: np.ndarray
+    height: int
+    width: int
+
+    @property
+    def ends(self) -> np.ndarray:
+        """Give the index behind the last of each mask's bounds, int64 (N,)."""
+        return np.flatnonzero(self.bounds == self.height * self.width) + 1
+
+    def rles(self) -> list[dict[str, Any]]:
+        """Give the N masks as ``{"size": [H, W], "counts": str}``, as :func:`masks_to_rle` does."""
+        size = [self.height, self.width]
+        return [{"size": list(size), "counts": counts} for counts in _compress(self.bounds, self.ends)]
 
 
 def masks_to_rle(masks: torch.Tensor) -> list[dict[str, Any]]:
@@ -32,41 +59,44 @@ def masks_to_rle(masks: torch.Tensor) -> list[dict[str, Any]]:
     The counts equal those of ``pycocotools.mask.encode`` on the same mask (there they are bytes, here ASCII text).
 
     Raises:
-        ValueError: the masks are not a boolean tensor of three dimensions.
+        ValueError: the masks are not a boolean tensor of three dimensions, or have more than :data:`MAX_PIXELS` each.
     """
+    return run_starts(masks).rles()
+
+
+def run_starts(masks: torch.Tensor) -> RunStarts:
+    """Give where the runs of masks begin, bool (N, H, W) on any device.
+
+    Raises:
+        ValueError: as :func:`masks_to_rle`.
+    """
+    import torch
+
+    from bench.evaluation.device_rle import bounds_on_device
+
     if masks.dtype != torch.bool or masks.ndim != 3:
         raise ValueError(f"masks are {masks.dtype} {tuple(masks.shape)}, must be torch.bool (N, H, W)")
     number, height, width = masks.shape
-    find = run_starts_on_host if masks.device.type == "cpu" else run_starts_on_device
-    starts = find(masks) if masks.numel() else np.empty(0, np.int64)
-    strings = _strings(starts, number, height * width)
-    return [{"size": [height, width], "counts": counts} for counts in strings]
-
-
-def run_starts_on_device(masks: torch.Tensor) -> np.ndarray:
-    """Return the positions where runs begin, int64, rising; torch searches them on the device of the masks."""
-    number, height, width = masks.shape
-    pixels = height * width
-    positions = []
-    at_once = max(1, DEVICE_PIXELS // pixels)
-    for first in range(0, number, at_once):
-        columns = masks[first : first + at_once].transpose(1, 2).reshape(-1, pixels)
-        begins = torch.empty_like(columns, memory_format=torch.contiguous_format)
-        begins[:, 0] = columns[:, 0]
-        torch.ne(columns[:, 1:], columns[:, :-1], out=begins[:, 1:])
-        positions.append(begins.view(-1).nonzero().view(-1) + first * pixels)
-    return torch.cat(positions).cpu().numpy()  # one transfer for all
+    if height * width > MAX_PIXELS:
+        raise ValueError(f"masks are {height}x{width} pixels, must have at most {MAX_PIXELS} pixels each")
+    if not masks.numel():
+        bounds = np.zeros(number, np.int32)
+    elif masks.device.type == "cpu":
+        bounds = _bounds(run_starts_on_host(masks), number, height * width)
+    else:
+        bounds = bounds_on_device(masks)
+    return RunStarts(bounds, height, width)
 
 
 def run_starts_on_host(masks: torch.Tensor) -> np.ndarray:
-    """Return the positions where runs begin, int64, rising, for masks in host memory.
+    """Return where runs begin, int64, rising, for masks in host memory: ``mask * height * width`` + position.
 
     Each row is compared with the row above it, without a transposed copy of the masks, which alone would cost five
     times as much as everything here. The few positions are then sorted into COCO's order. Where most pixels begin a
     run, as in noise, sorting costs more than the copy would.
     """
     height, width = masks.shape[1:]
-    stack = masks.contiguous().view(torch.uint8).numpy()
+    stack = masks.contiguous().numpy().view(np.uint8)
     below = _differences(stack.reshape(-1), width) + width
     rows = below // width
     mask_of, column = rows // height, below - rows * width
@@ -119,52 +149,67 @@ def _set_bytes(words: np.ndarray, places: np.ndarray) -> np.ndarray:
     return (places[byte >> 3] << 3) + (byte & 7)
 
 
-def _strings(starts: np.ndarray, number: int, pixels: int) -> list[str]:
-    """Return the compressed counts of each of ``number`` masks from the positions where their runs begin."""
-    mask_ends = np.arange(1, number + 1, dtype=np.int64) * pixels
-    # A mask has one count for each start, and one that reaches to its end.
-    count_ends = np.searchsorted(starts, mask_ends) + np.arange(1, number + 1)
-    positions = np.empty(starts.size + number, np.int64)
-    is_start = np.ones(positions.size, np.bool_)
-    is_start[count_ends - 1] = False
-    positions[is_start] = starts
-    positions[count_ends - 1] = mask_ends
-    counts = np.diff(positions, prepend=0)
-    return _compress(counts, count_ends)
+def _bounds(starts: np.ndarray, number: int, pixels: int) -> np.ndarray:
+    """Give the ``bounds`` of ``number`` masks (:class:`RunStarts`) from where runs begin in the stack of them."""
+    places = np.arange(number + 1, dtype=np.int64)
+    of_mask = np.searchsorted(starts, places * pixels)
+    bounds = np.empty(starts.size + number, np.int32)
+    is_start = np.ones(bounds.size, np.bool_)
+    is_start[of_mask[1:] + places[:-1]] = False
+    bounds[is_start] = starts - np.repeat(places[:-1] * pixels, np.diff(of_mask))
+    bounds[~is_start] = pixels
+    return bounds
 
 
-def _compress(counts: np.ndarray, ends: np.ndarray) -> list[str]:
-    """Compress several lists of counts, one behind the other, as pycocotools' ``rleToString`` (maskApi.c) does.
+def _compress(bounds: np.ndarray, ends: np.ndarray) -> list[str]:
+    """Compress the counts of several masks as pycocotools' ``rleToString`` (maskApi.c) does.
 
-    From the fourth count of a list on, its difference to the count before the last is written. A character holds five
-    bits, low bits first; bit 5 is set where more characters follow, and 48 is added.
+    From the fourth count of a mask on, its difference to the count before the last is written. A character holds five
+    bits, low bits first; bit 5 is set where more characters follow, and 48 is added. Nearly all values take one
+    character, so that what the others need is done for these alone.
 
     Args:
-        counts: int64, all lists.
-        ends: int64, the index behind the last count of each list.
+        bounds, ends: as in :class:`RunStarts`.
     """
-    begins = np.concatenate([[0], ends[:-1]]).astype(np.int64)[: ends.size]
+    if not ends.size:
+        return []
+    values = _values(bounds, ends)
+    # A value takes as many characters as it has groups of five bits, its sign bit included.
+    magnitude = values ^ (values >> 31)
+    long = np.flatnonzero(magnitude >= 16)
+    characters = (values.astype(np.uint8) & 31) + np.uint8(48)
+    characters[long] += np.uint8(32)
+    magnitude = magnitude[long]
+    more = np.ones(long.size, np.int64)
+    for bits in (9, 14, 19, 24, 29):
+        more += magnitude >= 1 << bits
+    before = np.concatenate([[0], np.cumsum(more)])  # further characters before each long value, and of all
+    text = np.empty(values.size + before[-1], np.uint8)
+    first = np.ones(text.size, np.bool_)
+    left, at = values[long] >> 5, long + before[:-1] + 1
+    while left.size:
+        goes_on = more > 1
+        text[at] = (left & 31) + 32 * goes_on + 48
+        first[at] = False
+        left, at, more = left[goes_on] >> 5, at[goes_on] + 1, more[goes_on] - 1
+    text[first] = characters
+    whole = text.tobytes().decode("ascii")
+    cuts = [0, *(ends + before[np.searchsorted(long, ends)]).tolist()]
+    return [whole[a:b] for a, b in itertools.pairwise(cuts)]
+
+
+def _values(bounds: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Give what is written of each count, int32: the first three of a mask, then differences to the last but one."""
+    begins = np.concatenate([[0], ends[:-1]])
+    counts = np.empty_like(bounds)
+    np.subtract(bounds[1:], bounds[:-1], out=counts[1:])
+    counts[begins] = bounds[begins]
     values = counts.copy()
     values[2:] -= counts[:-2]
-    for k in range(3):
-        early = begins[begins + k < ends] + k
-        values[early] = counts[early]
-    # A value takes as many characters as it has groups of five bits, its sign bit included.
-    magnitude = values ^ (values >> 63)
-    lengths = np.ones(values.size, np.int64)
-    bound = 16
-    while (longer := magnitude >= bound).any():
-        lengths += longer
-        bound <<= 5
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    text = np.empty(offsets[-1], np.uint8)
-    left, at = values, offsets[:-1]
-    while left.size:
-        more = lengths > 1
-        text[at] = (left & 31) + 32 * more + 48
-        left, at, lengths = left[more] >> 5, at[more] + 1, lengths[more] - 1
-    whole = text.tobytes().decode("ascii")
-    return [whole[offsets[a] : offsets[b]] for a, b in zip(begins, ends, strict=True)]
+    early = begins[:, None] + np.arange(3)
+    early = early[early < ends[:, None]]
+    values[early] = counts[early]
+    return values
 
 
 def rles_without_overlap(rles: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -193,6 +238,8 @@ def masks_without_overlap(masks: torch.Tensor) -> torch.Tensor:
 
     A mask becomes empty where others cover it whole.
     """
+    import torch
+
     if not len(masks):
         return masks
     owner = masks.view(torch.uint8).argmax(dim=0)  # argmax takes the first of those that cover the pixel
@@ -219,11 +266,11 @@ def overlaps_removed(masks: torch.Tensor, rles: Sequence[dict[str, Any]]) -> lis
             changed[place] = _run_starts_in_box(left, x, y, height, width)
         others |= own
     reduced = list(rles)
-    pixels = height * width
-    starts = [starts + order * pixels for order, starts in enumerate(changed.values())]
-    strings = _strings(np.concatenate(starts), len(changed), pixels) if changed else []
-    for place, counts in zip(changed, strings, strict=True):
-        reduced[place] = {"size": [height, width], "counts": counts}
+    bounds = [part for starts in changed.values() for part in (starts, [height * width])]
+    if bounds:
+        anew = RunStarts(np.concatenate(bounds).astype(np.int32), height, width).rles()
+        for place, rle in zip(changed, anew, strict=True):
+            reduced[place] = rle
     return reduced
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bench.schema.result import TIDE_ERRORS
+from bench.schema.parts.accuracy import TIDE_ERRORS
 
 FOREGROUND, BACKGROUND = 0.5, 0.1
 """IoU from which on a detection lies on an object, and IoU up to which it lies on background."""

@@ -70,5 +70,8 @@ Fraction = Annotated[float, Within(0, 1 + _ROUNDING)]
 SignedFraction = Annotated[float, Within(-1 - _ROUNDING, 2 + _ROUNDING)]
 """The end of an interval around a fraction, or the difference of two."""
 
+Percent = Annotated[float, Within(0, 101)]
+"""A share of a whole, times 100. Two clocks may have been read for it, one a little after the other."""
+
 Size = Annotated[list[PositiveCount], Items(2)]
 """[height, width] in pixels."""

@@ -13,7 +13,7 @@ from bench.schema.settings import GATE, held_equal
 CLOCKS_APART = 0.05
 """The share by which the median SM clocks of two measurements may differ for the two to be compared."""
 
-_TIMED = ("speed", "energy")
+_TIMED = ("speed", "busy", "energy")
 
 
 FEWER_ROWS = "fewer_rows"

@@ -8,6 +8,7 @@ metric is ambiguous where neither is shown: that it is worse, or that it is not.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from bench.errors import UserError
 from bench.evaluation.bootstrap import holm
@@ -16,7 +17,7 @@ from bench.gate.decide import BothSides, both_sides, judge, no_comparison
 from bench.gate.power import check_power
 from bench.gate.rank_tests import LEAST_ROUNDS
 from bench.gate.rows import labels, matched
-from bench.gate.thresholds import Thresholds, parse_all
+from bench.gate.thresholds import Thresholds, check_models, parse_all
 from bench.private.texts import without_home
 from bench.schema.config import GATE_MODES, ON_AMBIGUOUS, GateConfig
 from bench.schema.gate_report import (
@@ -28,6 +29,7 @@ from bench.schema.gate_report import (
     Finding,
     GateReport,
 )
+from bench.schema.marks import marks
 from bench.schema.result import PASSES, Result
 from bench.schema.row import Row
 
@@ -65,6 +67,7 @@ def compare(base: Sequence[Row], head: Sequence[Row], gate: GateConfig, names: t
             not have failed.
     """
     thresholds = check_gate(gate)
+    check_models(gate.models, (row.model for row in (*base, *head)))
     pairs, only_base, only_head = matched(base, head)
     label_of = {id(row): label for side in (base, head) for row, label in zip(side, labels(side), strict=True)}
     parts: list[Finding | BothSides] = []
@@ -82,7 +85,18 @@ def compare(base: Sequence[Row], head: Sequence[Row], gate: GateConfig, names: t
     ]
     if not any(finding.verdict == WORSE for finding in findings):
         _check_awake(parts, gate.alpha)
-    return _concluded(findings, gate, names)
+    return replace(_concluded(findings, gate, names), notes=_marks(pairs, label_of))
+
+
+def _marks(pairs: Sequence[tuple[Row, Row]], label_of: dict[int, str]) -> list[str]:
+    """Name the rows that have a mark in the base, in the head or in both, each mark once."""
+    marked: dict[str, list[str]] = {}
+    for base, head in pairs:
+        label, sides = label_of[id(head)], [{mark.name for mark in marks(row.result)} for row in (base, head)]
+        for name in sorted(sides[0] | sides[1]):
+            where = "" if name in sides[0] & sides[1] else f" ({'base' if name in sides[0] else 'head'})"
+            marked.setdefault(name, []).append(label + where)
+    return [f"{name}: {', '.join(labels)}" for name, labels in marked.items()]
 
 
 def _check_awake(parts: Sequence[Finding | BothSides], alpha: float) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.schema.config import BenchConfig
-from bench.schema.overrides import with_each_text
+from bench.schema.typed.overrides import with_each_text
 
 _PATHS = (
     *("model.weights", "model.python", "dataset.images", "dataset.annotations", "dataset.shapes.cache"),

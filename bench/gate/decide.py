@@ -15,7 +15,8 @@ from bench.gate.thresholds import Threshold
 from bench.schema.gate_report import AMBIGUOUS, BETTER, NOT_COMPARABLE, SAME, WORSE, Finding, number_text
 from bench.schema.latency import rounds_of
 from bench.schema.metrics import METRICS, Figure
-from bench.schema.result import Result, SpeedResult
+from bench.schema.parts.speed import SpeedResult
+from bench.schema.result import Result
 
 
 @dataclass(frozen=True)

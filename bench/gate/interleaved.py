@@ -153,7 +153,9 @@ class _RoundsWorker:
             if self._ending is None:  # this worker did not fail: the other one died, or the user interrupted
                 other_died = kind is WorkerDiedError
                 self._ending = Ending(False, "ok", OTHER_DIED) if other_died else Ending(False, "failed", INTERRUPTED)
-            result = record_ending(self._job, self._ending, time.monotonic() - self._began)
+            result = record_ending(
+                self._job, self._ending, time.monotonic() - self._began, self._worker.seconds_by_part
+            )
             if self._ending.complete and result.reason == UNFINISHED:
                 record_success(self._job)
 

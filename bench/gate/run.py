@@ -15,6 +15,7 @@ from bench.gate.power import TooFewRoundsError, check_power, most_rounds, planne
 from bench.gate.rank_tests import LEAST_ROUNDS
 from bench.gate.rows import Baseline, load_rows
 from bench.gate.sides import check_sides, planned_sides
+from bench.gate.thresholds import check_models
 from bench.jobs.job import ComposedJob, new_result
 from bench.jobs.progress import StudyProgress
 from bench.jobs.run import Run
@@ -22,8 +23,8 @@ from bench.jobs.study import INTERRUPTED_EXIT, run_study
 from bench.schema.config import GateConfig
 from bench.schema.gate_report import AMBIGUOUS, GateReport
 from bench.schema.metrics import METRICS
-from bench.schema.overrides import plain
 from bench.schema.row import Row
+from bench.schema.typed.overrides import plain
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,8 @@ def the_gate(jobs: Sequence[ComposedJob]) -> GateConfig | None:
     rounds = gate.rounds or min(job.config.protocol.rounds for job in jobs)
     if rounds < LEAST_ROUNDS and any("speed" in job.config.passes for job in jobs):
         raise UserError(
-            f"protocol.rounds={rounds}: the gate tests over rounds and needs {LEAST_ROUNDS} or more; give gate.rounds="
+            f"protocol.rounds={rounds}: the gate tests over rounds and needs {LEAST_ROUNDS} or more; give "
+            f"gate.rounds={LEAST_ROUNDS}"
         )
     return gate
 
@@ -90,6 +92,7 @@ def run_gated(jobs: Sequence[ComposedJob], gate: GateConfig, base: Baseline | No
 
 def _against_baseline(jobs: Sequence[ComposedJob], gate: GateConfig, base: Baseline, run: Run) -> Gated:
     rounds = _rounds(jobs, gate)
+    check_models(gate.models, (*(row.model for row in base.rows), *(job.config.model.name for job in jobs)))
     if any(plain(argument)[0] == "model" for argument in run.arguments):
         # The command itself says which of the baseline's models are compared.
         gate = replace(gate, allow=[*gate.allow, FEWER_ROWS])
@@ -118,6 +121,7 @@ def _interleaved(jobs: Sequence[ComposedJob], gate: GateConfig, run: Run) -> Gat
         with StudyProgress(run.console, 1) as progress:
             planned = planned_sides(with_rounds(jobs, rounds), gate, run, given, progress.on_download)
             sides = stack.enter_context(planned)
+        check_models(gate.models, (job.config.model.name for job in (*sides.base, *sides.head)))
         pairs, only_base, _ = pairs_of(sides)
         check_power(planned_pairs(pairs, check_gate(gate), most_rounds(gate, rounds)), gate.alpha)
         settle_sides(sides, run.say)

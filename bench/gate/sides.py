@@ -61,7 +61,7 @@ def planned_sides(
     check_sides(gate)
     head_jobs = with_python(jobs, gate.head_python)
     if gate.base_ref is None:
-        head = plan(head_jobs, out / "head", on_download, run.command)
+        head = plan(head_jobs, out / "head", on_download, run.command, say=run.say_once)
         base = plan(with_python(jobs, gate.base_python), out / "base", on_download, run.command)
         yield Sides(base, head, (gate.base_python or sys.executable, gate.head_python or "head"))
         return
@@ -69,7 +69,9 @@ def planned_sides(
     commit = _commit(repository, gate.base_ref)
     with _checked_out(repository, commit, out / "base-checkout") as tree:
         link_data((job.config for job in jobs), Path.cwd(), tree / Path.cwd().relative_to(repository))
-        head = plan(head_jobs, out / "head", on_download, run.command, head_checkout(repository, tree))
+        head = plan(
+            head_jobs, out / "head", on_download, run.command, head_checkout(repository, tree), say=run.say_once
+        )
         refuse_strays(head, "head")
         base = [
             replace(job, origin=Origin(commit, None, False)) for job in _plan_there(repository, tree, out, arguments)

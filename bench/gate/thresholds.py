@@ -7,12 +7,13 @@ in the metric's own unit. Imports no torch.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from bench.errors import UserError, nearest
 from bench.schema.metrics import METRICS, Figure
+from bench.schema.typed.overrides import pasted
 
 _FORM = re.compile(r"(?P<sign>[+-]?)(?P<number>\d+(?:\.\d*)?|\.\d+) *(?P<percent>%?)")
 
@@ -80,6 +81,20 @@ class Thresholds:
         return [threshold for name in METRICS if (threshold := chosen.get(name)) is not None]
 
 
+def check_models(by_model: Iterable[str], rows: Iterable[str]) -> None:
+    """Refuse thresholds of a model that has no row on either side: they would be ignored, and the common ones hold.
+
+    by_model: the models that have thresholds of their own
+    rows: the model of each row
+
+    Raises:
+        UserError: one of the models has no row.
+    """
+    known = set(rows)
+    if absent := next((model for model in by_model if model not in known), None):
+        raise UserError(f"gate.models: {absent!r} is the model of no row of this gate; {nearest(absent, known)}")
+
+
 def parse_all(common: Mapping[str, Any], by_model: Mapping[str, Mapping[str, Any]]) -> Thresholds:
     """Parse both tables of a ``gate`` configuration.
 
@@ -88,7 +103,8 @@ def parse_all(common: Mapping[str, Any], by_model: Mapping[str, Mapping[str, Any
     """
     for model, table in by_model.items():
         if not isinstance(table, Mapping):
-            raise UserError(f"gate.models.{model}={table}: must be a table of thresholds, as {{fps_model: -3%}}")
+            example = pasted(f"gate.models.{model}", {"fps_model": "-3%"})
+            raise UserError(f"gate.models.{model}={table}: must be a table of thresholds; give {example}")
     return Thresholds(
         {name: parse(name, text) for name, text in common.items()},
         {

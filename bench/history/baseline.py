@@ -28,7 +28,7 @@ def find_baseline(baseline: str, history: str | None) -> Baseline:
     if folder.exists() or not looks_like_name(baseline):
         return Baseline(load_rows(folder), baseline)
     if history is None:
-        raise UserError(f"baseline={baseline}: names a run of a history; give history=, its folder or file")
+        raise UserError(f"baseline={baseline}: names a run of a history; give history=PATH, its folder or file")
     archive = History(Path(history))
     run = archive.find(baseline)
     commit = f", commit {short(run.commit)}" if run.commit else ""

@@ -39,6 +39,9 @@ class Answer:
     failure: how the model's own code failed; None where it did not
     files: the paths of the files that its options name and its figures depend on, by the option
     now: what its figures would depend on beside those and the configuration
+    reads_pixels: whether the model sees images; also where that is not known
+    notes: what was found in its results file
+    config_files: the paths of the files that ``model.config`` names or builds upon
     """
 
     device: str
@@ -46,6 +49,14 @@ class Answer:
     failure: Failure | None = None
     files: Mapping[str, str] = field(default_factory=dict)
     now: Fingerprint = field(default_factory=Fingerprint)
+    reads_pixels: bool = True
+    notes: Sequence[str] = ()
+    config_files: Sequence[str] = ()
+
+    @property
+    def can_run(self) -> bool:
+        """Whether the job will be run."""
+        return self.skip_reason is None and self.failure is None
 
 
 class CheckBrokenError(Exception):
@@ -181,7 +192,14 @@ def _answer(device: str, verdict: Verdict) -> Answer:
     if verdict.status == WRONG_INPUT:
         raise UserError(reason)
     if verdict.status == "ok":
-        return Answer(device, files=verdict.files, now=verdict.now)
+        return Answer(
+            device,
+            files=verdict.files,
+            now=verdict.now,
+            reads_pixels=verdict.reads_pixels,
+            notes=tuple(verdict.notes),
+            config_files=tuple(verdict.config_files),
+        )
     if verdict.status == "skipped":
         return Answer(device, skip_reason=reason)
     status = verdict.status if verdict.status in STATUSES else "crashed"

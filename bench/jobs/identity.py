@@ -7,13 +7,14 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.files.digests import sha256_of
 from bench.schema.config import BenchConfig
 from bench.schema.settings import NO_FIGURE, describe
-from bench.weights.download import sha256_of
+from bench.schema.words import flat
 
 _READ_FILES, _READ_BYTES = 1000, 2 * 10**9
 """The largest folder that is read whole for its digest."""
@@ -22,15 +23,32 @@ _READ_FILES, _READ_BYTES = 1000, 2 * 10**9
 def job_name(config: BenchConfig, contents: Mapping[str, str]) -> str:
     """Give the name of a job's folder: model, data set and settings in words, and a hash.
 
-    The hash covers the configuration without the keys that change no figure (:data:`bench.schema.settings.NO_FIGURE`).
+    The hash covers the configuration without the keys that change no figure (:data:`bench.schema.settings.NO_FIGURE`),
+    and without those that have their default: a new version of maskbench, which has more keys, finds its results again.
     Files count by their digests in ``contents`` and not by their paths: a job is measured anew when a checkpoint or an
     annotation file has changed, and not when it has moved.
     """
     what = without_no_figure(config)
     _leave_paths_out(what, contents)
+    what = _without_defaults(what, config)
     digest = hashlib.sha256(json.dumps([what, dict(contents)], sort_keys=True).encode()).hexdigest()[:8]
     readable = "-".join((config.model.name, config.dataset.name, describe(config, separator="-")))
     return f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', readable)}-{digest}"
+
+
+def other_settings(before: BenchConfig, now: BenchConfig, contents: Mapping[str, str]) -> list[str]:
+    """Give a phrase for each setting in which two configurations of one name differ, as where a default has changed."""
+    sides = []
+    for config in (before, now):
+        what = without_no_figure(config)
+        _leave_paths_out(what, contents)
+        sides.append(flat(what))
+    one, two = sides
+    return [
+        f"{key} was {one.get(key, 'unset')} and is {two.get(key, 'unset')}"
+        for key in sorted({*one, *two})
+        if one.get(key) != two.get(key)
+    ]
 
 
 def without_no_figure(config: BenchConfig) -> dict[str, Any]:
@@ -73,6 +91,33 @@ def named_key(option: str) -> str:
     The text of such an option counts too: it may be a word that is also the name of a file.
     """
     return f"file of model.options.{option}"
+
+
+CONFIG_KEY = "file of model.config"
+"""The key in ``PlannedJob.contents`` of the files that ``model.config`` names or builds upon; its text counts too."""
+
+
+def digest_together(paths: Sequence[Path]) -> str:
+    """Give one digest of files and folders: of their names and contents, wherever they lie."""
+    parts = sorted((path.name, digest_named(path)) for path in paths)
+    return parts[0][1] if len(parts) == 1 else hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _without_defaults(what: Any, like: Any) -> Any:
+    """Leave out of a plain dict what has its default in the dataclass that it was made from, which is ``like``.
+
+    A group that is null by default is kept, though all in it may have its default.
+    """
+    if not dataclasses.is_dataclass(like):
+        return what
+    kept = {}
+    for field in dataclasses.fields(like):
+        if field.name in what:
+            value = _without_defaults(what[field.name], getattr(like, field.name))
+            default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+            if value != ({} if dataclasses.is_dataclass(default) else default):
+                kept[field.name] = value
+    return kept
 
 
 def _leave_out(what: dict[str, Any], key: str) -> None:

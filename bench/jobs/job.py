@@ -12,6 +12,7 @@ from typing import Any
 
 from bench.device.fingerprint import Fingerprint
 from bench.errors import UserError
+from bench.files.digests import Digest, known_digests
 from bench.files.json_file import from_dict, write_text_atomically
 from bench.jobs.start import Checkout
 from bench.private.environment import FromEnvironment
@@ -22,7 +23,18 @@ from bench.schema.result import MEASUREMENT_VERSION, PASSES, UNFINISHED, Origin,
 LONGEST_REASON = 1000
 """Characters of a reason in a result."""
 
-_KEPT = (*PASSES, "finetune", "compiled", "interleaved", "model", "machine", "sources", "origin", "seconds")
+_KEPT = (
+    *PASSES,
+    "finetune",
+    "compiled",
+    "interleaved",
+    "model",
+    "machine",
+    "sources",
+    "origin",
+    "seconds",
+    "seconds_by_part",
+)
 """The fields that a result keeps when another worker continues its job."""
 
 
@@ -67,6 +79,8 @@ class PlannedJob:
     checkout: the files that it may run, where it is one side of a gate between two commits
     origin: the state of the user's repository
     now: what its figures depend on beside the configuration and ``contents``
+    image_notes: what the check of the image files found and its row must say; a worker does not check them again
+    replays: whether the model exists only as its predictions
     """
 
     config: BenchConfig
@@ -84,6 +98,8 @@ class PlannedJob:
     checkout: Checkout | None = None
     origin: Origin = field(default_factory=Origin)
     now: Fingerprint = field(default_factory=Fingerprint)
+    image_notes: list[str] = field(default_factory=list)
+    replays: bool = False
 
     @property
     def result_path(self) -> Path:
@@ -102,6 +118,8 @@ class PlannedJob:
 class WorkerJob:
     """The part of a job that its worker needs, which ``job.json`` holds; fields are those of :class:`PlannedJob`.
 
+    digests: of files that the command has read, by their absolute paths
+
     ``job.json`` does not hold ``from_environment``: the worker has it from its own environment.
     """
 
@@ -112,6 +130,8 @@ class WorkerJob:
     contents: dict[str, str] = field(default_factory=dict)
     checkout: Checkout | None = None
     from_environment: FromEnvironment = field(default_factory=FromEnvironment)
+    image_notes: list[str] = field(default_factory=list)
+    digests: dict[str, Digest] = field(default_factory=dict)
 
     @property
     def filled(self) -> BenchConfig:
@@ -156,12 +176,13 @@ def for_worker(job: PlannedJob) -> WorkerJob:
         job.contents,
         job.checkout,
         job.from_environment,
+        job.image_notes,
     )
 
 
 def write_job(job: PlannedJob) -> None:
     """Write the ``job.json`` that the job's next worker will read."""
-    kept = dataclasses.asdict(for_worker(job))
+    kept = dataclasses.asdict(replace(for_worker(job), digests=known_digests()))
     del kept["from_environment"]
     write_text_atomically(job.folder / "job.json", json.dumps(kept, indent=1))
 
@@ -176,12 +197,15 @@ def passes_due(job: PlannedJob, round_number: int) -> list[str]:
     """Give the passes that are to be measured in a round, counted from 1.
 
     These are the passes that no earlier run has measured for this job, and those that are measured in every round and
-    have fewer rounds than ``round_number``.
+    have fewer rounds than ``round_number``. The accuracy is measured again where it lacks one of ``accuracy.parts``.
+    Nothing else is due of results that are replayed, where it is asked for.
     """
-    earlier = _earlier(job)
+    earlier, passes = _earlier(job), list(job.config.passes)
+    if job.replays:
+        passes = [name for name in passes if not PASSES[name].runs_the_model] or passes  # a row without any says so
     if earlier is None:
-        return list(job.config.passes)
-    due = [name for name in job.config.passes if getattr(earlier, name) is None]
+        return passes
+    due = [name for name in passes if getattr(earlier, name) is None]
     if earlier.status == "ok":
         # A pass that an ok result was asked for and lacks does not apply: a replayed results file has no speed.
         due = [name for name in due if name not in earlier.config.get("passes", ())]
@@ -190,7 +214,15 @@ def passes_due(job: PlannedJob, round_number: int) -> list[str]:
         measured = getattr(earlier, name)
         if PASSES[name].in_rounds and measured is not None and len(measured.rounds) < round_number:
             due.append(name)
-    return due
+    return [*due, "accuracy"] if _lacks_parts(job.config, earlier) else due
+
+
+def _lacks_parts(config: BenchConfig, earlier: Result) -> bool:
+    """Tell whether a measured accuracy lacks parts that are asked for now; random weights have none of them."""
+    measured = earlier.accuracy if "accuracy" in config.passes and config.trained else None
+    return (
+        measured is not None and measured.figures is not None and not set(config.accuracy.parts) <= set(measured.parts)
+    )
 
 
 def phases_of(due: Sequence[str]) -> list[list[str]]:

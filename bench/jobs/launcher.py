@@ -18,6 +18,9 @@ TRAIN, ROUNDS = "train", "rounds"
 
 OnProgress = Callable[[Progress], None]
 
+OnUntimed = Callable[[], None]
+"""Is called when a worker will time nothing any more, so that another one may start beside it."""
+
 
 @dataclass(frozen=True)
 class Ending:
@@ -58,12 +61,19 @@ class Worker(Protocol):
     def tell_no_more(self) -> None:
         """Tell the worker that there are no more rounds, so that it completes its work."""
 
-    def listen(self, until: type[Ready] | type[Complete], on_progress: OnProgress) -> Ending | None:
+    @property
+    def seconds_by_part(self) -> dict[str, float]:
+        """Give the parts of the time in which the worker was listened to, by what it said that it did."""
+
+    def listen(
+        self, until: type[Ready] | type[Complete], on_progress: OnProgress, on_untimed: OnUntimed = lambda: None
+    ) -> Ending | None:
         """Pass the worker's progress on until it sends :class:`Ready`, or until it has ended.
 
         A worker that takes more time or memory than the protocol allows is killed.
 
         until: the message that is expected; with :class:`Complete` this waits for the end of the process
+        on_untimed: is called at most once
         Gives None when the worker is ready; else how it ended.
 
         Raises:
@@ -79,6 +89,6 @@ class Launcher(Protocol):
         """Start a worker for a phase of a job: :data:`TRAIN`, :data:`ROUNDS`, or the names of passes with commas
         between them.
 
-        The worker imports what the model needs. Then it waits for its first line before it touches the model or a
-        device.
+        The worker imports what the model needs and reads the data set. Then it waits for its first line before it
+        touches the model or a device.
         """

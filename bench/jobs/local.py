@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import subprocess
 import time
+from collections.abc import Mapping
 from types import TracebackType
 
+from bench.device.cores import Reserve
+from bench.device.processes import COMMAND
 from bench.jobs.job import PlannedJob, write_job
-from bench.jobs.launcher import TRAIN, Ending, OnProgress
-from bench.jobs.messages import Complete, Message, Progress, Ready
+from bench.jobs.launcher import TRAIN, Ending, OnProgress, OnUntimed
+from bench.jobs.messages import Complete, Doing, Message, Progress, Ready
 from bench.jobs.process.contained import Contained
 from bench.jobs.process.limits import TICK_SECONDS, Limits
+from bench.jobs.process.parts import Parts
 from bench.jobs.start import worker_command, worker_environment
 
 _PATIENCE_SECONDS = 10
@@ -26,21 +32,29 @@ the pass has its own process."""
 
 
 class LocalLauncher:
-    """Starts a process for each worker."""
+    """Starts a process for each worker. While one is pinned, this process leaves it its cores."""
+
+    def __init__(self) -> None:
+        self._reserve = Reserve()
 
     def start(self, job: PlannedJob, phase: str) -> LocalWorker:
         """See :class:`bench.jobs.launcher.Launcher`."""
-        return LocalWorker(job, phase)
+        return LocalWorker(job, phase, self._reserve)
 
 
 class LocalWorker:
     """See :class:`bench.jobs.launcher.Worker`."""
 
-    def __init__(self, job: PlannedJob, phase: str) -> None:
+    def __init__(self, job: PlannedJob, phase: str, reserve: Reserve) -> None:
         write_job(job)
-        self._process = _start(job, phase)
+        with contextlib.ExitStack() as stack:
+            pinned = stack.enter_context(reserve.of_worker()) if job.config.protocol.pin else {}
+            self._process = _start(job, phase, pinned)
+            self._to_the_end = stack.pop_all()
         self._job, self._phase = job, phase
         self._completed: float | None = None
+        self._parts = Parts()
+        self._untimed = False
 
     def __enter__(self) -> LocalWorker:
         return self
@@ -48,7 +62,8 @@ class LocalWorker:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._process.__exit__(kind, error, trace)
+        with self._to_the_end:
+            self._process.__exit__(kind, error, trace)
         self._job.from_environment.hide_in_file(self._job.folder / "worker.log")
 
     @property
@@ -64,14 +79,30 @@ class LocalWorker:
         """See :meth:`bench.jobs.launcher.Worker.tell_no_more`."""
         self._process.tell_no_more()
 
-    def listen(self, until: type[Ready] | type[Complete], on_progress: OnProgress) -> Ending | None:
+    @property
+    def seconds_by_part(self) -> dict[str, float]:
+        """See :attr:`bench.jobs.launcher.Worker.seconds_by_part`."""
+        return self._parts.seconds
+
+    def listen(
+        self, until: type[Ready] | type[Complete], on_progress: OnProgress, on_untimed: OnUntimed = lambda: None
+    ) -> Ending | None:
         """See :meth:`bench.jobs.launcher.Worker.listen`; between messages it takes no processor time."""
+        self._parts.listen()
+        try:
+            return self._listen(until, on_progress, on_untimed)
+        finally:
+            self._parts.stop()
+
+    def _listen(
+        self, until: type[Ready] | type[Complete], on_progress: OnProgress, on_untimed: OnUntimed
+    ) -> Ending | None:
         limits = self._limits()
         try:
             while True:
                 alive = self._process.alive  # asked first, so that what it said before its end is read
                 messages = self._process.messages(TICK_SECONDS if alive else 0)
-                if self._take(messages, on_progress) and until is Ready:
+                if self._take(messages, on_progress, on_untimed) and until is Ready:
                     return None
                 if not alive and not messages:
                     return self._ending()
@@ -92,7 +123,7 @@ class LocalWorker:
             seconds, key = config.finetune.time_limit_s, "finetune.time_limit_s"
         return Limits(seconds, key, config.protocol.memory_limit_gb)
 
-    def _take(self, messages: list[Message], on_progress: OnProgress) -> bool:
+    def _take(self, messages: list[Message], on_progress: OnProgress, on_untimed: OnUntimed = lambda: None) -> bool:
         """Pass progress on; tell whether the worker is ready for its next round."""
         ready = False
         for message in messages:
@@ -100,6 +131,12 @@ class LocalWorker:
                 on_progress(message)
             elif isinstance(message, Complete):
                 self._completed = self._completed or time.monotonic()
+                self._parts.begin("end")
+            elif isinstance(message, Doing):
+                self._parts.begin(message.part)
+                if message.untimed and not self._untimed:
+                    self._untimed = True
+                    on_untimed()
             elif isinstance(message, Ready):
                 ready = True
             else:
@@ -136,8 +173,11 @@ class LocalWorker:
             pass  # it is ended in any case
 
 
-def _start(job: PlannedJob, phase: str) -> Contained:
-    """Start the worker's process. Its folder is absolute, because a class may change the current one."""
+def _start(job: PlannedJob, phase: str, pinned: Mapping[str, str]) -> Contained:
+    """Start the worker's process. Its folder is absolute, because a class may change the current one.
+
+    pinned: variables that tell a pinned worker its cores
+    """
     folder = job.folder.absolute()
     return Contained(
         lambda descriptor: worker_command(job.config.model.python, job.root, str(folder), str(descriptor), phase),
@@ -145,6 +185,7 @@ def _start(job: PlannedJob, phase: str) -> Contained:
         folder / "worker.log",
         worker_environment(job.checkout)
         | job.from_environment.variables()
+        | {COMMAND: str(os.getpid()), **pinned}
         | (_STEADY_HEAP if phase == "memory" else {}),
         job.cwd,
     )

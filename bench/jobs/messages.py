@@ -52,6 +52,18 @@ class Ready:
 
 
 @dataclass(frozen=True)
+class Doing:
+    """Tells what the worker does from now on.
+
+    part: one of :data:`bench.schema.result.ALL_SECONDS_PARTS`
+    untimed: whether this worker will time nothing any more, so that other processes may take the cores
+    """
+
+    part: str
+    untimed: bool = False
+
+
+@dataclass(frozen=True)
 class Complete:
     """Tells that all work of the worker is done and on disk."""
 
@@ -82,19 +94,26 @@ class Verdict:
         model's own code failed; ``reason`` says why where it is not ``ok``
     files: the paths of the files that its options name and its figures depend on, by the option
     now: what its figures would depend on beside those, as far as it is known
+    reads_pixels: whether the model sees images; a class that replays results does not
+    notes: what was found in a results file and will be a note of the row
+    config_files: the paths of the files that ``model.config`` names or builds upon
     """
 
     status: str
     reason: str | None = None
     files: dict[str, str] = field(default_factory=dict)
     now: Fingerprint = field(default_factory=Fingerprint)
+    reads_pixels: bool = True
+    notes: list[str] = field(default_factory=list)
+    config_files: list[str] = field(default_factory=list)
 
 
-Message = Progress | Ready | Complete | Resolved | Refused | Verdict
+Message = Progress | Ready | Doing | Complete | Resolved | Refused | Verdict
 
 _KINDS: dict[str, type[Message]] = {
     "progress": Progress,
     "ready": Ready,
+    "doing": Doing,
     "complete": Complete,
     "resolved": Resolved,
     "refused": Refused,
@@ -161,20 +180,42 @@ class Inbox:
 
     def __init__(self) -> None:
         self._pending = bytearray()
+        self._wrong: ValueError | None = None
 
     def receive(self, data: bytes) -> list[Message]:
         """Give the messages that are whole by now.
 
         Raises:
-            ValueError: a line is no message, or has more than :data:`LONGEST_LINE` bytes.
+            ValueError: a line is no message, or has more than :data:`LONGEST_LINE` bytes. Messages that came with that
+                line, before it, are given first, and the next call raises: how a pipe cuts what was sent decides
+                nothing.
         """
+        self.refuse()
         self._pending += data
-        lines = []
+        lines: list[bytearray] = []
         if b"\n" in data:
             *lines, self._pending = self._pending.split(b"\n")
-        if any(len(line) > LONGEST_LINE for line in (*lines, self._pending)):
-            raise ValueError(f"no message of a worker: a line of more than {LONGEST_LINE} bytes")
-        return [decode(bytes(line)) for line in lines]
+        messages: list[Message] = []
+        try:
+            for line in lines:
+                _refuse_too_long(line)
+                messages.append(decode(bytes(line)))
+            _refuse_too_long(self._pending)
+        except ValueError as error:
+            self._wrong = error
+            if not messages:
+                raise
+        return messages
+
+    def refuse(self) -> None:
+        """Raise the ValueError of a line that has come and is no message."""
+        if self._wrong is not None:
+            raise self._wrong
+
+
+def _refuse_too_long(line: bytearray) -> None:
+    if len(line) > LONGEST_LINE:
+        raise ValueError(f"no message of a worker: a line of more than {LONGEST_LINE} bytes")
 
 
 class Channel:

@@ -7,33 +7,56 @@ import copy
 import dataclasses
 import importlib
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.data import dataset as datasets
+from bench.data.classes import match_labels
 from bench.device.origin import find_origin
 from bench.errors import UserError, absent_library
+from bench.files.digests import sha256_of
 from bench.files.paths import expanded
 from bench.jobs.ask import Answer, ask_interpreters
-from bench.jobs.identity import digest_named, job_name, named_key, option_key
+from bench.jobs.identity import CONFIG_KEY, digest_named, digest_together, job_name, named_key, option_key
 from bench.jobs.job import ComposedJob, PlannedJob
 from bench.jobs.start import CHECK_LOG, ROOT, Checkout
+from bench.jobs.worker.told import notes_on_data, without_images
 from bench.private.texts import without_credentials
 from bench.schema.config import BenchConfig, DatasetConfig, PublishedConfig, ZooConfig
-from bench.weights.download import fetch, sha256_of
+from bench.weights.download import fetch
 
 OnDownload = Callable[[str, int, "int | None"], None]
 """Takes the model's name, the bytes received, and the bytes in all where they are known."""
 
+Say = Callable[[str], None]
+
 
 @dataclass
 class CheckedDataset:
-    """A dataset without errors: its configuration with absolute paths, its content, and the digest of its files."""
+    """A dataset without errors.
 
+    asked: its configuration as it was given
+    config: with absolute paths; without an image folder where the dataset has none
+    content: as it was read
+    digest: of its files
+    image_notes: what the check of its image files found and is no problem
+    told: what a reader of figures must know of it, by whether an AP is measured and the most detections of an image
+    """
+
+    asked: DatasetConfig
     config: DatasetConfig
     content: datasets.CocoDataset
     digest: str
+    image_notes: list[str]
+    told: dict[tuple[bool, int], tuple[str, ...]] = field(default_factory=dict)
+
+    def notes(self, config: BenchConfig) -> tuple[str, ...]:
+        """Give the lines of :func:`notes_on_data` for a job, computed once for all jobs that they are equal for."""
+        key = "accuracy" in config.passes and config.trained, config.protocol.max_detections
+        if key not in self.told:
+            self.told[key] = tuple(notes_on_data(self.content, config, config.passes))
+        return self.told[key]
 
 
 def plan(
@@ -42,10 +65,12 @@ def plan(
     on_download: OnDownload,
     command: str = "",
     checkout: Checkout | None = None,
+    say: Say = lambda line: None,
 ) -> list[PlannedJob]:
     """Check the jobs of a study and give them ready to run; ``command`` is what the user typed.
 
     checkout: the files that they may run, where they are one side of a gate between two commits
+    say: tells, once all jobs are right, what was repaired in the data and what would mislead in figures of them
 
     It generates the shapes, fetches the weights of the zoos, and asks every interpreter whether it has the device and
     can construct the models that have weights. A model whose own code fails there is a job that cannot run. The
@@ -62,12 +87,16 @@ def plan(
         origin = find_origin()
         drafts = [dataclasses.replace(draft, checkout=checkout, origin=origin) for draft in drafts]
         answers = ask_interpreters(drafts, out / CHECK_LOG)
+        _require_images_where_read(jobs, answers, checked)
     except UserError:
         if not used_before:  # nothing was measured: leave nothing behind; who holds the lock of out= made the folder
             (out / CHECK_LOG).unlink(missing_ok=True)
             with contextlib.suppress(OSError):
                 out.rmdir()
         raise
+    for job, answer in zip(jobs, answers, strict=True):
+        for line in _told(job.config, answer, _check_dataset(job.config.dataset, checked)):
+            say(line)
     return [_planned(draft, answer, out) for draft, answer in zip(drafts, answers, strict=True)]
 
 
@@ -77,12 +106,15 @@ def _draft(
     """Plan what needs no library of the model; device and folder are settled later."""
     config = copy.deepcopy(job.config)
     dataset = _check_dataset(config.dataset, checked)
-    config.dataset = dataset.config
     contents = {"dataset": dataset.digest}
     skip_reason = _fill_from_zoo(config)
+    has_weights = skip_reason is None and config.model.weights not in ("random", "own")
+    if config.finetune is not None or has_weights:  # a replay has neither; so it is known before any download
+        _require_images(config, checked)
+    config.dataset = dataset.config
     if config.finetune is not None:
         contents["train"] = _check_training(config, dataset.content, checked).digest
-    weights = None if skip_reason else _weights_file(config, on_download)
+    weights = None if skip_reason else weights_file(config, on_download)
     if weights:
         contents["weights"] = sha256_of(weights)
     if config.model.zoo.url:  # from here on it is only stored and shown
@@ -97,7 +129,17 @@ def _draft(
         command=command,
         contents=contents,
         from_environment=job.from_environment,
+        image_notes=dataset.image_notes,
     )
+
+
+def _told(config: BenchConfig, answer: Answer, dataset: CheckedDataset) -> Iterator[str]:
+    """Give the lines about the data of a job that will run."""
+    if answer.can_run:
+        for note in (*dataset.image_notes, *dataset.notes(config), *without_images(dataset.content, config)):
+            yield f"{config.dataset.name}: {note}"
+        for note in answer.notes:
+            yield f"{config.model.name}: {note}"
 
 
 def _planned(draft: PlannedJob, answer: Answer, out: Path) -> PlannedJob:
@@ -106,6 +148,8 @@ def _planned(draft: PlannedJob, answer: Answer, out: Path) -> PlannedJob:
     read = {option_key(option): digest_named(Path(path)) for option, path in answer.files.items()}
     named = {named_key(option): digest_named(Path(path)) for option, path in answer.now.named.items()}
     contents = draft.contents | read | named
+    if answer.config_files:
+        contents[CONFIG_KEY] = digest_together([Path(path) for path in answer.config_files])
     if (values := draft.from_environment.digest(but=answer.files)) is not None:
         contents["environment"] = values
     return dataclasses.replace(
@@ -116,6 +160,7 @@ def _planned(draft: PlannedJob, answer: Answer, out: Path) -> PlannedJob:
         contents=contents,
         folder=out / "jobs" / job_name(config, contents),
         now=answer.now,
+        replays=answer.can_run and not answer.reads_pixels,
     )
 
 
@@ -134,11 +179,27 @@ def _check_dataset(config: DatasetConfig, checked: dict[str, CheckedDataset]) ->
     key = repr(config)
     if key not in checked:
         loaded = datasets.load(config)
-        datasets.check_images(loaded)
+        image_notes = datasets.check_images(loaded, config) if loaded.has_images else []
         images, annotations = datasets.paths(config)
-        resolved = dataclasses.replace(config, images=str(images.resolve()), annotations=str(annotations.resolve()))
-        checked[key] = CheckedDataset(resolved, loaded, datasets.digest(loaded))
+        resolved = dataclasses.replace(
+            config, images=None if images is None else str(images.resolve()), annotations=str(annotations.resolve())
+        )
+        checked[key] = CheckedDataset(config, resolved, loaded, datasets.digest(loaded), image_notes)
     return checked[key]
+
+
+def _require_images_where_read(
+    jobs: Sequence[ComposedJob], answers: Sequence[Answer], checked: dict[str, CheckedDataset]
+) -> None:
+    for job, answer in zip(jobs, answers, strict=True):
+        if answer.reads_pixels and answer.can_run:
+            _require_images(job.config, checked)
+
+
+def _require_images(config: BenchConfig, checked: dict[str, CheckedDataset]) -> None:
+    """Refuse a job that reads pixels of a dataset that has none."""
+    dataset = _check_dataset(config.dataset, checked)
+    datasets.require_images(dataset.content, dataset.asked, f"model={config.model.name}")
 
 
 def _check_training(
@@ -150,12 +211,13 @@ def _check_training(
     """
     assert config.finetune is not None
     train = _check_dataset(datasets.training_split(config.dataset), checked)
+    datasets.require_images(train.content, train.asked, "finetune")
     if not any(a["iscrowd"] == 0 for a in train.content.annotations):
         raise UserError(
             f"{train.config.annotations}: no annotation to learn from (dataset.train; crowds do not count); give a set "
             f"with annotations"
         )
-    datasets.match_labels(measured, train.content.class_names, config.dataset.aliases)
+    match_labels(measured, train.content.class_names, config.dataset.aliases, "category of the training set")
     assert config.dataset.train is not None
     config.dataset.train.images, config.dataset.train.annotations = train.config.images, train.config.annotations
     if config.finetune.start == "auto":
@@ -192,7 +254,12 @@ def _fill_from_zoo(config: BenchConfig) -> str | None:
     return None
 
 
-def _weights_file(config: BenchConfig, on_download: OnDownload) -> Path | None:
+def weights_file(config: BenchConfig, on_download: OnDownload) -> Path | None:
+    """Give the file of a job's weights, downloaded where it must be; None for a job without one.
+
+    Raises:
+        UserError: there is no such file.
+    """
     model, start = config.model, config.finetune.start if config.finetune else None
     if start == "scratch" or (start is None and model.weights in ("random", "own")):
         return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
@@ -21,6 +21,7 @@ class Run:
     command: what the user typed as one line without ``out=``, since it is kept beside weights that may be published
     launcher: starts the workers of its jobs
     console: prints its progress for a person
+    said: the lines that are said once
     """
 
     out: Path
@@ -28,7 +29,14 @@ class Run:
     command: str
     launcher: Launcher
     console: Console
+    said: set[str] = field(default_factory=set)
 
     def say(self, text: str) -> None:
         """Print a line as it is, however long, without reading markup in it or passing commands on to the terminal."""
         self.console.print(visible(text), markup=False, highlight=False, soft_wrap=True)
+
+    def say_once(self, text: str) -> None:
+        """Print a line as :meth:`say` does, unless this call of the command has printed it already."""
+        if text not in self.said:
+            self.said.add(text)
+            self.say(text)

@@ -5,20 +5,28 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from bench.errors import UserError
+from bench.files.digests import sha256_of
 from bench.jobs.job import PlannedJob, hide, new_result, open_result, phases_of, training_left
-from bench.jobs.launcher import TRAIN, Ending, Launcher, OnProgress, Worker
+from bench.jobs.launcher import TRAIN, Ending, Launcher, OnProgress, OnUntimed, Worker
 from bench.jobs.messages import Complete
 from bench.schema.result import INTERRUPTED, UNFINISHED, Result, read_result, write_result
-from bench.weights.download import sha256_of
 
 
-def run_job(job: PlannedJob, due: Sequence[str], launcher: Launcher, on_progress: OnProgress) -> Result:
+def run_job(
+    job: PlannedJob,
+    due: Sequence[str],
+    launcher: Launcher,
+    on_progress: OnProgress,
+    on_untimed: OnUntimed = lambda: None,
+) -> Result:
     """Train the model where that is left to do, measure the passes that are ``due``, and give the Result.
 
     The Result is on disk by then.
+
+    on_untimed: is called when nothing of this job will be timed any more, and its last worker is at work
 
     Raises:
         KeyboardInterrupt: after the worker has ended and its measurements are on disk.
@@ -30,7 +38,7 @@ def run_job(job: PlannedJob, due: Sequence[str], launcher: Launcher, on_progress
     clock = _Clock()
     if training_left(job):
         with launcher.start(job, TRAIN) as worker:
-            trained = _attend(worker, job, clock, on_progress, last=not due)
+            trained = _attend(worker, job, clock, on_progress, None if due else on_untimed)
         if training_left(job) or trained.reason != UNFINISHED:
             return trained
     if job.config.finetune is not None:
@@ -38,11 +46,13 @@ def run_job(job: PlannedJob, due: Sequence[str], launcher: Launcher, on_progress
             job = _with_trained_weights(job)
         except OSError as error:
             return _record_status(job, "crashed", f"the trained weights cannot be read: {error.strerror}")
-    return _measure(job, due, launcher, clock, on_progress)
+    return _measure(job, due, launcher, clock, on_progress, on_untimed)
 
 
-def record_ending(job: PlannedJob, ending: Ending, seconds: float) -> Result:
+def record_ending(job: PlannedJob, ending: Ending, seconds: float, parts: Mapping[str, float]) -> Result:
     """Write into the job's result how its worker ended and how many seconds it took; give the result.
+
+    parts: what these seconds went to, as far as it is known; the rest is written down as ``wait``
 
     A worker that stops at an exception writes status and reason itself; these stand.
     """
@@ -52,7 +62,10 @@ def record_ending(job: PlannedJob, ending: Ending, seconds: float) -> Result:
         result.status, result.reason = status, reason
     if ending.note:
         result.notes.append(ending.note)
+    seconds = max(seconds, sum(parts.values()))  # by two clocks
     result.seconds = (result.seconds or 0.0) + seconds
+    for part, taken in {**parts, "wait": max(0.0, seconds - sum(parts.values()))}.items():
+        result.seconds_by_part[part] = result.seconds_by_part.get(part, 0.0) + taken
     hide(job.from_environment, result)
     write_result(result, job.result_path)
     return result
@@ -91,7 +104,14 @@ class _Clock:
         return seconds
 
 
-def _measure(job: PlannedJob, due: Sequence[str], launcher: Launcher, clock: _Clock, on_progress: OnProgress) -> Result:
+def _measure(
+    job: PlannedJob,
+    due: Sequence[str],
+    launcher: Launcher,
+    clock: _Clock,
+    on_progress: OnProgress,
+    on_untimed: OnUntimed,
+) -> Result:
     """Measure the passes phase by phase.
 
     A pass in a process of its own times nothing, so the next phase's worker starts beside it and imports its libraries.
@@ -103,29 +123,32 @@ def _measure(job: PlannedJob, due: Sequence[str], launcher: Launcher, clock: _Cl
             worker = waiting or workers.enter_context(launcher.start(job, phase))
             following = phases[place + 1 : place + 2]
             waiting = workers.enter_context(launcher.start(job, following[0])) if following else None
-            result = _attend(worker, job, clock, on_progress, last=not following)
+            result = _attend(worker, job, clock, on_progress, None if following else on_untimed)
             if result.reason != UNFINISHED:
                 return result
     return record_success(job)
 
 
-def _attend(worker: Worker, job: PlannedJob, clock: _Clock, on_progress: OnProgress, *, last: bool) -> Result:
+def _attend(
+    worker: Worker, job: PlannedJob, clock: _Clock, on_progress: OnProgress, on_untimed: OnUntimed | None
+) -> Result:
     """Let a worker begin, listen to it until it has ended, and give the result, which is then on disk.
 
-    last: whether the job has nothing to do after this worker
+    on_untimed: see :func:`run_job`; None where the job has more to do after this worker
     """
+    last = on_untimed is not None
     worker.tell("begin")
     worker.tell_no_more()
     try:
-        ending = worker.listen(Complete, on_progress)
+        ending = worker.listen(Complete, on_progress, on_untimed or (lambda: None))
     except KeyboardInterrupt:
-        result = record_ending(job, Ending(worker.complete), clock.lap())
+        result = record_ending(job, Ending(worker.complete), clock.lap(), worker.seconds_by_part)
         if result.reason == UNFINISHED:
             done = last and worker.complete
             _record_status(job, *(("ok", None) if done else ("failed", INTERRUPTED)))
         raise
     assert ending is not None
-    return record_ending(job, ending, clock.lap())
+    return record_ending(job, ending, clock.lap(), worker.seconds_by_part)
 
 
 def _with_trained_weights(job: PlannedJob) -> PlannedJob:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bench.device.fingerprint import changes, in_words, source_changes
 from bench.errors import UserError
-from bench.jobs.identity import without_no_figure
+from bench.jobs.identity import other_settings, without_no_figure
 from bench.jobs.job import PlannedJob, new_result, read_job, read_stored
 from bench.schema.result import EARLIER, UNFINISHED, Result, read_result, write_result
 
@@ -56,7 +56,16 @@ def outdated(job: PlannedJob) -> list[str]:
     stored = read_stored(job)
     if stored is None or not _holds_work(stored):
         return []
-    return [] if job.cannot_run else changes(stored, job.now)
+    return [] if job.cannot_run else [*_other_defaults(job), *changes(stored, job.now)]
+
+
+def _other_defaults(job: PlannedJob) -> list[str]:
+    """Give the settings whose default was another when the job was measured: its name does not hold defaults."""
+    try:
+        before = read_job(job.folder)
+    except (OSError, ValueError, TypeError):  # no job.json, or one of another version
+        return []
+    return other_settings(before.config, job.config, job.contents)
 
 
 def _holds_work(stored: Result) -> bool:
@@ -125,7 +134,22 @@ def _settle_other_contents(jobs: Sequence[PlannedJob], say: Say) -> dict[int, li
             if stored is not None and job is not None and (changed := _changed_files(stored, job)):
                 _tell(job, changed, _move(path.parent), say)
                 moved[id(job)] = changed
+            elif stored is not None and job is not None and stored.contents == job.contents:
+                _take_over(path.parent, job, say)
     return moved
+
+
+def _take_over(folder: Path, job: PlannedJob, say: Say) -> None:
+    """Give the folder of a job the name that this version of maskbench has for it, so that the job is found again.
+
+    Where the job has a folder already, two would stand for one, and the earlier one is moved aside.
+    """
+    if folder.parent.resolve() != job.folder.parent.resolve():
+        return  # of the other side of a gate, which has the same jobs
+    if job.folder.exists():
+        say(f"{job.config.model.name}: {folder} is an earlier result of the same job; it is now {_move(folder)}")
+    else:
+        folder.rename(job.folder)
 
 
 def _readable(path: Path) -> Result | None:

@@ -1,28 +1,28 @@
-"""Makes a checked :class:`BenchConfig` of what Hydra composed, and one line of each of Hydra's errors."""
+"""Makes a checked :class:`BenchConfig` of what Hydra composed."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 import re
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
-import omegaconf
-from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
+from bench.device import cores
 from bench.errors import UserError, nearest
 from bench.jobs.job import ComposedJob
 from bench.private.interpolation import options_to_show
 from bench.schema.config import (
+    ACCURACY_PARTS,
     BATCH_NORMS,
     COMPILES,
     DECAYS,
     DETECTIONS,
     EVALUATORS,
+    EXIFS,
+    FORMATS,
     MEASURED_CHECKPOINTS,
     OPTIMIZERS,
     OVERLAPS,
@@ -30,17 +30,23 @@ from bench.schema.config import (
     SCHEDULE_EPOCHS,
     STARTS,
     WEIGHTS_DTYPES,
+    WITHOUT_MASK,
     BenchConfig,
+    DatasetConfig,
     FinetuneConfig,
-    GateConfig,
     ModelConfig,
 )
 from bench.schema.metrics import METRICS
-from bench.schema.overrides import GROUPS, ONE_FOR_ALL, kinds, working_spelling
 from bench.schema.result import PASSES
+from bench.schema.typed.hydra_text import literal
+from bench.schema.typed.overrides import ONE_FOR_ALL, kinds
 
 LEAST_EDGE = 32
 """Pixels: the stride of the coarsest features of most backbones; a smaller image has no such feature."""
+
+
+PARTS_OF_TESTS = {"mask_ap": ("bootstrap",), "boundary_ap": ("boundary", "bootstrap")}
+"""The parts of the accuracy that the gate's test of a metric needs."""
 
 
 def to_config(cfg: DictConfig, choices: dict[str, str], *, own_class: bool = False) -> ComposedJob:
@@ -51,15 +57,13 @@ def to_config(cfg: DictConfig, choices: dict[str, str], *, own_class: bool = Fal
     Hydra itself accepts any key given as ``+key=``; the schema does not.
 
     Raises:
-        UserError: the schema lacks a key, or a value is missing or impossible.
+        OmegaConfBaseException: the schema lacks a key, or a value is missing or of another type.
+        UserError: a value is impossible.
     """
-    try:
-        options, from_environment = options_to_show(cfg)
-        # Through plain containers: a typed node would accept a key that was added with a plus.
-        plain = OmegaConf.to_container(cfg, resolve=True)
-        config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(BenchConfig), plain))
-    except OmegaConfBaseException as error:
-        raise _schema_error(error) from error
+    options, from_environment = options_to_show(cfg)
+    # Through plain containers: a typed node would accept a key that was added with a plus.
+    plain = _literal(OmegaConf.to_container(cfg, resolve=True))
+    config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(BenchConfig), plain))
     assert isinstance(config, BenchConfig)
     config.model.options = options
     config.passes = list(dict.fromkeys(config.passes))
@@ -68,6 +72,15 @@ def to_config(cfg: DictConfig, choices: dict[str, str], *, own_class: bool = Fal
     if config.detections == "auto":
         config.detections = "thresholded" if config.trained else "saturated"
     return ComposedJob(config, choices, from_environment)
+
+
+def _literal(value: Any) -> Any:
+    """Give plain containers in which what was resolved once is not resolved again."""
+    if isinstance(value, dict):
+        return {key: _literal(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_literal(part) for part in value]
+    return literal(value) if isinstance(value, str) else value
 
 
 def _name(model: ModelConfig, option: str, own_class: bool) -> None:
@@ -85,11 +98,18 @@ def check_values(config: BenchConfig) -> None:
     _refuse_infinite("", dataclasses.asdict(config))
     _check_words(config)
     if not config.passes and config.finetune is None:
-        raise UserError(f"passes=[] measures nothing; give some of {', '.join(PASSES)}")
+        raise UserError(f"passes=[]: measures nothing; give some of {', '.join(PASSES)}")
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps|xpu(:\d+)?", config.device):
         raise UserError(f"device={config.device}: must be auto, cpu, or cuda:0")
     protocol = config.protocol
+    if protocol.pin:
+        cores.split()
     _check_input_size(config)
+    _check_dataset(config)
+    for name in config.gate.thresholds if config.gate else ():
+        if name not in METRICS:
+            raise UserError(f"gate.thresholds.{name}: no such metric; {nearest(name, METRICS)}")
+    _check_parts(config)
     if config.finetune is not None:
         _check_finetune(config.finetune)
     for name, number, least in (
@@ -149,16 +169,46 @@ def _check_words(config: BenchConfig) -> None:
         ("detections", config.detections, DETECTIONS),
         ("overlap", config.overlap, OVERLAPS),
         ("evaluator", config.evaluator, EVALUATORS),
+        ("dataset.format", config.dataset.format, FORMATS),
+        ("dataset.exif", config.dataset.exif, EXIFS),
+        *(("dataset.without_mask", word, WITHOUT_MASK) for word in [config.dataset.without_mask] if word is not None),
         *(("passes", name, PASSES) for name in config.passes),
     ):
         if value not in known:
             raise UserError(f"{name}={value}: unknown, must be {' or '.join(known)}")
+    for part in config.accuracy.parts:
+        if part not in ACCURACY_PARTS:
+            raise UserError(f"accuracy.parts=[{part}]: no such part; {nearest(part, ACCURACY_PARTS)}")
+
+
+def _check_parts(config: BenchConfig) -> None:
+    """Refuse a gate on an AP whose test needs a part that is not computed: it could only say "not comparable"."""
+    if config.gate is None or "accuracy" not in config.passes or not config.trained:
+        return
+    own = config.gate.models.get(config.model.name, {})
+    tables = {"gate.thresholds": config.gate.thresholds, f"gate.models.{config.model.name}": own}
+    for table, thresholds in tables.items():
+        for name, text in (thresholds if isinstance(thresholds, dict) else {}).items():
+            replaced = table == "gate.thresholds" and isinstance(own, dict) and name in own
+            off = text is None or str(text).strip().lower() == "none"
+            lacking = [part for part in PARTS_OF_TESTS.get(name, ()) if part not in config.accuracy.parts]
+            if lacking and not (off or replaced):
+                all_parts = [part for part in ACCURACY_PARTS if part in (*config.accuracy.parts, *lacking)]
+                raise UserError(
+                    f"{table}.{name}={text}: its test needs {' and '.join(lacking)}, which accuracy.parts leaves out; "
+                    f"give accuracy.parts=[{','.join(all_parts)}], or {table}.{name}=none"
+                )
 
 
 def _check_input_size(config: BenchConfig) -> None:
     """Refuse all spellings of a size but one, so that the same size always is the same job."""
     size = config.input_size
     if size is None:
+        if config.protocol.pad_to:
+            raise UserError(
+                "protocol.pad_to=true pads inputs to the longer edge of input_size, which is not given; give "
+                "input_size=800x1333 too, or the model's own edges"
+            )
         return
     if not re.fullmatch(r"[1-9]\d*x[1-9]\d*", size):
         raise UserError(f"input_size={size}: must be the shorter and the longer edge in pixels, as 800x1333")
@@ -166,6 +216,23 @@ def _check_input_size(config: BenchConfig) -> None:
     if shorter > longer:
         raise UserError(f"input_size={size}: the shorter edge stands first; give {longer}x{shorter}")
     _refuse_below("input_size: the shorter edge", shorter, LEAST_EDGE)
+
+
+def _check_image_range(limits: list[float] | None) -> None:
+    if limits is not None and not (len(limits) == 2 and limits[0] < limits[1]):
+        raise UserError(f"dataset.image_range={limits}: must be the darkest and the brightest value, as [0,4095]")
+
+
+def _check_dataset(config: BenchConfig) -> None:
+    """Refuse settings that mean nothing for the data set, or for its format."""
+    dataset = config.dataset
+    _check_image_range(dataset.image_range)
+    if dataset.format != "yolo" and dataset.split != DatasetConfig.split:
+        raise UserError(f"dataset.split={dataset.split}: only a YOLO set has it; give dataset=yolo, or leave it out")
+    if dataset.format == "lvis" and config.evaluator != "hotcoco":
+        raise UserError(f"evaluator={config.evaluator}: knows no rules of LVIS; give evaluator=hotcoco")
+    if dataset.format == "lvis" and dataset.without_mask == "ignore":
+        raise UserError("dataset.without_mask=ignore: LVIS has no ignored regions; give dataset.without_mask=drop")
 
 
 def _refuse_below(name: str, number: float | None, least: float) -> None:
@@ -197,77 +264,3 @@ def _check_finetune(config: FinetuneConfig) -> None:
         raise UserError(f"finetune.flip={config.flip:g}: is a probability, must be 0 to 1")
     if len(config.scales) != 2 or not 0 < config.scales[0] <= config.scales[1]:
         raise UserError(f"finetune.scales={config.scales}: must be two rising shares of the test size, as [0.6, 1.0]")
-
-
-def as_user_error(error: Exception, configs: Path) -> UserError | None:
-    """Give an error of Hydra or OmegaConf about a command line as a UserError; None for any other exception."""
-    text = str(error)
-    if isinstance(error, MissingConfigException):
-        if match := re.search(r"Could not find '([^/']+)/([^']+)'", text):
-            group, option = match.groups()
-            options = [p.stem for p in (configs / group).glob("*.yaml")]
-            return UserError(f"{group}={option}: no such {group}; {nearest(option, options)}")
-        return UserError(text)
-    if isinstance(error, OverrideParseException):
-        return _not_read(error)
-    if isinstance(error, ConfigCompositionException):
-        if isinstance(error.__cause__, OmegaConfBaseException) and not isinstance(
-            error.__cause__, omegaconf.errors.ConfigAttributeError | omegaconf.errors.ConfigKeyError
-        ):
-            return _schema_error(error.__cause__)
-        if match := re.search(r"Could not override '([^']+)'|Key '([^']+)'", text):
-            key = match.group(1) or match.group(2)
-            if key.startswith("model.options."):
-                return UserError(
-                    f"{key}: {key.split('.')[1]} are free-form; a new one is given with a plus: +{key}=..."
-                )
-            if key.startswith("dataset.aliases"):
-                return UserError(f"{key}: is free-form; give it with a plus: '+dataset.aliases={{CATEGORY: CLASS}}'")
-            if key.startswith("gate.models"):
-                return UserError(f"{key}: is free-form; a threshold of one model is +gate.models.NAME.METRIC=-5%")
-            if key.startswith("gate.thresholds."):
-                return UserError(f"{key}: no such metric; {nearest(key.rpartition('.')[2], METRICS)}")
-            return UserError(f"{key}: no such key; {nearest(key, [*schema_keys(), *GROUPS])}")
-        return UserError(text)
-    if isinstance(error, OmegaConfBaseException):
-        return _schema_error(error)
-    if isinstance(error, AssertionError) and "Unexpected type for root: NoneType" in text:
-        return UserError("a key of finetune or gate needs that group; give finetune=default, or gate=default")
-    if isinstance(error, ValueError) and "Config group override" in text:
-        return UserError(f"a group ({', '.join(GROUPS)}) cannot be null; leave it out for its default")
-    return UserError(text) if isinstance(error, HydraException) else None
-
-
-def _not_read(error: OverrideParseException) -> UserError:
-    """Say of an override that Hydra cannot read how it is spelled."""
-    if "=" not in error.override:
-        return UserError(f"{error.override}: an argument is KEY=VALUE")
-    if spelling := working_spelling(error.override):
-        return UserError(f"{error.override}: Hydra cannot read the value; for a text give {spelling}")
-    return UserError(
-        f"{error.override}: Hydra cannot read the value; in a list or a table put each text that is more than a word "
-        f"into quotation marks, as \"key=['a b', 'c']\""
-    )
-
-
-def schema_keys() -> Iterator[str]:
-    """Give every dotted key of the schema: ``device``, ``protocol.min_samples``, ..."""
-    yield from _keys_of(BenchConfig(finetune=FinetuneConfig(), gate=GateConfig()), "")
-
-
-def _keys_of(node: object, prefix: str) -> Iterator[str]:
-    for field in dataclasses.fields(node):  # type: ignore[arg-type]
-        value = getattr(node, field.name)
-        if dataclasses.is_dataclass(value):
-            yield from _keys_of(value, f"{prefix}{field.name}.")
-        else:
-            yield f"{prefix}{field.name}"
-
-
-def _schema_error(error: OmegaConfBaseException) -> UserError:
-    key = str(error.full_key or "")
-    if isinstance(error, omegaconf.errors.ConfigKeyError):
-        return UserError(f"{key}: no such key; {nearest(key, schema_keys())}")
-    if isinstance(error, omegaconf.errors.MissingMandatoryValue):
-        return UserError(f"{key} is missing; give {key}=...")
-    return UserError(f"{key}: {str(error).splitlines()[0]}")

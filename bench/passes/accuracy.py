@@ -6,33 +6,37 @@ scores are not rounded, masks are binarised at full resolution.
 
 from __future__ import annotations
 
-import contextlib
 import importlib.metadata
-import json
 import time
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any, TextIO
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
 
 from bench.data.dataset import CocoDataset
+from bench.data.ids import Id
 from bench.data.images import ImageRecord
-from bench.evaluation import bootstrap, diagnosis
-from bench.evaluation.average_precision import boundary_figures
 from bench.evaluation.evaluators import EVALUATORS
-from bench.evaluation.matching import Matcher
+from bench.passes.apart.evaluator import EvaluatorApart, Task
+from bench.passes.apart.loaders import Loaders
+from bench.passes.apart.process import ProcessDiedError
+from bench.passes.apart.when import loaders_that_pay
 from bench.passes.background import Background
 from bench.passes.base import Context
 from bench.passes.predictions import (
     ModelPredictions,
     Predictions,
     ReplayedPredictions,
-    Results,
     leaves_cores_to_the_model,
 )
-from bench.passes.runner import Runner
+from bench.passes.recording.evaluation import Evaluation, Given, evaluated_overlaps
+from bench.passes.recording.predictions_file import close_after_death
+from bench.passes.recording.recorder import recording
 from bench.predictor import Predictor, ReplayPredictor
-from bench.schema.config import OVERLAPS, BenchConfig
-from bench.schema.result import AccuracyResult
+from bench.schema.config import BenchConfig
+from bench.schema.parts.accuracy import AccuracyResult
+
+if TYPE_CHECKING:  # it imports torch, which a worker that replays results may do without
+    from bench.passes.runner import Runner
 
 PREDICTIONS = "predictions.json"
 
@@ -40,42 +44,14 @@ MASKS_AHEAD = 2
 """Batches whose full-size masks may wait to be encoded as RLE: 100 masks of 640x480 pixels take 30 MB."""
 
 
-class PredictionsFile:
-    """A COCO results file that is written as the predictions are made, one detection a line.
-
-    If the process is killed, the file lacks only its closing bracket.
-    """
-
-    def __init__(self, file: TextIO) -> None:
-        self._file = file
-        self.count = 0
-
-    def write(self, results: Sequence[dict[str, Any]]) -> None:
-        for result in results:
-            self._file.write((",\n" if self.count else "") + json.dumps(result))
-            self.count += 1
-        self._file.flush()
-
-
-@contextlib.contextmanager
-def open_predictions(path: Path) -> Iterator[PredictionsFile]:
-    """Open a results file for writing; the array is closed when the block ends, also by an exception."""
-    with open(path, "w", encoding="utf-8") as file:
-        file.write("[\n")
-        try:
-            yield PredictionsFile(file)
-        finally:
-            file.write("\n]\n")
-
-
 def mask_ap_of(
-    model: Runner, dataset: CocoDataset, labels: Sequence[int | None], config: BenchConfig
+    model: Runner, dataset: CocoDataset, labels: Sequence[Id | None], config: BenchConfig
 ) -> dict[str, float | None]:
     """Give the twelve figures of :data:`COCO_FIGURES` on every image of the dataset, as fractions; write no file.
 
     Training evaluates by this function; the module must be in eval mode.
     """
-    evaluator = EVALUATORS[config.evaluator](dataset)
+    evaluator = EVALUATORS[config.evaluator](dataset, config.protocol.max_detections)
     predictions = ModelPredictions(model, labels, config)
     for records, outputs in predictions.outputs(dataset.images):
         batch = predictions.results(records, outputs, [config.overlap])
@@ -86,6 +62,9 @@ def mask_ap_of(
 
 class AccuracyPass:
     """Evaluates every image of the dataset.
+
+    Where it pays (:mod:`bench.passes.apart.when`), other processes read the images, and one makes RLE, writes the
+    predictions and evaluates them. Else threads of this process do that.
 
     Images are read before the model asks for them, and detections are matched while it works on the next images. Of a
     class that says ``stateless_preprocess``, images are resized beforehand too, and masks are encoded and written
@@ -107,88 +86,98 @@ class AccuracyPass:
         """
         began = time.monotonic()
         dataset, config = context.dataset, context.config
-        evaluation = _Evaluation(dataset, config) if config.trained else None
         accuracy = AccuracyResult(
             evaluator=config.evaluator,
             evaluator_version=importlib.metadata.version(config.evaluator),
             images_evaluated=len(dataset.images),
             images_in_dataset=dataset.total_images,
-            detections=_predict_and_evaluate(context, evaluation),
+            detections=0,
             overlap=config.overlap,
             predictions=PREDICTIONS,
-            figures_absent=None if evaluation else "weights: random",
+            figures_absent=None if config.trained else "weights: random",
+            max_detections=config.protocol.max_detections,
+            parts=context.accuracy_parts if config.trained else [],
         )
-        if evaluation:
-            evaluation.complete(accuracy)
-            if not evaluation.scores_are_probabilities:
-                context.note("accuracy: scores lie outside 0 to 1, so they are no probabilities: no calibration")
+        loaders = 0 if context.replay else loaders_that_pay(len(dataset.images), context.device)
+        if loaders:
+            accuracy, notes = _beside_processes(context, accuracy, loaders)
+        else:
+            notes = _in_this_process(context, accuracy)
+        for note in notes:
+            context.note(note)
         accuracy.seconds = time.monotonic() - began
         return accuracy
 
 
-def _predict_and_evaluate(context: Context, evaluation: _Evaluation | None) -> int:
-    """Write the predictions of every image and feed the evaluation with them; give the number of detections."""
-    dataset, config = context.dataset, context.config
-    overlaps = OVERLAPS if evaluation else (config.overlap,)
+def _in_this_process(context: Context, accuracy: AccuracyResult) -> Sequence[str]:
+    """Write the predictions of every image, evaluate them in threads and complete the result; give notes on it."""
+    config = context.config
     predictions = _predictions(context)
-    done = 0
+    for note in predictions.notes:
+        context.note(note)
+    evaluation = Evaluation(context) if config.trained else None
+    if evaluation and isinstance(predictions, ReplayedPredictions):
+        evaluation.replayed = predictions
     with (
-        open_predictions(context.folder / PREDICTIONS) as file,
-        Background(evaluation.update if evaluation else lambda *_: None) as evaluate,
+        recording(context.folder / PREDICTIONS, evaluation, config.overlap) as recorder,
+        Background(recorder.evaluate) as evaluate,
     ):
 
         def conclude(records: Sequence[ImageRecord], outputs: Sequence[Any]) -> None:
-            batch = predictions.results(records, outputs, overlaps)
+            batch = predictions.results(records, outputs, _overlaps(context))
             for record, results in zip(records, batch, strict=True):
-                file.write(results[config.overlap])
+                recorder.write(results)
                 evaluate(record.id, results)
 
-        with Background(conclude, ahead=MASKS_AHEAD, begin=leaves_cores_to_the_model()) as conclude_later:
-            for records, outputs in predictions.outputs(dataset.images):
-                (conclude if predictions.in_order else conclude_later)(records, outputs)
-                done += len(records)
-                context.progress("accuracy", done, len(dataset.images), config.batch_size)
-    return file.count
+        _predict(context, predictions, conclude)
+    return recorder.complete(accuracy)
+
+
+def _beside_processes(context: Context, accuracy: AccuracyResult, loaders: int) -> tuple[AccuracyResult, Sequence[str]]:
+    """Do the same with other processes that read the images, write the predictions and evaluate them.
+
+    The completed result is another object: it comes from the process that evaluates.
+    """
+    config = context.config
+    task = Task(Given.of(context), config.trained, context.folder / PREDICTIONS, _overlaps(context))
+    with closing(EvaluatorApart(task)) as evaluator, closing(Loaders(loaders)) as reading:
+        predictions = ModelPredictions(context.runner, context.labels, config, reading.read)
+
+        def conclude(records: Sequence[ImageRecord], outputs: Sequence[Any]) -> None:
+            for found in predictions.found(records, outputs, _overlaps(context)):
+                evaluator.take(found)
+
+        try:
+            _predict(context, predictions, conclude)
+            return evaluator.complete(accuracy)
+        except ProcessDiedError:
+            evaluator.close()  # nothing writes into the file any more
+            close_after_death(task.predictions)
+            raise
+
+
+def _predict(
+    context: Context, predictions: Predictions, conclude: Callable[[Sequence[ImageRecord], Sequence[Any]], None]
+) -> None:
+    """Have the model predict every image, and ``conclude`` each batch, in another thread where its output may wait."""
+    images, done = context.dataset.images, 0
+    begin = None if context.replay else leaves_cores_to_the_model()
+    with Background(conclude, ahead=MASKS_AHEAD, begin=begin) as conclude_later:
+        for records, outputs in predictions.outputs(images):
+            (conclude if predictions.in_order else conclude_later)(records, outputs)
+            done += len(records)
+            context.progress("accuracy", done, len(images), context.config.batch_size)
+
+
+def _overlaps(context: Context) -> Sequence[str]:
+    """Give the ways with overlaps under which results are made."""
+    return evaluated_overlaps(context) if context.config.trained else (context.config.overlap,)
 
 
 def _predictions(context: Context) -> Predictions:
-    if isinstance(context.predictor, ReplayPredictor):
-        return ReplayedPredictions(context.predictor, context.dataset, context.config)
+    if context.replay is not None:
+        return ReplayedPredictions(context.replay, context.dataset, context.config)
     return ModelPredictions(context.runner, context.labels, context.config)
-
-
-class _Evaluation:
-    """Computes every figure of trained weights from results that come image by image."""
-
-    def __init__(self, dataset: CocoDataset, config: BenchConfig) -> None:
-        self._dataset = dataset
-        self._config = config
-        self._evaluators = {overlap: EVALUATORS[config.evaluator](dataset) for overlap in OVERLAPS}
-        self._matcher = Matcher(dataset)
-        self.scores_are_probabilities = True
-
-    def update(self, image_id: int, results: dict[str, Results]) -> None:
-        """Take the results of one image under each way with overlaps."""
-        for overlap, evaluator in self._evaluators.items():
-            evaluator.update(image_id, results[overlap])
-        self._matcher.update(image_id, results[self._config.overlap])
-
-    def complete(self, result: AccuracyResult) -> None:
-        """Fill in all figures."""
-        dataset, seed = self._dataset, self._config.protocol.seed
-        image_ids = [image.id for image in dataset.images]
-        figures = {overlap: evaluator.figures() for overlap, evaluator in self._evaluators.items()}
-        matches = self._matcher.matches()
-        self.scores_are_probabilities = diagnosis.are_probabilities(matches.score)
-        result.figures, result.per_class = figures[self._config.overlap]
-        result.overlap_mask_ap = {overlap: coco["mask_ap"] for overlap, (coco, _) in figures.items()}
-        result.boundary_figures = boundary_figures(matches.boundaries())
-        result.worst_images = diagnosis.worst_images(matches, image_ids)
-        mask_ap = result.figures["mask_ap"]
-        if mask_ap is not None:
-            result.bootstrap = bootstrap.bootstrap(matches, dataset.sha256, image_ids, seed)
-            result.confidence_interval = list(bootstrap.interval(result.bootstrap.mask_ap, mask_ap))
-            result.errors, result.calibration = diagnosis.errors(matches), diagnosis.calibration(matches)
 
 
 PASS = AccuracyPass()

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
-
-import torch
+from typing import TYPE_CHECKING, Any, Protocol
 
 from bench.data.dataset import CocoDataset
+from bench.data.ids import Id
 from bench.data.images import ImageRecord
 from bench.device.gpu import Gpu
 from bench.device.gpu_memory import DeviceMemory
-from bench.passes.runner import Runner
 from bench.predictor import Predictor, ReplayPredictor
-from bench.schema.config import BenchConfig
+from bench.schema.config import ACCURACY_PARTS, BenchConfig
+from bench.schema.parts.costs import FlopsResult
 from bench.schema.result import PASSES, Result
+
+if TYPE_CHECKING:  # they import torch, which a worker that replays results may do without
+    import torch
+
+    from bench.passes.compiled import Compiled
+    from bench.passes.runner import Runner
+
+OnPart = Callable[[str], None]
+"""Takes the part of the job's time (:data:`bench.schema.result.ALL_SECONDS_PARTS`) that begins."""
 
 OnProgress = Callable[[str, float, float, int], None]
 """Takes the name of the pass, how much of it is done, the total, and the number of images since the last call."""
@@ -47,6 +56,9 @@ class Context:
     result: what has been measured so far
     progress: reports how far a pass is; a pass calls it between two batches and never inside one
     gpu, device_memory: read the device through NVML; ``gpu`` is None where NVML has no such device
+    begins: tells that another part of the job's time begins, and again which pass goes on after it
+    compiled: what ``torch.compile`` has to be given before something is measured; None without ``compile=``
+    counted_before: gives the operations that another row has counted of the same model, code and images
     round: the round, where rounds of this process are interleaved with those of another; else None
     """
 
@@ -54,12 +66,15 @@ class Context:
     dataset: CocoDataset
     device: torch.device
     predictor: Predictor | ReplayPredictor
-    labels: Sequence[int | None]
+    labels: Sequence[Id | None]
     folder: Path
     result: Result
     progress: OnProgress
     gpu: Gpu | None
     device_memory: DeviceMemory
+    begins: OnPart = lambda part: None
+    compiled: Compiled | None = None
+    counted_before: Callable[[], FlopsResult | None] = lambda: None
     round: InterleavedRound | None = None
 
     @cached_property
@@ -71,7 +86,37 @@ class Context:
         """
         if not isinstance(self.predictor, Predictor):
             raise TypeError(f"{type(self.predictor).__name__} replays results: nothing of it can be run")
+        from bench.passes.runner import Runner
+
         return Runner(self.predictor, self.device, self.config.precision)
+
+    def warm_every_shape(self) -> None:
+        """Have every shape of input compiled, once in this process; nothing to do without ``compile=``.
+
+        It comes before a clock, a counter or a profiler starts.
+        """
+        if self.compiled is not None:
+            self.compiled.warm_every_shape(self.runner, self.progress)
+
+    @property
+    def replay(self) -> ReplayPredictor | None:
+        """Give the class that replays results; None for a model that runs."""
+        return self.predictor if isinstance(self.predictor, ReplayPredictor) else None
+
+    @property
+    def option_names(self) -> frozenset[str]:
+        """Give the names of ``model.options`` that the model's class takes."""
+        return frozenset(inspect.signature(type(self.predictor)).parameters)
+
+    @property
+    def accuracy_parts(self) -> list[str]:
+        """Give the parts of the accuracy pass to compute: those asked for, and those that an earlier run has computed.
+
+        So a run that asks for more parts loses none that were measured before.
+        """
+        earlier = self.result.accuracy
+        kept = earlier.parts if earlier is not None and earlier.figures is not None else ()
+        return [part for part in ACCURACY_PARTS if part in self.config.accuracy.parts or part in kept]
 
     def note(self, text: str) -> None:
         """Add a note to the row, once, even if several of the job's workers add the same."""
@@ -94,7 +139,7 @@ class Pass(Protocol):
         """Tell whether it can measure anything of this model."""
 
     def measure(self, context: Context) -> Any:
-        """Give its part of the Result, a dataclass of ``bench.schema.result``; None where nothing can be measured."""
+        """Give its part of the Result, a dataclass of ``bench.schema.parts``; None where nothing can be measured."""
 
 
 def load_pass(name: str) -> Pass:

@@ -11,7 +11,7 @@ from bench.data.images import batches, read_images
 from bench.device.clock import Clock
 from bench.passes.base import Context, RunsTheModel
 from bench.predictor import Instances, Predictor
-from bench.schema.result import EnergyResult
+from bench.schema.parts.costs import EnergyResult
 
 PREPARED = 8
 """Batches prepared beforehand and used again and again: decoding and resizing would leave the GPU idle between them."""

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import itertools
 import resource
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 from bench.data.images import ImageRecord, batches, read_images
 from bench.passes.base import Context, RunsTheModel
-from bench.schema.result import MemoryResult
+from bench.passes.compiled import Compiled
+from bench.schema.parts.costs import MemoryResult
 
 _IMAGES = 10
 
@@ -31,11 +34,13 @@ class MemoryPass(RunsTheModel):
         """
         runner, device, size = context.runner, context.device, context.config.batch_size
         cuda = device.type == "cuda"
+        records = _largest_first(context.dataset.images)
+        count = max(1, -(-min(_IMAGES, len(records)) // size))
+        if context.compiled is not None:
+            _compile_before(context, context.compiled, list(itertools.islice(batches(records, size), count)))
         host_source = _reset_host_peak()
         if cuda:
             torch.cuda.reset_peak_memory_stats(device)
-        records = _largest_first(context.dataset.images)
-        count = max(1, -(-min(_IMAGES, len(records)) // size))
         for done, chosen in enumerate(itertools.islice(batches(records, size), count), 1):
             instances = runner.model(runner.preprocess(read_images(chosen)))
             if done == 1:
@@ -43,6 +48,12 @@ class MemoryPass(RunsTheModel):
             del instances
             context.progress("memory", done, count, size)
         process_bytes, device_source = context.device_memory.of_process(device) if cuda else (None, None)
+        if process_bytes is None and device_source is not None:
+            context.note(
+                "the memory of the process on the device is empty: others gave memory of the GPU back meanwhile, and "
+                "NVML tells only that of all together"
+            )
+            device_source = None
         module = runner.module
         return MemoryResult(
             parameters_bytes=sum(_bytes(p) for p in module.parameters()) if module is not None else None,
@@ -54,6 +65,16 @@ class MemoryPass(RunsTheModel):
             host_rss_bytes=_host_peak_bytes(),
             host_rss_source=host_source,
         )
+
+
+def _compile_before(context: Context, compiled: Compiled, chosen: Sequence[Sequence[ImageRecord]]) -> None:
+    """Compile for these batches: the memory that a compiler takes is not that of inference."""
+    for records in chosen:
+        compiled.compile_for(records, context.runner)
+        context.progress("compile", 0, 1, len(records))
+    gc.collect()
+    if context.device.type == "cuda":
+        torch.cuda.empty_cache()  # blocks that only compiling needed would count as reserved
 
 
 def _largest_first(records: tuple[ImageRecord, ...]) -> list[ImageRecord]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from bench.data.images import ImageRecord
 from bench.predictor import Instances, Predictor, TorchPredictor, validate_batch
 from bench.schema.config import BenchConfig
 
-AUTOCAST = {"fp32": None, "tf32": None, "fp16": torch.float16, "bf16": torch.bfloat16}
+AUTOCAST = {"fp32": None, "tf32": None, "fp16": torch.float16, "bf16": torch.bfloat16, "int8": None}
 
 
 class Runner:
@@ -71,5 +72,58 @@ class Runner:
         with self._autocast():
             return self.predictor.postprocess(self.predictor.forward(batch))
 
+    @contextlib.contextmanager
+    def refusing_nan(self) -> Iterator[None]:
+        """Have the model's next calls raise a ValueError where one of its ``score_modules`` gives NaN.
+
+        It waits for the device, so nothing is timed meanwhile. What ``torch.jit`` has compiled takes no hook, and is
+        not looked at.
+        """
+        handles = []
+        if isinstance(predictor := self.predictor, TorchPredictor):
+            modules = dict(predictor.module.named_modules())
+            for name in predictor.score_modules:
+                for key, module in _called(name, modules):
+                    where = f"{type(predictor).__name__}.module{'.' if key else ''}{key}"
+                    handles.append(module.register_forward_hook(_refuser(where)))
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, dtype=self._dtype, enabled=self._dtype is not None)
+
+
+def _called(name: str, modules: Mapping[str, torch.nn.Module]) -> Iterator[tuple[str, torch.nn.Module]]:
+    """Give the module of this name, or those in it where it is a list, which is never called itself."""
+    if name in modules:
+        module = modules[name]
+        is_list = isinstance(module, (torch.nn.ModuleList, torch.nn.ModuleDict))
+        found = [(f"{name}.{key}", inner) for key, inner in module.named_children()] if is_list else [(name, module)]
+        yield from (each for each in found if not isinstance(each[1], torch.jit.ScriptModule))
+
+
+def _refuser(where: str) -> Callable[[torch.nn.Module, Any, Any], None]:
+    def refuse(_module: torch.nn.Module, _inputs: Any, output: Any) -> None:
+        found = [tensor.isnan().any() for tensor in _tensors(output) if tensor.is_floating_point()]
+        if found and bool(torch.stack(found).any()):
+            raise ValueError(
+                f"{where}: its output holds NaN, and instances with it would be dropped without a word; look for NaN "
+                f"in the weights, or give another precision (a class in which NaN is meant says score_modules = ())"
+            )
+
+    return refuse
+
+
+def _tensors(output: Any) -> Iterator[torch.Tensor]:
+    """Give the tensors in an output that is made of lists, tuples and dictionaries."""
+    if isinstance(output, torch.Tensor):
+        yield output
+    elif isinstance(output, (list, tuple)):
+        for part in output:
+            yield from _tensors(part)
+    elif isinstance(output, Mapping):
+        for part in output.values():
+            yield from _tensors(part)

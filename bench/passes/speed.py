@@ -1,7 +1,7 @@
 """The timing pass: it records raw latencies of the boundaries and the stages, and summarises nothing.
 
-``model`` and ``end_to_end`` are timed whole; ``preprocess``, ``network`` and ``postprocess`` in calls of their own,
-with a synchronisation between them, so that splitting never slows the headline.
+``model`` and ``end_to_end`` are timed whole; the five stages (``decode``, ``preprocess``, ``network``, ``postprocess``
+and ``encode``) in calls of their own, with a synchronisation between them, so that splitting never slows the headline.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from statistics import median
 from typing import Any
 
 from bench.data.images import ImageRecord, batches, read_images
-from bench.device import compiling
+from bench.device import compiling, cores
 from bench.device.clock import Clock, MaskFunctionTimer
 from bench.device.gpu import Watch
+from bench.device.host import HostWatch
 from bench.evaluation.intervals import median_reach
 from bench.evaluation.rle import masks_to_rle
 from bench.passes.base import Context, RunsTheModel
 from bench.passes.runner import Runner
-from bench.predictor import TorchPredictor
+from bench.predictor import Instances, TorchPredictor
 from bench.schema.config import ProtocolConfig
-from bench.schema.result import SpeedResult, SpeedRound, Timing
+from bench.schema.latency import TIMINGS
+from bench.schema.parts.speed import SpeedResult, SpeedRound, Timing
 
 STILL_FALLING = 0.02
 """The share by which warm-up batches must take less time than at the last repetition for the warm-up to go on."""
-
-_TIMINGS = ("model", "end_to_end", "preprocess", "network", "postprocess")
 
 
 class _Latencies:
@@ -62,7 +62,8 @@ class SpeedPass(RunsTheModel):
     def measure(self, context: Context) -> SpeedResult:
         """Give the samples of the job's earlier rounds, followed by those of this round.
 
-        Batches that were timed while the GPU was throttled by power or heat are left out and counted.
+        Batches that were timed while the GPU was throttled by power or heat are left out and counted. Those that others
+        on the host's cores disturbed are counted and kept.
 
         Raises:
             UserError: the clock gave an impossible time.
@@ -72,24 +73,43 @@ class SpeedPass(RunsTheModel):
         samples = _Samples(context.runner, Clock(context.device))
         started = datetime.now(timezone.utc).isoformat(timespec="seconds")
         again = interleaved is not None and not interleaved.first
+        context.begins("warm_up")
         warm_up = _warm_again(samples, context) if again else _warm_up(samples, context)
-        watch = Watch(context.gpu)
-        throttled = _time_batches(samples, context, watch)
+        context.begins("speed")
+        watch, host = Watch(context.gpu), HostWatch()
+        compiled_before = compiling.frames()
+        throttled = _time_batches(samples, context, watch, host)
+        recompiled = compiling.frames() - compiled_before
         dropped = sum(throttled)
         # Where rounds are interleaved, the GPU is throttled for both processes, and both must keep the same images.
         keep_all = interleaved is not None or 2 * dropped > len(throttled)
         readings = watch.readings(0 if keep_all else dropped, keep_all)
-        timed = dataclasses.replace(warm_up, samples=len(throttled), started=started, gpu=readings)
+        on_host = host.readings([] if keep_all else throttled, cores.is_pinned())
+        timed = dataclasses.replace(warm_up, samples=len(throttled), started=started, gpu=readings, host=on_host)
+        timed.recompilations = recompiled
         speed = samples.result(config.batch_size, timed)
         if dropped and not keep_all:
             speed = _without(speed, throttled)
-        if config.compile != "none" and isinstance(context.predictor, TorchPredictor):
-            context.result.compiled = compiling.outcome(context.predictor, config.compile)
+        _record_compiling(context)
         earlier = context.result.speed
         return speed if earlier is None else _joined(earlier, speed)
 
 
-def _time_batches(samples: _Samples, context: Context, watch: Watch) -> list[bool]:
+def _record_compiling(context: Context) -> None:
+    """Write into the result what compiling took; a row of a model that ran uncompiled says so."""
+    mode = context.config.compile
+    if mode == "none" or not isinstance(context.predictor, TorchPredictor):
+        return
+    recompilations = context.compiled.recompilations if context.compiled else 0
+    context.result.compiled = compiling.outcome(context.predictor, mode, recompilations)
+    if given_up := compiling.left_uncompiled():
+        context.note(
+            f"compile={mode}: torch.compile gave up {given_up} of {compiling.frames()} pieces of the model's code, "
+            f"which ran uncompiled; worker.log says why"
+        )
+
+
+def _time_batches(samples: _Samples, context: Context, watch: Watch, host: HostWatch) -> list[bool]:
     """Time batches until there are enough; give for each whether the GPU was throttled."""
     config = context.config
     enough = _Enough(config.protocol, context.round.batches if context.round else None)
@@ -99,6 +119,7 @@ def _time_batches(samples: _Samples, context: Context, watch: Watch) -> list[boo
         samples.by_stages(records)
         samples.whole(records)
         throttled.append(watch.throttled())
+        host.batch_ended()
         fraction = enough.fraction(samples.model)
         context.progress("speed", fraction, 1.0, config.batch_size)
         if fraction >= 1:
@@ -146,6 +167,9 @@ def _warm_up(samples: _Samples, context: Context) -> SpeedRound:
     protocol, size = context.config.protocol, context.config.batch_size
     chosen = list(itertools.islice(batches(context.dataset.images, size), max(1, protocol.warmup_batches)))
     first_call_ms = _first_call(samples, context, chosen[0])
+    if context.compiled is not None:
+        context.compiled.first_call_done()
+        context.warm_every_shape()
     if protocol.warmup_batches == 0:
         return SpeedRound(0, first_call_ms, [], True)
     latencies: list[float] = []
@@ -164,6 +188,7 @@ def _first_call(samples: _Samples, context: Context, records: Sequence[ImageReco
     batch = samples.runner.preprocess(read_images(records))
     instances, first_call_ms = samples.clock.time_on_host(functools.partial(samples.runner.model, batch))
     context.validate(records, instances)
+    _encoded(instances)  # on a GPU, the kernels that find the runs are compiled at the first call
     return first_call_ms
 
 
@@ -180,8 +205,10 @@ def _without(result: SpeedResult, dropped: Sequence[bool]) -> SpeedResult:
         return [value for place, value in enumerate(values) if not dropped[place // an_image]]
 
     left: dict[str, Any] = {}
-    for name in _TIMINGS:
-        timing: Timing = getattr(result, name)
+    for name in TIMINGS:
+        timing: Timing | None = getattr(result, name)
+        if timing is None:
+            continue
         wall = kept(timing.wall_ms) if timing.wall_ms is not None else None
         left[name] = Timing(kept(timing.latency_ms), timing.clock, wall)
     for name in ("detections_per_image", "image_sizes"):
@@ -194,12 +221,14 @@ def _without(result: SpeedResult, dropped: Sequence[bool]) -> SpeedResult:
 def _joined(earlier: SpeedResult, later: SpeedResult) -> SpeedResult:
     """Join two results; the lists of ``later`` follow those of ``earlier``."""
 
-    def timing(name: str) -> Timing:
+    def timing(name: str) -> Timing | None:
         one, other = getattr(earlier, name), getattr(later, name)
+        if one is None or other is None:
+            return None
         wall = one.wall_ms + other.wall_ms if one.wall_ms and other.wall_ms else None
         return Timing(one.latency_ms + other.latency_ms, other.clock, wall)
 
-    joined: dict[str, Any] = {name: timing(name) for name in _TIMINGS}
+    joined: dict[str, Any] = {name: timing(name) for name in TIMINGS}
     for name in ("rounds", "detections_per_image", "image_sizes", "input_sizes"):
         joined[name] = getattr(earlier, name) + getattr(later, name)
     return dataclasses.replace(later, **joined)
@@ -212,7 +241,8 @@ class _Samples:
         self.runner = runner
         self.clock = clock
         self.service, self.model = _Latencies(), _Latencies()
-        self.preprocess, self.network, self.postprocess = _Latencies(), _Latencies(), _Latencies()
+        self.decode, self.preprocess, self.network = _Latencies(), _Latencies(), _Latencies()
+        self.postprocess, self.encode = _Latencies(), _Latencies()
         self.detections: list[int] = []
         self.image_sizes: list[list[int]] = []
         self.input_sizes: list[list[int]] = []
@@ -231,6 +261,8 @@ class _Samples:
             detections_per_image=self.detections,
             image_sizes=self.image_sizes,
             input_sizes=self.input_sizes,
+            decode=self.decode.timing(host),
+            encode=self.encode.timing(host),
         )
 
     def untimed(self, records: Sequence[ImageRecord]) -> float:
@@ -243,20 +275,23 @@ class _Samples:
 
         def serve() -> list[list[dict[str, Any]]]:
             outputs = self.runner.model(self.runner.preprocess(read_images(records)))
-            return [masks_to_rle(instances.masks) for instances in outputs]
+            return _encoded(outputs)
 
         self.service.add(self.clock.time_on_host(serve)[1])
 
     def by_stages(self, records: Sequence[ImageRecord]) -> None:
         """Time each stage, synchronising between them; mask functions inside ``forward`` count as postprocess."""
-        images = read_images(records)
+        images, decode_ms = self.clock.time_on_host(functools.partial(read_images, records))
         with MaskFunctionTimer(self.runner.predictor.mask_functions, self.clock) as inside:
             batch, preprocess_ms = self.clock.time_on_host(functools.partial(self.runner.preprocess, images))
             raw, forward_ms, forward_wall_ms = self.clock.time(functools.partial(self.runner.forward, batch))
-            _, mask_ms, mask_wall_ms = self.clock.time(functools.partial(self.runner.postprocess, raw))
+            outputs, mask_ms, mask_wall_ms = self.clock.time(functools.partial(self.runner.postprocess, raw))
+        _, encode_ms = self.clock.time_on_host(functools.partial(_encoded, outputs))
+        self.decode.add(decode_ms)
         self.preprocess.add(preprocess_ms)
         self.network.add(max(0.0, forward_ms - inside.spent_ms), forward_wall_ms)
         self.postprocess.add(mask_ms + inside.spent_ms, mask_wall_ms)
+        self.encode.add(encode_ms)
 
     def whole(self, records: Sequence[ImageRecord]) -> None:
         """Time the ``model`` boundary: ``forward`` and ``postprocess`` with nothing in between."""
@@ -272,6 +307,10 @@ class _Samples:
         if padded := self.runner.predictor.input_size(batch):
             height, width = padded
             self.input_sizes.append([int(height), int(width)])
+
+
+def _encoded(outputs: Sequence[Instances]) -> list[list[dict[str, Any]]]:
+    return [masks_to_rle(instances.masks) for instances in outputs]
 
 
 PASS = SpeedPass()

@@ -13,11 +13,17 @@ from bench.schema.passes import PASSES
 
 MISSING: Any = "???"
 
-PRECISIONS = ("fp32", "tf32", "fp16", "bf16")
+PRECISIONS = ("fp32", "tf32", "fp16", "bf16", "int8")
 COMPILES = ("none", "default", "reduce-overhead", "max-autotune")
+ONE_SHAPE_COMPILES = COMPILES[2:]
+"""Modes of ``torch.compile`` that record CUDA graphs: a graph holds for one shape of input."""
 OVERLAPS = ("keep", "highest_score")
+FORMATS = ("coco", "yolo", "lvis")
 EVALUATORS = ("hotcoco", "pycocotools")
 DETECTIONS = ("auto", "thresholded", "saturated")
+EXIFS = ("auto", "apply", "ignore")
+ACCURACY_PARTS = ("boundary", "bootstrap", "overlaps", "errors", "calibration", "worst_images")
+WITHOUT_MASK = ("drop", "ignore")
 GATE_MODES = ("baseline", "interleaved")
 ON_AMBIGUOUS = ("pass", "fail", "remeasure")
 STARTS = ("auto", "published", "weights", "partial", "scratch")
@@ -59,12 +65,47 @@ class ZooEntry(NamedTuple):
 
 
 @dataclass
+class PublishedSpeedConfig:
+    """The speed that is published for a model, and under what conditions. What the source does not say is null.
+
+    fps: images per second; where the source gives a time for one image, its reciprocal
+    boundary: what the clock contained: ``model`` or ``network`` as they are here, or other words
+    hardware: the GPU, as the source names it (V100)
+    runtime: what ran the network (PyTorch, TensorRT 10)
+    precision: as ``precision`` here (fp32, fp16)
+    input_size: shorter and longer edge in pixels, as ``input_size`` here (800x1333)
+    source: where the figure stands, and in which words
+    """
+
+    fps: float = MISSING
+    source: str = MISSING
+    boundary: str | None = None
+    hardware: str | None = None
+    runtime: str | None = None
+    precision: str | None = None
+    batch_size: int | None = None
+    input_size: str | None = None
+
+
+@dataclass
 class PublishedConfig:
-    """The mask AP, in points (37.2), that the library itself publishes for these weights, and where."""
+    """The mask AP, in points (37.2), that the library itself publishes for these weights, where, and the speed."""
 
     mask_ap: float | None = None
     dataset: str = "coco_val2017"
     source: str | None = None
+    speed: PublishedSpeedConfig | None = None
+
+
+@dataclass
+class LicenceConfig:
+    """Under which licence the library's code and its published weights come, as SPDX identifiers (Apache-2.0).
+
+    weights: null is not known, or there are none
+    """
+
+    code: str | None = None
+    weights: str | None = None
 
 
 @dataclass
@@ -101,6 +142,7 @@ class ModelConfig:
     allow_pickle: bool = False
     zoo: ZooConfig = field(default_factory=ZooConfig)
     published: PublishedConfig = field(default_factory=PublishedConfig)
+    licence: LicenceConfig = field(default_factory=LicenceConfig)
     expected: dict[str, ExpectedConfig] = field(default_factory=dict)
     classes: list[str] | None = None
     score_threshold: float | None = None
@@ -127,27 +169,38 @@ class ShapesConfig:
 
 @dataclass
 class TrainSplitConfig:
-    """The set that ``finetune=`` trains on: COCO-format files, or shapes to generate.
+    """The set that ``finetune=`` trains on: files of the format of the dataset, or shapes to generate.
 
+    annotations: of a YOLO set, null is the ``data.yaml`` of the dataset
     limit: take the first N images by id; null takes all
+    split: of a YOLO set, the key of its ``data.yaml``
     """
 
     images: str | None = None
     annotations: str | None = None
     limit: int | None = None
     shapes: ShapesConfig | None = None
+    split: str = "train"
 
 
 @dataclass
 class DatasetConfig:
-    """One dataset (group ``dataset/``): COCO-format files, or shapes to generate.
+    """One dataset (group ``dataset/``): COCO-format files, LVIS, a YOLO set, or shapes to generate.
 
-    images: the folder of the image files
-    annotations: the JSON file
+    format: ``coco``; ``lvis``, a COCO file with LVIS's keys, which is evaluated by LVIS's rules; or ``yolo``
+    images: the folder of the image files; of a YOLO set, the folder in the place of ``path:`` of its ``data.yaml``
+    annotations: the JSON file; of a YOLO set its ``data.yaml``
+    split: of a YOLO set, the key of its ``data.yaml`` that names the images
     limit: take the first N images by id; null takes all
     max_pixels: most pixels of an image, height x width; a larger one is refused before it is decoded
     max_json_gb: largest annotation or results file, in 10^9 bytes; it takes about ten times that in memory
     allow_outside: let a ``file_name`` be absolute or lead out of the image folder
+    exif: ``apply`` turns an image by its EXIF orientation, ``ignore`` leaves the pixels as they are stored, ``auto``
+        applies it where only that fits the size in the annotation file, and always in a YOLO set, which has no sizes
+    image_range: [darkest, brightest] value of files of more than 8 bits; null is the full range of a 16-bit file
+    without_mask: what becomes of an annotation without a mask: ``drop`` leaves it out, ``ignore`` makes it an ignored
+        region (neither hit nor miss), null refuses the file
+    strict: refuse what would be repaired
     aliases: category name of the dataset -> class name of the model, where the two have different names for one thing
     how_to_get: how to get the files, shown where they are absent
     train: what ``finetune=`` trains on; all figures are measured on the set itself
@@ -160,10 +213,16 @@ class DatasetConfig:
     max_pixels: int = 100_000_000
     max_json_gb: float = 2.0
     allow_outside: bool = False
+    exif: str = "auto"
+    image_range: list[float] | None = None
+    without_mask: str | None = None
+    strict: bool = False
     aliases: dict[str, str] = field(default_factory=dict)
     how_to_get: str = ""
     shapes: ShapesConfig | None = None
     train: TrainSplitConfig | None = None
+    format: str = "coco"
+    split: str = "val"
 
 
 @dataclass
@@ -180,13 +239,17 @@ class ProtocolConfig:
     max_seconds: longest time for that, in all rounds together. Each batch is timed end to end and by stages too, which
         takes as long twice more
     energy_seconds: how long the GPU's energy counter is watched
-    max_detections: most instances an image
+    max_detections: most instances an image that a model gives, and of an image and class that AP counts (COCO: 100)
     threads: of torch on the host; null is torch's own choice
+    pin: run the worker on all physical cores but the first, which the other processes of maskbench leave to it; torch
+        then has a thread for each, unless ``threads`` says otherwise
+    pad_to: pad every input to one shape, a square of the longer edge of ``input_size``, as CUDA graphs need it
     cudnn_benchmark: let cuDNN try its algorithms on every new input size and keep the fastest
     channels_last: keep weights, and so activations, in that memory format
     time_limit_s: longest time of a worker process; null is no limit
     check_limit_s: longest time for which the check before a study constructs a model; null is no limit
-    memory_limit_gb: most host memory of a worker process with all that it starts; null is no limit
+    memory_limit_gb: most host memory of a worker process with all that it starts; null is no limit. The accuracy pass
+        of many images starts up to three processes of its own, 0.2 GB each
     """
 
     rounds: int = 3
@@ -199,11 +262,25 @@ class ProtocolConfig:
     max_detections: int = 100
     seed: int = 0
     threads: int | None = None
+    pin: bool = False
+    pad_to: bool = False
     cudnn_benchmark: bool = False
     channels_last: bool = False
     time_limit_s: float | None = 3600.0
     check_limit_s: float | None = 300.0
     memory_limit_gb: float | None = None
+
+
+@dataclass
+class AccuracyConfig:
+    """What the accuracy pass computes (group key ``accuracy``).
+
+    parts: beside the twelve figures of COCO: ``boundary`` (Boundary AP), ``bootstrap`` (the interval of mask AP, and
+        what tests of differences need), ``overlaps`` (mask AP under the other ``overlap`` too), ``errors`` (TIDE),
+        ``calibration``, ``worst_images``. A figure whose part is left out is empty
+    """
+
+    parts: list[str] = field(default_factory=lambda: list(ACCURACY_PARTS))
 
 
 @dataclass
@@ -338,6 +415,7 @@ class BenchConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
     protocol: ProtocolConfig = field(default_factory=ProtocolConfig)
+    accuracy: AccuracyConfig = field(default_factory=AccuracyConfig)
     finetune: FinetuneConfig | None = None
     study: str = ""
     claims: list[ClaimConfig] = field(default_factory=list)

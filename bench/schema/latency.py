@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from typing import Any
 
-from bench.schema.result import SpeedResult, Timing
+from bench.schema.parts.speed import SpeedResult, Timing
 
-TIMINGS = ("model", "end_to_end", "preprocess", "network", "postprocess")
-"""The fields of a SpeedResult that hold latencies."""
+TIMINGS = ("model", "end_to_end", "decode", "preprocess", "network", "postprocess", "encode")
+"""The fields of a SpeedResult that hold latencies; ``decode`` and ``encode`` may be None."""
 
 
 def images_per_second(batch_size: int, latency_ms: Sequence[float]) -> float | None:
@@ -53,7 +53,7 @@ def first_rounds(speed: SpeedResult, count: int) -> SpeedResult:
         wall = timing.wall_ms[:batches] if timing.wall_ms is not None else None
         return Timing(timing.latency_ms[:batches], timing.clock, wall)
 
-    timings: dict[str, Any] = {name: cut(getattr(speed, name)) for name in TIMINGS}
+    timings: dict[str, Any] = {name: cut(timing) for name in TIMINGS if (timing := getattr(speed, name))}
     return dataclasses.replace(
         speed,
         **timings,

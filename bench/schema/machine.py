@@ -12,13 +12,18 @@ from bench.files.bounds import Amount, Count
 
 @dataclass
 class Processor:
-    """The processor. ``quota_cores`` is a container's limit of computing time."""
+    """The processor. ``quota_cores`` is a container's limit of computing time, ``load_1min`` the load of the machine
+    over the minute before the job; ``boost`` is turbo, ``smt`` two threads a core."""
 
     name: str | None = None
     logical_cores: Count | None = None
     physical_cores: Count | None = None
     usable_cores: Count | None = None
     quota_cores: Amount | None = None
+    governor: str | None = None
+    boost: bool | None = None
+    smt: bool | None = None
+    load_1min: Amount | None = None
 
 
 @dataclass

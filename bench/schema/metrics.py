@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from bench.schema.facts import untrained
+from bench.schema.facts import code_licence, gpu_busy, untrained, weights_licence
 from bench.schema.latency import images_per_second, percentile
+from bench.schema.marks import OF_SPEED, mark_names
 from bench.schema.result import PASSES, Result
 
 MB = 1e6
@@ -59,6 +60,11 @@ class Figure:
     of_every_batch: for a speed: whether one batch alone has a value of it, so that two sides whose rounds were
         interleaved can be compared batch by batch
     resampled: for an AP: whether the bootstrap has replicates of it, under its name, by which differences are tested
+    noise_if_untrained: whether it is of the time that masks take to become RLE: with random weights masks are noise, so
+        that every report shows it in grey and never as the best (:func:`noise`, :data:`NOISE`)
+    counted: whether it is a count in a timed part, which nothing that disturbs a timing changes
+    limited: for an AP: whether ``protocol.max_detections`` limits the detections that it counts, so that its titles
+        name another limit than COCO's
     """
 
     name: str
@@ -79,6 +85,14 @@ class Figure:
     summary: Callable[[int, Sequence[float]], float | None] | None = None
     of_every_batch: bool = False
     resampled: bool = False
+    limited: bool = False
+    noise_if_untrained: bool = False
+    counted: bool = False
+
+    @property
+    def of_time(self) -> bool:
+        """Tell whether it means less in a row that was timed badly, so that such a row is never the best in it."""
+        return self.part in OF_SPEED and not self.counted
 
     @property
     def over_rounds(self) -> bool:
@@ -98,9 +112,9 @@ def _latency(q: int, boundary: str = "model", **rest: Any) -> Figure:
     return _milliseconds(name, title, f"{which} time of one batch at {_BOUNDARIES[boundary]}", boundary, q, **rest)
 
 
-def _stage(name: str, title: str, what: str) -> Figure:
+def _stage(name: str, title: str, what: str, **rest: Any) -> Figure:
     text = f"{what}, from calls of their own in which each stage is timed apart; median over batches"
-    return _milliseconds(f"{name}_ms", title, text, name, 50)
+    return _milliseconds(f"{name}_ms", title, text, name, 50, **rest)
 
 
 def _milliseconds(name: str, title: str, definition: str, timing: str, q: float, **rest: Any) -> Figure:
@@ -120,7 +134,8 @@ def _speed(
 ) -> Figure:
     def figure(result: Result) -> float | None:
         speed = result.speed
-        return None if speed is None else summary(speed.batch_size, getattr(speed, timing).latency_ms)
+        timed = getattr(speed, timing) if speed else None
+        return None if speed is None or timed is None else summary(speed.batch_size, timed.latency_ms)
 
     return Figure(name, title, definition, figure, "speed", example="3%", timing=timing, summary=summary, **rest)
 
@@ -140,7 +155,7 @@ def _ap(name: str, title: str, definition: str, figures: str = "figures", **rest
         value = (getattr(accuracy, figures) or {}).get(name) if accuracy and not untrained(result) else None
         return None if value is None else 100 * value
 
-    common: dict[str, Any] = {"unit": "points", "better": "high", "decimals": 1, "example": "0.2"}
+    common: dict[str, Any] = {"unit": "points", "better": "high", "decimals": 1, "example": "0.2", "limited": True}
     return Figure(name, title, definition, figure, "accuracy", **common, **rest)
 
 
@@ -168,6 +183,21 @@ def _fits_in(result: Result) -> int | None:
     return next((size for size in GPU_SIZES_GB if needed <= 0.95 * size * 2**30), None)
 
 
+def _of_runtime(result: Result, field: str, scale: float) -> float | None:
+    ran = result.model.runtime if result.model else None
+    return float(getattr(ran, field)) / scale if ran else None
+
+
+def _gpu_busy(result: Result) -> float | None:
+    share = gpu_busy(result.busy) if result.busy else None
+    return None if share is None else 100 * share
+
+
+def _per_image(result: Result, field: str) -> float | None:
+    busy = result.busy
+    return None if busy is None else float(getattr(busy, field)) / busy.images
+
+
 def _energy(result: Result) -> float | None:
     energy = result.energy
     return energy.energy_joules / energy.images if energy and energy.images else None
@@ -183,7 +213,8 @@ _BOUNDARIES = {
     "network": "the network boundary (host-to-device copy, normalise, pad, network, NMS)",
     "end_to_end": "the end-to-end boundary (image file to masks as RLE on the host)",
 }
-_AP = "COCO mask AP (segm), at most 100 detections an image, points (fraction x 100)"
+_AP = "COCO mask AP (segm), of at most 100 detections of an image and class unless said, points (fraction x 100)"
+_GREY = "grey with random weights, whose masks are noise"
 _COPIED = "host-to-device copy, normalise, pad, network, NMS"
 
 # fmt: off
@@ -191,8 +222,11 @@ _FIGURES = (
     Figure("status", "Status", "ok, failed, out_of_memory, timeout, crashed or skipped", lambda result: result.status,
         shown=(*_TABLE, "terminal"), short="Status"),
     Figure("reason", "Reason", "why the job did not end well", lambda result: result.reason, shown=("table",)),
-    _ap("mask_ap", "Mask AP", f"{_AP}, mean over IoU 0.50:0.95; empty for random weights", shown=(*_MAIN, "trend"),
-        short="Mask\nAP", latex="AP", interval="bootstrap", resampled=True),
+    Figure("marks", "Marks", "why the row's speed means less than it seems: host-bound, disturbed, few samples, "
+        "recompiled", lambda result: mark_names(result) or None, shown=("table",)),
+    _ap("mask_ap", "Mask AP", f"{_AP}, mean over IoU 0.50:0.95; of an LVIS set by LVIS's rules; empty for random "
+        "weights, and where there is no object to find", shown=(*_MAIN, "trend"), short="Mask\nAP", latex="AP",
+        interval="bootstrap", resampled=True),
     *(
         _end("mask_ap", title, end, "confidence interval of mask AP (bootstrap over images)",
             unit="points", decimals=1, shown=("table",))
@@ -206,6 +240,11 @@ _FIGURES = (
         latex="AP$_M$"),
     _ap("mask_ap_large", "AP large", f"{_AP}, objects over 96 x 96 pixels", shown=(*_PAPER, "chart"),
         latex="AP$_L$"),
+    *(
+        _ap(f"mask_ap_{name}", f"AP {name}", f"LVIS's mask AP of its {name} categories, those {which} training "
+            "images, points; empty for other sets", shown=_PAPER, latex=f"AP$_{name[0]}$")
+        for name, which in (("rare", "in 1 to 10"), ("common", "in 11 to 100"), ("frequent", "in more than 100"))
+    ),
     _ap("boundary_ap", "Boundary AP", "AP with IoU of the mask boundaries instead of the masks, points",
         "boundary_figures", shown=_MAIN, short="Bound.\nAP", latex="AP$_\\mathrm{boundary}$", resampled=True),
     Figure("published_mask_ap", "Published AP",
@@ -218,14 +257,26 @@ _FIGURES = (
         "rounds, whichever is wider", unit="images/s", decimals=2),
     _fps("network", "FPS network", f"images over summed time at the network boundary: {_COPIED}", shown=()),
     _fps("end_to_end", "FPS end-to-end", "images over summed time from the image file to masks as RLE on the host: "
-        "decode, resize, model, RLE", shown=_MAIN, short="FPS end\nto end"),
+        f"decode, resize, model, RLE; {_GREY}", shown=_MAIN, short="FPS end\nto end", noise_if_untrained=True),
     _latency(50, shown=(*_MAIN, "trend"), short="p50\nms", interval="median"),
     _latency(95, shown=(*_MAIN, "trend"), short="p95\nms"),
     _latency(99, shown=(*_TABLE, "chart")),
-    *(_latency(q, boundary, shown=()) for boundary in ("network", "end_to_end") for q in (50, 95, 99)),
+    *(_latency(q, "network", shown=()) for q in (50, 95, 99)),
+    *(_latency(q, "end_to_end", shown=(), noise_if_untrained=True) for q in (50, 95, 99)),
+    _stage("decode", "Decode", "reading and decoding the image files"),
     _stage("preprocess", "Preprocess", "resize and collate on the host"),
     _stage("network", "Network", _COPIED),
     _stage("postprocess", "Postprocess", "full-size masks on the device"),
+    _stage("encode", "Encode", f"masks to RLE on the host ({_GREY})", noise_if_untrained=True),
+    Figure("gpu_busy_percent", "GPU busy", "share of the model boundary's time in which at least one kernel or copy "
+        "ran on the GPU (torch's profiler, in calls of their own); under 80 % the row is host-bound", _gpu_busy, "busy",
+        "%", "high", 0, (*_FIRST, "terminal", "chart"), "GPU\nbusy %", example="10%"),
+    Figure("gpu_ms", "GPU time", "the GPU's own time for one image at the model boundary: what it would take if "
+        "launching kernels were free", lambda result: _per_image(result, "busy_ms"), "busy", "ms/image", "low", 2,
+        (*_FIRST, "chart"), example="3%"),
+    Figure("kernels_per_image", "Kernels", "kernels that the GPU runs for one image at the model boundary",
+        lambda result: _per_image(result, "kernels"), "busy", "per image", "low", 0, _TABLE, example="5%",
+        counted=True),
     _memory("peak_allocated_mb", "Peak allocated", "most device memory that tensors held at once",
         "peak_allocated_bytes", shown=(*_MAIN, "trend"), short="Peak\nalloc. MB"),
     _memory("peak_reserved_mb", "Peak reserved", "most device memory that torch's allocator held",
@@ -238,21 +289,43 @@ _FIGURES = (
         shown=(*_MAIN, "trend"), short="Host\nRSS MB"),
     Figure("parameters_m", "Parameters", "parameters of the network, millions", _scaled("model", "parameters", 1e6),
         "model", "M", "low", 2, _FIRST, example="1%"),
+    Figure("file_mb", "File", "size of the file that a runtime has loaded (MB = 10^6 bytes); empty for torch",
+        lambda result: _of_runtime(result, "file_bytes", MB), unit="MB", better="low", decimals=1),
+    Figure("build_s", "Build", "time in which a runtime loaded and optimised the network; empty for torch",
+        lambda result: _of_runtime(result, "build_seconds", 1), unit="s", better="low", decimals=1),
     Figure("gflops", "GFLOPs", "floating-point operations for one image, mean over real images, 10^9; a multiply-add "
-        "counts as two", _scaled("flops", "mean", 1e9), "flops", "", "low", 1, _FIRST),
+        "counts as two; counted in float32, once for rows that differ only in precision, compiler, batch "
+        "size or device", _scaled("flops", "mean", 1e9), "flops", "", "low", 1, _FIRST),
     Figure("energy_j_per_image", "Energy", "energy of the device for one image", _energy, "energy", "J/image", "low", 2,
         (*_FIRST, "trend", "chart"), example="5%"),
     Figure("detections_per_image", "Detections", "mean instances an image while the model boundary was timed; more "
-        "instances take longer", _detections, "speed", "per image", None, 1, _FIRST),
+        "instances take longer", _detections, "speed", "per image", None, 1, _FIRST, counted=True),
     Figure("images", "Images", "images evaluated for AP",
         lambda result: getattr(result.accuracy, "images_evaluated", None), "accuracy", "images", None, 0,
         (*_PAPER, "condition")),
+    Figure("licence", "Licence", "licence of the code of the library that the model was run with (SPDX); empty where "
+        "it is not known. It says nothing of a file of weights", code_licence),
+    Figure("weights_licence", "Licence of weights", "licence of the weights (SPDX), where they are those that the "
+        "library publishes, or a demo model's own; empty where it is not known, and for your own weights",
+        weights_licence),
     Figure("result", "Result", "path of the row's result.json, relative to the report", _not_here, shown=("table",)),
 )
 # fmt: on
 
 FIGURES: dict[str, Figure] = {figure.name: figure for figure in _FIGURES}
 """Every figure by its name, in the order of every table."""
+
+NOISE = (
+    "not to be compared: with random weights the masks are noise, whose RLE is many times longer and slower to make "
+    "than that of real masks"
+)
+"""Why a figure with ``noise_if_untrained`` is shown in grey."""
+
+
+def noise(name: str, result: Result) -> bool:
+    """Tell whether this figure of a result says nothing of the model, since its masks are noise (:data:`NOISE`)."""
+    return name in FIGURES and FIGURES[name].noise_if_untrained and untrained(result)
+
 
 _GATED = ("speed", "memory", "model", *(name for name in PASSES if name not in ("speed", "memory")))
 

@@ -11,9 +11,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from bench.files import json_file
-from bench.files.bounds import Agreeing, Amount, Count, Fraction, Items, Like, PositiveCount, SignedFraction, Size
+from bench.files.bounds import Agreeing, Amount, Count, Like, PositiveCount
 from bench.schema.config import BenchConfig, PublishedConfig
 from bench.schema.machine import Machine
+from bench.schema.parts.accuracy import AccuracyResult
+from bench.schema.parts.busy import BusyResult
+from bench.schema.parts.costs import EnergyResult, FlopsResult, MemoryResult
+from bench.schema.parts.speed import CompileResult, SpeedResult
+from bench.schema.parts.training import FinetuneResult
 from bench.schema.passes import PASSES as PASSES  # each is the name of a field of Result
 
 SCHEMA_VERSION = 3
@@ -34,24 +39,17 @@ UNFINISHED = "unfinished"
 INTERRUPTED = "interrupted"
 """Reasons of a job that still runs or died without a word, and of a job that the user stopped."""
 
+SECONDS_PARTS = ("start", "import", "data", "build", "finetune", "warm_up", "end", "wait")
+"""Parts of ``Result.seconds_by_part`` beside the passes: the interpreter's start, imports of torch and the library, the
+data set, the model with its weights on the device, the training, the warm-up of the speed pass, what remained until the
+process had ended, and what was none of these: turns of a gate's other side, and maskbench itself between two
+workers."""
+
+ALL_SECONDS_PARTS = (*SECONDS_PARTS[:-2], *PASSES, *SECONDS_PARTS[-2:])
+"""Every part, in the order in which a worker comes to it."""
+
 FINETUNED = "fine-tuned"
 """``ModelInfo.weights`` of a model that the job itself has trained."""
-
-COCO_FIGURES = (
-    "mask_ap",
-    "mask_ap50",
-    "mask_ap75",
-    "mask_ap_small",
-    "mask_ap_medium",
-    "mask_ap_large",
-    "mask_ar_1",
-    "mask_ar_10",
-    "mask_ar_100",
-    "mask_ar_small",
-    "mask_ar_medium",
-    "mask_ar_large",
-)
-"""The twelve figures in pycocotools' order (``COCOeval.stats``), as fractions."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +69,39 @@ class Origin:
 
 
 @dataclass
+class RuntimeInfo:
+    """What ran a network that is no torch module.
+
+    provider: the part of the runtime that really computed
+    file_precision: what the file of the network holds: fp32, fp16, bf16 or int8
+    opset: version of the file's operators
+    build_seconds: how long the runtime took to load and to optimise the network
+    threads: of the runtime on the host; None where it has none of its own
+    layout, preprocessing: how its outputs are read, and what images are made of before it, in words
+    exported_from: SHA-256 of the weights that the file was exported from; None where the file does not say it
+    exported_network: :func:`bench.schema.facts.network_sha256` of the model that it was exported from; None where the
+        file does not say it
+    exported_size: ``input_size`` with which it was exported; None is the model's own
+    calibration: the images by which an int8 file was calibrated, in words; None where the file does not say it
+    """
+
+    name: str
+    version: str
+    provider: str
+    file_precision: str
+    opset: Count
+    file_bytes: Count
+    build_seconds: Amount
+    threads: PositiveCount | None = None
+    layout: str = ""
+    preprocessing: str = ""
+    exported_from: str | None = None
+    exported_network: str | None = None
+    exported_size: str | None = None
+    calibration: str | None = None
+
+
+@dataclass
 class ModelInfo:
     """The network itself.
 
@@ -78,306 +109,18 @@ class ModelInfo:
     weights: ``random``, ``zoo``, :data:`FINETUNED` or the path that was given
     weights_sha256: of the file that was read
     parameters: how many there are
+    runtime: what ran it; None for torch
     """
 
     classes: list[str]
     weights: str
     weights_sha256: str | None = None
     parameters: Count | None = None
+    runtime: RuntimeInfo | None = None
 
 
 @dataclass
-class Timing(Agreeing):
-    """Raw latencies of one boundary or stage, one for each batch, in the order in which they were measured.
-
-    clock: ``perf_counter`` (the host's, synchronised before and after) or ``cuda_event``
-    wall_ms: on a GPU the time of the same batches by the host's clock; None where ``clock`` is the host's
-    """
-
-    latency_ms: list[Amount]
-    clock: str
-    wall_ms: list[Amount] | None = None
-
-    def check(self) -> None:
-        """See :class:`Agreeing`."""
-        if self.wall_ms is not None and len(self.wall_ms) != len(self.latency_ms):
-            raise ValueError(f"wall_ms has {len(self.wall_ms)} entries, latency_ms {len(self.latency_ms)}")
-
-
-@dataclass
-class CompileResult:
-    """What ``torch.compile`` did in the newest worker.
-
-    parts: names of the parts of the network that were compiled
-    seconds: how long compiling took
-    graphs: how many graphs it made; new input shapes may add some
-    graph_breaks: how often it had to leave a graph
-    """
-
-    mode: str
-    parts: list[str]
-    seconds: Amount
-    graphs: Count
-    graph_breaks: Count
-
-
-@dataclass
-class GpuReadings:
-    """Readings of the GPU during one round, at most ten a second; None in a list stands for a refused value.
-
-    throttled: reason (:data:`bench.device.gpu.THROTTLE_REASONS`) -> in how many readings it throttled the GPU
-    dropped_batches: how many batches were left out of the samples because the GPU was throttled
-    kept_throttled: throttled batches were kept, since more than half would have been left out or the rounds are
-        interleaved
-    """
-
-    sm_clock_mhz: list[Count | None]
-    memory_clock_mhz: list[Count | None]
-    temperature_celsius: list[int | None]
-    power_watts: list[Amount | None]
-    throttled: dict[str, Count]
-    dropped_batches: Count
-    kept_throttled: bool
-
-
-@dataclass
-class SpeedRound:
-    """The part of the speed pass that one process measured.
-
-    samples: how many of the timed batches are its own
-    first_call_ms: latency of the very first batch, compilation and the choice of algorithms included
-    warmup_ms: latencies of the warm-up, batch by batch
-    warmup_stable: whether the warm-up ended because they no longer fell
-    """
-
-    samples: Count
-    first_call_ms: Amount
-    warmup_ms: list[Amount]
-    warmup_stable: bool
-    started: str | None = None
-    gpu: GpuReadings | None = None
-
-
-@dataclass
-class SpeedResult(Agreeing):
-    """The speed pass. The samples of all rounds stand one behind the other.
-
-    model, end_to_end: timings of these boundaries, each timed as a whole
-    preprocess, network, postprocess: timings of the stages, in calls of their own; ``network`` is a boundary too
-    detections_per_image: of the images of the ``model`` boundary
-    image_sizes: [height, width] of the same images, in pixels
-    input_sizes: [height, width] of each batch of the ``model`` boundary, in pixels, with the padding
-    """
-
-    batch_size: PositiveCount
-    rounds: list[SpeedRound]
-    model: Timing
-    end_to_end: Timing
-    preprocess: Timing
-    network: Timing
-    postprocess: Timing
-    detections_per_image: list[Count]
-    image_sizes: list[Size]
-    input_sizes: list[Size]
-
-    def check(self) -> None:
-        """See :class:`Agreeing`."""
-        samples = sum(part.samples for part in self.rounds)
-        for name in ("model", "end_to_end", "preprocess", "network", "postprocess"):
-            if (timed := len(getattr(self, name).latency_ms)) != samples:
-                raise ValueError(f"speed.rounds have {samples} samples, speed.{name}.latency_ms has {timed}")
-        for name in ("model", "end_to_end"):
-            timing: Timing = getattr(self, name)
-            if any(ms == 0 for samples_ms in (timing.latency_ms, timing.wall_ms or ()) for ms in samples_ms):
-                raise ValueError(f"speed.{name} has a time of 0 ms, in which nothing can be done")
-        images = len(self.image_sizes)
-        if len(self.detections_per_image) != images or not samples <= images <= samples * self.batch_size:
-            raise ValueError(
-                f"speed.image_sizes has {images} entries, speed.detections_per_image {len(self.detections_per_image)}, "
-                f"of {samples} batches of at most {self.batch_size} images"
-            )
-        if len(self.input_sizes) > samples:
-            raise ValueError(f"speed.input_sizes has {len(self.input_sizes)} entries, of {samples} batches")
-
-
-@dataclass
-class MemoryResult:
-    """The memory pass: five figures, in bytes.
-
-    parameters_bytes, buffers_bytes: None for a runtime that has no module of torch's
-    device_source: how ``process_device_bytes`` was read: ``nvml_process``, or ``device_difference`` (the growth of the
-        whole GPU) where NVML cannot see the process, as in a container
-    host_rss_source: what ``host_rss_bytes`` is: ``resettable_peak``, the peak of this pass, or ``process_peak``
-    """
-
-    parameters_bytes: Count | None
-    buffers_bytes: Count | None
-    peak_allocated_bytes: Count | None = None
-    peak_reserved_bytes: Count | None = None
-    process_device_bytes: Count | None = None
-    device_source: str | None = None
-    host_rss_bytes: Count | None = None
-    host_rss_source: str | None = None
-
-
-BOUNDARY_FIGURES = (
-    "boundary_ap",
-    "boundary_ap50",
-    "boundary_ap75",
-    "boundary_ap_small",
-    "boundary_ap_medium",
-    "boundary_ap_large",
-)
-"""Boundary AP (Cheng et al. 2021), with names like those of the mask figures, as fractions."""
-
-TIDE_ERRORS = ("classification", "localization", "both", "duplicate", "background", "missed")
-"""The six error types of TIDE (Bolya et al. 2020)."""
-
-
-@dataclass
-class BootstrapResult(Agreeing):
-    """AP of resampled sets of images, fractions. Each set is drawn with replacement and has as many images.
-
-    Replicate r is the same draw for every model on the same images (equal ``images_sha256``, ``seed`` and length), so
-    that the difference of two models' lists is a paired bootstrap.
-    """
-
-    seed: int
-    images_sha256: str
-    mask_ap: list[Fraction]
-    boundary_ap: list[Fraction] | None = None
-
-    def check(self) -> None:
-        """See :class:`Agreeing`."""
-        if self.boundary_ap is not None and len(self.boundary_ap) != len(self.mask_ap):
-            raise ValueError(f"bootstrap.boundary_ap has {len(self.boundary_ap)} entries, mask_ap {len(self.mask_ap)}")
-
-
-@dataclass
-class Calibration(Agreeing):
-    """How far the scores are from the share of true positives at IoU 0.5, in bins of the score.
-
-    expected_error: expected calibration error (Naeini et al. 2015)
-    edges: of the bins
-    mean_score, precision: in each bin, the mean score and the share of true positives; None in an empty bin. The scores
-        of a class of the user's may be any finite numbers
-    detections: their number in each bin
-    """
-
-    expected_error: Amount
-    edges: list[Fraction]
-    mean_score: list[float | None]
-    precision: list[Fraction | None]
-    detections: list[Count]
-
-    def check(self) -> None:
-        """See :class:`Agreeing`."""
-        if {len(self.mean_score), len(self.precision), len(self.detections)} != {len(self.edges) - 1}:
-            raise ValueError(
-                f"calibration has {len(self.edges)} edges, so each of its other lists must have {len(self.edges) - 1}"
-            )
-
-
-@dataclass
-class ImageFaults:
-    """What a model got wrong in one image, at IoU 0.5 and score 0.3.
-
-    missed: number of objects that no detection matches
-    false: number of false detections
-    mean_iou: mean mask IoU of the true positives, None where there is none
-    """
-
-    image_id: int
-    missed: Count
-    false: Count
-    mean_iou: Fraction | None
-
-
-@dataclass
-class AccuracyResult:
-    """The accuracy pass. For random weights the fields from ``figures`` on are None, but ``figures_absent`` says why.
-
-    predictions: name of the results file beside ``result.json``
-    figures: :data:`COCO_FIGURES`, fractions, None where COCO defines none (no object of that size)
-    per_class: AP of each category by its name, fractions
-    confidence_interval: of mask AP, 95 %: percentiles of ``bootstrap``, moved so that their mean is the measured AP
-    boundary_figures: :data:`BOUNDARY_FIGURES`, fractions
-    overlap_mask_ap: mask AP with each of ``overlap=keep`` and ``highest_score``; one of the two is that of ``figures``
-    errors: AP50 that is lost to each of :data:`TIDE_ERRORS`, fractions
-    worst_images: by ``missed``, ``false`` and ``masks`` (lowest mean IoU), the worst first, at most 12 each
-    seconds: wall time of the pass
-    """
-
-    evaluator: str
-    evaluator_version: str
-    images_evaluated: Count
-    images_in_dataset: Count
-    detections: Count
-    overlap: str
-    predictions: str
-    figures: dict[str, Fraction | None] | None = None
-    figures_absent: str | None = None
-    per_class: dict[str, Fraction | None] | None = None
-    confidence_interval: Annotated[list[SignedFraction], Items(2)] | None = None
-    bootstrap: BootstrapResult | None = None
-    boundary_figures: dict[str, Fraction | None] | None = None
-    overlap_mask_ap: dict[str, Fraction | None] | None = None
-    errors: dict[str, SignedFraction] | None = None
-    calibration: Calibration | None = None
-    worst_images: dict[str, list[ImageFaults]] | None = None
-    seconds: Amount | None = None
-
-
-@dataclass
-class FinetuneResult:
-    """The training before the measurement.
-
-    start: what it started from, in words
-    reinitialised: parameters that started with random values because they depend on the classes
-    dataset_sha256: of the training annotations
-    train_images: number of images that have something to learn in them
-    curve: every ``log_every`` iterations {"iteration", "learning_rate", "total", <loss>: mean since the last entry}
-    evaluations: {"iteration", "mask_ap", "mask_ap50"}, fractions, on the set that is measured
-    best_iteration: the one of the best evaluation
-    checkpoint: name of the file of weights that is measured afterwards, beside ``result.json``
-    seconds: wall time of the training, evaluations included, over all parts of a training that was resumed
-    """
-
-    start: str
-    iterations: Count
-    epochs: Amount
-    train_images: Count
-    dataset_sha256: str
-    reinitialised: list[str] = field(default_factory=list)
-    curve: list[dict[str, float]] = field(default_factory=list)
-    evaluations: list[dict[str, float | None]] = field(default_factory=list)
-    best_iteration: Count | None = None
-    checkpoint: str | None = None
-    images_per_second: Amount | None = None
-    seconds: Amount | None = None
-
-
-@dataclass
-class FlopsResult:
-    """The flops pass: floating-point operations of one image at the ``model`` boundary (see :mod:`bench.passes.flops`),
-    mean and standard deviation over so many images."""
-
-    mean: Amount
-    std: Amount
-    images: Count
-
-
-@dataclass
-class EnergyResult:
-    """The energy pass: the joules that the GPU used in a window of time, and the images that the model did in it."""
-
-    energy_joules: Amount
-    images: Count
-    window_seconds: Amount
-
-
-@dataclass
-class Result:
+class Result(Agreeing):
     """What one job measured.
 
     status: one of :data:`STATUSES`, ``reason`` says why where it is not ``ok``
@@ -386,6 +129,8 @@ class Result:
     published: the figures that the library publishes for these weights, with their source
     started: when the newest worker started, UTC, ISO 8601
     seconds: wall time of the job's workers
+    seconds_by_part: the part of it that each thing took (:data:`ALL_SECONDS_PARTS`), over all workers; they add up to
+        ``seconds``. What a worker did while the one before it was still at work is not in it: the row did not wait
     contents: digests of the files that were read (data set, weights, files that options name)
     sources: digests of the source files of the model's class and of the modules that it imported from outside the
         installed libraries; a name is relative to the repository, or to the folder that Python found it in
@@ -403,12 +148,14 @@ class Result:
     finetune: FinetuneResult | None = None
     compiled: CompileResult | None = None
     speed: SpeedResult | None = None
+    busy: BusyResult | None = None
     memory: MemoryResult | None = None
     energy: EnergyResult | None = None
     flops: FlopsResult | None = None
     accuracy: AccuracyResult | None = None
     started: str | None = None
     seconds: Amount | None = None
+    seconds_by_part: dict[str, Amount] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     contents: dict[str, str] = field(default_factory=dict)
     sources: dict[str, str] = field(default_factory=dict)
@@ -420,6 +167,12 @@ class Result:
     def __post_init__(self) -> None:
         if self.status not in STATUSES:
             raise ValueError(f"status {self.status!r} is none of {', '.join(STATUSES)}")
+
+    def check(self) -> None:
+        """See :class:`Agreeing`."""
+        parts = sum(self.seconds_by_part.values())
+        if self.seconds is not None and parts > 1.05 * self.seconds + 1:
+            raise ValueError(f"seconds_by_part add up to {parts:.1f}, of seconds {self.seconds:.1f}")
 
     @property
     def measured(self) -> bool:

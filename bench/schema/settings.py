@@ -22,6 +22,8 @@ from bench.schema.facts import (
     device_kind,
     files_content,
     machine,
+    max_detections,
+    runtime,
     timing_protocol,
     untrained,
     weights_content,
@@ -33,22 +35,30 @@ from bench.schema.words import Said, differing, flat, if_so, said, short_target
 SEPARATOR = " · "
 """Stands between the parts of a label."""
 
+COCO_DETECTIONS = 100
+"""The limit of detections of an image and class by COCO's rules, which no title or label needs to say."""
+
 GATE, REPORT, SERIES = "gate", "report", "series"
 """Who compares: a gate compares one model at two times, a report different models, a series one model over runs."""
 
+_LVIS_RULES = (
+    "mask AP by the rules of LVIS: a detection counts where somebody looked for its category in the image, and the "
+    "limit of detections is of all categories together"
+)
+
 _ALL = (GATE, REPORT, SERIES)
 _PARTS = (*PASSES, "model")
-_USED = ("speed", "memory", "energy")
-_TIMED = ("speed", "energy")
+_USED = ("speed", "busy", "memory", "energy")
+_TIMED = ("speed", "busy", "energy")
 
 _COMPILED = said("compile {}", unsaid="none")
 
 NO_FIGURE = frozenset(
     (
-        *("out", "passes", "study", "claims", "gate", "baseline", "history", "wait"),
+        *("out", "passes", "accuracy", "study", "claims", "gate", "baseline", "history", "wait"),
         *("protocol.rounds", "protocol.time_limit_s", "protocol.check_limit_s", "protocol.memory_limit_gb"),
-        *("dataset.max_pixels", "dataset.max_json_gb", "dataset.allow_outside"),
-        *("finetune.time_limit_s", "finetune.loader_processes"),
+        *("dataset.max_pixels", "dataset.max_json_gb", "dataset.allow_outside", "dataset.strict"),
+        *("finetune.time_limit_s", "finetune.loader_processes", "model.licence"),
     )
 )
 """Keys of the configuration that change no figure: a job with other values of them is the same job. More rounds are
@@ -75,6 +85,8 @@ class Setting:
     definition, unit, decimals: of its column; a setting without a definition has no column
     short: the head of its column in a terminal
     names: whether it is part of every row's name, whether or not rows differ in it
+    in_titles: whether it says what a figure means, so that the titles of figures say it where all rows share it, and
+        the label of every row where they do not; Markdown then has no column of it
     """
 
     key: str
@@ -94,6 +106,7 @@ class Setting:
     decimals: int | None = None
     short: str = ""
     names: bool = False
+    in_titles: bool = False
 
     def equal(self, result: Result) -> Any:
         """Give what must be equal in two results that are compared."""
@@ -169,7 +182,7 @@ _TABLE = (
     ),
     Setting(
         "dataset", "Dataset", "data set", dataset_name,
-        _keys("dataset", "name images annotations limit aliases how_to_get shapes train"),
+        _keys("dataset", "name images annotations limit aliases how_to_get shapes train split"),
         held=_ALL, compared=dataset_content, paired=config("dataset", "name"), label=said(), line=said(),
         definition="images that the row was measured on", short="Dataset"
     ),
@@ -178,9 +191,15 @@ _TABLE = (
         paired=device_kind, label=said(), line=said(), spelled=said(),
         definition="device that the network ran on", short="Device"
     ),
+    Setting(
+        "runtime", "Runtime", "runtime", runtime, held=(GATE, SERIES), parts=_USED, label=said(),
+        definition="runtime that ran a network that is no torch module, and the part of it that really computed; empty "
+        "is torch"
+    ),
     _key(
         "precision", "Precision", "precision", held=_ALL, paired=True, label=said(), line=said(), spelled=said(),
-        definition="fp32, tf32 (fp32 with TF32 allowed), or fp16 or bf16 through torch.autocast", short="Prec."
+        definition="fp32, tf32 (fp32 with TF32 allowed), or fp16 or bf16 through torch.autocast; of a row with a "
+        "runtime, what its file holds, also int8", short="Prec."
     ),
     _key(
         "compile", "Compile", "torch.compile", held=_ALL, paired=True, label=_COMPILED, line=_COMPILED,
@@ -208,11 +227,25 @@ _TABLE = (
     ),
     _key("overlap", "Overlap", "overlap", held=_ALL, parts=("accuracy",), paired=True, label=said()),
     _key("detections", "Detections", "detections", held=_ALL, paired=True, label=said()),
-    _key("protocol.max_detections", "Most detections", "most detections of an image", held=_ALL,
-        label=said("at most {} detections")),
+    _key(
+        "protocol.max_detections", "Most detections", "most detections of an image", held=_ALL,
+        compared=max_detections, label=said("at most {} detections", unsaid=COCO_DETECTIONS),
+        line=said("at most {} detections an image", unsaid=COCO_DETECTIONS), short="Most\ndet.", decimals=0,
+        definition="most detections of an image that a model gives, and of an image and class that AP counts; COCO's "
+        "AP has 100", in_titles=True
+    ),
+    _key("dataset.format", "Rules", "rules of mask AP", line=lambda form: _LVIS_RULES if form == "lvis" else ""),
+    _key("dataset.exif", "EXIF", "way with EXIF orientations", held=_ALL, label=said("EXIF {}", unsaid="auto")),
+    _key("dataset.image_range", "Image range", "range of the images' values", held=_ALL,
+        label=said("image range {}")),
+    _key("dataset.without_mask", "Without a mask", "way with annotations without a mask", held=_ALL,
+        parts=("accuracy",), label=said("without mask: {}")),
     _key("evaluator", "Evaluator", "evaluator", held=(GATE,), parts=("accuracy",), label=said()),
     _key("protocol.cudnn_benchmark", "cuDNN benchmark", "cuDNN benchmark", held=_ALL, parts=_USED,
         label=if_so("cuDNN benchmark")),
+    _key("protocol.pin", "Pinned", "cores of its own", held=(GATE, SERIES), parts=_TIMED, label=if_so("pinned")),
+    _key("protocol.pad_to", "Padded", "one shape for all inputs", held=_ALL, parts=_USED,
+        label=if_so("one input shape")),
     _key("protocol.channels_last", "Channels last", "channels last", held=_ALL, parts=_USED,
         label=if_so("channels last")),
     _key("model.score_threshold", "Score threshold", "score threshold", label=said("score threshold {}")),

@@ -13,6 +13,8 @@ from typing import Any
 Said = Callable[[Any], str]
 """Makes the text of a value; "" for none."""
 
+_MOST_DECIMALS = 17
+
 LONGEST_VALUE = 40
 """Characters of one value in a text."""
 
@@ -25,6 +27,18 @@ def said(text: str = "{}", unsaid: object = None) -> Said:
 def if_so(text: str) -> Said:
     """Make a function that gives ``text`` for a value that is true, else ""."""
     return lambda value: text if value else ""
+
+
+def figure_text(value: float, decimals: int, holds: Callable[[float], bool]) -> str:
+    """Print a figure with ``decimals``, or with as many more as it takes until the same holds of the text.
+
+    79.6, of which it holds that it is below 80, is not printed as ``80``.
+
+    holds: tells it of a figure
+    """
+    wanted = holds(value)
+    texts = (f"{value:.{places}f}" for places in range(decimals, _MOST_DECIMALS))
+    return next((text for text in texts if holds(float(text)) == wanted), repr(value))
 
 
 def differing(settings: Sequence[Mapping[str, str]]) -> list[str]:

@@ -16,7 +16,7 @@ from bench.predictor import Trainable
 from bench.private.paths import publishable_config
 from bench.private.texts import publishable
 from bench.schema.config import BenchConfig
-from bench.schema.result import FinetuneResult
+from bench.schema.parts.training import FinetuneResult
 from bench.weights.save import read_state, write_state, write_weights
 
 STATE = "training.pt"

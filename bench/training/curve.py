@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from bench.schema.result import FinetuneResult
+from bench.schema.parts.training import FinetuneResult
 
 OnProgress = Callable[..., None]
 

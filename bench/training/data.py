@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from bench.data.coco_json import mask_library, to_rle
 from bench.data.dataset import CocoDataset
 from bench.data.images import ImageRecord, read_image
+from bench.device.cores import leave_cores_to_worker
 from bench.errors import UserError
 from bench.predictor import Target, boxes_around
 from bench.schema.config import FinetuneConfig
@@ -127,8 +128,18 @@ def training_batches(
 ) -> Iterator[tuple[list[np.ndarray], list[Target]]]:
     """Yield the batches number ``first`` to ``last`` - 1; ``processes`` processes load them ahead (0: this one)."""
     positions = [range(number * batch_size, (number + 1) * batch_size) for number in range(first, last)]
-    loader = DataLoader(samples, batch_sampler=positions, num_workers=processes, collate_fn=_batch)  # type: ignore[arg-type]
+    loader = DataLoader(
+        samples,
+        batch_sampler=positions,  # type: ignore[arg-type]
+        num_workers=processes,
+        collate_fn=_batch,
+        worker_init_fn=_begin,
+    )
     yield from loader
+
+
+def _begin(process: int) -> None:
+    leave_cores_to_worker()
 
 
 def _batch(samples: Sequence[Sample]) -> tuple[list[np.ndarray], list[Target]]:

@@ -17,14 +17,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench.data.dataset import CocoDataset, match_labels
+from bench.data.classes import match_labels
+from bench.data.dataset import CocoDataset
 from bench.errors import UserError
 from bench.passes import accuracy
 from bench.passes.predictions import ModelPredictions
 from bench.passes.runner import AUTOCAST, Runner
 from bench.predictor import Target
 from bench.schema.config import BenchConfig
-from bench.schema.result import FinetuneResult
+from bench.schema.parts.training import FinetuneResult
 from bench.training.checkpoints import BEST, LAST, Checkpoints
 from bench.training.curve import OnProgress, Window, add_entry
 from bench.training.data import TrainingSet, training_batches

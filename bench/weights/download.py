@@ -6,7 +6,6 @@ torch, so that the command can fetch weights before any worker starts.
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import os
 import time
@@ -18,6 +17,7 @@ from typing import Any
 from filelock import FileLock
 
 from bench.errors import UserError
+from bench.files.digests import CHUNK_BYTES, sha256_of
 from bench.private.texts import without_credentials
 from bench.weights import cache as folders
 from bench.weights.connection import CutOffError, RejectedError, connect, hidden
@@ -33,8 +33,6 @@ ATTEMPTS = 5
 
 BACKOFF_S = 0.5
 """Pause before the second attempt, in seconds; it is doubled before each further one."""
-
-CHUNK_BYTES = 1 << 20
 
 
 def fetch(url: str, sha256: str | None, cache: Path | None = None, progress: Progress | None = None) -> Path:
@@ -93,15 +91,6 @@ def cached_path(url: str, cache: Path | None = None) -> Path:
     ``cache`` defaults to ``$MASKBENCH_CACHE/weights`` or ``~/.cache/maskbench/weights``.
     """
     return (cache or folders.cache_folder()) / folders.file_name(url)
-
-
-def sha256_of(path: Path | str) -> str:
-    """Return the file's SHA-256 in lower-case hexadecimal."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _digest_prefix(sha256: str | None) -> str | None:

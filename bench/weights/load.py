@@ -90,22 +90,36 @@ def _read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, st
 
 
 def _unwrap(data: Any, path: Path) -> tuple[Mapping[str, Any], dict[str, Any]]:
-    """Return the mapping of names to weights inside of what was read, and what stands beside it."""
+    """Return the mapping of names to weights inside of what was read, and what stands beside it.
+
+    A pickled network under ``ema`` is the mean of those of the last steps, which its library takes where it is there.
+    """
     beside: dict[str, Any] = {}
     if isinstance(data, Mapping):
         wrapper = next(
             (k for k in ("state_dict", "model") if isinstance(data.get(k), (Mapping, torch.nn.Module))), None
         )
+        if isinstance(data.get("ema"), torch.nn.Module):
+            wrapper = "ema"
         if wrapper:
             meta = data.get("meta")
             beside = dict(meta) if isinstance(meta, Mapping) else {k: v for k, v in data.items() if k != wrapper}
             data = data[wrapper]
     if isinstance(data, torch.nn.Module):
+        beside = {"classes": _names_of(data), **beside}
         data = data.state_dict()
     if not isinstance(data, Mapping) or not data:
         what = f"it holds {type(data).__name__}" if not isinstance(data, Mapping) else "it is empty"
         raise UserError(f"{path}: no weights found ({what}); give a file with a state_dict")
     return data, beside
+
+
+def _names_of(module: torch.nn.Module) -> list[str] | None:
+    """Return the class names that a pickled network carries as ``names``: a list, or a dict by label from 0 on."""
+    names = getattr(module, "names", None)
+    if isinstance(names, Mapping) and sorted(names) == list(range(len(names))):
+        return [names[label] for label in range(len(names))]
+    return list(names) if isinstance(names, (list, tuple)) else None
 
 
 def _classes(metadata: Mapping[str, Any], path: Path) -> tuple[str, ...] | None:

@@ -16,7 +16,7 @@ import numpy as np
 
 from bench.files.json_file import write_text_atomically
 from bench.gate.rows import labels
-from bench.schema.result import Timing
+from bench.schema.parts.speed import Timing
 from bench.schema.row import Row
 from bench.schema.settings import telling
 

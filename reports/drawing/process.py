@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from types import TracebackType
@@ -30,7 +31,7 @@ LIMIT_BYTES = 8 << 30
 """The most address space that the process may take."""
 
 MOST_DEATHS = 5
-"""So many processes may die; then what is left is not drawn, since most of it would kill the next one too."""
+"""So many processes may die of one method; then it is asked no more, since it would kill most of the next ones too."""
 
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 """Environment of the process: a thread of linear algebra takes address space for each core, and has nothing to do."""
@@ -53,7 +54,7 @@ class DrawingProcess:
     ) -> None:
         self._drawings, self._seconds, self._bytes = drawings, limit_seconds, limit_bytes
         self._arguments: tuple[Any, ...] = ()
-        self._deaths = 0
+        self._deaths: Counter[str] = Counter()
         self._ready = self._begun = False
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
@@ -80,8 +81,8 @@ class DrawingProcess:
         Raises:
             PartFailedError: it raised an exception, took too much time or memory, or ended its process.
         """
-        if self._deaths >= MOST_DEATHS:
-            raise PartFailedError(f"not drawn, since the process that draws has died {self._deaths} times")
+        if self._deaths[method] >= MOST_DEATHS:
+            raise PartFailedError(f"not drawn, since the process that draws has died {MOST_DEATHS} times")
         try:
             if self._connection is None:
                 self._start()
@@ -92,8 +93,12 @@ class DrawingProcess:
                 self._question("", *self._arguments)
                 self._begun = True
             return self._question(method, *arguments)
+        except TimeoutError as error:
+            self._deaths[method] += 1
+            self._end(patience_seconds=0)
+            raise PartFailedError(f"not done after {self._seconds:g} s") from error
         except (EOFError, OSError) as error:
-            self._deaths += 1
+            self._deaths[method] += 1
             raise PartFailedError(self._end(patience_seconds=1)) from error
 
     def _question(self, method: str, *arguments: Any) -> Any:
@@ -107,9 +112,7 @@ class DrawingProcess:
     def _reply(self) -> Any:
         assert self._connection is not None
         if not self._connection.poll(self._seconds):
-            self._deaths += 1
-            self._end(patience_seconds=0)
-            raise PartFailedError(f"not done after {self._seconds:g} s")
+            raise TimeoutError
         return self._connection.recv()
 
     def _start(self) -> None:
@@ -149,6 +152,8 @@ class DrawingProcess:
 def _ending(code: int) -> str:
     if code >= 0:
         return f"ended with exit status {code}"
+    if code == -signal.SIGKILL:
+        return "was killed by SIGKILL, as a system does where memory runs out"
     try:
         return f"was killed by {signal.Signals(-code).name}"
     except ValueError:

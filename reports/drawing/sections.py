@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
+from reports.masks.ground_truth import Datasets
+from reports.masks.panels import Panel, draw_panel, panels
 from reports.page.model_pages import ModelPage, model_pages, write_model_page
-from reports.plots.ground_truth import Datasets
 from reports.plots.overview import ACCURACY, OVERVIEW, drawn
-from reports.plots.panels import Panel, draw_panel, panels
 from reports.plots.picture import Picture
 from reports.plots.training import draw_training, trained_rows
 from reports.table.comparison import Comparison
@@ -54,10 +54,16 @@ class Drawings:
         """Draw one panel of masks."""
         return [draw_panel(self._comparison, self._panels[place], self._out / PLOTS, self._datasets)]
 
-    def pages(self, place: int, trainings: Mapping[int, Picture], images: bool) -> dict[int, str]:
-        """Write the page of a model, with or without the images on which it did worst; gives its name by row."""
+    def pages(self, place: int, trainings: Mapping[int, Picture]) -> dict[int, str]:
+        """Write the page of a model, with the images on which it did worst; gives its name by row."""
+        return self._page(place, trainings, self._datasets)
+
+    def pages_without_images(self, place: int, trainings: Mapping[int, Picture]) -> dict[int, str]:
+        """Write it without these images, which nobody then reads or draws."""
+        return self._page(place, trainings, None)
+
+    def _page(self, place: int, trainings: Mapping[int, Picture], datasets: Datasets | None) -> dict[int, str]:
         page = self._pages[place]
-        datasets = self._datasets if images else None
         return write_model_page(self._comparison, page, trainings.get(page.row), datasets, self._out)
 
     @cached_property

@@ -8,23 +8,32 @@ from pathlib import Path
 from typing import Any
 
 from bench.schema.gate_report import GateReport
-from bench.schema.metrics import shown_in
+from bench.schema.metrics import NOISE, shown_in
+from reports.conversion.costs import HEADS as COST_HEADS
+from reports.conversion.costs import MEANING as COSTS_MEANING
+from reports.conversion.costs import cost_lines
 from reports.page.details import job_details
 from reports.page.render import file_uri, render
 from reports.page.sections import accuracy, matrix, trainings
 from reports.plots.picture import Picture
 from reports.table.checks import published, signed, warnings
 from reports.table.claims import MEANING, claims
-from reports.table.columns import COLUMNS, setting_columns
+from reports.table.columns import COLUMNS, dataset_name, evaluated_without_images, setting_columns
 from reports.table.comparison import Comparison
 from reports.table.differences import METRICS
 from reports.table.matrix import p_text
 from reports.table.naming import SEPARATOR, model_name, row_details
-from reports.text.conditions import ROW_COLUMNS, conditions, row_conditions
+from reports.text.conditions import ROW_COLUMNS, conditions, row_conditions, row_notes
 from reports.text.gate_table import HEADS, gate_rows
+from reports.text.published import HEADS as HEADS_OF_PUBLISHED
+from reports.text.published import MEANING as MEANING_OF_PUBLISHED
+from reports.text.published import published_lines
 
 SHOWN = ("model", *shown_in("page"))
 """Columns shown at first; the others are a click away."""
+
+
+NOISE_TOOLTIP = f"{NOISE[0].upper()}{NOISE[1:]}."
 
 
 def telling() -> list[str]:
@@ -74,14 +83,15 @@ def _table(comparison: Comparison, model_pages: Mapping[int, str]) -> dict[str, 
         "columns": _columns(comparison),
         "rows": [_row(comparison, number, model_pages) for number in rows],
         "best": bool(comparison.best),
-        "marks": comparison.marks(),
+        "best_words": comparison.best_words(),
+        "noise": comparison.noise_meaning(COLUMNS),
         "intervals": any(comparison.interval(number) for number in range(len(comparison.rows))),
         "published": any(published(row) for row in comparison.rows),
     }
 
 
 def _judgements(comparison: Comparison, gate: GateReport | None) -> dict[str, Any]:
-    """What is said about the rows: verdicts of the gate, warnings, claims, differences between comparable rows."""
+    """What is said about the rows: verdicts of the gate, warnings, claims, costs of conversions, differences."""
     return {
         "gate": gate,
         "gate_heads": HEADS,
@@ -89,8 +99,15 @@ def _judgements(comparison: Comparison, gate: GateReport | None) -> dict[str, An
         "warnings": [
             (comparison.labels[number], text) for number, row in enumerate(comparison.rows) for text in warnings(row)
         ],
+        "notes": row_notes(comparison),
         "claims": claims(comparison),
         "claims_meaning": MEANING,
+        "published_heads": HEADS_OF_PUBLISHED,
+        "published_lines": published_lines(comparison),
+        "published_meaning": MEANING_OF_PUBLISHED,
+        "costs": cost_lines(comparison),
+        "cost_heads": COST_HEADS,
+        "costs_meaning": COSTS_MEANING,
         "matrices": [
             matrix(comparison, group, metric)
             for group in comparison.groups
@@ -117,7 +134,15 @@ def _pictures(comparison: Comparison, pictures: Pictures, model_pages: Mapping[i
         "accuracy": accuracy(comparison, pictures.accuracy, model_pages),
         "trainings": trainings(comparison, pictures.trainings),
         "panels": [(picture, file_uri(picture.path, photograph=True)) for picture in pictures.panels],
+        "panels_absent": _panels_absent(comparison),
     }
+
+
+def _panels_absent(comparison: Comparison) -> str:
+    """Say of which datasets there can be no panels; "" where there can be of all."""
+    names = sorted({dataset_name(row) for row in comparison.rows if evaluated_without_images(row)})
+    sets = "the dataset was" if len(names) == 1 else "the datasets were"
+    return f"No panels of {', '.join(names)}: {sets} evaluated without image files." if names else ""
 
 
 def _subtitle(comparison: Comparison) -> str:
@@ -137,7 +162,7 @@ def _columns(comparison: Comparison) -> list[dict[str, Any]]:
         {
             "name": name,
             # The hyphen must not break: a narrow head would stand four lines high.
-            "title": column.title.replace("-", "\u2011"),
+            "title": comparison.title(name).replace("-", "\u2011"),
             "unit": column.unit if column.unit not in ("points", "images", "per image", "images/s") else "",
             "tooltip": _tooltip(name),
             "numeric": column.decimals is not None,
@@ -166,7 +191,8 @@ def _row(comparison: Comparison, number: int, model_pages: Mapping[int, str]) ->
             "best": (number, name) in comparison.best,
             "note": "",
             "bad": False,
-            "tooltip": "",
+            "noise": comparison.noise(number, name),
+            "tooltip": NOISE_TOOLTIP if comparison.noise(number, name) else "",
         }
         for name in COLUMNS
     }
@@ -183,6 +209,7 @@ def _row(comparison: Comparison, number: int, model_pages: Mapping[int, str]) ->
         "cells": cells,
         "second": SEPARATOR.join(second),
         "label": comparison.labels[number],
+        "marks": comparison.marks_of(number),
         "status": row.result.status,
         "page": model_pages.get(number),
     }

@@ -5,9 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from bench.schema.latency import images_per_second, percentile
-from bench.schema.result import SpeedResult, Timing
+from bench.schema.facts import code_licence, weights_licence
+from bench.schema.latency import TIMINGS, images_per_second, percentile
+from bench.schema.metrics import FIGURES, noise
+from bench.schema.parts.speed import SpeedResult, Timing
+from bench.schema.result import Result
 from bench.schema.row import Row
+from reports.page.busy import busy_details
+from reports.page.seconds import seconds_table
 from reports.table.checks import Check, expected, published
 from reports.table.comparison import Comparison
 from reports.table.machine import flat_text
@@ -24,6 +29,8 @@ def job_details(comparison: Comparison, number: int) -> dict[str, Any]:
         "Seconds": None if result.seconds is None else f"{result.seconds:.1f}",
         "Weights": row.weights,
         "SHA-256 of weights": result.model.weights_sha256 if result.model else None,
+        "Licence": code_licence(result),
+        "Licence of weights": weights_licence(result),
         "Published": flat_text(result.published) if result.published.get("mask_ap") is not None else None,
         "First call": ", ".join(f"{part.first_call_ms:.0f} ms" for part in speed.rounds) if speed else None,
         "Figures": accuracy.figures_absent if accuracy else None,
@@ -32,12 +39,15 @@ def job_details(comparison: Comparison, number: int) -> dict[str, Any]:
     }
     return {
         "label": comparison.labels[number],
+        "marks": comparison.marks_of(number),
+        "busy": busy_details(result),
         "status": result.status,
         "reason": comparison.text(number, "reason"),
         "facts": [(name, value) for name, value in facts.items() if value is not None],
         "checks": checks(row),
         "notes": result.notes,
-        "boundaries": _boundaries(speed) if speed else [],
+        "boundaries": _boundaries(result, speed) if speed else [],
+        "seconds": seconds_table(result),
         "config": json.dumps(result.config, indent=2, ensure_ascii=False),
         "choices": flat_text(result.choices),
     }
@@ -56,19 +66,18 @@ def checks(row: Row) -> list[tuple[str, str, str]]:
     return lines
 
 
-def _boundaries(speed: SpeedResult) -> list[tuple[str, ...]]:
-    """The name, FPS, p50, p95, p99, batches and clock of the two boundaries timed whole and of the three stages."""
-    timings: dict[str, Timing] = {
-        "model": speed.model,
-        "end to end": speed.end_to_end,
-        "preprocess (stage)": speed.preprocess,
-        "network (stage)": speed.network,
-        "postprocess (stage)": speed.postprocess,
-    }
+def _boundaries(result: Result, speed: SpeedResult) -> list[tuple[str, ...]]:
+    """The name, FPS, p50, p95, p99, batches and clock of the two boundaries timed whole and of the five stages."""
+    grey = {figure.timing for name, figure in FIGURES.items() if noise(name, result)}
     table = []
-    for name, timing in timings.items():
+    for field in TIMINGS:
+        timing: Timing | None = getattr(speed, field)
+        if timing is None:  # a file of before this stage was timed
+            continue
+        name = field.replace("_", " ") if field in ("model", "end_to_end") else f"{field} (stage)"
         fps = images_per_second(speed.batch_size, timing.latency_ms)
         percentiles = [percentile(timing.latency_ms, q) for q in (50, 95, 99)]
         numbers = ["" if value is None else f"{value:.2f}" for value in (fps, *percentiles)]
-        table.append((name, *numbers, str(len(timing.latency_ms)), CLOCKS.get(timing.clock, timing.clock)))
+        shown = f"{name}, masks of noise" if field in grey else name
+        table.append((shown, *numbers, str(len(timing.latency_ms)), CLOCKS.get(timing.clock, timing.clock)))
     return table

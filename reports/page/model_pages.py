@@ -7,14 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.schema.result import AccuracyResult, Calibration, ImageFaults
+import numpy as np
+
+from bench.data.ids import Id, as_id, rising
+from bench.evaluation.diagnosis import SCORE
+from bench.schema.parts.accuracy import AccuracyResult, Calibration, ImageFaults
 from bench.schema.row import Row
+from reports.masks.faults import MOST_PIXELS, draw_faults, sort_out
+from reports.masks.ground_truth import MOST_OBJECTS, Datasets, GroundTruth
+from reports.masks.panels import drawn_rows, predictions_path
+from reports.masks.predictions import Predicted, read_predictions
+from reports.page.busy import busy_details
 from reports.page.details import checks
 from reports.page.render import file_uri, jpeg_uri, render
-from reports.plots.faults import draw_faults, sort_out
-from reports.plots.ground_truth import Datasets, GroundTruth
-from reports.plots.masks import Drawn, read_predictions
-from reports.plots.panels import drawn_rows, predictions_path
 from reports.plots.picture import Picture
 from reports.table.accuracy import (
     COCO_HEADINGS,
@@ -25,6 +30,7 @@ from reports.table.accuracy import (
     figures_table,
     per_class_table,
 )
+from reports.table.columns import evaluated_without_images
 from reports.table.comparison import Comparison
 from reports.text.conditions import row_setting
 from reports.text.training import training_facts
@@ -37,7 +43,7 @@ KINDS = {
     "masks": ("Worst masks", "objects that were detected, with the least mean IoU"),
 }
 
-Shown = dict[int, dict[str, Any]]
+Shown = dict[Id, dict[str, Any]]
 """The name and the pictures of each image that is shown, by the id of the image."""
 
 
@@ -86,6 +92,8 @@ def _page(comparison: Comparison, number: int, training: Picture | None, dataset
         "model.html",
         label=comparison.labels[number],
         headline=_headline(comparison, number),
+        marks=comparison.marks_of(number),
+        busy=busy_details(row.result),
         setting=row_setting(row),
         checks=checks(row),
         figures=[(head, text) for head, text in zip(heads, figures[0], strict=True) if text],
@@ -104,8 +112,8 @@ def _page(comparison: Comparison, number: int, training: Picture | None, dataset
 def _headline(comparison: Comparison, row: int) -> list[tuple[str, str, str]]:
     """The figures on top of the page: title, value, and what stands small beside it."""
     figures = [
-        ("Mask AP", comparison.text(row, "mask_ap"), comparison.interval(row)),
-        ("Boundary AP", comparison.text(row, "boundary_ap"), ""),
+        (comparison.title("mask_ap"), comparison.text(row, "mask_ap"), comparison.interval(row)),
+        (comparison.title("boundary_ap"), comparison.text(row, "boundary_ap"), ""),
         ("FPS model", comparison.text(row, "fps_model"), "images/s"),
         ("Parameters", comparison.text(row, "parameters_m"), "M"),
     ]
@@ -133,13 +141,15 @@ def _worst(row: Row, accuracy: AccuracyResult, datasets: Datasets) -> tuple[list
     if accuracy.worst_images is None:
         return [], "Faults by image were not measured."
     chosen = {kind: _chosen(kind, accuracy.worst_images.get(kind, ())) for kind in KINDS}
-    ids = sorted({faults.image_id for listed in chosen.values() for faults in listed})
+    ids = sorted({_id(faults) for listed in chosen.values() for faults in listed}, key=rising)
     if not ids:
         return [], "No image has a fault."
+    if evaluated_without_images(row):
+        return [], "The dataset was evaluated without its image files, so no image can be shown."
     truth = datasets.of(row)
     if truth is None:
         return [], "The dataset that was measured is not there or has changed, so no image can be shown."
-    predictions = read_predictions(predictions_path(row), ids)
+    predictions = read_predictions(predictions_path(row), truth.shapes(ids), SCORE)
     if isinstance(predictions, str):
         return [], f"No image can be shown: {predictions}."
     shown = _draw(ids, truth, predictions)
@@ -147,11 +157,16 @@ def _worst(row: Row, accuracy: AccuracyResult, datasets: Datasets) -> tuple[list
         {
             "title": KINDS[kind][0],
             "meaning": KINDS[kind][1],
-            "images": [{**shown[faults.image_id], "caption": _caption(faults)} for faults in listed],
+            "images": [{**shown[_id(faults)], "caption": _caption(faults)} for faults in listed],
         }
         for kind, listed in chosen.items()
         if listed
     ], ""
+
+
+def _id(faults: ImageFaults) -> Id:
+    """The id of the image in its one form: a result may hold a number that is too large for a file as a text."""
+    return as_id(faults.image_id) or 0
 
 
 def _chosen(kind: str, listed: Sequence[ImageFaults]) -> list[ImageFaults]:
@@ -160,21 +175,29 @@ def _chosen(kind: str, listed: Sequence[ImageFaults]) -> list[ImageFaults]:
     return faulty[:IMAGES_PER_KIND]
 
 
-def _draw(ids: Sequence[int], truth: GroundTruth, predictions: Mapping[int, Sequence[Drawn]]) -> Shown:
+def _draw(ids: Sequence[Id], truth: GroundTruth, predictions: Mapping[Id, Predicted]) -> Shown:
     shown: Shown = {}
     for image_id in ids:
         if image_id not in truth.images:
             shown[image_id] = {"name": f"image {image_id}", "reason": "no longer in the annotations", "uris": ()}
             continue
-        name, pixels = truth.file_name(image_id), truth.image(image_id)
-        detections = [drawn for drawn in predictions.get(image_id, ()) if drawn.shape == truth.shape(image_id)]
-        if isinstance(pixels, str):
-            shown[image_id] = {"name": name, "reason": " ".join(pixels.split()), "uris": ()}
-            continue
-        faults = sort_out(truth.objects(image_id), truth.crowds(image_id), detections)
-        uris = [jpeg_uri(picture, quality=80) for picture in draw_faults(pixels, faults)]
-        shown[image_id] = {"name": name, "reason": "", "uris": uris}
+        pictures, reason = _pictures(truth, image_id, predictions[image_id])
+        uris = [jpeg_uri(picture, quality=80) for picture in pictures]
+        shown[image_id] = {"name": truth.file_name(image_id), "reason": reason, "uris": uris}
     return shown
+
+
+def _pictures(truth: GroundTruth, image_id: Id, predicted: Predicted) -> tuple[Sequence[np.ndarray], str]:
+    """The objects and the detections of an image, drawn; and what is not shown of it, "" where all is."""
+    if predicted.other_size:
+        return (), "masks of another size than the image"
+    objects, crowds = truth.objects(image_id), truth.crowds(image_id)
+    if max(len(objects), len(crowds)) == MOST_OBJECTS:
+        return (), f"{MOST_OBJECTS} objects or more, too many to be shown"
+    pixels = truth.image(image_id, MOST_PIXELS)
+    if isinstance(pixels, str):
+        return (), " ".join(pixels.split())
+    return draw_faults(pixels, sort_out(objects, crowds, predicted.kept)), predicted.left_out()
 
 
 def _caption(faults: ImageFaults) -> str:

@@ -17,7 +17,7 @@ from reports.table.accuracy import (
 )
 from reports.table.comparison import Comparison
 from reports.table.differences import Group
-from reports.table.matrix import difference_text, group_conditions, metric_title, p_text
+from reports.table.matrix import difference_text, group_conditions, p_text
 from reports.text.training import training_facts
 
 
@@ -37,7 +37,7 @@ def matrix(comparison: Comparison, group: Group, metric: str) -> dict[str, Any]:
             cells.append((text, p_text(difference.p_holm), sign))
         lines.append((comparison.labels[first], comparison.text(first, metric), cells))
     return {
-        "title": metric_title(metric),
+        "title": comparison.title(metric),
         "conditions": group_conditions(comparison, group),
         "pairs": len(group.pairs[metric]),
         "heads": [comparison.labels[row] for row in group.rows],
@@ -53,6 +53,7 @@ def accuracy(comparison: Comparison, pictures: Sequence[Picture], model_pages: M
     return {
         "tables": [(heads, list(zip(names, figures, strict=True))) for heads, figures in tables if heads],
         "names": names,
+        "per_class_title": comparison.with_limit("Mask AP"),
         "per_class": per_class_table(comparison, rows),
         "pictures": [(picture, file_uri(picture.path)) for picture in pictures],
         "errors": ERROR_MEANINGS,

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 
-from bench.schema.result import TIDE_ERRORS, Calibration
+from bench.schema.parts.accuracy import TIDE_ERRORS, Calibration
 from reports.plots.picture import WIDTH, Picture
 from reports.plots.style import FAINT, Colour, figure, row_axis, row_colours
 from reports.table.accuracy import accuracy_of, error_points, rows_with_figures

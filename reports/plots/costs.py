@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 
-from bench.schema.metrics import MB
+from bench.schema.metrics import FIGURES, MB, noise
 from reports.plots.picture import WIDTH, Picture
-from reports.plots.style import FAINT, INK, STAGE_COLOURS, figure, log_axis, row_axis, row_colours
+from reports.plots.style import FAINT, INK, STAGE_COLOURS, figure, log_axis, marked_label, row_axis, row_colours
 from reports.table.columns import COLUMNS
 from reports.table.comparison import Comparison
 
@@ -28,40 +29,84 @@ def latency(comparison: Comparison, folder: Path) -> Picture | None:
     with figure(folder / "latency.png", WIDTH, 1.1 + 0.42 * len(rows)) as (_, axes):
         for place, row in enumerate(rows):
             _distribution(axes, place, timings[row], colours[row])
-        row_axis(axes, [comparison.labels[row] for row in rows])
+        row_axis(axes, [marked_label(comparison, row) for row in rows])
         _latency_scale(axes, [value for row in rows for value in timings[row]])
     caption = (
         "Every dot is one batch at the model boundary (at most 300 a row are drawn). Thick bar: the middle half; thin "
-        "line: p5 to p95; white tick: median, with its value. Fastest on top."
+        "line: p5 to p95; white tick: median, with its value. Fastest on top. In brackets below a name: why its speed "
+        "means less than it seems (see Conditions)."
     )
     return Picture(folder / "latency.png", "Latency of one batch", caption)
 
 
 def stages(comparison: Comparison, folder: Path) -> Picture | None:
-    """Draw the median times of the three stages one after the other, a bar for each row; None where there is none."""
+    """Draw the median times of the five stages one after the other, a bar for each row; None where there is none.
+
+    A stage that was not timed, as decode and encode in older results, takes no place and is written as a dash.
+    """
     rows = [row for row in _timed(comparison) if comparison.cell(row, "network_ms") is not None]
     if not rows:
         return None
     totals = {row: sum(comparison.cell(row, name) or 0.0 for name in STAGE_COLOURS) for row in rows}
     rows.sort(key=lambda row: totals[row])
-    with figure(folder / "stages.png", WIDTH, 1.35 + 0.36 * len(rows)) as (fig, axes):
+    with figure(folder / "stages.png", WIDTH, 1.45 + 0.36 * len(rows)) as (fig, axes):
         left = np.zeros(len(rows))
-        for name, colour in STAGE_COLOURS.items():
-            widths = np.array([comparison.cell(row, name) or 0.0 for row in rows])
-            axes.barh(range(len(rows)), widths, left=left, height=0.62, color=colour, label=COLUMNS[name].title)
-            left += widths
+        for name in STAGE_COLOURS:
+            left += _stage_bars(axes, comparison, rows, name, left)
+        furthest = np.maximum(left, _whole_marks(axes, comparison, rows))
         for place, row in enumerate(rows):
-            parts = " + ".join(_short(comparison.cell(row, name) or 0.0) for name in STAGE_COLOURS)
-            axes.annotate(parts, (left[place], place), (5, 0), textcoords="offset points", va="center", fontsize=8.5)
+            text = _stage_texts(comparison, row, totals[row])
+            axes.annotate(text, (furthest[place], place), (7, 0), textcoords="offset points", va="center", fontsize=8.5)
         row_axis(axes, [comparison.labels[row] for row in rows])
-        axes.set_xlim(0, left.max() * 1.25)
+        axes.set_xlim(0, furthest.max() * 1.7)
         axes.set_xlabel("milliseconds a batch (median)")
-        fig.legend(loc="outside upper left", ncols=3, handlelength=1.0, handleheight=1.0)
-    caption = (
-        "Median of each stage, timed in calls of their own. Preprocess: resize and collate on the host. Network: "
-        "host-to-device copy, normalise, pad, network, NMS. Postprocess: full-size masks on the device."
+        (whole, *handles), (name_of_whole, *names) = axes.get_legend_handles_labels()
+        fig.legend([*handles, whole], [*names, name_of_whole], loc="outside upper left", ncols=4, handlelength=1.2)
+    return Picture(folder / "stages.png", "Where the time goes", _stages_caption(comparison))
+
+
+def _stage_bars(axes: Axes, comparison: Comparison, rows: Sequence[int], name: str, left: np.ndarray) -> np.ndarray:
+    """Draw one stage of every row, hatched where its masks are noise, and give how long it took."""
+    widths = np.array([comparison.cell(row, name) or 0.0 for row in rows])
+    grey = np.array([comparison.noise(row, name) for row in rows])
+    looks: tuple[tuple[np.ndarray, dict[str, Any], str], ...] = (
+        (~grey, {"color": STAGE_COLOURS[name]}, ""),
+        (grey, {"facecolor": "white", "edgecolor": FAINT, "hatch": "////", "linewidth": 0.8}, " of noise"),
     )
-    return Picture(folder / "stages.png", "Where the time goes", caption)
+    for those, look, of_noise in looks:
+        if those.any():
+            label = COLUMNS[name].title + of_noise
+            axes.barh(np.flatnonzero(those), widths[those], left=left[those], height=0.62, label=label, **look)
+    return widths
+
+
+def _whole_marks(axes: Axes, comparison: Comparison, rows: Sequence[int]) -> np.ndarray:
+    """Mark the median of end to end, timed as a whole, and give it for each row."""
+    name = "latency_ms_p50_end_to_end"
+    results = [comparison.rows[row].result for row in rows]
+    whole = np.array([FIGURES[name].figure(result) or 0.0 for result in results])
+    colours = [FAINT if noise(name, result) else INK for result in results]
+    places = range(len(rows))
+    axes.scatter(whole, places, s=190, c="white", marker="|", linewidths=4.5)  # seen on a dark bar too
+    axes.scatter(whole, places, s=170, c=colours, marker="|", linewidths=1.8, label="End to end, as a whole")
+    return whole
+
+
+def _stage_texts(comparison: Comparison, row: int, total: float) -> str:
+    values = (comparison.cell(row, name) for name in STAGE_COLOURS)
+    parts = " + ".join("\N{EN DASH}" if value is None else _short(value) for value in values)
+    return f"{_short(total)} = {parts}"
+
+
+def _stages_caption(comparison: Comparison) -> str:
+    grey = comparison.noise_meaning(STAGE_COLOURS)
+    return (
+        "Median of each stage, timed in calls of their own, and their sum. Decode: read and decode the image file. "
+        "Preprocess: resize and collate on the host. Network: host-to-device copy, normalise, pad, network, NMS. "
+        "Postprocess: full-size masks on the device. Encode: masks to RLE on the host. Upright line: the median of end "
+        "to end, timed as a whole: less than the sum where stages run at once, and apart from it where the machine was "
+        "busy with other things. A dash: not timed." + (f" Hatched: {grey}." if grey else "")
+    )
 
 
 def memory(comparison: Comparison, folder: Path) -> Picture | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.schema.marks import why_never_best
 from reports.plots.labels import place_labels
 from reports.plots.picture import WIDTH, Picture
 from reports.plots.style import MARKERS, figure, row_colours
@@ -34,6 +35,10 @@ def pareto(comparison: Comparison, folder: Path) -> list[Picture]:
             f"{where}. Up and to the right is better. The line joins the models that no other model beats in both "
             "mask AP and FPS (model boundary). Upright lines are 95 % confidence intervals of mask AP."
         )
+        if marked := _marks(comparison, rows):
+            caption += f" The speed of a hollow point means less than it seems ({marked}; see Conditions)."
+        if any(why_never_best(comparison.rows[row].result) for row in rows):
+            caption += " The line leaves out rows whose speed is never called the best."
         pictures.append(Picture(path, "Mask AP against speed", caption))
     return pictures
 
@@ -50,30 +55,40 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
 
 def _draw_pareto(comparison: Comparison, rows: Sequence[int], path: Path) -> None:
     points = [(comparison.cell(row, "fps_model"), comparison.cell(row, "mask_ap")) for row in rows]
+    trusted = [place for place, row in enumerate(rows) if not why_never_best(comparison.rows[row].result)]
     libraries = sorted({comparison.text(row, "library") for row in rows})
     colours = row_colours(comparison)
     with figure(path, WIDTH, 5.6) as (_, axes):
-        front = pareto_front(points)
-        axes.plot(*zip(*(points[i] for i in front), strict=True), color="#B0B5BA", linewidth=1.6, zorder=1)
+        front = [trusted[place] for place in pareto_front([points[place] for place in trusted])]
+        axes.plot(*np.array([points[i] for i in front]).reshape(-1, 2).T, color="#B0B5BA", linewidth=1.6, zorder=1)
         for index, row in enumerate(rows):
             marker = MARKERS[libraries.index(comparison.text(row, "library")) % len(MARKERS)]
-            edge = {"edgecolors": "white", "linewidths": 0.8, "zorder": 3}
-            axes.scatter(*points[index], s=64, marker=marker, color=colours[row], **edge)
+            colour = colours[row]
+            hollow = bool(comparison.mark_names(row))
+            fill = {"facecolors": ["white" if hollow else colour], "edgecolors": [colour if hollow else "white"]}
+            axes.scatter(*points[index], s=64, marker=marker, linewidths=1.8 if hollow else 0.8, zorder=3, **fill)
             ends = [comparison.cell(row, key) for key in ("mask_ap_low", "mask_ap_high")]
             if None not in ends:
                 axes.vlines(points[index][0], *ends, color=colours[row], linewidth=1.2, alpha=0.6, zorder=2)
         for index, library in enumerate(libraries):
             axes.scatter([], [], s=50, marker=MARKERS[index % len(MARKERS)], color="#6B7075", label=library)
+        if names := _marks(comparison, rows):
+            look = {"facecolors": "white", "edgecolors": "#6B7075", "linewidths": 1.8}
+            axes.scatter([], [], s=50, label=f"hollow: {names}", **look)
         axes.grid(True)
         axes.margins(0.12, 0.14)
         axes.set_xlabel("FPS, model boundary (images per second)")
-        axes.set_ylabel("mask AP (points)")
+        axes.set_ylabel(f"{comparison.with_limit('mask AP')}, points" if comparison.limit else "mask AP (points)")
         fps = [point[0] for point in points]
         if max(fps) / min(fps) > 12:
             axes.set_xscale("log")
             axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        axes.legend(loc="upper left", bbox_to_anchor=(0, 1.09), ncols=len(libraries), handletextpad=0.2)
+        axes.legend(loc="upper left", bbox_to_anchor=(0, 1.09), ncols=len(libraries) + 1, handletextpad=0.2)
         place_labels(axes, points, _pareto_labels(comparison, rows), front)
+
+
+def _marks(comparison: Comparison, rows: Sequence[int]) -> str:
+    return ", ".join(dict.fromkeys(mark.name for row in rows for mark in comparison.marks_of(row)))
 
 
 def _pareto_labels(comparison: Comparison, rows: Sequence[int]) -> list[str]:

@@ -22,7 +22,15 @@ FAMILY_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E
 
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
 
-STAGE_COLOURS = {"preprocess_ms": "#B8C4CF", "network_ms": "#41627F", "postprocess_ms": "#E0A458"}
+STAGE_COLOURS = {
+    "decode_ms": "#E3E7EB",
+    "preprocess_ms": "#A9BCCB",
+    "network_ms": "#23405C",
+    "postprocess_ms": "#D98E32",
+    "encode_ms": "#8C4A7E",
+}
+"""The five stages in their order, in colours that also differ in lightness: for the colour-blind, and in print."""
+
 INK, FAINT = "#222222", "#8A8F94"
 
 _RC: Any = {
@@ -67,6 +75,12 @@ def row_colours(comparison: Comparison) -> list[Colour]:
             red, green, blue = (channel + (1.0 - channel) * white for channel in base)
             colours[row] = (red, green, blue)
     return [colours[row] for row in range(len(comparison.rows))]
+
+
+def marked_label(comparison: Comparison, row: int) -> str:
+    """Give the name of a row, with its marks in brackets on a second line."""
+    names = comparison.mark_names(row)
+    return f"{comparison.labels[row]}\n[{names}]" if names else comparison.labels[row]
 
 
 def row_axis(axes: Axes, labels: list[str]) -> None:

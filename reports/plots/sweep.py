@@ -40,6 +40,8 @@ def latency_throughput(comparison: Comparison, folder: Path) -> Picture | None:
             marker, colour = MARKERS[precisions.index(precision) % len(MARKERS)], colours[rows[0]]
             axes.plot(*zip(*points, strict=True), color=colour, marker=marker, label=_name(comparison, rows[0]))
             for row, point in zip(rows, points, strict=True):
+                if comparison.mark_names(row):
+                    axes.plot(*point, color=colour, marker=marker, markerfacecolor="white", markeredgewidth=1.8)
                 size = comparison.text(row, "batch_size")
                 axes.annotate(size, point, (0, 6), textcoords="offset points", ha="center", fontsize=8.5, color=INK)
         log_axis(axes)
@@ -54,6 +56,9 @@ def latency_throughput(comparison: Comparison, folder: Path) -> Picture | None:
         "Model boundary; at each point its batch size. Further up is more images a second, further right a longer wait "
         "for each. A line ends where the sweep did, or the memory: such rows stand under the table."
     )
+    marked = (mark.name for rows in lines for row in rows for mark in comparison.marks_of(row))
+    if names := ", ".join(dict.fromkeys(marked)):
+        caption += f" The speed of a hollow point means less than it seems ({names}; see Conditions)."
     return Picture(path, "Latency against throughput", caption)
 
 

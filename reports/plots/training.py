@@ -6,7 +6,7 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 
-from bench.schema.result import FinetuneResult
+from bench.schema.parts.training import FinetuneResult
 from reports.plots.picture import WIDTH, Picture
 from reports.plots.style import FAINT, FAMILY_COLOURS, INK, figure
 from reports.table.comparison import Comparison

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from bench.schema.result import TIDE_ERRORS, AccuracyResult
+from bench.schema.parts.accuracy import TIDE_ERRORS, AccuracyResult
 from reports.table.checks import signed
 from reports.table.comparison import Comparison
 
@@ -22,11 +22,15 @@ ERROR_MEANINGS = {
 
 @dataclass(frozen=True)
 class Heading:
-    """A column of the table of figures: its text, what it means, and its value in points."""
+    """A column of the table of figures: its text, what it means, and its value in points.
+
+    limited: whether the limit of detections is part of its meaning
+    """
 
     title: str
     meaning: str
     value: Callable[[AccuracyResult], float | None]
+    limited: bool = True
 
 
 def rows_with_figures(comparison: Comparison) -> list[int]:
@@ -47,7 +51,8 @@ def figures_table(
     """Give the headings under which any row has a value, and for each row its texts under them, in points."""
     accuracies = [accuracy for row in rows if (accuracy := accuracy_of(comparison, row))]
     shown = [head for head in headings if any(head.value(accuracy) is not None for accuracy in accuracies)]
-    return shown, [[_text(head, accuracy) for head in shown] for accuracy in accuracies]
+    named = [replace(head, title=comparison.with_limit(head.title)) if head.limited else head for head in shown]
+    return named, [[_text(head, accuracy) for head in shown] for accuracy in accuracies]
 
 
 def per_class_table(comparison: Comparison, rows: Sequence[int]) -> list[tuple[str, list[str], int | None]]:
@@ -109,9 +114,13 @@ COCO_HEADINGS = (
     Heading("AP small", "mask AP of objects under 32 x 32 pixels", _figure("mask_ap_small")),
     Heading("AP medium", "mask AP of objects of 32 x 32 to 96 x 96 pixels", _figure("mask_ap_medium")),
     Heading("AP large", "mask AP of objects over 96 x 96 pixels", _figure("mask_ap_large")),
-    Heading("AR 1", "mask recall with 1 detection an image", _figure("mask_ar_1")),
-    Heading("AR 10", "mask recall with 10 detections an image", _figure("mask_ar_10")),
-    Heading("AR 100", "mask recall with 100 detections an image", _figure("mask_ar_100")),
+    Heading("AP rare", "mask AP of LVIS's categories in 1 to 10 training images", _figure("mask_ap_rare")),
+    Heading("AP common", "mask AP of LVIS's categories in 11 to 100 training images", _figure("mask_ap_common")),
+    Heading("AP frequent", "mask AP of LVIS's categories in more training images", _figure("mask_ap_frequent")),
+    Heading("AR", "mask recall at LVIS's limit of detections", _figure("mask_ar")),
+    Heading("AR 1", "mask recall with 1 detection an image", _figure("mask_ar_1"), limited=False),
+    Heading("AR 10", "mask recall with 10 detections an image", _figure("mask_ar_10"), limited=False),
+    Heading("AR 100", "mask recall with 100 detections an image", _figure("mask_ar_100"), limited=False),
     Heading("AR small", "mask recall of objects under 32 x 32 pixels", _figure("mask_ar_small")),
     Heading("AR medium", "mask recall of objects of 32 x 32 to 96 x 96 pixels", _figure("mask_ar_medium")),
     Heading("AR large", "mask recall of objects over 96 x 96 pixels", _figure("mask_ar_large")),
@@ -130,10 +139,11 @@ OTHER_HEADINGS = (
     Heading(
         "Overlap: highest score", "mask AP with each pixel given to its highest-scoring mask", _overlap("highest_score")
     ),
-    Heading("Overlap: difference", "highest score minus keep", _overlap_difference),
+    Heading("Overlap: difference", "highest score minus keep", _overlap_difference, limited=False),
     Heading(
         "Calibration error",
         "expected calibration error at IoU 0.5: how far scores are from the share of true positives",
         lambda accuracy: _points(accuracy.calibration.expected_error if accuracy.calibration else None),
+        limited=False,
     ),
 )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from bench.schema.config import ShapesConfig
 from bench.schema.row import Row
+from bench.schema.settings import COCO_DETECTIONS
 from reports.table.columns import COLUMNS
 
 PUBLISHED_TOLERANCE = 0.2
@@ -34,9 +35,9 @@ def published(row: Row) -> Check | None:
     """Compare with ``model.published``; give None unless both are of the same weights on the same, whole dataset."""
     figures, measured = row.result.published, _mask_ap(row)
     wanted = figures.get("mask_ap")
-    if wanted is None or measured is None or not _published_weights(row):
+    if wanted is None or measured is None or not published_weights(row):
         return None
-    if figures.get("dataset") != row.setting("dataset", "name") or not _whole(row):
+    if figures.get("dataset") != row.setting("dataset", "name") or not _whole(row) or _limit(row) != COCO_DETECTIONS:
         return None
     difference = measured - wanted
     holds = abs(difference) <= PUBLISHED_TOLERANCE + _ROUNDING
@@ -59,6 +60,8 @@ def expected(row: Row) -> Check | str | None:
         return f"{head}, not measured"
     if row.result.finetune is not None:
         return f"{head} holds for the weights before this training, so it is not compared"
+    if _limit(row) != COCO_DETECTIONS:
+        return f"{head} holds for {COCO_DETECTIONS} detections an image, so it is not compared"
     if not _whole(row):
         return f"{head} holds for the whole dataset, so it is not compared"
     difference = measured - target
@@ -68,9 +71,12 @@ def expected(row: Row) -> Check | str | None:
 
 
 def warnings(row: Row) -> list[str]:
-    """Give a sentence for each check that does not hold."""
+    """Say why mask AP is empty, and give a sentence for each check that does not hold."""
     against_published, against_expected = published(row), expected(row)
+    accuracy = row.result.accuracy
     lines = []
+    if accuracy and accuracy.figures_absent and not row.random_weights and _mask_ap(row) is None:
+        lines.append(f"mask AP is empty: {accuracy.figures_absent}")
     if against_published and not against_published.holds:
         lines.append(f"mask AP and the published one: {against_published.text}")
     if isinstance(against_expected, Check) and not against_expected.holds:
@@ -84,12 +90,16 @@ def signed(points: float, decimals: int = 1) -> str:
     return text if float(text) else f"{0.0:+.{decimals}f}"
 
 
+def _limit(row: Row) -> int:
+    return row.result.accuracy.max_detections if row.result.accuracy else COCO_DETECTIONS
+
+
 def _mask_ap(row: Row) -> float | None:
     value = COLUMNS["mask_ap"].value(row)
     return None if value is None else float(value)
 
 
-def _published_weights(row: Row) -> bool:
+def published_weights(row: Row) -> bool:
     """Say whether the weights are the library's own file, without any training since."""
     digest = row.result.model.weights_sha256 if row.result.model else None
     zoo = row.setting("model", "zoo", "sha256")

@@ -45,6 +45,7 @@ class Claim:
     better, worse: the labels of the rows; the name of the model where it has no row that may be compared
     said: the number in the source: a difference of AP in points, or a ratio of speeds; None where it gives none
     estimate: the measured difference of AP in points, or ratio of ``fps_model``; None where a figure is missing
+    title: of the metric's column
     """
 
     text: str
@@ -54,6 +55,7 @@ class Claim:
     better: str
     worse: str
     estimate: Estimate | None
+    title: str
 
     @property
     def verdict(self) -> str:
@@ -83,10 +85,10 @@ class Claim:
         """Give what was measured: "Boundary AP +1.2 [+0.4, +2.0]", "FPS model 2.10 times [2.05, 2.15]", or ""."""
         if self.estimate is None:
             return ""
-        title, (value, low, high) = COLUMNS[self.metric].title, self.estimate
+        value, low, high = self.estimate
         if self._of_speed:
-            return f"{title} {value:.2f} times [{low:.2f}, {high:.2f}]"
-        return f"{title} {value:+.1f} [{low:+.1f}, {high:+.1f}]"
+            return f"{self.title} {value:.2f} times [{low:.2f}, {high:.2f}]"
+        return f"{self.title} {value:+.1f} [{low:+.1f}, {high:+.1f}]"
 
     @property
     def claimed(self) -> str:
@@ -142,11 +144,11 @@ def _pairs(comparison: Comparison, better: str, worse: str) -> list[_Pair]:
 def _claim(comparison: Comparison, claim: dict[str, Any], pair: _Pair) -> Claim:
     names = ("better", "worse")
     labels = {
-        name: claim[name] if number is None else comparison.labels[number]
+        name: claim[name] if number is None else _named(comparison, number, claim["metric"])
         for name, number in zip(names, pair, strict=True)
     }
     better, worse = (None if number is None else comparison.rows[number] for number in pair)
-    estimate = _ratio if claim["metric"] == "fps_model" else _difference
+    estimate = speed_ratio if claim["metric"] == "fps_model" else _difference
     return Claim(
         text=claim["claim"],
         source=claim["source"],
@@ -155,7 +157,13 @@ def _claim(comparison: Comparison, claim: dict[str, Any], pair: _Pair) -> Claim:
         better=labels["better"],
         worse=labels["worse"],
         estimate=estimate(better, worse, claim["metric"]) if better and worse else None,
+        title=comparison.title(claim["metric"]),
     )
+
+
+def _named(comparison: Comparison, row: int, metric: str) -> str:
+    """Name a row; in a claim about speed with its marks, which say what its speed means less than it seems."""
+    return comparison.marked_label(row) if metric == "fps_model" else comparison.labels[row]
 
 
 def _difference(better: Row, worse: Row, metric: str) -> Estimate | None:
@@ -163,7 +171,7 @@ def _difference(better: Row, worse: Row, metric: str) -> Estimate | None:
     return Estimate(difference.difference, difference.low, difference.high) if difference else None
 
 
-def _ratio(better: Row, worse: Row, metric: str) -> Estimate | None:
+def speed_ratio(better: Row, worse: Row, metric: str) -> Estimate | None:
     """Divide two speeds that were measured independently; the squares of their relative errors are added."""
     speeds = []
     for row in (better, worse):

@@ -79,6 +79,11 @@ def dataset_files(row: Row) -> tuple[str, str]:
     return images, annotations
 
 
+def evaluated_without_images(row: Row) -> bool:
+    """Say whether a row was evaluated on annotations alone, since nothing of it read an image."""
+    return row.result.accuracy is not None and not dataset_files(row)[0] and bool(dataset_files(row)[1])
+
+
 def _kept_dataset(job: Path) -> dict[str, str]:
     """Give the dataset of a ``job.json``; empty where there is none, or none that can be read."""
     if not job.is_file():  # a pipe would be waited for

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from bench.errors import UserError
 from bench.schema.facts import weights_kind
+from bench.schema.marks import Mark, mark_names, marks, why_never_best
+from bench.schema.metrics import FIGURES, NOISE, noise
 from bench.schema.result import results_under
 from bench.schema.row import Row, read_rows
-from bench.schema.settings import REPORT, SETTINGS, held_equal
+from bench.schema.settings import COCO_DETECTIONS, REPORT, SETTINGS, held_equal
 from reports.table.columns import COLUMNS, decimals_of
 from reports.table.differences import ALPHA, Group, compare
 from reports.table.naming import model_name, row_labels
@@ -35,7 +38,7 @@ class Comparison:
     frame:  one line a row, the columns of :data:`reports.table.columns.COLUMNS`, empty where not measured
     labels: a short name for each row, different from all others
     best:   (number of the row, column) of each value to mark: the best among comparable rows, and of mask AP also
-            those that are not distinguishable from the best
+            those that are not distinguishable from the best. A row with a mark that forbids it has none in speed
     groups: differences between comparable rows
     tied:   the corrected p of the difference from the best, by the number of each row that is marked though another
             row's mask AP is higher
@@ -53,15 +56,33 @@ class Comparison:
         value: Any = self.frame.at[row, column]
         return None if pd.isna(value) else value.item() if hasattr(value, "item") else value
 
-    def text(self, row: int, column: str) -> str:
-        """Give the value as a table prints it; "" where the cell is empty."""
+    @property
+    def limit(self) -> int | None:
+        """The limit of detections by which all AP in the table were counted, where it is not COCO's; else None.
+
+        Where rows differ in it, their labels say it.
+        """
+        limits = {row.result.accuracy.max_detections for row in self.rows if row.result.accuracy}
+        return limits.pop() if len(limits) == 1 and limits != {COCO_DETECTIONS} else None
+
+    def with_limit(self, text: str) -> str:
+        """Give the name of an AP with the limit of detections where it is not COCO's: ``AP (1000 detections)``."""
+        return text if self.limit is None else f"{text} ({self.limit} detections)"
+
+    def title(self, column: str) -> str:
+        """Give the head of a column."""
+        limited = column in FIGURES and FIGURES[column].limited
+        return self.with_limit(COLUMNS[column].title) if limited else COLUMNS[column].title
+
+    def text(self, row: int, column: str, more: int = 0) -> str:
+        """Give the value as a table prints it, with ``more`` decimals if it is no count; "" where the cell is empty."""
         value, decimals = self.cell(row, column), COLUMNS[column].decimals
         if value is None:
             return ""
         if decimals is None:
             return Path(value).name if column == "weights" else str(value)
         if isinstance(value, float):
-            decimals = decimals_of(column, value)
+            decimals = decimals_of(column, value) + more
         return f"{value:.{decimals}f}"
 
     def interval(self, row: int) -> str:
@@ -69,11 +90,41 @@ class Comparison:
         low, high = self.text(row, "mask_ap_low"), self.text(row, "mask_ap_high")
         return f"[{low}, {high}]" if low and high else ""
 
-    def marks(self) -> str:
-        """Say for a legend what a marked value is."""
+    def noise(self, row: int, column: str) -> bool:
+        """Tell whether a value is shown in grey, since the masks are noise (:data:`bench.schema.metrics.NOISE`)."""
+        return self.cell(row, column) is not None and noise(column, self.rows[row].result)
+
+    def noise_meaning(self, columns: Iterable[str]) -> str:
+        """Say for a legend which of these columns hold grey values, and why; "" where none does."""
+        rows = range(len(self.rows))
+        grey = [self.title(name) for name in columns if any(self.noise(row, name) for row in rows)]
+        return f"{' and '.join(grey)}, {NOISE}" if grey else ""
+
+    def marks_of(self, row: int) -> list[Mark]:
+        """Give what makes the row's speed mean less than it seems."""
+        return marks(self.rows[row].result)
+
+    def mark_names(self, row: int) -> str:
+        """Give the names of the row's marks; "" without one."""
+        return mark_names(self.rows[row].result)
+
+    def marked_label(self, row: int) -> str:
+        """Give the row's label with its marks: ``SOLO R50 · mmdet [host-bound]``."""
+        names = self.mark_names(row)
+        return f"{self.labels[row]} [{names}]" if names else self.labels[row]
+
+    def never_best_names(self) -> list[str]:
+        """Give the names of the marks in the table whose rows are never the best in speed."""
+        marked = (mark for row in range(len(self.rows)) for mark in self.marks_of(row) if mark.never_best)
+        return list(dict.fromkeys(mark.name for mark in marked))
+
+    def best_words(self) -> str:
+        """Say for a legend what a value is that is shown as the best."""
         *words, last = (setting.words for setting in held_equal(REPORT))
-        comparable = f"the best value among rows with the same {', '.join(words)} and {last}"
-        return f"{comparable}; of mask AP also those {INDISTINGUISHABLE}" if self.groups else comparable
+        text = f"the best value among rows with the same {', '.join(words)} and {last}"
+        if never := self.never_best_names():
+            text += f", in speed and energy without rows that are marked {' or '.join(never)}"
+        return f"{text}; of mask AP also those {INDISTINGUISHABLE}" if self.groups else text
 
     def measured(self, columns: Iterable[str] | None = None) -> list[str]:
         """Give those of ``columns`` (of all columns without it) that hold a value in any row."""
@@ -121,7 +172,8 @@ def load(sources: Sequence[Path], out: Path, *, warn: bool = True) -> Comparison
             frame[name] = frame[name].astype("object").where(frame[name].notna(), None)
     comparable = _comparable_rows(rows)
     groups = [group for numbers in comparable for group in compare(rows, numbers)]
-    best = best_cells(comparable, frame)
+    never = {number for number, row in enumerate(rows) if why_never_best(row.result)}
+    best = best_cells(comparable, _without_noise(rows, frame), never)
     tied = _tied(groups, best)
     return Comparison(rows, frame, row_labels(rows), best | {(number, "mask_ap") for number in tied}, groups, tied)
 
@@ -146,17 +198,35 @@ def comparison_key(row: Row, but: str | None = None) -> tuple[Any, ...]:
     return tuple(str(setting.equal(row.result)) for setting in held_equal(REPORT) if setting.key != but)
 
 
-def best_cells(comparable: Iterable[Sequence[int]], frame: pd.DataFrame) -> frozenset[tuple[int, str]]:
-    """Give (number of the row, column) of the best values in each group; a column of equal values has none."""
+def best_cells(
+    comparable: Iterable[Sequence[int]], frame: pd.DataFrame, never: Collection[int] = ()
+) -> frozenset[tuple[int, str]]:
+    """Give (number of the row, column) of the best values in each group; a column of equal values has none.
+
+    never: rows that are left out where the column is a figure of time
+    """
     best = set()
     for rows in comparable:
+        trusted = [row for row in rows if row not in never]
         for name, column in COLUMNS.items():
-            values = frame.loc[list(rows), name].dropna() if column.better else None
+            of_time = name in FIGURES and FIGURES[name].of_time
+            values = frame.loc[trusted if of_time else list(rows), name].dropna() if column.better else None
             if values is None or values.nunique() < 2:
                 continue
             target = values.max() if column.better == "high" else values.min()
             best |= {(int(row), name) for row in values.index[values == target]}
     return frozenset(best)
+
+
+def _without_noise(rows: Sequence[Row], frame: pd.DataFrame) -> pd.DataFrame:
+    """Give the frame with empty cells where masks are noise: none of them is the best."""
+    return frame.assign(
+        **{
+            name: frame[name].mask(np.array([noise(name, row.result) for row in rows], dtype=bool))
+            for name, figure in FIGURES.items()
+            if figure.noise_if_untrained and name in frame
+        }
+    )
 
 
 def _comparable_rows(rows: Sequence[Row]) -> list[list[int]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from bench.evaluation.bootstrap import holm, paired_difference
 from bench.schema.metrics import FIGURES
-from bench.schema.result import BootstrapResult
+from bench.schema.parts.accuracy import BootstrapResult
 from bench.schema.row import Row
 from reports.table.columns import COLUMNS
 

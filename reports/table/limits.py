@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.errors import UserError, nearest
-from reports.table.columns import COLUMNS, INTERVALS
+from bench.schema.words import figure_text
+from reports.table.columns import COLUMNS, INTERVALS, decimals_of
 from reports.table.comparison import Comparison
 from reports.table.condition import OPERATORS
 
@@ -35,8 +36,14 @@ class Limit:
         if self.compare(value, self.bound):
             return None
         unit = COLUMNS[self.column].unit
-        parts = (f"{wanted}: {comparison.text(row, self.column)}", unit, self._ends(comparison, row))
+        parts = (f"{wanted}: {self._text(comparison, row, value)}", unit, self._ends(comparison, row))
         return " ".join(part for part in parts if part)
+
+    def _text(self, comparison: Comparison, row: int, value: Any) -> str:
+        """Give the value with enough decimals to see that it violates the limit."""
+        if not isinstance(value, float):
+            return comparison.text(row, self.column)
+        return figure_text(value, decimals_of(self.column, value), lambda figure: self.compare(figure, self.bound))
 
     def _ends(self, comparison: Comparison, row: int) -> str:
         ends = [comparison.text(row, end) for end in INTERVALS.get(self.column, ())]

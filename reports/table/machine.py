@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from bench.schema.parts.speed import HostReadings
 from bench.schema.row import Row
 
 Machine = Mapping[str, Any]
@@ -18,6 +19,16 @@ def machine_key(row: Row) -> tuple[str, ...]:
     return tuple(str(fact) for fact in facts)
 
 
+def machine_kinds(rows: Iterable[Row]) -> set[tuple[str, ...]]:
+    """Give the :func:`machine_key` of each kind of machine that rows are of.
+
+    A row that replays results tells no torch threads; by that alone it is of no other machine than the others.
+    """
+    keys = {machine_key(row) for row in rows}
+    known = {(cpu, cores, gpu) for cpu, cores, threads, gpu in keys if threads != str(None)}
+    return {key for key in keys if key[2] != str(None) or (key[0], key[1], key[3]) not in known}
+
+
 def machine_text(machine: Machine) -> str:
     """Describe processor, memory, GPU and system, without what changes from one moment to the next."""
     cpu = _part(machine, "cpu")
@@ -26,10 +37,29 @@ def machine_text(machine: Machine) -> str:
         cpu.get("name"),
         usable and (f"{usable} cores" if usable == logical or not logical else f"{usable} of {logical} cores"),
         _given(cpu.get("quota_cores"), "container limit {:g} cores"),
+        _given(cpu.get("governor"), "governor {}"),
+        _on_or_off("turbo", cpu.get("boost")),
+        _on_or_off("SMT", cpu.get("smt")),
         _given(machine.get("torch_threads"), "{} torch threads"),
         _given(_gigabytes(machine.get("host_memory_bytes")), "{} host memory"),
         _gpu_text(_part(machine, "gpu")),
         machine.get("os"),
+    )
+
+
+def pinned_text(readings: Sequence[HostReadings]) -> str:
+    """Name the cores that a row was pinned to; "" for none."""
+    own = readings[0].cores if readings and readings[0].pinned else []
+    return f"{'core' if len(own) == 1 else 'cores'} {', '.join(str(core) for core in own)}" if own else ""
+
+
+def load_text(readings: Sequence[HostReadings]) -> str:
+    """Say for all rows together how high the load was, and how much others took of the cores, as they were timed."""
+    others = [percent for one in readings for percent in one.others_percent]
+    loads = [f"{load:.1f}" for load in sorted(one.load_1min for one in readings if one.load_1min is not None)]
+    return _joined(
+        " to ".join(dict.fromkeys((*loads[:1], *loads[-1:]))),
+        f"others took up to {max(others):.0f} % of the cores' time" if others else None,
     )
 
 
@@ -57,9 +87,7 @@ def numerics_text(machine: Machine) -> str:
         "cudnn_benchmark": "cuDNN benchmark",
         "cudnn_deterministic": "cuDNN deterministic",
     }
-    return _joined(
-        *(f"{text} {'on' if machine[key] else 'off'}" for key, text in names.items() if machine.get(key) is not None)
-    )
+    return _joined(*(_on_or_off(text, machine.get(key)) for key, text in names.items()))
 
 
 def notes_text(machine: Machine) -> str:
@@ -101,6 +129,10 @@ def _part(machine: Machine, key: str) -> Machine:
 
 def _gigabytes(size_bytes: float | None) -> str | None:
     return None if size_bytes is None else f"{size_bytes / 1e9:.1f} GB"
+
+
+def _on_or_off(name: str, value: bool | None) -> str | None:
+    return None if value is None else f"{name} {'on' if value else 'off'}"
 
 
 def _given(value: Any, text: str) -> str | None:

@@ -9,7 +9,6 @@ from typing import Any
 import pandas as pd
 
 from bench.schema.settings import lines, telling
-from reports.table.columns import COLUMNS
 from reports.table.comparison import Comparison
 from reports.table.differences import ALPHA, METRICS, Difference, Group
 from reports.table.spreadsheet import plain_cell
@@ -89,11 +88,6 @@ def write_differences(comparison: Comparison, folder: Path) -> None:
 def _shared() -> list[str]:
     """Give the settings that both rows of a pair share."""
     return [setting.key for setting in telling()]
-
-
-def metric_title(metric: str) -> str:
-    """Give the title of the metric's column."""
-    return COLUMNS[metric].title
 
 
 def _markdown(difference: Difference | None) -> str:

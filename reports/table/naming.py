@@ -30,6 +30,12 @@ def row_details(rows: Sequence[Row], columns: Sequence[str]) -> list[list[str]]:
     """Give what a table that shows ``columns`` must add to each row, so that no two rows look alike."""
     keys: list[tuple[Hashable, ...]] = [tuple(str(COLUMNS[name].value(row)) for name in columns) for row in rows]
     details: list[list[str]] = [[] for _ in rows]
+    for setting in labelled():
+        texts = setting.labels([row.result for row in rows])
+        if setting.in_titles and setting.key not in columns and len(set(texts)) > 1:
+            for number, text in enumerate(texts):
+                keys[number] = (*keys[number], text)
+                details[number] += [text] if text else []
     for part in _parts():
         for key in {key for key in keys if keys.count(key) > 1}:
             numbers = [number for number, other in enumerate(keys) if other == key]

@@ -9,10 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError, nearest
+from bench.schema.marks import why_never_best
+from bench.schema.metrics import FIGURES, NOISE
+from reports.table.checks import warnings
 from reports.table.columns import COLUMNS
 from reports.table.comparison import Comparison, load
 from reports.table.condition import Condition, parse
-from reports.table.machine import machine_key
+from reports.table.machine import machine_kinds
+
+_MOST_MORE = 15
+"""Decimals that are added to a figure at most."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,7 @@ def select(comparison: Comparison, where: str | None, best: str | None) -> Selec
 
     where: a condition on columns (:mod:`reports.table.condition`). A row that did not end well meets no condition, nor
         does an empty cell.
+    best: of a speed, no row with a mark that forbids it (:mod:`bench.schema.marks`) is the best: it falls out
 
     Raises:
         UserError: there is no such column, the condition holds something that none may hold, or neither direction of
@@ -50,6 +57,10 @@ def select(comparison: Comparison, where: str | None, best: str | None) -> Selec
             fallen.append((number, "; ".join(f"{one.text}: {_values(comparison, number, one)}" for one in unmet)))
         elif best and comparison.cell(number, best if best in COLUMNS else _unknown(best)) is None:
             fallen.append((number, f"{best}: not measured"))
+        elif best and comparison.noise(number, best):
+            fallen.append((number, f"{best} {comparison.text(number, best)}: {NOISE}"))
+        elif best and _of_time(best) and (why := why_never_best(row.result)):
+            fallen.append((number, f"{why}, so its {best} is never the best"))
         else:
             satisfying.append(number)
     if best:
@@ -65,7 +76,8 @@ def select(comparison: Comparison, where: str | None, best: str | None) -> Selec
 def answer(comparison: Comparison, where: str | None, best: str | None) -> tuple[str, bool]:
     """Give the selection as text, and whether any row is left."""
     selection = select(comparison, where, best)
-    asked = [*dict.fromkeys([*([best] if best else []), *(_parsed(where).columns if where else [])])]
+    wanted = _parsed(where) if where else None
+    asked = [*dict.fromkeys([*([best] if best else []), *(wanted.columns if wanted else [])])]
     condition = f" with {where}" if where else ""
     lines: list[str] = []
     if not selection.satisfying:
@@ -78,11 +90,16 @@ def answer(comparison: Comparison, where: str | None, best: str | None) -> tuple
         if best and place == 1:
             lines.append("then:")
         mark = " (not distinguishable from the best)" if row in selection.tied else ""
-        lines.append(f"  {comparison.labels[row]}: {_figures(comparison, row, asked)}{mark}")
+        marked = "; ".join(f"{one.name}: {one.sentence}" for one in comparison.marks_of(row))
+        told = f" [{marked}]" if marked and (not asked or any(map(_of_time, asked))) else ""
+        lines.append(f"  {comparison.labels[row]}: {_figures(comparison, row, asked, wanted)}{mark}{told}")
+        lines += [f"    note: {note}" for note in _notes(comparison, row, asked)] if place == 0 or not best else []
     if selection.fallen:
         lines.append("fell out:")
         lines += [f"  {comparison.labels[row]}: {why}" for row, why in selection.fallen]
     lines += [f"! {warning}" for warning in _unlike(comparison, selection.satisfying)]
+    if grey := comparison.noise_meaning(name for name in asked if name != best):
+        lines.append(f"! {grey}")
     return "\n".join(lines), bool(selection.satisfying)
 
 
@@ -93,6 +110,10 @@ def answer_from(sources: Sequence[Path], where: str | None, best: str | None) ->
         UserError: as :func:`select`, or no result can be read.
     """
     return answer(load(sources, Path.cwd()), where, best)
+
+
+def _of_time(column: str) -> bool:
+    return column in FIGURES and FIGURES[column].of_time
 
 
 def _unknown(name: str) -> str:
@@ -106,18 +127,52 @@ def _parsed(where: str) -> Condition:
         raise UserError(f"--where {error}") from error
 
 
+def _notes(comparison: Comparison, row: int, asked: Sequence[str]) -> list[str]:
+    """Give what would mislead who takes this row as the answer, such as that others used the GPU."""
+    result = comparison.rows[row]
+    of_accuracy = not asked or any(name in FIGURES and FIGURES[name].part == "accuracy" for name in asked)
+    return list(dict.fromkeys((*(warnings(result) if of_accuracy else ()), *result.result.notes)))
+
+
 def _values(comparison: Comparison, row: int, condition: Condition) -> str:
-    texts = {name: comparison.text(row, name) or "not measured" for name in condition.columns}
+    more = _more_decimals(comparison, row, condition)
+    texts = {name: comparison.text(row, name, more) or _empty(name) for name in condition.columns}
+    texts = {name: text + _grey(comparison, row, name) for name, text in texts.items()}
     if len(texts) == 1:
         return "".join(texts.values())
     return ", ".join(f"{name} {text}" for name, text in texts.items()) or "not met"
 
 
-def _figures(comparison: Comparison, row: int, names: Sequence[str]) -> str:
+def _empty(column: str) -> str:
+    """Say what an empty cell means: a text, such as a licence, is not measured."""
+    return "not known" if COLUMNS[column].decimals is None else "not measured"
+
+
+def _more_decimals(comparison: Comparison, row: int, condition: Condition) -> int:
+    """Give how many more decimals the figures need so that what is printed meets the condition if they do."""
+
+    def printed(name: str, more: int) -> Any:
+        value = comparison.cell(row, name)
+        return float(comparison.text(row, name, more)) if isinstance(value, float) else value
+
+    met = condition.met(partial(comparison.cell, row))
+    enough = (more for more in range(_MOST_MORE) if condition.met(partial(printed, more=more)) == met)
+    return next(enough, _MOST_MORE)
+
+
+def _grey(comparison: Comparison, row: int, name: str) -> str:
+    return " (not to be compared)" if comparison.noise(row, name) else ""
+
+
+def _figures(comparison: Comparison, row: int, names: Sequence[str], condition: Condition | None) -> str:
     texts = []
+    more = _more_decimals(comparison, row, condition) if condition else 0
     for name in names:
         unit = COLUMNS[name].unit
-        text = f"{name} {comparison.text(row, name) or 'not measured'}{f' {unit}' if unit else ''}"
+        named = comparison.with_limit(name) if name in FIGURES and FIGURES[name].limited else name
+        digits = more if condition and name in condition.columns else 0
+        text = f"{named} {comparison.text(row, name, digits) or 'not measured'}{f' {unit}' if unit else ''}"
+        text += _grey(comparison, row, name)
         texts.append(text + (f" {comparison.interval(row)}" if name == "mask_ap" and comparison.interval(row) else ""))
     return ", ".join(texts) or comparison.text(row, "status")
 
@@ -137,9 +192,10 @@ def _unlike(comparison: Comparison, numbers: Sequence[int]) -> list[str]:
     """Name what the rows differ in but must not; precision and batch size may differ, since a user chooses them."""
     rows = [comparison.rows[number] for number in numbers]
     facts: dict[str, set[Any]] = {
-        "machine": {machine_key(row) for row in rows if row.result.machine},
+        "machine": machine_kinds(row for row in rows if row.result.machine),
         "dataset": {comparison.text(number, "dataset") for number in numbers},
         "detections setting": {str(row.setting("detections")) for row in rows},
+        "limit of detections": {row.result.accuracy.max_detections for row in rows if row.result.accuracy},
     }
     return [
         f"these rows are not of one {name}, so they cannot be compared"

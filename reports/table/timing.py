@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.schema.latency import images_per_second, rounds_of
-from bench.schema.result import SpeedResult
+from bench.schema.parts.speed import SpeedResult
 
 
 def spread_between_rounds(speed: SpeedResult) -> float | None:

@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from bench.errors import UserError
 from reports.table.columns import COLUMNS
+from reports.text.in_readme import bring_up_to_date
 
 HEAD = "| column | unit | what it is |\n| --- | --- | --- |\n"
 
@@ -36,13 +36,7 @@ def with_column_table(text: str) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Bring a file's list of columns up to date, and give the exit status."""
-    [path] = (sys.argv[1:] if arguments is None else arguments) or ["README.md"]
-    try:
-        Path(path).write_text(with_column_table(Path(path).read_text(encoding="utf-8")), encoding="utf-8")
-    except (OSError, UserError) as error:
-        print(f"error: {path}: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return bring_up_to_date(with_column_table, arguments)
 
 
 if __name__ == "__main__":

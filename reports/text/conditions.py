@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from bench.evaluation.intervals import median_reach
+from bench.schema.parts.speed import HostReadings
 from bench.schema.row import Row
 from bench.schema.settings import lines
-from reports.table.columns import dataset_name
+from reports.table.checks import warnings
+from reports.table.columns import COLUMNS, dataset_name
 from reports.table.comparison import Comparison
-from reports.table.machine import machine_text, maskbench_text, notes_text, numerics_text, versions_text
+from reports.table.machine import (
+    load_text,
+    machine_text,
+    maskbench_text,
+    notes_text,
+    numerics_text,
+    pinned_text,
+    versions_text,
+)
 from reports.table.timing import rounds_text, warm_up_text
+from reports.text.contents import other_contents
 
 FPS_DEFINITION = (
     "FPS is images over the summed time of all measured batches; latencies are percentiles of the raw samples, "
@@ -29,10 +40,6 @@ RSS_SOURCES = {
     "resettable_peak": "peak since the memory pass began",
     "process_peak": "peak of the process since its start",
 }
-
-
-HOST_KEEPS_UP = 0.95
-"""The host is called a bottleneck where the device's time is a smaller share of wall time than this."""
 
 ROW_COLUMNS = (
     *("Row", "Weights", "Images (h x w)", "Network input (h x w)", "Detections per image", "Batches timed"),
@@ -60,14 +67,32 @@ def conditions(comparison: Comparison) -> list[tuple[str, str]]:
         ("Warm-up", lambda row: warm_up_text(row.result.speed) if row.result.speed else None),
         ("Stopping rule", _protocol),
         ("GPU", _gpu),
-        ("Host", _host),
+        ("Pinned", lambda row: pinned_text(_host_readings(row))),
+        ("Load of the machine", lambda _: load_text([one for _, row in rows for one in _host_readings(row)])),
         ("Device memory", lambda row: _source(row, "device_source", DEVICE_SOURCES)),
         ("Host memory", lambda row: _source(row, "host_rss_source", RSS_SOURCES)),
     ]
     lines = [(name, text) for name, fact in facts if (text := _shared(rows, fact))]
-    if notes := _notes(rows):
-        lines.append(("Notes", notes))
-    return [*lines, ("Definitions", FPS_DEFINITION), ("Marks", f"{comparison.marks()}.")]
+    best = ("Best", f"{comparison.best_words()}.")
+    seen = (*other_contents(comparison), *mark_conditions(comparison), *_noise(comparison))
+    return [*lines, *seen, ("Definitions", FPS_DEFINITION), best]
+
+
+def mark_conditions(comparison: Comparison) -> list[tuple[str, str]]:
+    """Give each mark once for each of its meanings: its name, what was seen in which rows, the meaning and a remedy.
+
+    ``host-bound``: ``the GPU computed 22 % of the time [SOLO R50 · mmdet]; its FPS is the speed of ...``
+    """
+    # Two rows may have one mark for different reasons, and then each is told its own remedy.
+    seen: dict[tuple[str, str], dict[str, list[str]]] = {}
+    for number, label in enumerate(comparison.labels):
+        for mark in comparison.marks_of(number):
+            seen.setdefault((mark.name, mark.meaning), {}).setdefault(mark.sentence, []).append(label)
+    return [(name, f"{_seen_in(texts)}; {meaning}") for (name, meaning), texts in seen.items()]
+
+
+def _seen_in(texts: Mapping[str, Sequence[str]]) -> str:
+    return "; ".join(f"{text} [{', '.join(labels)}]" for text, labels in texts.items())
 
 
 def row_conditions(comparison: Comparison) -> list[tuple[str, ...]]:
@@ -79,8 +104,27 @@ def row_conditions(comparison: Comparison) -> list[tuple[str, ...]]:
         batches = str(len(speed.model.latency_ms)) if speed else ""
         detections = _detections(comparison.rows[row])
         trust = (_median(comparison.rows[row]), rounds_text(speed)) if speed else ("", "")
-        table.append((comparison.labels[row], comparison.text(row, "weights"), *sizes, detections, batches, *trust))
+        label = comparison.marked_label(row)
+        table.append((label, comparison.text(row, "weights"), *sizes, detections, batches, *trust))
     return table
+
+
+def row_notes(comparison: Comparison) -> list[tuple[str, str]]:
+    """Give each note of the workers once, such as that others use the GPU, with the labels of its rows.
+
+    Every report shows them beside its figures: some say that a figure means another thing than its name. What
+    :func:`reports.table.checks.warnings` says of the row already is left out.
+    """
+    numbers = _measured_rows(comparison)
+    by_note: dict[str, list[str]] = {}
+    for number in numbers:
+        row = comparison.rows[number]
+        for note in row.result.notes:
+            if note not in warnings(row):
+                by_note.setdefault(note, []).append(comparison.labels[number])
+    return [
+        (note, "all rows" if len(labels) == len(numbers) > 1 else ", ".join(labels)) for note, labels in by_note.items()
+    ]
 
 
 def row_setting(row: Row) -> list[tuple[str, str]]:
@@ -111,16 +155,6 @@ def number_range(values: Iterable[int]) -> str:
 def _measured_rows(comparison: Comparison) -> list[int]:
     results = [row.result for row in comparison.rows]
     return [number for number, result in enumerate(results) if result.speed or result.memory or result.accuracy]
-
-
-def _notes(rows: Sequence[tuple[str, Row]]) -> str:
-    """Give the notes of the workers with the labels of their rows, such as that others use the GPU."""
-    by_note: dict[str, list[str]] = {}
-    for label, row in rows:
-        for note in row.result.notes:
-            by_note.setdefault(note, []).append(label)
-    named = {note: "all rows" if len(labels) == len(rows) else ", ".join(labels) for note, labels in by_note.items()}
-    return "; ".join(f"{note} [{labels}]" for note, labels in named.items())
 
 
 def _shared(rows: Sequence[tuple[str, Row]], fact: Callable[[Row], str | None]) -> str:
@@ -167,6 +201,13 @@ def _detection_mode(row: Row) -> str | None:
     return "thresholded: the library's own score threshold" + (warning if row.random_weights else "")
 
 
+def _noise(comparison: Comparison) -> list[tuple[str, str]]:
+    """Say which figures of which rows mean nothing, since the masks are noise."""
+    rows = [row for row in range(len(comparison.rows)) if any(comparison.noise(row, name) for name in COLUMNS)]
+    named = "all rows" if len(rows) == len(comparison.rows) else ", ".join(comparison.labels[row] for row in rows)
+    return [("Masks of noise", f"{comparison.noise_meaning(COLUMNS)} [{named}]")] if rows else []
+
+
 def _detections(row: Row) -> str:
     speed = row.result.speed
     if speed is None or not speed.detections_per_image:
@@ -204,6 +245,7 @@ def _compiling(row: Row) -> str | None:
     return (
         f"torch.compile, {compiled.mode}, of {' and '.join(compiled.parts)}: {compiled.seconds:.0f} s, "
         f"{compiled.graphs} graphs, {compiled.graph_breaks} graph breaks"
+        + (f", {again} recompilation{'s' if again > 1 else ''}" if (again := compiled.recompilations) else "")
     )
 
 
@@ -228,14 +270,8 @@ def _gpu(row: Row) -> str | None:
     return ", ".join(texts)
 
 
-def _host(row: Row) -> str | None:
-    """Say whether the host kept the GPU busy: the time between CUDA events against the host's around the same calls."""
-    timing = row.result.speed.model if row.result.speed else None
-    if timing is None or not timing.wall_ms:
-        return None
-    share = sum(timing.latency_ms) / sum(timing.wall_ms)
-    verdict = "" if share >= HOST_KEEPS_UP else ": the host is a bottleneck, wall time is what a user waits"
-    return f"the device's time is {100 * share:.0f} % of wall time{verdict}"
+def _host_readings(row: Row) -> list[HostReadings]:
+    return [part.host for part in row.result.speed.rounds if part.host] if row.result.speed else []
 
 
 def _median(row: Row) -> str:
@@ -244,8 +280,13 @@ def _median(row: Row) -> str:
     if speed is None:
         return ""
     reach, wanted = median_reach(speed.model.latency_ms), float(row.setting("protocol", "precision", default=0.0))
-    text = "too few batches" if reach is None else f"within {100 * reach:.2g} %"
-    return text if reach is not None and reach <= wanted else f"{text} (not {100 * wanted:g} %)"
+    if reach is None:
+        return f"too few batches (not {100 * wanted:g} %)"
+    if reach <= wanted:
+        return f"within {100 * reach:.2g} %"
+    texts = (f"{100 * reach:.{digits}g}" for digits in range(2, 17))
+    more = next((text for text in texts if float(text) > 100 * wanted), f"{100 * reach}")
+    return f"within {more} % (not {100 * wanted:g} %)"
 
 
 def _source(row: Row, name: str, meanings: dict[str, str]) -> str | None:

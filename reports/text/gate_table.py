@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from rich.console import Group, RenderableType
+from collections.abc import Sequence
+
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, Group, JustifyMethod, RenderableType, RenderResult
 from rich.table import Table
 
 from bench.schema.gate_report import AMBIGUOUS, BETTER, NOT_COMPARABLE, SAME, WORSE, Finding, GateReport, number_text
@@ -13,21 +16,53 @@ STYLES = {SAME: "", BETTER: "green", WORSE: "bold red", AMBIGUOUS: "yellow", NOT
 
 HEADS = ("Model", "Metric", "Base", "Head", "Change", "95 % interval", "Threshold", "Verdict")
 
+_LEAST_WIDTHS = {"Model": 12, "Metric": 12, "Verdict": 10}
+"""The columns of text, which fold in a narrow terminal, and the least width of each."""
+
+_GAP = 2
+
 
 def gate_table(report: GateReport) -> RenderableType:
-    """Give one line a model and metric; below them a sentence for each that is worse, ambiguous or not comparable."""
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for title in HEADS:
-        table.add_column(title, justify="left" if title in ("Model", "Metric", "Verdict") else "right", overflow="fold")
-    for finding, cells in gate_rows(report):
-        verdict = shown(finding.verdict, STYLES[finding.verdict])
-        table.add_row(*(shown(cell) for cell in cells), verdict)
-    parts: list[RenderableType] = [shown(f"\n{report.head} against {report.base}", "bold"), table]
+    """Give one line a model and metric; below them a sentence for each that is worse, ambiguous or not comparable.
+
+    In a terminal that is too narrow for a table, each figure has a line of its own.
+    """
+    parts: list[RenderableType] = [shown(f"\n{report.head} against {report.base}", "bold"), _Fitting(report)]
     for finding in report.of(WORSE, AMBIGUOUS, NOT_COMPARABLE):
         parts.append(shown(f"{finding.verdict}: {finding.sentence}", STYLES[finding.verdict]))
     parts += [shown(note, "dim") for note in report.notes]
     parts.append(shown(f"gate: {report.outcome}", "bold green" if report.passed else "bold red"))
     return Group(*parts)
+
+
+class _Fitting:
+    """The findings as a table with every figure in one piece; one below the other where no such table fits."""
+
+    def __init__(self, report: GateReport) -> None:
+        self._rows = gate_rows(report)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        widths = [
+            _LEAST_WIDTHS.get(head)
+            or max(cell_len(text) for text in (head, *(cells[place] for _, cells in self._rows)))
+            for place, head in enumerate(HEADS)
+        ]
+        if sum(widths) + _GAP * (len(HEADS) - 1) <= options.max_width:
+            yield self._table(widths)
+            return
+        for finding, [model, metric, *figures] in self._rows:
+            yield shown(f"{model} · {metric}: {finding.verdict}", STYLES[finding.verdict])
+            yield from (shown(f"  {head}: {text}") for head, text in zip(HEADS[2:], figures, strict=False) if text)
+
+    def _table(self, widths: Sequence[int]) -> Table:
+        table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, _GAP, 0, 0))
+        for head, width in zip(HEADS, widths, strict=True):
+            text = head in _LEAST_WIDTHS
+            justify: JustifyMethod = "left" if text else "right"
+            table.add_column(head, justify=justify, overflow="fold", no_wrap=not text, min_width=width)
+        for finding, cells in self._rows:
+            table.add_row(*(shown(cell) for cell in cells), shown(finding.verdict, STYLES[finding.verdict]))
+        return table
 
 
 def gate_rows(report: GateReport) -> list[tuple[Finding, list[str]]]:

@@ -8,6 +8,10 @@ from pathlib import Path
 
 from bench.errors import visible
 from bench.schema.metrics import shown_in
+from bench.schema.settings import tabled
+from reports.conversion.costs import HEADS as COST_HEADS
+from reports.conversion.costs import MEANING as COSTS_MEANING
+from reports.conversion.costs import TITLE, cost_lines
 from reports.table.checks import MARK, PUBLISHED_TOLERANCE, published, signed, warnings
 from reports.table.claims import MEANING, claims
 from reports.table.columns import COLUMNS, setting_columns
@@ -15,9 +19,15 @@ from reports.table.comparison import Comparison
 from reports.table.differences import METRICS
 from reports.table.matrix import MATRIX_MEANING, group_conditions, matrix_texts
 from reports.table.naming import row_details
-from reports.text.conditions import ROW_COLUMNS, conditions, row_conditions
+from reports.text.conditions import ROW_COLUMNS, conditions, row_conditions, row_notes
+from reports.text.published import HEADS, published_lines
+from reports.text.published import MEANING as MEANING_OF_PUBLISHED
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|~#$]|&(?=#?\w+;))")
+
+
+NOISE_MARK = "\N{DOUBLE DAGGER}"
+"""Stands behind a value whose masks are noise."""
 
 
 def escape(text: str) -> str:
@@ -26,13 +36,16 @@ def escape(text: str) -> str:
 
 
 def write_markdown(comparison: Comparison, path: Path) -> None:
-    """Write the table, its legend, claims, differences, rows without a result, and conditions."""
+    """Write the table, its legend, claims, costs of conversions, differences, rows without a result, and conditions."""
     sections = [
         "# Comparison",
         table(comparison),
         _legend(comparison),
         _checks(comparison),
+        _notes(comparison),
         _claims(comparison),
+        _published(comparison),
+        _conversions(comparison),
         *_differences(comparison),
         problems(comparison, "Not finished", comparison.failed()),
         problems(comparison, "Skipped", comparison.with_status("skipped")),
@@ -41,7 +54,7 @@ def write_markdown(comparison: Comparison, path: Path) -> None:
         grid(ROW_COLUMNS, row_conditions(comparison)),
         "## Columns",
         "\n".join(
-            f"- **{COLUMNS[name].title}**{f' [{COLUMNS[name].unit}]' if COLUMNS[name].unit else ''}: "
+            f"- **{comparison.title(name)}**{f' [{COLUMNS[name].unit}]' if COLUMNS[name].unit else ''}: "
             f"{escape(COLUMNS[name].description)}"
             for name in shown_columns(comparison)
         ),
@@ -55,9 +68,21 @@ def _claims(comparison: Comparison) -> str:
     return f"## Claims\n\n{grid(heads, rows)}\n\n{escape(MEANING)}." if rows else ""
 
 
+def _published(comparison: Comparison) -> str:
+    lines = published_lines(comparison)
+    return f"## Published and measured\n\n{grid(HEADS, lines)}\n\n{escape(MEANING_OF_PUBLISHED)}." if lines else ""
+
+
+def _conversions(comparison: Comparison) -> str:
+    lines = [line.cells for line in cost_lines(comparison)]
+    return f"## {TITLE}\n\n{grid(COST_HEADS, lines)}\n\n{escape(COSTS_MEANING)}." if lines else ""
+
+
 def shown_columns(comparison: Comparison) -> list[str]:
     """Give the columns of the table that hold a value in any row."""
-    return comparison.measured((*setting_columns(), *shown_in("markdown")))
+    said = {setting.key for setting in tabled() if setting.in_titles} - set(comparison.differing(setting_columns()))
+    columns = (name for name in setting_columns() if name not in said)
+    return comparison.measured((*columns, *shown_in("markdown")))
 
 
 def table(comparison: Comparison) -> str:
@@ -66,9 +91,7 @@ def table(comparison: Comparison) -> str:
     numbers = [number for number, row in enumerate(comparison.rows) if row.result.status != "skipped"]
     if not numbers:
         return "No row was measured."
-    titles = [
-        f"{COLUMNS[name].title} [{COLUMNS[name].unit}]" if _has_unit(name) else COLUMNS[name].title for name in columns
-    ]
+    titles = [comparison.title(name) + (f" [{COLUMNS[name].unit}]" if _has_unit(name) else "") for name in columns]
     lines = [
         f"| {' | '.join(titles)} |",
         f"| {' | '.join('---' if COLUMNS[name].decimals is None else '---:' for name in columns)} |",
@@ -83,16 +106,19 @@ def table(comparison: Comparison) -> str:
 def _cell(comparison: Comparison, row: int, name: str, details: Sequence[str]) -> str:
     text = comparison.text(row, name)
     if name == "model":
-        return escape(" · ".join((text, *details)))
+        names = comparison.mark_names(row)
+        return escape(" · ".join((text, *details))) + (f" *({escape(names)})*" if names else "")
     if name == "mask_ap" and text:
         text = f"{text} {comparison.interval(row)}".strip()
     if name == "published_mask_ap" and (check := published(comparison.rows[row])):
         text = f"{text} ({signed(check.difference)}){'' if check.holds else f' {MARK}'}"
+    if comparison.noise(row, name):
+        return f"*{escape(text)}* {NOISE_MARK}"
     return f"**{escape(text)}**" if (row, name) in comparison.best else escape(text)
 
 
 def _legend(comparison: Comparison) -> str:
-    parts = [f"In bold: {comparison.marks()}."] if comparison.best else []
+    parts = [f"In bold: {comparison.best_words()}."] if comparison.best else []
     if any(comparison.interval(number) for number in range(len(comparison.rows))):
         parts.append("In brackets: the 95 % interval of mask AP, by bootstrap over images.")
     if any(published(row) for row in comparison.rows):
@@ -100,6 +126,8 @@ def _legend(comparison: Comparison) -> str:
             f"Beside the published AP: measured minus published, with {MARK} where they differ by more than "
             f"{PUBLISHED_TOLERANCE:g} points."
         )
+    if meaning := comparison.noise_meaning(shown_columns(comparison)):
+        parts.append(f"{NOISE_MARK} {meaning}.")
     return escape(" ".join(parts))
 
 
@@ -112,6 +140,11 @@ def _checks(comparison: Comparison) -> str:
     return "\n".join(["## Not as it should be", "", *lines]) if lines else ""
 
 
+def _notes(comparison: Comparison) -> str:
+    lines = [f"- {escape(note)} [{escape(labels)}]" for note, labels in row_notes(comparison)]
+    return "\n".join(["## Notes", "", *lines]) if lines else ""
+
+
 def _differences(comparison: Comparison) -> list[str]:
     """Give the matrix of each group and metric, rows and columns by falling mask AP, with every pair once."""
     sections = ["## Differences", escape(MATRIX_MEANING)] if comparison.groups else []
@@ -119,7 +152,7 @@ def _differences(comparison: Comparison) -> list[str]:
         for metric in METRICS:
             if cells := matrix_texts(group, metric):
                 names = [escape(comparison.labels[row]) for row in group.rows]
-                heads = [f"{COLUMNS[metric].title}: row against column", *names[1:]]
+                heads = [f"{comparison.title(metric)}: row against column", *names[1:]]
                 body = [[name, *row[1:]] for name, row in zip(names, cells, strict=True)][:-1]
                 sections += [escape(group_conditions(comparison, group)), grid_of_markdown(heads, body)]
     return sections

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.schema.result import FinetuneResult
+from bench.schema.parts.training import FinetuneResult
 
 MAX_REINITIALISED = 6
 

@@ -11,7 +11,8 @@ import pytest
 import torch
 import yaml
 
-from bench.data.dataset import CocoDataset, load, match_labels, paths
+from bench.data.classes import match_labels
+from bench.data.dataset import CocoDataset, load, paths
 from bench.data.shapes.generate import CLASSES
 from bench.files.json_file import from_dict
 from bench.jobs.worker.load_model import build_predictor

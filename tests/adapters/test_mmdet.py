@@ -11,36 +11,27 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from torch.overrides import TorchFunctionMode
 
 pytest.importorskip("mmdet", reason="mmdet is not installed")
 pytest.importorskip("mmcv.ops", reason="mmcv has no compiled ops")
 
 from mmcv.transforms import Compose
-from mmdet.apis import inference_detector, init_detector
-from mmdet.structures import DetDataSample
+from mmdet.apis import inference_detector
 from mmdet.utils import get_test_pipeline_cfg
+from mmdet_reference import SizesSeen, assert_same, bgr, give_it_something_to_say, reference
 from mmengine.config import Config
-from same_instances import assert_same_instances
 
 from adapters.mmdet.predictor import MmdetPredictor
 from adapters.mmdet.zoo import config_path, configs_folder, zoo_entry
 from bench.errors import UserError
-from bench.predictor import Checkpoint, Instances, Settings, predict
+from bench.predictor import Checkpoint, Settings, predict
 
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = ROOT / "configs" / "model"
 SHAPES = ("circle", "square", "triangle", "star", "ring", "bar")
 DEMOS = ("demo_mask_rcnn", "demo_point_rend", "demo_solo", "demo_solov2", "demo_mask2former")
-FULL_SIZE = (
-    "mask_rcnn_r50",
-    "mask_rcnn_r101",
-    "solo_r50",
-    "solov2_r50",
-    "solov2_light_r50",
-    "point_rend_r50",
-    "mask2former_r50",
-    "mask2former_swin_t",
+FULL_SIZE = sorted(
+    path.stem.removesuffix("_mmdet") for path in MODELS.glob("*_mmdet.yaml") if not path.stem.startswith("demo_")
 )
 CPU = torch.device("cpu")
 
@@ -56,42 +47,9 @@ def build(name: str, seed: int = 0, options: dict[str, Any] | None = None, **set
     return MmdetPredictor(Settings(CPU, **settings), **{**config.get("options", {}), **(options or {})})
 
 
-def give_it_something_to_say(predictor: MmdetPredictor) -> MmdetPredictor:
-    """Spread SOLO's scores and start its masks from 0.5, since its initial weights give nothing over its thresholds."""
-    head = getattr(predictor.module, "mask_head", None)
-    if head is not None:
-        with torch.no_grad():
-            head.conv_cls.weight *= 30
-            for convolution in getattr(head, "conv_mask_list", ()):
-                convolution.weight *= 10
-                convolution.bias.zero_()
-    return predictor
-
-
 def demo(name: str, **settings: Any) -> MmdetPredictor:
     threshold = None if "solo" in name else 0.0
     return give_it_something_to_say(build(name, **{"score_threshold": threshold, **settings}))
-
-
-def reference(config: Config, predictor: MmdetPredictor) -> torch.nn.Module:
-    """Give mmdet's own detector with the predictor's weights."""
-    detector = init_detector(config, None, palette="random", device="cpu")
-    detector.load_state_dict(predictor.module.state_dict())
-    return detector
-
-
-def bgr(image: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(image[..., ::-1])
-
-
-def assert_same(ours: Instances, theirs: DetDataSample, image: np.ndarray, classes: int = len(SHAPES)) -> None:
-    ours.validate(*image.shape[:2], classes, 100)
-    predicted = theirs.pred_instances
-    assert len(ours) > 3
-    masks = predicted.masks.bool()
-    assert 0 < masks.float().mean() < 1
-    boxes = predicted.bboxes if predicted.bboxes.any() else None
-    assert_same_instances(ours, predicted.scores, predicted.labels, masks, boxes)
 
 
 @pytest.mark.parametrize("name", DEMOS)
@@ -151,17 +109,6 @@ def test_untrained_demo_is_saturated_at_threshold_zero(name: str, photographs: l
 
 @pytest.mark.parametrize("name", DEMOS)
 def test_full_size_masks_are_made_in_postprocess_alone(name: str, photographs: list[np.ndarray]) -> None:
-    class SizesSeen(TorchFunctionMode):
-        def __init__(self) -> None:
-            super().__init__()
-            self.sizes: set[tuple[int, ...]] = set()
-
-        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            result = func(*args, **(kwargs or {}))
-            if isinstance(result, torch.Tensor):
-                self.sizes.add(tuple(result.shape[-2:]))
-            return result
-
     image = photographs[0][:-3, :-5]
     predictor = demo(name)
     with torch.inference_mode():
@@ -263,6 +210,11 @@ def test_zoo_entry() -> None:
     assert zoo_entry("mask-rcnn_r101_fpn_gn-ws-all_2x_coco").mask_ap == 37.7
     # 25.0 on LVIS is no COCO figure.
     assert zoo_entry("mask-rcnn_r50_fpn_random_seesaw_loss_mstrain_2x_lvis_v1").mask_ap is None
+
+
+def test_a_config_file_of_ones_own_is_called_by_its_name(tmp_path: Path) -> None:
+    (tmp_path / "crowd_r50_fpn.py").write_text("")
+    assert zoo_entry(str(tmp_path / "crowd_r50_fpn.py")) == ("crowd_r50_fpn", None, None, "", "R50-FPN")
 
 
 def test_zoo_lookup_imports_neither_mmdet_nor_torch() -> None:

@@ -25,13 +25,14 @@ from pycocotools import mask as mask_api
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from bench.data.dataset import CocoDataset, load, match_labels
+from bench.data.classes import match_labels
+from bench.data.dataset import CocoDataset, load
 from bench.jobs.worker.load_model import build_predictor
 from bench.passes.accuracy import mask_ap_of
 from bench.passes.runner import Runner
 from bench.predictor import Predictor
 from bench.schema.config import DatasetConfig, ShapesConfig
-from bench.schema.result import COCO_FIGURES
+from bench.schema.parts.accuracy import COCO_FIGURES
 
 ROOT = Path(__file__).resolve().parents[2]
 WEIGHTS = ROOT / "weights"

@@ -23,6 +23,8 @@ from run_bench import compose
 ROOT = Path(__file__).resolve().parents[2]
 CPU = torch.device("cpu")
 DEMOS = {path.stem: path.stem.rpartition("_")[2] for path in sorted((ROOT / "configs" / "model").glob("demo_*.yaml"))}
+ONE_IMAGE = ("demo_mask_rcnn_onnx",)
+"""Their files take batches of one image."""
 CLASSES = ("circle", "square", "triangle", "star", "ring", "bar")
 
 
@@ -38,7 +40,7 @@ def demo(name: str) -> Predictor:
     if importlib.util.find_spec(library) is None:
         pytest.skip(f"{library} is not installed")
     config = compose([f"model={name}", "study=none", "dataset=shapes", "device=cpu"])[0].config
-    weights = ROOT / "weights" / f"{name}.safetensors"
+    weights = ROOT / "weights" / Path(config.model.weights).name
     notes: list[str] = []
     no_data: Any = _NoData()
     predictor = build_predictor(config, no_data, CPU, str(weights) if weights.exists() else None, notes.append)
@@ -65,11 +67,12 @@ BATCHES = [[scene(0, 180, 240)], [scene(1, 240, 180), scene(2, 200, 200)], [scen
 def test_batches_may_be_prepared_out_of_order_in_other_threads(name: str) -> None:
     predictor = demo(name)
     assert predictor.stateless_preprocess
-    expected = [predictor.postprocess(predictor.forward(predictor.preprocess(images))) for images in BATCHES]
+    batches = [images[:1] for images in BATCHES] if name in ONE_IMAGE else BATCHES
+    expected = [predictor.postprocess(predictor.forward(predictor.preprocess(images))) for images in batches]
     expected = [[copied(instances) for instances in outputs] for outputs in expected]
     with ThreadPoolExecutor(1) as thread:
-        waiting = [thread.submit(predictor.preprocess, images) for images in reversed(BATCHES)]
-        first = predictor.preprocess(BATCHES[0])
+        waiting = [thread.submit(predictor.preprocess, images) for images in reversed(batches)]
+        first = predictor.preprocess(batches[0])
         predictor.forward(first)  # while the other thread prepares
         prepared = [future.result() for future in reversed(waiting)]
     outputs = [predictor.postprocess(predictor.forward(batch)) for batch in prepared]

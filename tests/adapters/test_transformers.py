@@ -18,6 +18,7 @@ from bench.predictor import Checkpoint, Instances, Settings, predict
 
 pytest.importorskip("transformers", reason="transformers is not installed")
 
+from paper_inference import Found, assert_boxes_around, mask2former
 from same_instances import assert_same_instances
 from transformers import Mask2FormerImageProcessor
 
@@ -51,25 +52,9 @@ def seeded(name: str = DEMO, score_threshold: float | None = None, **changes: An
     return predictor
 
 
-def bilinear(size_in: int, size_out: int) -> np.ndarray:
-    """Give the matrix (out, in) of a bilinear resize along one axis, pixel centres at half integers, edges repeated."""
-    matrix = np.zeros((size_out, size_in))
-    for row in range(size_out):
-        position = min(max((row + 0.5) * size_in / size_out - 0.5, 0), size_in - 1)
-        left = math.floor(position)
-        right = min(left + 1, size_in - 1)
-        matrix[row, left] += 1 - (position - left)
-        matrix[row, right] += position - left
-    return matrix
-
-
-def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    return bilinear(image.shape[0], height) @ image @ bilinear(image.shape[1], width).T
-
-
-def paper_says(predictor: Mask2FormerPredictor, images: list[np.ndarray]) -> list[list[tuple[float, int, np.ndarray]]]:
+def paper_says(predictor: Mask2FormerPredictor, images: list[np.ndarray]) -> list[Found]:
     """Give (score, label, mask) by falling score for each image, from the library's preprocessing and network."""
-    edges = {"shortest_edge": predictor.shortest_edge, "longest_edge": predictor.longest_edge}
+    edges = {"shortest_edge": predictor.inputs.shortest_edge, "longest_edge": predictor.inputs.longest_edge}
     processor = Mask2FormerImageProcessor(size=edges, size_divisor=0)
     sizes = [processor(image, return_tensors="pt").pixel_values.shape[-2:] for image in images]
     padded = tuple(math.ceil(max(size[axis] for size in sizes) / 32) * 32 for axis in (0, 1))
@@ -80,33 +65,19 @@ def paper_says(predictor: Mask2FormerPredictor, images: list[np.ndarray]) -> lis
         output = predictor.module(**batch)
     results = []
     for index, (image, size) in enumerate(zip(images, sizes, strict=True)):
-        class_logits = output.class_queries_logits[index].double().numpy()
-        probabilities = np.exp(class_logits) / np.exp(class_logits).sum(1, keepdims=True)
-        pairs = [(probabilities[q, c], q, c) for q in range(len(class_logits)) for c in range(len(CLASSES))]
-        best = sorted(pairs, reverse=True)[:100]
-        masks = {}
-        for query in {query for _, query, _ in best}:
-            logits = resize(output.masks_queries_logits[index, query].double().numpy(), *padded)
-            logits = resize(logits[: size[0], : size[1]], *image.shape[:2])
-            inside = logits[logits > 0]
-            masks[query] = logits > 0, (1 / (1 + np.exp(-inside))).mean() if len(inside) else 0.0
-        instances = [(p * masks[q][1], c, masks[q][0]) for p, q, c in best]
-        results.append(sorted(instances, key=lambda each: -each[0]))
+        logits = output.class_queries_logits[index], output.masks_queries_logits[index]
+        results.append(mask2former(*logits, padded, size, image.shape[:2]))
     return results
 
 
-def assert_same(ours: Instances, theirs: list[tuple[float, int, np.ndarray]]) -> None:
+def assert_same(ours: Instances, theirs: Found) -> None:
     assert len(ours) == 100
     assert ours.scores[0] - ours.scores[-1] > 0.01
     scores, labels, masks = (torch.from_numpy(np.stack(column)) for column in zip(*theirs, strict=True))
     assert_same_instances(ours, scores.float(), labels, masks)
-    covered = 0
-    for mask, box in zip(ours.masks.numpy(), ours.boxes.tolist(), strict=True):
-        rows, columns = np.nonzero(mask)
-        empty = len(rows) == 0
-        assert box == ([0] * 4 if empty else [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1])
-        covered += 0 < mask.sum() < mask.size
-    assert covered > 50
+    assert_boxes_around(ours)
+    covered = ours.masks.float().mean((1, 2))
+    assert ((covered > 0) & (covered < 1)).sum() > 50
 
 
 def test_demo_batch_of_two_sizes_equals_the_paper(halved) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from coloured_scenes import scene
 from omegaconf import OmegaConf
 
-from bench.predictor import Settings, Target, predict
+from bench.predictor import Settings, predict
 
 pytest.importorskip("transformers", reason="transformers is not installed")
 
@@ -25,18 +26,7 @@ MEAN = torch.tensor([0.485, 0.456, 0.406])[:, None, None]
 STD = torch.tensor([0.229, 0.224, 0.225])[:, None, None]
 
 
-def scene(height: int, width: int, labels: tuple[int, ...]) -> tuple[np.ndarray, Target]:
-    """Give a noisy image with one rectangle of a colour for every label."""
-    image = np.random.default_rng(0).integers(0, 60, (height, width, 3), dtype=np.uint8)
-    masks = torch.zeros(len(labels), height, width, dtype=torch.bool)
-    boxes = torch.tensor([[10.0 + 40 * i, 20, 40 + 40 * i, 80 - 20 * i] for i in range(len(labels))])
-    for mask, (x1, y1, x2, y2), label in zip(masks, boxes.int().tolist(), labels, strict=True):
-        mask[y1:y2, x1:x2] = True
-        image[mask.numpy(), label] = 250
-    return image, Target(masks, boxes, torch.tensor(labels))
-
-
-SCENES = [scene(96, 160, (0, 1, 2)), scene(110, 90, (2, 0))]
+SCENES = [scene(96, 160, (0, 1, 2), 10), scene(110, 90, (2, 0), 10)]
 IMAGES, TARGETS = [image for image, _ in SCENES], [target for _, target in SCENES]
 
 

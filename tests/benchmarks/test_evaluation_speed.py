@@ -25,7 +25,8 @@ from library_evaluation import (
     torchvision_reference_evaluate,
 )
 
-from bench.data.dataset import CocoDataset, load, match_labels
+from bench.data.classes import match_labels
+from bench.data.dataset import CocoDataset, load
 from bench.data.images import read_images
 from bench.jobs.worker.load_model import build_predictor
 from bench.passes.accuracy import PASS
@@ -57,7 +58,7 @@ class Subject:
     name: str
     predictor: Any
     dataset: CocoDataset
-    labels: list[int | None]
+    labels: list[int | str | None]
     config: BenchConfig
 
 

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 from literal_results import build_result
+from python_path import python_path
 
 from bench.data.dataset import load
 from bench.device.clock import Clock
@@ -64,7 +65,7 @@ def test_a_worker_adds_little_to_what_its_model_takes_to_load(
     The least of up to five tries of each counts, since the machine may be busy with other work.
     """
     pytest.importorskip("torchvision", reason="torchvision is not installed")
-    monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests" / "toys"))
+    monkeypatch.setenv("PYTHONPATH", python_path(ROOT / "tests" / "toys"))
     monkeypatch.setenv("MASKBENCH_CACHE", str(tmp_path / "cache"))
     told = tmp_path / "told"
     model = ["model=custom", "model.weights=random", "model._target_=first_image.FirstImage"]

@@ -12,7 +12,8 @@ import pytest
 import torch
 from pycocotools import mask as coco_mask
 
-from bench.evaluation.rle import masks_to_rle
+from bench.evaluation.device_rle import way_to_find
+from bench.evaluation.rle import masks_to_rle, run_starts
 
 
 def wavy_ellipses(height: int, width: int) -> torch.Tensor:
@@ -58,6 +59,22 @@ def test_four_times_faster_than_one_by_one(masks: torch.Tensor) -> None:
     assert [r["counts"].encode() for r in masks_to_rle(masks)] == one_by_one(masks)
 
 
+def test_strings_a_hundred_times_faster_than_one_by_one(masks: torch.Tensor) -> None:
+    """What the host has to do when a GPU has found the runs: the strings alone, compared in the same way."""
+    starts = run_starts(masks)
+    fastest: dict[Callable[[], Any], float] = {starts.rles: float("inf"), lambda: one_by_one(masks): float("inf")}
+    ours, theirs = fastest
+    deadline = time.monotonic() + 30
+    while 100 * fastest[ours] >= fastest[theirs] and time.monotonic() < deadline:
+        for call, calls in ((ours, 20), (theirs, 2)):
+            for _ in range(calls):
+                start = time.perf_counter()
+                call()
+                fastest[call] = min(fastest[call], time.perf_counter() - start)
+    ratio = fastest[theirs] / fastest[ours]
+    assert ratio >= 100, f"{ratio:.0f} times as fast as pycocotools, {1000 * fastest[ours]:.3f} ms"
+
+
 @pytest.mark.benchmark(group="100 masks 640x480 to RLE")
 @pytest.mark.parametrize("encode", [masks_to_rle, one_by_one], ids=["maskbench", "pycocotools"])
 def test_time(benchmark: object, masks: torch.Tensor, encode: object) -> None:
@@ -77,20 +94,24 @@ def milliseconds(call: Callable[[], Any]) -> float:
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-@pytest.mark.parametrize(("height", "width"), [(480, 640), (800, 1333)])
-def test_on_the_gpu(height: int, width: int, record_property: Callable[[str, object], None]) -> None:
+@pytest.mark.parametrize(("height", "width", "aim_ms"), [(480, 640, 0.6), (800, 1333, 1.2)])
+def test_on_the_gpu(height: int, width: int, aim_ms: float, record_property: Callable[[str, object], None]) -> None:
     """Masks on the GPU become RLE on the host faster than by copying the masks and pycocotools.
 
-    The floor is one read of the masks at the bandwidth with which the GPU sums up 1 GiB.
+    The floor is one read of the masks at the bandwidth with which the GPU sums up 1 GiB. The aims are for an H200.
     """
     masks = wavy_ellipses(height, width).cuda()
     large = torch.zeros(1 << 28, device="cuda")
     floor_ms = milliseconds(large.sum) * masks.numel() / (large.numel() * large.element_size())
     ours_ms = milliseconds(lambda: masks_to_rle(masks))
+    starts_ms = milliseconds(lambda: run_starts(masks))
     theirs_ms = milliseconds(lambda: one_by_one(masks.cpu()))
     for name, value in (
         ("gpu", torch.cuda.get_device_name()),
+        ("found_by", way_to_find(masks.device).__name__),
         ("rle_on_the_gpu_ms", ours_ms),
+        ("rle_on_the_gpu_aim_ms", aim_ms),
+        ("run_starts_alone_ms", starts_ms),
         ("copy_and_pycocotools_ms", theirs_ms),
         ("one_read_of_the_masks_ms", floor_ms),
         ("times_as_fast", theirs_ms / ours_ms),

@@ -49,6 +49,9 @@ def matches() -> Matches:
         object_image=object_image,
         object_ignored=np.zeros((OBJECTS, len(AREA_RANGES)), bool),
         object_missed=np.zeros(OBJECTS, bool),
+        object_cut=np.full(OBJECTS, np.nan),
+        alike=0,
+        alike_if=np.zeros(0, np.int64),
     )
 
 

@@ -22,7 +22,7 @@ def context_of(
     dataset: CocoDataset,
     config: BenchConfig | None = None,
     *,
-    labels: Sequence[int | None] | None = None,
+    labels: Sequence[int | str | None] | None = None,
     folder: Path = Path(),
     progress: Callable[..., None] = lambda *_: None,
     gpu: Gpu | None = None,

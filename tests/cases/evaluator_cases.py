@@ -15,6 +15,7 @@ import pytest
 from pycocotools import mask as mask_api
 
 from bench.data.shapes.generate import ensure
+from bench.predictor import ReplayPredictor
 from bench.schema.config import ShapesConfig
 
 REAL = Path(__file__).resolve().parents[2] / ".." / "shared" / "data" / "coco_val_cc" / "instances.json"
@@ -29,6 +30,17 @@ class Case:
 
     truth: Coco
     results: list[Coco]
+
+
+class Replay(ReplayPredictor):
+    """Gives the results that it was made with, by falling score."""
+
+    def __init__(self, results: list[Coco]) -> None:
+        self.classes = ()
+        self._results = sorted(results, key=lambda r: -r["score"])
+
+    def results(self, image_id: int) -> list[Coco]:
+        return [r for r in self._results if r["image_id"] == image_id]
 
 
 def rle_of(mask: np.ndarray) -> Coco:
@@ -204,6 +216,38 @@ def lists_out_of_order(rng: np.random.Generator) -> Case:
     for entries in (*case.truth.values(), case.results):
         rng.shuffle(entries)
     return case
+
+
+def grid(count: int, image_id: int, category_id: int = 1) -> list[tuple[int, int, np.ndarray]]:
+    """Give ``count`` squares of 5 x 5 pixels that lie apart."""
+    squares = []
+    for number in range(count):
+        row, column = divmod(number, WIDTH // 7)
+        mask = np.zeros((HEIGHT, WIDTH), bool)
+        mask[7 * row : 7 * row + 5, 7 * column : 7 * column + 5] = True
+        squares.append((image_id, category_id, mask))
+    return squares
+
+
+def crowded(counts: list[int], found: int | None = None) -> Case:
+    """Make images of so many objects, each found exactly; the scores fall from 0.9 to 0.4."""
+    objects = [one for number, count in enumerate(counts, start=1) for one in grid(count, number)]
+    annotations = [
+        {
+            **{"id": number, "image_id": image, "category_id": category, "iscrowd": 0, "area": 25},
+            **{"bbox": [0, 0, 5, 5], "segmentation": rle_of(mask)},
+        }
+        for number, (image, category, mask) in enumerate(objects, start=1)
+    ]
+    truth = {
+        "images": [
+            {"id": n, "height": HEIGHT, "width": WIDTH, "file_name": f"{n}.jpg"} for n in range(1, len(counts) + 1)
+        ],
+        "annotations": annotations,
+        "categories": [{"id": 1, "name": "cell"}],
+    }
+    scores = np.linspace(0.9, 0.4, len(objects))
+    return Case(truth, [result(*one, float(score)) for one, score in zip(objects, scores, strict=True)][:found])
 
 
 CASES: dict[str, Callable[[np.random.Generator], Case]] = {

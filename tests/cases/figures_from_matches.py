@@ -9,7 +9,7 @@ import numpy as np
 
 from bench.evaluation.average_precision import mean_precision, rankings
 from bench.evaluation.matching import Matches
-from bench.schema.result import COCO_FIGURES
+from bench.schema.parts.accuracy import COCO_FIGURES
 
 
 def coco_figures(matches: Matches) -> dict[str, float | None]:

@@ -10,17 +10,10 @@ from typing import Any
 import numpy as np
 
 from bench.schema.config import BenchConfig
-from bench.schema.result import (
-    AccuracyResult,
-    BootstrapResult,
-    EnergyResult,
-    MemoryResult,
-    ModelInfo,
-    Result,
-    SpeedResult,
-    SpeedRound,
-    Timing,
-)
+from bench.schema.parts.accuracy import AccuracyResult, BootstrapResult
+from bench.schema.parts.costs import EnergyResult, MemoryResult
+from bench.schema.parts.speed import SpeedResult, SpeedRound, Timing
+from bench.schema.result import ModelInfo, Result
 from bench.schema.row import Row
 
 MACHINE: dict[str, Any] = {

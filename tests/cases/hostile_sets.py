@@ -22,13 +22,15 @@ from rich.console import Console
 
 from bench.cli.dataset import check_dataset
 from bench.data.dataset import CocoDataset, check_images, load
-from bench.data.results_file import read_results
+from bench.data.results.reader import read_results
 from bench.errors import UserError
 from bench.evaluation.evaluators import EVALUATORS
 from bench.evaluation.matching import Matcher
+from bench.predictor import ResultsFile
 from bench.schema.config import DatasetConfig
-from reports.plots.ground_truth import GroundTruth
-from reports.plots.masks import draw, read_predictions
+from reports.masks.drawing import draw
+from reports.masks.ground_truth import GroundTruth
+from reports.masks.predictions import read_predictions
 
 HEIGHT, WIDTH = 1, 60
 """An image that is one pixel high: true and 1.0 equal its height."""
@@ -117,7 +119,7 @@ def use_set(data: Any, folder: Path) -> CocoDataset:
         ]
         for evaluator in evaluators:
             evaluator.update(image.id, copy.deepcopy(found))
-        pixels = truth.image(image.id)
+        pixels = truth.image(image.id, 900)
         if not isinstance(pixels, str):
             draw(pixels, objects, truth.colours)
     for evaluator in evaluators[:-1]:
@@ -135,12 +137,10 @@ def use_results(data: Any, folder: Path) -> None:
     """Read a results file for the right set as the command does, evaluate it, and draw it as a report does."""
     dataset = _right_set(folder)
     path = written(data, folder / "results.json")
-    drawn = read_predictions(path, [1])
+    drawn = read_predictions(path, {1: (HEIGHT, WIDTH)}, 0.0)
     if not isinstance(drawn, str):
-        truth = GroundTruth(dataset, folder)
-        fitting = [one for one in drawn.get(1, ()) if one.shape == (HEIGHT, WIDTH)]
-        draw(np.zeros((HEIGHT, WIDTH, 3), np.uint8), fitting, truth.colours)
-    read = read_results(path, dataset)
+        draw(np.zeros((HEIGHT, WIDTH, 3), np.uint8), drawn[1].kept, GroundTruth(dataset, folder).colours)
+    read = read_results(ResultsFile(path), dataset).by_image
     for make in EVALUATORS.values():
         evaluator = make(dataset)
         evaluator.update(1, read[1])

@@ -5,28 +5,27 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from bench.data.dataset import digest, load
 from bench.errors import UserError
 from bench.schema.config import BenchConfig, DatasetConfig
-from bench.schema.result import (
+from bench.schema.parts.accuracy import (
     BOUNDARY_FIGURES,
     COCO_FIGURES,
     TIDE_ERRORS,
     AccuracyResult,
     BootstrapResult,
     Calibration,
-    FinetuneResult,
-    FlopsResult,
-    MemoryResult,
-    ModelInfo,
-    Result,
-    SpeedResult,
-    SpeedRound,
-    Timing,
+    ImageFaults,
 )
+from bench.schema.parts.busy import BusyResult, DeviceWork, Gap
+from bench.schema.parts.costs import FlopsResult, MemoryResult
+from bench.schema.parts.speed import HostReadings, SpeedResult, SpeedRound, Timing
+from bench.schema.parts.training import FinetuneResult
+from bench.schema.result import ModelInfo, Result
 
 MACHINE = {
     "time_utc": "2026-11-22T13:00:00+00:00",
@@ -72,6 +71,7 @@ def build_result(
     weights: str = "zoo",
     model_ms: Sequence[float] | None = (20.0, 30.0, 50.0),
     stages_ms: tuple[float, float, float] = (4.0, 25.0, 3.0),
+    ends_ms: tuple[float, float] | None = None,
     mask_ap: float | None = 0.372,
     memory: dict[str, Any] | None = None,
     published: float | None = 37.2,
@@ -79,8 +79,14 @@ def build_result(
     clock: str = "cuda_event",
     **config: Any,
 ) -> Result:
-    """Give a result with these numbers; ``config`` overrides top-level keys of the configuration."""
+    """Give a result with these numbers; ``config`` overrides top-level keys of the configuration.
+
+    stages_ms: of preprocess, network and postprocess
+    ends_ms: of decode and encode; without it the result is one of before they were timed
+    Its protocol asks for no more batches than it has, so that it has no mark.
+    """
     settings = dataclasses.asdict(BenchConfig())
+    settings["protocol"]["min_samples"] = min(settings["protocol"]["min_samples"], len(model_ms or ()))
     settings.update(device="cuda:0", **config)
     settings["model"].update(
         name=f"{family}_{library}".lower(), family=family, backbone=backbone, library=library, weights=weights
@@ -96,6 +102,9 @@ def build_result(
     result.flops = FlopsResult(134.4e9, 1e9, 5)
     if model_ms is not None:
         result.speed = _speed(model_ms, stages_ms, detections, clock, settings["batch_size"])
+    if result.speed and ends_ms is not None:
+        decode, encode = (Timing([ms] * len(result.speed.model.latency_ms), "perf_counter") for ms in ends_ms)
+        result.speed.decode, result.speed.encode = decode, encode
     result.memory = MemoryResult(parameters_bytes=177_605_572, buffers_bytes=222_000, **(memory or MEMORY))
     if status == "ok":
         result.accuracy = _accuracy(mask_ap)
@@ -136,6 +145,55 @@ def with_details(result: Result) -> Result:
     accuracy.errors = dict(zip(TIDE_ERRORS, (0.021, 0.064, 0.009, 0.002, 0.041, 0.083), strict=True))
     edges = [0.0, 0.25, 0.5, 0.75, 1.0]
     accuracy.calibration = Calibration(0.125, edges, [None, 0.4, 0.6, 0.9], [None, 0.3, 0.5, 0.85], [0, 5, 20, 100])
+    return result
+
+
+def with_busy(result: Result, percent: float) -> Result:
+    """Add to the result that the GPU computed for this share of ten batches of 30 ms."""
+    result.busy = BusyResult(
+        batches=10,
+        images=10 * result.config["batch_size"],
+        plain_ms=300.0,
+        profiled_ms=412.0,
+        busy_ms=3.0 * percent,
+        kernels=14_230,
+        copies=310,
+        most=[
+            DeviceWork("sm90_xmma_fprop_implicit_gemm_f16f16_f16f32_f32_nhwckrsc_nchw", 1.2 * percent, 530),
+            DeviceWork("at::native::elementwise_kernel", 0.6 * percent, 6120),
+            DeviceWork("cudnn::batchnorm::bn_fw_inf_1C11_kernel_NCHW", 0.3 * percent, 520),
+            DeviceWork("Memcpy DtoH (Device -> Pageable)", 0.2 * percent, 210),
+            DeviceWork("vision::ops::nms_kernel_impl", 0.1 * percent, 60),
+        ],
+        gaps=[
+            Gap(4.213, "torchvision/models/detection/rpn.py:241 filter_proposals, in nonzero"),
+            Gap(3.1, "torchvision/models/detection/roi_heads.py:430 paste_masks_in_image"),
+            Gap(1.25, "torchvision/ops/boxes.py:50 batched_nms"),
+            Gap(0.9, "my_model.py:12 forward"),
+            Gap(0.4),
+        ],
+    )
+    return result
+
+
+def with_few_samples(result: Result) -> Result:
+    """Let the protocol of the result ask for more batches than it has."""
+    result.config["protocol"]["min_samples"] = 30
+    return result
+
+
+def with_disturbed_batches(result: Result) -> Result:
+    """Add to the result that others used the cores during two of three of its batches."""
+    assert result.speed is not None
+    for part in result.speed.rounds:
+        part.host = HostReadings([35.0, 40.0], [0.0, 0.0], math.ceil(2 * part.samples / 3))
+    return result
+
+
+def with_worst_images(result: Result, image_ids: Sequence[Any]) -> Result:
+    """Add to the result that an object was missed in each of these images."""
+    assert result.accuracy is not None
+    result.accuracy.worst_images = {"missed": [ImageFaults(image_id, 1, 1, 0.75) for image_id in image_ids]}
     return result
 
 

@@ -6,26 +6,19 @@ import dataclasses
 from typing import Any
 
 from bench.schema.config import BenchConfig, ClaimConfig, ExpectedConfig, FinetuneConfig, GateConfig, ShapesConfig
-from bench.schema.result import (
+from bench.schema.parts.accuracy import (
     BOUNDARY_FIGURES,
     COCO_FIGURES,
     TIDE_ERRORS,
     AccuracyResult,
     BootstrapResult,
     Calibration,
-    CompileResult,
-    EnergyResult,
-    FinetuneResult,
-    FlopsResult,
-    GpuReadings,
     ImageFaults,
-    MemoryResult,
-    ModelInfo,
-    Result,
-    SpeedResult,
-    SpeedRound,
-    Timing,
 )
+from bench.schema.parts.costs import EnergyResult, FlopsResult, MemoryResult
+from bench.schema.parts.speed import CompileResult, GpuReadings, SpeedResult, SpeedRound, Timing
+from bench.schema.parts.training import FinetuneResult
+from bench.schema.result import ModelInfo, Result
 
 MACHINE: dict[str, Any] = {
     "time_utc": "2026-11-22T13:00:00+00:00",
@@ -86,7 +79,7 @@ def whole_result() -> Result:
             "process_peak",
         ),
         energy=EnergyResult(500.0, 100, 10.0),
-        flops=FlopsResult(134.4e9, 1e9, 5),
+        flops=FlopsResult(134.4e9, 1e9, 2, [133_400_000_000, 135_400_000_000], "net-coco-cuda_0-fp32-b1-12345678"),
         accuracy=_accuracy(),
         started="2026-11-22T13:00:00+00:00",
         seconds=63.2,

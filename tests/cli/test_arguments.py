@@ -11,7 +11,7 @@ import pytest
 from bench.cli.arguments import for_hydra
 from bench.cli.run import run
 from bench.errors import UserError
-from bench.schema.overrides import quoted
+from bench.schema.typed.overrides import quoted
 from run_bench import compose
 
 
@@ -67,8 +67,45 @@ def test_interpolations_and_null_keep_their_meaning() -> None:
         (["hydra.mode=RUN"], "hydra.mode=RUN: sets Hydra itself"),
         (["+model.options.x=nan"], "model.options.x=nan: must be a finite number"),
         (["+model.options.x={a: [inf]}"], "model.options.x.a.0=inf: must be a finite number"),
-        (["+model.options.x=a (1)"], "give \"+model.options.x='a (1)'\""),
-        (["+dataset.aliases={a b: (c)}"], "put each text that is more than a word into quotation marks"),
+        (["+model.options.x=a (1)"], "model.options.x=a (1): Hydra cannot read the value; for a text give"),
+        (["model.options={'a b': f(c)}"], "model.options={a b: f(c)}: Hydra cannot read the value; in a list or a map"),
+        (
+            ["model.options.x=[a]/b"],
+            "quotation marks, as in ['a b', 'c']; where it is one text, give \"model.options.x='[",
+        ),
+        (["model.options.x={a}/b"], "a colon is missing behind 'a'; give it as"),
+        (["model.options.x={a}/b"], "; where it is a text, give \"model.options.x='{a}/b'\""),
+        (["dataset.aliases={a: b}", "+dataset.aliases={c: d}"], "dataset.aliases: stands twice with a map"),
+        (["dataset.aliases={a, b: c}"], "dataset.aliases={a, b: c}: a colon is missing behind 'a'"),
+        (["dataset.aliases={a: b, a: c}"], "dataset.aliases={a: b, a: c}: 'a' stands twice in one map"),
+        (["dataset.aliases={a: {b: c}}"], "the value of 'a' is missing"),
+        (["dataset.aliases={a: b: c}"], "a comma is missing in 'b: c'"),
+        (["dataset.aliases={a:b:c}"], "which colon ends the name is open in 'a:b:c'"),
+        (["dataset.aliases={a: b} c"], "'c' belongs to no map"),
+        (["dataset.aliases={a: b"], "a comma or a brace is missing behind the value of 'a'"),
+        (["dataset.aliases={'a: b}"], "a quotation mark is missing behind"),
+        (["dataset.aliases={'a' b: c}"], "a colon is missing behind 'a'"),
+        ([r'dataset.aliases={"\q": c}'], "a backslash in"),
+        (["dataset.aliases=cat"], "dataset.aliases=cat: must be a map; give 'dataset.aliases={CATEGORY: CLASS}'"),
+        (["dataset.aliases="], "dataset.aliases= is empty"),
+        (["dataset.aliases.cat="], "dataset.aliases.cat= is empty"),
+        (["dataset.aliases.=cat"], "dataset.aliases.=cat: must be a map"),
+        (["model.options..x=1"], "model.options..x: a name is empty"),
+        (["model.options=1"], "model.options=1: must be a map; give 'model.options={NAME: VALUE}'"),
+        (["gate.models.a.fps_model=-5%"], "a key of finetune or gate needs that group"),
+        (["gate=default", "gate.thresholds.fps_modle=-5%"], "gate.thresholds.fps_modle: no such metric; did you mean"),
+        (["model.expected.shapes.mask_app=4"], "model.expected.shapes.mask_app: no such key"),
+        (["dataset.image_range=[4095,0]"], "dataset.image_range=[4095.0, 0.0]: must be the darkest and the brightest"),
+        (["dataset.image_range=4095"], "must be a list of numbers, as 'dataset.image_range=[0.5,1]'"),
+        (["dataset.image_range=0,4095"], "must be a list of numbers; give 'dataset.image_range=[0,4095]'"),
+        (
+            ["dataset=coco", "dataset.shapes.count=3"],
+            "a key of dataset.shapes or dataset.train needs a dataset that has",
+        ),
+        (["dataset.image_range=[a,b]"], "dataset.image_range[0]: Value 'a'"),
+        (["dataset.strict=yes please"], "dataset.strict: Value 'yes please' is not a valid bool"),
+        (["dataset.exif=turn"], "dataset.exif=turn: unknown, must be auto or apply or ignore"),
+        (["dataset.without_mask=keep"], "dataset.without_mask=keep: unknown, must be drop or ignore"),
         (["--shell-completion"], "--shell-completion: no such option"),
         (["--experimental-rerun=x"], "no such option"),
         (["--device", "cpu"], "--device: no such option; what is measured is given as KEY=VALUE, as device=..."),
@@ -91,9 +128,17 @@ def test_what_is_refused(arguments: list[str], words: str, capsys: pytest.Captur
 
 def test_the_spelling_that_a_refusal_prints_works() -> None:
     with pytest.raises(UserError) as refused:
-        compose(["study=none", "+model.options.x=größe (1), it's"])
+        compose(["study=none", "+model.options.x=a (größe, it's)"])
     [argument] = shlex.split(str(refused.value).rpartition("give ")[2])
-    assert compose(["study=none", argument])[0].config.model.options["x"] == "größe (1), it's"
+    assert compose(["study=none", argument])[0].config.model.options["x"] == "a (größe, it's)"
+
+
+def test_the_keys_of_how_a_set_is_read() -> None:
+    [job] = compose(["study=none", "dataset=coco", "dataset.image_range=[0,4095]", "dataset.strict=true"])
+    assert (job.config.dataset.image_range, job.config.dataset.strict) == ([0.0, 4095.0], True)
+    [job] = compose(["study=none", "dataset.image_range=[0, 1]", "dataset.exif=apply", "dataset.without_mask=drop"])
+    read = job.config.dataset
+    assert (read.image_range, read.exif, read.without_mask) == ([0.0, 1.0], "apply", "drop")
 
 
 def test_options_stand_anywhere() -> None:

@@ -62,7 +62,7 @@ def test_each_command_leaves_them_out(
     mixed = _written(tmp_path / "mixed", damaged_files)
     write_result(whole_result(), mixed / "jobs" / "good" / "result.json")
     bad = _unreadable(mixed)
-    assert 60 < bad < len(damaged_files) - 10
+    assert 60 < bad < len(damaged_files) - 5
     commands = {
         "the report": lambda: report.main([str(mixed), "--out", str(tmp_path / "report")]),
         "what CI reads": lambda: ci.main([str(mixed), "--out", str(tmp_path / "ci")]),
@@ -113,7 +113,7 @@ def test_a_history_of_damaged_results(
     with contextlib.closing(sqlite3.connect(path)) as connection:
         for number, text in enumerate(damaged_files):
             digest = hashlib.sha256(text.encode()).hexdigest()
-            connection.execute("INSERT INTO contents VALUES (?, ?)", (digest, zlib.compress(text.encode())))
+            connection.execute("INSERT OR IGNORE INTO contents VALUES (?, ?)", (digest, zlib.compress(text.encode())))
             model = "mask_rcnn_r50_torchvision"
             connection.execute("INSERT INTO results VALUES (?, ?, ?, 'ok', ?)", (run, f"d{number}", model, digest))
         connection.commit()

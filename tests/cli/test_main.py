@@ -55,7 +55,9 @@ def test_check_takes_the_file_at_once(tmp_path: Path, capsys: pytest.CaptureFixt
 
 def test_a_mistyped_word(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["reprot", "runs/mine"]) == 2
-    told = "maskbench: reprot: no such command; did you mean report? (what is measured is given as KEY=VALUE)\n"
+    told = (
+        "maskbench: reprot: no such command; did you mean report or export? (what is measured is given as KEY=VALUE)\n"
+    )
     assert capsys.readouterr().err == told
 
 

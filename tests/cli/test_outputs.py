@@ -118,7 +118,7 @@ def test_a_full_disk_ends_a_study_in_one_line(
     from bench.jobs.run import Run
 
     planned = PlannedJob(BenchConfig(passes=["flops"]), {}, tmp_path / "jobs" / "job")
-    monkeypatch.setattr(study, "plan", lambda *_: [planned])
+    monkeypatch.setattr(study, "plan", lambda *_, **__: [planned])
     monkeypatch.setattr(json_file.os, "fsync", fails)
     status = study.run_study([composed(passes=["flops"])], Run(tmp_path, [], "", LocalLauncher(), console))
     assert status == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,10 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from python_path import python_path
 
 from bench.cli.maskbench_pytest.session import Maskbench
 from bench.schema.config import BenchConfig
-from bench.schema.result import AccuracyResult, Result, SpeedResult, SpeedRound, Timing, write_result
+from bench.schema.parts.accuracy import AccuracyResult
+from bench.schema.parts.speed import HostReadings, SpeedResult, SpeedRound, Timing
+from bench.schema.result import Result, write_result
 
 pytest_plugins = ["pytester"]
 
@@ -42,6 +46,7 @@ sys.exit({status})
 def _result(status: str = "ok", reason: str | None = None, mask_ap: float | None = 0.3) -> Result:
     """Make a result of 20 images a second and a mask AP of 30 points, with an interval of 1.5 points to both sides."""
     config = dataclasses.asdict(BenchConfig())
+    config["protocol"]["min_samples"] = 3
     config["model"].update(name="toy", family="Toy", backbone="R0", library="own", weights="own")
     result = Result(status, config, reason)
     if status == "ok":
@@ -119,6 +124,50 @@ def test_every_violated_condition_is_told(fake_command: Fake) -> None:
     assert Path(path.strip()).exists()
 
 
+def _disturbed() -> Result:
+    """Make a result of 20 images a second that others disturbed, with fewer samples than asked for."""
+    result = _result()
+    assert result.speed is not None
+    result.speed.rounds[0].host = HostReadings([40.0], [0.0], 3)
+    result.config["protocol"]["min_samples"] = 30
+    return result
+
+
+def test_a_failure_tells_the_marks_of_the_row(fake_command: Fake) -> None:
+    folder = fake_command(_disturbed())
+    with pytest.raises(pytest.fail.Exception) as failure:
+        Maskbench(folder / "out", session="one").check("toy", fps_model=">= 1000")
+    _, violation, *marks, _ = str(failure.value).splitlines()
+    assert violation.startswith("  fps_model >= 1000: 20.00 images/s")
+    assert [mark.split(";")[0] for mark in marks] == [
+        "  disturbed: 100 % of its batches were timed while other programs took the cores, 40 % of their time",
+        "  few samples: 3 batches were timed, protocol.min_samples asks for 30",
+    ]
+    with pytest.raises(pytest.fail.Exception) as failure:
+        Maskbench(folder / "out", session="one").check("toy", mask_ap=">= 90")
+    assert "disturbed" not in str(failure.value)  # which changes no AP
+
+
+def test_a_pass_that_means_little_warns(fake_command: Fake, recwarn: pytest.WarningsRecorder) -> None:
+    folder = fake_command(_disturbed())
+    Maskbench(folder / "out", session="one").check("toy", mask_ap=">= 1")
+    assert not recwarn.list
+    Maskbench(folder / "out", session="one").check("toy", fps_model=">= 1")
+    texts = [str(warning.message) for warning in recwarn.list]
+    assert [text.split(": ")[:3] for text in texts] == [
+        ["maskbench", "Toy R0 · own", name] for name in ("disturbed", "few samples")
+    ]
+    assert recwarn.list[0].filename == __file__
+
+
+def test_a_pass_of_a_figure_of_noise_warns(fake_command: Fake) -> None:
+    result = _result(mask_ap=None)
+    result.config["model"]["weights"] = "random"
+    folder = fake_command(result)
+    with pytest.warns(UserWarning, match="fps_end_to_end, not to be compared: with random weights the masks are noise"):
+        Maskbench(folder / "out").check("toy", fps_end_to_end=">= 1")
+
+
 @pytest.mark.parametrize(
     ("conditions", "told"),
     [
@@ -161,7 +210,7 @@ def test_how_a_job_ends(fake_command: Fake) -> None:
 
 @pytest.mark.usefixtures("outside_xdist")
 def test_an_empty_option_is_refused(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("PYTHONPATH", python_path(ROOT))
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     pytester.makepyfile("def test_toy(maskbench): pass")
     done = pytester.runpytest_subprocess("-p", "bench.cli.maskbench_pytest", "--maskbench-device=")
@@ -199,7 +248,7 @@ def test_samples_stand_beside_those_of_the_benchmark_fixture(
     pytester: pytest.Pytester, fake_command: Fake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = fake_command(_result())
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("PYTHONPATH", python_path(ROOT))
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     pytester.makepyfile(WITH_A_BENCHMARK)
     pytester.makeconftest(
@@ -233,7 +282,7 @@ def test_under_xdist_a_model_is_measured_once(
     pytester: pytest.Pytester, bright_squares: list[str], environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It runs the real command in two workers, and the samples are in pytest-benchmark's JSON."""
-    monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{environment['PYTHONPATH']}")
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{environment['PYTHONPATH']}")
     monkeypatch.setenv("MASKBENCH_CACHE", environment["MASKBENCH_CACHE"])
     pytester.makepyfile(TESTS.format(dataset=bright_squares))
     # Without the other plugins that are installed, and with this one from this checkout.

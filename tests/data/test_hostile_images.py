@@ -15,7 +15,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from bench.data.images import ImageRecord, image_file_problem, read_image
+from bench.data.dataset import CocoDataset
+from bench.data.findings import Findings
+from bench.data.image_check import check_images
+from bench.data.images import ImageRecord, read_image
 from bench.errors import UserError
 
 HEIGHT, WIDTH = 8, 12
@@ -33,14 +36,22 @@ def chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
+def checked(path: Path, height: int = HEIGHT, width: int = WIDTH) -> str | None:
+    """Give what the check of a dataset says of a file, without its name; None where it is right."""
+    findings = Findings()
+    check_images(CocoDataset("", Path(), (ImageRecord(1, path, height, width),), 1, (), [], ""), findings)
+    (place,) = [p for problem in findings.problems() for p in problem.examples] or [None]
+    return place and place.removeprefix(f"{path.name} (id 1) ")
+
+
 def told(path: Path, height: int = HEIGHT, width: int = WIDTH) -> tuple[str, str]:
     """Give what the check of a dataset and what the reader say of a file, without its path."""
-    problem = image_file_problem(path, height, width)
+    problem = checked(path, height, width)
     assert problem is not None
     with pytest.raises(UserError) as caught:
         read_image(ImageRecord(1, path, height, width))
     assert "\n" not in problem + str(caught.value)
-    return problem.removeprefix(f"{path}: "), str(caught.value).removeprefix(f"{path}: ")
+    return problem, str(caught.value).removeprefix(f"{path}: ")
 
 
 @pytest.mark.parametrize(("kind", "mode"), [("PNG", "1"), ("TIFF", "1"), ("GIF", "L"), ("BMP", "1")])
@@ -65,7 +76,7 @@ def test_pillows_own_bound_does_not_stand_in_the_way_of_ours(tmp_path: Path) -> 
     (tmp_path / "a.png").write_bytes(small[:8] + header + small[33:])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert image_file_problem(tmp_path / "a.png", 1_000, 200_000) is None
+        assert checked(tmp_path / "a.png", 1_000, 200_000) is None
         for text in told(tmp_path / "a.png"):
             assert text.startswith("has 1000 x 200000 pixels")
 
@@ -85,8 +96,8 @@ def test_text_in_a_png_that_unpacks_to_gigabytes(tmp_path: Path, kind: bytes) ->
     png = encoded("PNG")
     bomb = chunk(kind, b"name\0\0" + zlib.compress(bytes(50_000_000), 9))
     (tmp_path / "a.png").write_bytes(png[:33] + bomb + png[33:])
-    checked, read = told(tmp_path / "a.png")
-    assert checked.startswith("is truncated or damaged (")
+    check, read = told(tmp_path / "a.png")
+    assert check.startswith("is truncated or damaged (")
     assert read.startswith("cannot be decoded, truncated or not an image (")
 
 
@@ -102,8 +113,9 @@ def test_postscript_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     """Pillow gives an EPS file to Ghostscript, whatever its name is."""
     head = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 12 8\n%%EndComments\n"
     (tmp_path / "a.jpg").write_bytes(head + b"showpage\n%%EOF\n")
-    for text in told(tmp_path / "a.jpg"):
-        assert text == "is a file of the format EPS, which is a program; convert it to PNG or JPEG"
+    check, read = told(tmp_path / "a.jpg")
+    assert check == "is a file of the format EPS, which is a program"
+    assert read == f"{check}; convert it to PNG or JPEG"
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
@@ -115,11 +127,11 @@ def test_damaged_bytes_give_one_line_or_an_image(tmp_path: Path, kind: str) -> N
     for place in places:
         for byte in (0x00, 0x7F, 0xFF):
             path.write_bytes(whole[:place] + bytes([byte]) + whole[place + 1 :])
-            image_file_problem(path, HEIGHT, WIDTH)
+            checked(path)
             with contextlib.suppress(UserError):
                 assert read_image(ImageRecord(1, path, HEIGHT, WIDTH)).shape == (HEIGHT, WIDTH, 3)
     for length in range(0, len(whole), 7):
         path.write_bytes(whole[:length])
-        image_file_problem(path, HEIGHT, WIDTH)
+        checked(path)
         with contextlib.suppress(UserError):
             read_image(ImageRecord(1, path, HEIGHT, WIDTH))

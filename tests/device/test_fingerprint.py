@@ -9,7 +9,8 @@ import pytest
 from gate_cases import result
 
 from bench.device.fingerprint import Fingerprint, changes, digest_of, facts_of, in_words
-from bench.schema.result import FinetuneResult, Result
+from bench.schema.parts.training import FinetuneResult
+from bench.schema.result import Result
 
 MACHINE: dict[str, Any] = {
     "cpu": {"name": "AMD EPYC 9354", "usable_cores": 16, "logical_cores": 32},

@@ -21,8 +21,11 @@ import pytest
 import torch
 from fake_nvml import UUID, FakeNvml
 
+from bench.device import machine
 from bench.device.gpu import nvml_state
 from bench.device.machine import PACKAGES, describe
+from bench.schema.parts.speed import HostReadings
+from reports.table.machine import load_text, machine_text, pinned_text
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -226,3 +229,60 @@ def test_a_real_gpu() -> None:
     assert gpu["name"] == torch.cuda.get_device_name(0)
     assert gpu["memory_bytes"] == pytest.approx(torch.cuda.mem_get_info(0)[1], rel=0.05)
     assert gpu["driver_version"]
+
+
+@pytest.mark.parametrize(
+    ("files", "governor", "boost", "smt"),
+    [
+        ({}, None, None, None),
+        (
+            {
+                "cpu0/cpufreq/scaling_governor": "powersave",
+                "cpu1/cpufreq/scaling_governor": "powersave",
+                "intel_pstate/no_turbo": "1",
+                "smt/active": "0",
+            },
+            *("powersave", False, False),
+        ),
+        (
+            {
+                "cpu0/cpufreq/scaling_governor": "schedutil",
+                "cpu1/cpufreq/scaling_governor": "performance",
+                "cpufreq/boost": "1",
+                "smt/active": "1",
+            },
+            *("performance, schedutil", True, True),
+        ),
+    ],
+    ids=["a virtual machine", "intel", "amd"],
+)
+def test_what_linux_tells_of_the_clock(
+    files: dict[str, str],
+    governor: str | None,
+    boost: bool | None,
+    smt: bool | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text + "\n")
+    monkeypatch.setattr(machine, "_CPUS", tmp_path)
+    cpu = describe("cpu")["cpu"]
+    assert (cpu["governor"], cpu["boost"], cpu["smt"]) == (governor, boost, smt)
+    words = {"powersave": "governor powersave, turbo off, SMT off", None: "cores"}
+    assert words.get(governor, "governor performance, schedutil, turbo on, SMT on") in machine_text({"cpu": cpu})
+    assert ("governor" in machine_text({"cpu": cpu})) == (governor is not None)
+
+
+def test_the_load_is_that_of_uptime() -> None:
+    assert describe("cpu")["cpu"]["load_1min"] == pytest.approx(os.getloadavg()[0], abs=0.5)
+
+
+def test_pinning_and_load_in_words() -> None:
+    rounds = [HostReadings([0.4, 11.6], [0, 0], 0, load_1min=0.4), HostReadings([2.0], [0], 0, load_1min=1.26)]
+    assert load_text(rounds) == "0.4 to 1.3, others took up to 12 % of the cores' time"
+    assert load_text(rounds[:1]) == "0.4, others took up to 12 % of the cores' time"
+    assert load_text([]) == ""
+    assert pinned_text([HostReadings([2.0], [0], 0, cores=[1, 3], pinned=True)]) == "cores 1, 3"
+    assert pinned_text([HostReadings([2.0], [0], 0, cores=[1, 3])]) == pinned_text([]) == ""

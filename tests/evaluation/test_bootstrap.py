@@ -13,7 +13,7 @@ from scipy.stats import quantile_test
 from test_evaluators import by_the_api
 from test_matching import matches_of
 
-from bench.evaluation.average_precision import average_precision, rankings
+from bench.evaluation.average_precision import RECALLS, Ranking, average_precision, rankings
 from bench.evaluation.bootstrap import (
     bootstrap,
     draws,
@@ -65,6 +65,40 @@ def test_replicates_equal_pycocotools_on_repeated_images(seed: int) -> None:
     for replicate, times in enumerate(weights.T):
         expected = by_the_api(repeated(case, times), COCO, COCOeval)["mask_ap"]
         assert found[replicate] == pytest.approx(expected, abs=1e-9)
+
+
+def in_plain_steps(ranking: Ranking, weights: np.ndarray) -> np.ndarray:
+    """Give AP at each threshold, step by step over all detections, in numbers that are added in the same order."""
+    total = ranking.positives @ weights
+    result = []
+    for positive, ignored in zip(ranking.positive.T, ranking.ignored.T, strict=True):
+        drawn = weights[ranking.image]
+        true, seen = np.cumsum(drawn * positive[:, None], axis=0), np.cumsum(drawn * ~ignored[:, None], axis=0)
+        precision = (true / (seen + np.spacing(1)))[positive]
+        envelope = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
+        reached = np.array(
+            [
+                [np.searchsorted(RECALLS, n / m, "right") if n else 0 for n, m in zip(row, total, strict=True)]
+                for row in true[positive]
+            ]
+        )
+        gained = np.diff(reached.astype(float), axis=0, prepend=0)
+        result.append(np.einsum("dr,dr->r", envelope, gained) / 101)
+    return np.array(result)
+
+
+@pytest.mark.parametrize("sets", [1, 3, 40])
+def test_ap_is_that_of_plain_steps_to_the_last_bit(sets: int) -> None:
+    """Results of two versions are compared by their replicates, so that these must not differ by rounding."""
+    rng = np.random.default_rng(sets)
+    number, images = 700, 90
+    positive = rng.random((number, 3)) < [0.9, 0.5, 0.01]
+    ignored = (rng.random((number, 3)) < 0.1) & ~positive
+    image = rng.integers(0, images, number)
+    objects = np.bincount(image, minlength=images) + rng.integers(0, 2, images)  # each detection may have its own
+    ranking = Ranking(image, positive, ignored, objects.astype(float))
+    weights = np.ones((images, 1)) if sets == 1 else rng.poisson(1, (images, sets)).astype(float)
+    assert np.array_equal(average_precision(ranking, weights), in_plain_steps(ranking, weights))
 
 
 @pytest.mark.parametrize("number", [7, 29, 50, 57, 100])

@@ -15,7 +15,7 @@ from test_matching import matches_of
 
 from bench.evaluation.average_precision import boundary_figures
 from bench.evaluation.boundary import boundary, boundary_iou, boundary_width
-from bench.schema.result import BOUNDARY_FIGURES
+from bench.schema.parts.accuracy import BOUNDARY_FIGURES
 
 
 def square(y: int, x: int, side: int = 40, image: int = 100) -> np.ndarray:

@@ -20,7 +20,7 @@ from pycocotools.cocoeval import COCOeval
 
 from bench.data.dataset import CocoDataset, from_coco
 from bench.passes.accuracy import EVALUATORS
-from bench.schema.result import COCO_FIGURES
+from bench.schema.parts.accuracy import COCO_FIGURES
 
 Figures = dict[str, "float | None"]
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import itertools
+import pickle
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from pycocotools import mask as coco_mask
 
-from bench.evaluation import rle
-from bench.evaluation.rle import masks_to_rle, run_starts_on_device, run_starts_on_host
+from bench.evaluation import device_rle, rle
+from bench.evaluation.device_rle import bounds_by_torch, bounds_on_device
+from bench.evaluation.rle import RunStarts, masks_to_rle, run_starts
 
 
 def pycocotools_rle(masks: torch.Tensor) -> list[dict[str, object]]:
@@ -54,7 +59,7 @@ def test_ten_thousand_masks(block: int) -> None:
     for seed in itertools.count(block * 1000):
         masks = random_masks(seed)
         assert masks_to_rle(masks) == pycocotools_rle(masks), f"seed {seed}, masks {tuple(masks.shape)}"
-        assert np.array_equal(run_starts_on_device(masks), run_starts_on_host(masks)), f"seed {seed}"
+        assert np.array_equal(bounds_by_torch(masks), run_starts(masks).bounds), f"seed {seed}"
         seen += len(masks)
         if seen >= 1000:
             break
@@ -66,14 +71,12 @@ def test_both_ways_of_finding_runs_agree_with_a_plain_loop() -> None:
             continue
         number, height, width = masks.shape
         columns = masks.numpy().transpose(0, 2, 1).reshape(number, -1)
-        expected = [
-            n * height * width + i
-            for n in range(number)
-            for i in range(height * width)
-            if columns[n, i] != (columns[n, i - 1] if i else False)
-        ]
-        assert run_starts_on_host(masks).tolist() == expected
-        assert run_starts_on_device(masks).tolist() == expected
+        expected: list[int] = []
+        for mask in columns:
+            expected += [i for i in range(len(mask)) if mask[i] != (mask[i - 1] if i else False)]
+            expected.append(height * width)
+        assert run_starts(masks).bounds.tolist() == expected
+        assert bounds_by_torch(masks).tolist() == expected
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 1000), (1000, 1), (3, 40000), (40000, 3), (480, 640), (427, 641)])
@@ -108,15 +111,14 @@ def test_counts_around_each_further_character(run: int) -> None:
     assert masks_to_rle(mask) == pycocotools_rle(mask)
 
 
-@pytest.mark.parametrize("find", ["host", "device"])
-def test_more_pixels_than_one_block(monkeypatch: pytest.MonkeyPatch, find: str) -> None:
+def test_more_pixels_than_one_block(monkeypatch: pytest.MonkeyPatch) -> None:
     masks = torch.cat([random_masks(5)[:1, :1, :1].expand(9, 37, 53), torch.rand(9, 37, 53) < 0.1]).clone()
     masks[3:6, 5:30, 7:40] = True
-    whole = (run_starts_on_host if find == "host" else run_starts_on_device)(masks)
+    whole = run_starts(masks).bounds.tolist()
     monkeypatch.setattr(rle, "BLOCK_BYTES", 64)
-    monkeypatch.setattr(rle, "DEVICE_PIXELS", 5000)
-    blocks = (run_starts_on_host if find == "host" else run_starts_on_device)(masks)
-    assert blocks.tolist() == whole.tolist()
+    monkeypatch.setattr(device_rle, "DEVICE_PIXELS", 5000)
+    assert run_starts(masks).bounds.tolist() == whole
+    assert bounds_on_device(masks).tolist() == whole
     assert masks_to_rle(masks) == pycocotools_rle(masks)
 
 
@@ -136,7 +138,7 @@ def test_views(view: Callable[[torch.Tensor], torch.Tensor]) -> None:
     torch.manual_seed(0)
     masks = view(torch.rand(4, 31, 45) < 0.2)
     assert masks_to_rle(masks) == pycocotools_rle(masks.contiguous())
-    assert run_starts_on_device(masks).tolist() == run_starts_on_host(masks).tolist()
+    assert bounds_by_torch(masks).tolist() == run_starts(masks).bounds.tolist()
 
 
 def test_input_is_not_changed_and_inference_tensors_work() -> None:
@@ -145,6 +147,59 @@ def test_input_is_not_changed_and_inference_tensors_work() -> None:
         before = masks.clone()
         assert masks_to_rle(masks) == pycocotools_rle(before)
         assert torch.equal(masks, before)
+
+
+def test_where_runs_begin_goes_to_another_process_and_is_small() -> None:
+    masks = torch.rand(4, 90, 110) < 0.3
+    starts = run_starts(masks)
+    sent = pickle.dumps(starts)
+    runs = [int((np.diff(mask.numpy().T.reshape(-1).astype(int), prepend=0) != 0).sum()) for mask in masks]
+    assert len(sent) < 4 * (sum(runs) + len(runs)) + 500
+    assert pickle.loads(sent).rles() == pycocotools_rle(masks)
+
+
+def test_strings_are_made_without_torch(tmp_path: Path) -> None:
+    masks = torch.rand(2, 30, 40) < 0.3
+    (tmp_path / "starts").write_bytes(pickle.dumps(run_starts(masks)))
+    code = "import pickle, sys; print(pickle.load(open(sys.argv[1], 'rb')).rles(), 'torch' in sys.modules)"
+    command, root = [sys.executable, "-c", code, str(tmp_path / "starts")], Path(rle.__file__).parents[2]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
+    assert done.stdout == f"{pycocotools_rle(masks)} False\n"
+
+
+@pytest.mark.parametrize("pixels", [(1 << 31) - 1, 1 << 31])
+def test_counts_of_the_largest_masks(pixels: int) -> None:
+    """By hand, five bits a character, for positions that no tensor here could hold: 1 pixel, then all the others."""
+    counts, expected = (1, pixels - 1), ""
+    for value in counts:
+        characters = []
+        while True:
+            bits, value = value & 31, value >> 5
+            more = value != (-1 if bits & 16 else 0)
+            characters.append(chr(bits + 32 * more + 48))
+            if not more:
+                break
+        expected += "".join(characters)
+    if pixels < 1 << 31:
+        starts = RunStarts(np.array([1, pixels], np.int32), 1, pixels)
+        assert [rle["counts"] for rle in starts.rles()] == [expected]
+    else:
+        with pytest.raises(ValueError, match="at most 2147483647 pixels"):
+            run_starts(torch.zeros(1, 1, 1, dtype=torch.bool).expand(1, 1 << 16, 1 << 15))
+
+
+def test_largest_differences_of_counts() -> None:
+    """A count of nearly 2**31 after one of 0 and before one of 0: the differences need all 32 bits with their sign."""
+    pixels = (1 << 31) - 1
+    counts = [0, 1, 1, pixels - 5, 1, 1, 1]
+    starts = RunStarts(np.cumsum(counts).astype(np.int32), 1, pixels)
+    encoded = {"size": [1, pixels], "counts": counts}
+    assert starts.rles()[0]["counts"].encode() == coco_mask.frPyObjects(encoded, 1, pixels)["counts"]
+
+
+@pytest.mark.parametrize("shape", [(3, 0, 5), (2, 7, 0)])
+def test_masks_without_pixels(shape: tuple[int, int, int]) -> None:
+    assert [rle["counts"] for rle in masks_to_rle(torch.zeros(shape, dtype=torch.bool))] == ["0"] * shape[0]
 
 
 @pytest.mark.parametrize("shape", [(0, 480, 640), (0, 0, 0)])

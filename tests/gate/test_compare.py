@@ -49,6 +49,15 @@ def test_the_same_twice() -> None:
     assert report.outcome == "nothing of 4 comparisons is worse"
 
 
+def test_thresholds_of_a_model_that_has_no_row_are_refused() -> None:
+    """They were ignored, so the common thresholds held for the model that was meant."""
+    name = result().config["model"]["name"]
+    assert held(result(), result(), models={name: {"fps_model": "-5%"}}).passed
+    with pytest.raises(UserError) as refused:
+        held(result(), result(), models={name + "t": {"fps_model": "-5%"}})
+    assert str(refused.value) == f"gate.models: '{name}t' is the model of no row of this gate; did you mean {name}?"
+
+
 def test_ten_percent_slower_is_worse_and_says_by_how_much() -> None:
     report = held(result(), result([1.1 * ms for ms in QUIET]))
     finding = of(report, "fps_model")
@@ -180,7 +189,7 @@ def test_the_version_of_the_way_of_measuring() -> None:
 
 
 def test_a_gpu_that_ran_at_another_clock() -> None:
-    from bench.schema.result import GpuReadings
+    from bench.schema.parts.speed import GpuReadings
 
     base, head = result(), result()
     for measured, mhz in ((base, 1980), (head, 1400)):

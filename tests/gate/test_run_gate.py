@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from gate_cases import result, row
 
 from bench.errors import UserError
-from bench.gate.run import measured_until_known, the_gate
+from bench.gate.rows import Baseline
+from bench.gate.run import measured_until_known, run_gated, the_gate
 from bench.jobs.job import ComposedJob
 from bench.schema.config import BenchConfig, GateConfig
 from bench.schema.gate_report import Finding, GateReport
@@ -87,3 +90,14 @@ def test_a_baseline_implies_a_gate_whatever_the_study(study: list[str]) -> None:
 
     jobs = compose([*study, "baseline=main@latest"])
     assert {job.config.gate is not None and job.config.gate.thresholds["fps_model"] for job in jobs} == {"-2%"}
+
+
+def test_a_misspelt_model_is_refused_before_anything_is_measured() -> None:
+    """A model that only the baseline has may have thresholds: one gate serves commands for single models."""
+    run: Any = None
+    config = BenchConfig(passes=["accuracy"])
+    config.model.name = "solo"
+    base = Baseline([row(result())], "main")
+    gate = GateConfig(thresholds={"fps_model": "-2%"}, models={base.rows[0].model: {}, "solo": {}, "soli": {}})
+    with pytest.raises(UserError, match=r"gate\.models: 'soli' is the model of no row of this gate; did you mean solo"):
+        run_gated([ComposedJob(config, {})], gate, base, run)

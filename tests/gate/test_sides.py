@@ -26,7 +26,7 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path
 
 @pytest.mark.parametrize("name", ["plain", "a b", "a,b", "it's", 'a "b"', "größe (1)", "lr=0.1"])
 def test_a_path_is_kept_however_it_is_spelled(name: str, folders: tuple[Path, Path]) -> None:
-    from bench.schema.overrides import plain, quoted
+    from bench.schema.typed.overrides import plain, quoted
 
     here, there = folders
     (here / name).mkdir()

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from bench.errors import UserError
 from bench.gate.thresholds import parse, parse_all
+from bench.jobs.validate import check_values
+from bench.schema.config import AccuracyConfig, BenchConfig, GateConfig, ModelConfig
 from bench.schema.metrics import METRICS
 
 
@@ -72,3 +76,50 @@ def test_a_model_s_thresholds_are_checked_under_its_own_name() -> None:
         parse_all({}, {"solo": {"fps_model": "+3%"}})
     with pytest.raises(UserError, match=r"gate\.models\.solo=-3%: must be a table"):
         parse_all({}, {"solo": "-3%"})  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize(
+    ("parts", "gate", "words"),
+    [
+        (
+            ["errors"],
+            GateConfig(thresholds={"mask_ap": "-0.2"}),
+            "gate.thresholds.mask_ap=-0.2: its test needs bootstrap, which accuracy.parts leaves out; give "
+            "accuracy.parts=[bootstrap,errors], or gate.thresholds.mask_ap=none",
+        ),
+        (
+            [],
+            GateConfig(thresholds={"boundary_ap": "-1%"}),
+            "gate.thresholds.boundary_ap=-1%: its test needs boundary and bootstrap, which accuracy.parts leaves out; "
+            "give accuracy.parts=[boundary,bootstrap], or gate.thresholds.boundary_ap=none",
+        ),
+        (
+            ["boundary"],
+            GateConfig(thresholds={"mask_ap": "none"}, models={"net": {"boundary_ap": "-1"}}),
+            "gate.models.net.boundary_ap=-1: its test needs bootstrap, which accuracy.parts leaves out; give "
+            "accuracy.parts=[boundary,bootstrap], or gate.models.net.boundary_ap=none",
+        ),
+    ],
+)
+def test_a_test_that_needs_a_part_of_the_accuracy_is_refused_without_it(
+    parts: list[str], gate: GateConfig, words: str
+) -> None:
+    config = BenchConfig(model=ModelConfig(name="net", weights="own"), gate=gate, accuracy=AccuracyConfig(parts))
+    with pytest.raises(UserError) as refused:
+        check_values(config)
+    assert str(refused.value) == words
+
+
+@pytest.mark.parametrize(
+    ("gate", "settings"),
+    [
+        (GateConfig(thresholds={"mask_ap": "none", "mask_ap50": "-1", "fps_model": "-2%"}), {}),
+        (GateConfig(thresholds={"mask_ap": "-1"}, models={"net": {"mask_ap": None}}), {}),
+        (GateConfig(thresholds={"mask_ap": "-1"}, models={"another": {"boundary_ap": "-1"}}), {"passes": ["speed"]}),
+        (GateConfig(thresholds={"mask_ap": "-1"}), {"model": ModelConfig(name="net", weights="random")}),
+        (None, {}),
+    ],
+)
+def test_a_gate_without_such_a_test_needs_no_part(gate: GateConfig | None, settings: dict[str, Any]) -> None:
+    given = {"model": ModelConfig(name="net", weights="own"), **settings}
+    check_values(BenchConfig(gate=gate, accuracy=AccuracyConfig([]), **given))

@@ -11,7 +11,8 @@ from bench.cli.outputs import keep
 from bench.history.commits import of_one_commit
 from bench.history.store import History
 from bench.schema.gate_report import GateReport
-from bench.schema.result import MemoryResult, Origin, Result, write_result
+from bench.schema.parts.costs import MemoryResult
+from bench.schema.result import Origin, Result, write_result
 
 OLD, NEW = Origin("a" * 40, "main", False), Origin("b" * 40, "fix", False)
 PASSED = GateReport("base", "head", True, "because", [])

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from python_path import python_path
 
 from bench.errors import UserError
 from bench.jobs.ask import Answer, CheckBrokenError, ask_interpreters
@@ -52,7 +53,7 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tupl
 
     def ask(does: str, *drafts: PlannedJob) -> tuple[list[Answer], list[str]]:
         (tmp_path / "script.py").write_text(FAKE_CHECK.format(does=does))
-        monkeypatch.setenv("PYTHONPATH", str(ROOT))
+        monkeypatch.setenv("PYTHONPATH", python_path(ROOT))
         monkeypatch.setattr(
             "bench.jobs.ask.worker_command", lambda _, __, *told: [sys.executable, "-u", "script.py", *told]
         )

@@ -45,6 +45,7 @@ def refused(done: Any, *words: str) -> None:
         ([*TOY, "precision=fp15"], ["precision=fp15", "fp16"]),
         ([*TOY, "passes=[sped]"], ["passes=sped", "speed"]),
         ([*TOY, "passes=[]"], ["passes=[]"]),
+        ([*TOY, "accuracy.parts=[boundry]"], ["accuracy.parts=[boundry]: no such part", "did you mean boundary?"]),
         ([*TOY, "device=gpu"], ["device=gpu", "cuda:0"]),
         ([*TOY, "protocol.max_seconds=0"], ["protocol.max_seconds=0: must be 0.1 or more"]),
         ([*TOY, "dataset.limit=0"], ["dataset.limit=0"]),
@@ -58,21 +59,26 @@ def test_command_line(run_command: Any, arguments: list[str], words: list[str]) 
 
 
 def test_a_mistyped_key_and_help_answer_at_once(run_command: Any) -> None:
-    def seconds_of_one(call: Callable[[], Any]) -> float:
+    def seconds(call: Callable[[], Any]) -> float:
         # Processor time: the command uses one core and waits for nothing, and the machine may be busy with other work.
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         call()
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
-    def seconds(call: Callable[[], Any]) -> float:
-        return min(seconds_of_one(call) for _ in range(3))
-
-    # A slow core needs longer for the command's imports, and gets more time accordingly.
     imports = [sys.executable, "-c", "import hydra, omegaconf, hydra.core.hydra_config, hydra.plugins.sweeper"]
-    limit = max(0.8, 2.5 * seconds(lambda: subprocess.run(imports, check=True)))
-    assert seconds(lambda: run_command("--help")) < limit
-    assert seconds(lambda: run_command("protocol.min_sample=3")) < limit
+    calls: dict[str, Callable[[], Any]] = {
+        "imports": lambda: subprocess.run(imports, check=True),
+        "help": lambda: run_command("--help"),
+        "a mistyped key": lambda: run_command("protocol.min_sample=3"),
+    }
+    # In turns: a core that others share, or that is slowed down, also needs more processor time for a while.
+    turns = [{name: seconds(call) for name, call in calls.items()} for _ in range(5)]
+    least = {name: min(turn[name] for turn in turns) for name in calls}
+    # A slow core needs longer for the command's imports, and gets more time accordingly.
+    limit = max(0.8, 2.5 * least["imports"])
+    assert least["help"] < limit, least
+    assert least["a mistyped key"] < limit, least
 
 
 def test_the_command_imports_no_torch(run_command: Any, environment: dict[str, str]) -> None:
@@ -151,7 +157,7 @@ def test_a_polygon_far_beyond_its_image(run_command: Any, bright_squares: list[s
     data["annotations"][0]["segmentation"] = [[5, 5, 1e9, 5, 20, 20]]
     (tmp_path / "far.json").write_text(json.dumps(data))
     arguments = [*bright_squares, f"dataset.annotations={tmp_path / 'far.json'}"]
-    refused(run_command(*TOY, *arguments), "far.json", "annotations[0]", "coordinate 1000000000.0", "10000 pixels")
+    refused(run_command(*TOY, *arguments), "far.json", "annotations[0]", "coordinate 1000000000.0", "1000000 pixels")
 
 
 def test_classes_that_do_not_match(run_command: Any, bright_squares: list[str]) -> None:
@@ -209,8 +215,6 @@ def test_results_files(
         (["study=ci", "gate.on_ambigous=fail"], "gate.on_ambigous: no such key; did you mean gate.on_ambiguous?"),
         (["gate.rounds=12"], "a key of finetune or gate needs that group; give finetune=default, or gate=default"),
         (["finetune.iterations=3"], "give finetune=default"),
-        (["dataset=coco", "dataset.aliases={aeroplane: airplane}"], "'+dataset.aliases={CATEGORY: CLASS}'"),
-        (["study=ci", "gate.models={solo: {fps_model: -5%}}"], "+gate.models.NAME.METRIC=-5%"),
         (
             ["finetune=demo", "finetune.iteratons=3"],
             "finetune.iteratons: no such key; did you mean finetune.iterations",

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from supervised import SLEEPER_OF_ITS_OWN_SESSION, contained, is_running, number_in, wait_for
 
-from bench.jobs.messages import LONGEST_LINE, Inbox
+from bench.jobs.messages import LONGEST_LINE, Inbox, Ready, encode
 from bench.jobs.process.limits import Limits
 from bench.jobs.worker.supervise import END_BYTES, LOG_BYTES
 
@@ -117,6 +117,23 @@ def test_a_line_without_end_is_refused(piece: bytes) -> None:
     with pytest.raises(ValueError, match=f"a line of more than {LONGEST_LINE} bytes"):
         inbox.receive(piece)
     assert time.process_time() - began < 10
+
+
+def test_messages_that_come_with_a_wrong_line_are_given_before_it() -> None:
+    inbox = Inbox()
+    assert inbox.receive(encode(Ready()) + b"[1]\n" + encode(Ready())) == [Ready()]
+    for data in (b"", encode(Ready())):
+        with pytest.raises(ValueError, match=r"no message of a worker: b'\[1\]'"):
+            inbox.receive(data)
+
+
+def test_a_wrong_line_of_a_process_that_has_ended_is_told(tmp_path: Path) -> None:
+    lines = encode(Ready()) + b"[1]\n"
+    with contained(tmp_path, f"os.write(descriptor, {lines!r})") as process:
+        process.wait(20)
+        assert process.messages(1) == [Ready()]
+        with pytest.raises(ValueError, match="no message of a worker"):
+            process.messages(0)
 
 
 def test_a_line_without_end_ends_the_reading(tmp_path: Path) -> None:

@@ -13,12 +13,12 @@ from gate_cases import speed
 
 from bench.data.dataset import CocoDataset, digest, load
 from bench.errors import UserError
+from bench.files.digests import sha256_of
 from bench.jobs.job import WorkerJob
 from bench.jobs.start import Checkout
 from bench.jobs.worker.depends import add_sources, record
 from bench.schema.config import BenchConfig, DatasetConfig, ModelConfig
 from bench.schema.result import MEASUREMENT_VERSION, Result
-from bench.weights.download import sha256_of
 
 CPU = torch.device("cpu")
 
@@ -100,6 +100,17 @@ def test_a_file_of_an_option_that_was_replaced(dataset: CocoDataset, tmp_path: P
     result = Result("failed", {})
     record(job(dataset, **given), result, CPU, (), dataset)
     assert result.notes == ["model.options.results: results.json has changed since the job was planned"]
+
+
+def test_a_configuration_that_was_replaced_after_the_check(dataset: CocoDataset, tmp_path: Path) -> None:
+    path = tmp_path / "net.yaml"
+    path.write_text("width: 1")
+    planned = job(dataset, contents={"file of model.config": sha256_of(path)})
+    planned.config.model.config = str(path)
+    record(planned, Result("failed", {}), CPU, (), dataset)
+    path.write_text("width: 2")
+    with pytest.raises(UserError, match=r"file of model\.config: net\.yaml was replaced after it was checked"):
+        record(planned, Result("failed", {}), CPU, (), dataset)
 
 
 def test_code_of_the_other_side_of_a_gate_is_not_timed(dataset: CocoDataset) -> None:

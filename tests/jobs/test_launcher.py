@@ -36,6 +36,9 @@ def test_a_whole_job(run_command: Any, bright_squares: list[str], tmp_path: Path
     assert result.speed is not None
     assert result.memory is not None
     assert result.accuracy is not None
+    assert sum(result.seconds_by_part.values()) == pytest.approx(result.seconds, rel=0.02)
+    assert {"import", "data", "build", "memory", "warm_up", "speed", "accuracy"} <= set(result.seconds_by_part)
+    assert result.seconds_by_part["wait"] < 1
     # The rectangles are found exactly, so every figure that COCO defines on them is 1; none is small or large.
     assert result.accuracy.figures is not None
     assert result.accuracy.figures["mask_ap"] == pytest.approx(1.0, abs=1e-12)

@@ -20,17 +20,20 @@ from toy_models import Blobs
 
 class Net(Blobs):
     def __init__(self, settings, checkpoint, parts):
+        assert settings.config == "net.yaml"
         super().__init__(settings, DELAY_MS + open(parts[0]["file"]).read().count("slow"))
 """
 
 QUICK = ["passes=[speed]", "protocol.rounds=1", "protocol.min_samples=4", "protocol.precision=10"]
 GIVEN = ["model=custom", "model._target_=net.py:Net", "+model.options.checkpoint=w.pt", *QUICK]
-GIVEN += ["+model.options.parts=[{file: part.txt}]", "protocol.warmup_batches=1", "out=out"]
+GIVEN += ["+model.options.parts=[{file: part.txt}]", "protocol.warmup_batches=1", "out=out", "model.config=net.yaml"]
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    for name, text in {"net.py": NET, "beside.py": "DELAY_MS = 0\n", "w.pt": "w", "part.txt": "fast"}.items():
+    texts = {"net.py": NET, "beside.py": "DELAY_MS = 0\n", "w.pt": "w", "part.txt": "fast"}
+    texts |= {"net.yaml": "_BASE_: base.yaml\n", "base.yaml": "width: 1\n"}
+    for name, text in texts.items():
         (tmp_path / name).write_text(text)
     return tmp_path
 
@@ -48,7 +51,7 @@ def test_code_and_files_that_have_changed(folder: Path, environment: dict[str, s
     _, first = run()
     assert {"net.py", "beside.py"} <= first.sources.keys()
     files = {"file of model.options.checkpoint", "file of model.options.parts.0.file"}
-    assert first.contents.keys() == {"dataset", *files}
+    assert first.contents.keys() == {"dataset", "file of model.config", *files}
     (folder / "beside.py").write_text("DELAY_MS = 30\n")
     said, second = run()
     assert "Net: measured anew: beside.py has changed (the earlier result: out/earlier/" in said
@@ -58,6 +61,9 @@ def test_code_and_files_that_have_changed(folder: Path, environment: dict[str, s
     (folder / "part.txt").write_text("slow")
     said, third = run()
     assert "Net: measured anew: the file of model.options.parts.0.file has changed" in said
+    (folder / "base.yaml").write_text("width: 2\n")
+    said, fourth = run()
+    assert "Net: measured anew: the file of model.config has changed" in said
     kept = sorted((folder / "out" / "earlier").glob("*/result.json"))
-    assert sorted(map(str, map(read_result, kept))) == sorted(map(str, (first, second)))
-    assert str(third) not in map(str, (first, second))
+    assert sorted(map(str, map(read_result, kept))) == sorted(map(str, (first, second, third)))
+    assert str(fourth) not in map(str, (first, second, third))

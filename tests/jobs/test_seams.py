@@ -27,17 +27,9 @@ from bench.jobs.progress import StudyProgress
 from bench.jobs.run_job import run_job
 from bench.passes.base import load_pass
 from bench.schema.config import BenchConfig, DatasetConfig, ModelConfig, ProtocolConfig
-from bench.schema.result import (
-    PASSES,
-    EnergyResult,
-    MemoryResult,
-    Result,
-    SpeedResult,
-    SpeedRound,
-    Timing,
-    read_result,
-    write_result,
-)
+from bench.schema.parts.costs import EnergyResult, MemoryResult
+from bench.schema.parts.speed import SpeedResult, SpeedRound, Timing
+from bench.schema.result import PASSES, Result, read_result, write_result
 from run_bench import compose
 
 
@@ -47,7 +39,7 @@ def job(folder: Path, **config: Any) -> PlannedJob:
 
 
 def test_every_part_of_a_result_that_is_a_pass_has_its_module() -> None:
-    assert list(PASSES) == ["speed", "memory", "energy", "flops", "accuracy"]
+    assert list(PASSES) == ["speed", "memory", "energy", "busy", "flops", "accuracy"]
     for name in PASSES:
         assert callable(load_pass(name).measure)
         assert callable(load_pass(name).applies)
@@ -60,12 +52,24 @@ def test_every_part_of_a_result_that_is_a_pass_has_its_module() -> None:
     [
         (["speed", "memory", "accuracy"], [["memory"], ["speed", "accuracy"]]),
         (["accuracy", "speed"], [["speed", "accuracy"]]),
+        (["busy", "speed", "energy", "accuracy"], [["speed", "energy", "busy", "accuracy"]]),
         (["memory"], [["memory"]]),
         ([], []),
     ],
 )
 def test_passes_are_divided_among_processes(due: list[str], phases: list[list[str]]) -> None:
     assert phases_of(due) == phases
+
+
+def test_of_results_that_are_replayed_only_the_accuracy_is_due(tmp_path: Path) -> None:
+    planned = replace(job(tmp_path, passes=["speed", "memory", "accuracy"]), replays=True)
+    assert passes_due(planned, 1) == ["accuracy"]
+    write_result(Result("crashed", asdict(planned.config), measurement_version=2), planned.result_path)
+    assert passes_due(planned, 1) == ["accuracy"]
+    assert passes_due(replace(job(tmp_path / "other", passes=["speed", "memory"]), replays=True), 1) == [
+        "speed",
+        "memory",
+    ]  # its worker writes the row, which says that it has neither
 
 
 def test_what_is_due_follows_from_the_result(tmp_path: Path) -> None:
@@ -283,7 +287,13 @@ class _NoWorker:
 
     def tell_no_more(self) -> None: ...
 
-    def listen(self, until: type[Any], on_progress: Callable[[Progress], None]) -> Ending:
+    @property
+    def seconds_by_part(self) -> dict[str, float]:
+        return {}
+
+    def listen(
+        self, until: type[Any], on_progress: Callable[[Progress], None], on_untimed: Callable[[], None] = lambda: None
+    ) -> Ending:
         on_progress(Progress("accuracy", 1, 1, 1))
         return Ending(True)
 

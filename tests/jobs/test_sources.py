@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from users_files import enter_folder
@@ -129,3 +131,17 @@ def test_a_file_beside_the_known_folders_is_named_by_its_whole_path(
     del sys.modules["added_late"]
     [name] = [name for name in sources if name.endswith("added_late.py")]
     assert first.source(name) == sources[name]
+
+
+def test_installed_modules_cost_no_look_at_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker asks before its first pass and after each one, and a library has thousands of modules."""
+    found, asked, resolve = own_files(None), list[str](), os.path.realpath
+
+    def realpath(path: str, *arguments: Any, **more: Any) -> str:
+        asked.append(str(path))
+        return resolve(path, *arguments, **more)
+
+    monkeypatch.setattr(os.path, "realpath", realpath)
+    assert own_files(None) == found
+    assert not [path for path in asked if "site-packages" in path and "installed_net" not in path]
+    assert len(asked) < 10 * len(found) + 50

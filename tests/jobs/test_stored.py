@@ -16,15 +16,8 @@ from bench.errors import UserError
 from bench.jobs.job import PlannedJob, open_result, passes_due, write_job
 from bench.jobs.stored import settle, settle_together
 from bench.schema.config import BenchConfig, DatasetConfig, ModelConfig
-from bench.schema.result import (
-    MEASUREMENT_VERSION,
-    FinetuneResult,
-    Origin,
-    Result,
-    read_result,
-    results_under,
-    write_result,
-)
+from bench.schema.parts.training import FinetuneResult
+from bench.schema.result import MEASUREMENT_VERSION, Origin, Result, read_result, results_under, write_result
 
 SOURCES = {"models.py": "aa"}
 NOW = Fingerprint(sources=SOURCES, target="models.py", facts={"processor": "AMD EPYC 9354", "GPU": "NVIDIA H200"})
@@ -117,6 +110,36 @@ def test_the_same_question_with_another_file_leaves_no_stale_row(tmp_path: Path)
     [line] = settled(again)
     assert line.startswith("net: measured anew: the data set has changed (the earlier result: ")
     assert results_under(tmp_path) == []
+
+
+def test_a_folder_that_an_earlier_version_named_is_found_again(tmp_path: Path) -> None:
+    """The same command after an upgrade measured all again, and the old row stayed beside the new one."""
+    planned = job(tmp_path, "net-coco-new")
+    store(job(tmp_path, "net-coco-old"))
+    assert settled(planned) == []
+    assert [path.parent for path in results_under(tmp_path)] == [planned.folder]
+    assert passes_due(planned, 1) == []
+    store(job(tmp_path, "net-coco-old"))
+    [line] = settled(planned)
+    assert "is an earlier result of the same job; it is now" in line
+    assert [path.parent for path in results_under(tmp_path)] == [planned.folder]
+
+
+def test_a_default_that_has_changed_is_measured_anew(tmp_path: Path) -> None:
+    """The name of a job's folder does not hold what has its default."""
+    planned = job(tmp_path)
+    earlier = replace(planned.config, protocol=replace(planned.config.protocol, precision=0.05))
+    store(replace(planned, config=earlier))
+    [line] = settled(planned)
+    assert line.startswith("net: measured anew: protocol.precision was 0.05 and is 0.01 (the earlier result: ")
+    assert results_under(tmp_path) == []
+
+
+def test_the_other_side_of_a_gate_keeps_its_folder(tmp_path: Path) -> None:
+    store(job(tmp_path / "base", "old"))
+    base, head = job(tmp_path / "base", "new"), job(tmp_path / "head", "new")
+    settle_together([(head, base)], lambda line: None, of_commit=True)
+    assert [path.parent for path in results_under(tmp_path)] in ([base.folder], [tmp_path / "base/jobs/old"])
 
 
 def test_what_a_base_reads_takes_the_rounds_of_its_head_with_it(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from bench.errors import UserError
 from bench.jobs.worker.load_model import make
 from bench.jobs.worker.promises import watched
 from bench.jobs.worker.weights_taken import weights_taken
-from bench.predictor import Checkpoint, Predictor, Settings
+from bench.predictor import Checkpoint, Predictor, ReplayPredictor, Settings
 from bench.schema.config import BenchConfig, ModelConfig
 
 CPU = torch.device("cpu")
@@ -62,12 +62,13 @@ def made(
         (
             unfit.NeedsLevel,
             {},
-            "model.options of m: NeedsLevel needs the option level; give +model.options.level=VALUE",
+            "model.options of m: NeedsLevel needs the option level; give model.options.level=VALUE",
         ),
         (
             unfit.NeedsLevel,
             {"levle": 3},
-            "model.options.levle of m: NeedsLevel has no such option; did you mean level?",
+            "model.options.levle of m: NeedsLevel has no such option; did you mean level? (options of one model among "
+            "several are given in a command of their own, with the same out=)",
         ),
         (
             unfit.NoClasses,
@@ -220,3 +221,23 @@ def test_weights_that_a_class_ignores_through_the_command(
     assert done.returncode == 0, done.stderr
     [result] = results_in(tmp_path / "out")
     assert result.notes[0].startswith("4 of 8 parameters of the network have values of w.safetensors")
+
+
+def test_a_class_that_replays_nothing_is_refused() -> None:
+    class Neither(ReplayPredictor):
+        classes = ()
+
+        def __init__(self, settings: Settings) -> None:
+            pass
+
+    class PathAlone(Neither):
+        results_file = Path("r.json")  # type: ignore[assignment]
+
+    with pytest.raises(
+        UserError, match=r"^Neither replays nothing; set self\.results_file = bench\.predictor\.ResultsF"
+    ):
+        made(Neither)
+    with pytest.raises(
+        UserError, match=r"^PathAlone\.results_file is a Posix.*, must be a bench\.predictor\.ResultsFile$"
+    ):
+        made(PathAlone)

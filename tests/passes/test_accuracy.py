@@ -16,21 +16,22 @@ import numpy as np
 import pytest
 import torch
 from contexts import context_of
-from evaluator_cases import decoded
+from evaluator_cases import Replay, crowded, decoded
 from pycocotools import mask as mask_api
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from bench.data.dataset import CocoDataset, load
-from bench.evaluation import boundary, matching, rle
+from bench.data.dataset import CocoDataset, from_coco, load
+from bench.evaluation import boundary, matching, overlaps, rle
 from bench.evaluation.rle import masks_without_overlap, overlaps_removed, rles_without_overlap
 from bench.passes.accuracy import EVALUATORS, PASS, mask_ap_of
 from bench.passes.background import Background, done_ahead
 from bench.passes.predictions import to_results
 from bench.passes.runner import Runner
-from bench.predictor import Instances, Predictor, ReplayPredictor
-from bench.schema.config import BenchConfig, DatasetConfig, FinetuneConfig, ModelConfig, ShapesConfig
-from bench.schema.result import BOUNDARY_FIGURES, COCO_FIGURES, TIDE_ERRORS, AccuracyResult, read_result
+from bench.predictor import Instances, Predictor
+from bench.schema.config import BenchConfig, DatasetConfig, FinetuneConfig, ModelConfig, ProtocolConfig, ShapesConfig
+from bench.schema.parts.accuracy import BOUNDARY_FIGURES, COCO_FIGURES, TIDE_ERRORS, AccuracyResult
+from bench.schema.result import read_result
 
 ROOT = Path(__file__).resolve().parents[2]
 REAL = ROOT / ".." / "shared" / "data" / "coco_val_cc"
@@ -161,17 +162,6 @@ def test_results_carry_no_box_and_unrounded_scores() -> None:
     }
 
 
-class Replay(ReplayPredictor):
-    """Gives the results that it was made with, by falling score."""
-
-    def __init__(self, results: list[dict[str, Any]]) -> None:
-        self.classes = ()
-        self._results = sorted(results, key=lambda r: -r["score"])
-
-    def results(self, image_id: int) -> list[dict[str, Any]]:
-        return [r for r in self._results if r["image_id"] == image_id]
-
-
 def passed(
     results: list[dict[str, Any]], dataset: CocoDataset, folder: Path, **settings: Any
 ) -> tuple[AccuracyResult, list[dict[str, Any]]]:
@@ -242,7 +232,7 @@ def test_highest_score_is_what_lies_on_disk(shapes: CocoDataset, tmp_path: Path)
 def test_an_environment_without_hotcoco(shapes: CocoDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     results = perturbed(shapes.annotations_path, 5)
     with_it, _ = passed(results, shapes, tmp_path, evaluator="pycocotools")
-    for module in (matching, boundary, rle):
+    for module in (matching, boundary, rle, overlaps):
         monkeypatch.setattr(module, "mask_library", lambda: mask_api)
     without, _ = passed(results, shapes, tmp_path, evaluator="pycocotools")
     for name in (
@@ -255,6 +245,40 @@ def test_an_environment_without_hotcoco(shapes: CocoDataset, tmp_path: Path, mon
         "calibration",
     ):
         assert getattr(without, name) == getattr(with_it, name)
+
+
+@pytest.mark.parametrize(("limit", "ap"), [(100, 26 / 101), (1000, 1.0)])
+def test_the_limit_of_the_protocol_reaches_every_figure(limit: int, ap: float, tmp_path: Path) -> None:
+    """Two images of 400 objects each, all found: at 100 an image, a quarter of them counts."""
+    case = crowded([400, 400])
+    dataset = from_coco("cells", case.truth, Path("images"), Path("a.json"), sha256="")
+    accuracy, predictions = passed(case.results, dataset, tmp_path, protocol=ProtocolConfig(max_detections=limit))
+    assert len(predictions) == 800
+    figures = accuracy.figures or {}
+    assert (figures["mask_ap"], figures["mask_ap_small"]) == (pytest.approx(ap), pytest.approx(ap))
+    assert (figures["mask_ar_1"], figures["mask_ar_100"]) == (pytest.approx(1 / 400), pytest.approx(1 / 4))
+    assert figures["mask_ar_small"] == pytest.approx(min(limit / 400, 1))
+    assert accuracy.per_class == {"cell": pytest.approx(ap)}
+    assert accuracy.overlap_mask_ap == {"keep": pytest.approx(ap), "highest_score": pytest.approx(ap)}
+    assert (accuracy.boundary_figures or {})["boundary_ap"] == pytest.approx(ap)
+    assert accuracy.bootstrap is not None
+    assert accuracy.bootstrap.mask_ap == pytest.approx([ap] * 1000)
+    assert accuracy.errors == dict.fromkeys(TIDE_ERRORS, 0.0)
+    assert accuracy.worst_images == {"missed": [], "false": [], "masks": []}
+    assert accuracy.max_detections == limit
+    assert accuracy.figures_absent is None
+
+
+@pytest.mark.parametrize("evaluator", sorted(EVALUATORS))
+def test_an_empty_ap_has_its_reason(tmp_path: Path, evaluator: str) -> None:
+    case = crowded([9])
+    for annotation in case.truth["annotations"]:
+        annotation["iscrowd"] = 1
+    dataset = from_coco("cells", case.truth, Path("images"), Path("a.json"), sha256="")
+    accuracy, _ = passed(case.results, dataset, tmp_path, evaluator=evaluator)
+    assert set((accuracy.figures or {"": 0}).values()) == {None}
+    assert (accuracy.figures_absent or "").startswith("all 9 annotations are crowds (iscrowd: 1)")
+    assert accuracy.errors is accuracy.bootstrap is None
 
 
 def test_random_weights_say_nothing_and_fine_tuned_ones_do(shapes: CocoDataset, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import resource
 import subprocess
 import sys
@@ -10,13 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from contexts import context_of
 from evaluator_cases import rectangle, rle_of
 
 from bench.data.dataset import CocoDataset, from_coco
+from bench.data.results.plain import columns_of
 from bench.evaluation.matching import Matcher
 from bench.passes.accuracy import PASS
-from bench.predictor import ReplayPredictor
+from bench.passes.predictions import ReplayedPredictions
+from bench.predictor import ReplayPredictor, ResultsFile
 from bench.schema.config import BenchConfig, ModelConfig
 
 OBJECTS, DETECTIONS = 2, 20
@@ -82,6 +86,40 @@ def test_the_matcher_keeps_61_bytes_a_detection() -> None:
     exact = 600 * (DETECTIONS * BYTES_A_DETECTION + OBJECTS * BYTES_AN_OBJECT)
     assert exact * 0.8 < held[1] - held[0] < exact * 1.3
     assert len(matcher.matches().score) == 900 * DETECTIONS
+
+
+class OfFile(ReplayPredictor):
+    """Names a results file."""
+
+    classes = ()
+
+    def __init__(self, path: Path) -> None:
+        self.results_file = ResultsFile(path)
+
+
+@pytest.mark.parametrize(("more", "least", "most"), [({"by": "a tool"}, 300, 900), ({}, 60, 300)])
+def test_results_of_a_file_are_given_up_as_they_are_used(
+    more: dict[str, str], least: int, most: int, tmp_path: Path
+) -> None:
+    """As objects all of them take 700 bytes a detection, which nobody needs beside what the evaluation keeps of them.
+
+    As columns they take 50 bytes and the length of their masks' text; a key that nobody knows keeps a file from these.
+    """
+    dataset, replay = dataset_of(150), Replay()
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps([result | more for image in dataset.images for result in replay.results(image.id)]))
+    columns_of(b"[]")  # what it imports is no result
+    tracemalloc.start()
+    try:
+        predictions = ReplayedPredictions(OfFile(path), dataset, BenchConfig())
+        held = [tracemalloc.get_traced_memory()[0]]
+        given = sum(len(results) for _, outputs in predictions.outputs(dataset.images) for results in outputs)
+        held.append(tracemalloc.get_traced_memory()[0])
+    finally:
+        tracemalloc.stop()
+    assert given == 150 * DETECTIONS
+    assert least * given < held[0] < most * given
+    assert held[1] < 60 * given
 
 
 def peak_growth(few: int, many: int, folder: Path) -> float:

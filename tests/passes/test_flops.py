@@ -6,6 +6,7 @@ import importlib.util
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,38 @@ def test_closed_form(dataset: CocoDataset) -> None:
     assert flops.images == 5
     assert flops.mean == pytest.approx(16 * convolution + layer)
     assert flops.std == pytest.approx(convolution * np.std([20, 10, 20, 20, 10]))
+
+
+class Counting(Network):
+    """Counts how often it is called."""
+
+    calls = 0
+
+    def forward(self, batch: list[torch.Tensor]) -> list[torch.Tensor]:
+        self.calls += 1
+        return super().forward(batch)
+
+
+def test_what_another_row_has_counted_is_taken_where_the_first_image_agrees(dataset: CocoDataset) -> None:
+    first = PASS.measure(context_of(Counting(Settings(CPU)), dataset))
+    assert first is not None
+    assert (len(first.counts), first.counted_by) == (5, None)
+    for change, calls in ((0, 1), (2, 5), (-2, 5)):
+        predictor = Counting(Settings(CPU, precision="bf16"))
+        context = context_of(predictor, dataset)
+        known = replace(first, counts=[first.counts[0] + change, *first.counts[1:]], counted_by="net-fp32")
+        context.counted_before = lambda known=known: known
+        # A row whose own count differs counts all, so that it can have the figure of no other model.
+        assert PASS.measure(context) == (first if change else known)
+        assert predictor.calls == calls
+
+
+def test_the_figure_of_fewer_images_is_not_taken(dataset: CocoDataset) -> None:
+    first = PASS.measure(context_of(Network(Settings(CPU)), dataset))
+    assert first is not None
+    context = context_of(Network(Settings(CPU)), dataset)
+    context.counted_before = lambda: replace(first, images=1, counts=first.counts[:1], counted_by="net-fp32")
+    assert PASS.measure(context) == first
 
 
 def test_the_setting_of_fast_paths_is_restored(dataset: CocoDataset) -> None:

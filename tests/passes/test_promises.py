@@ -22,7 +22,9 @@ from torch.nn.functional import interpolate
 from bench.data.dataset import CocoDataset
 from bench.data.images import read_images
 from bench.device.gpu import Gpu
+from bench.errors import UserError
 from bench.evaluation.rle import masks_to_rle
+from bench.jobs.worker.load_model import make
 from bench.passes.accuracy import mask_ap_of
 from bench.passes.base import load_pass
 from bench.passes.runner import Runner
@@ -32,6 +34,8 @@ from bench.schema.result import PASSES, Result
 
 CPU = torch.device("cpu")
 LABELS = [7, *[None] * 5]
+ON_A_CPU = [name for name in PASSES if name != "busy"]
+"""Without a GPU the busy pass runs no model: tests/passes/test_busy_pass.py."""
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +103,7 @@ def test_a_class_that_remembers_has_the_ap_of_one_that_carries(
     assert figures["mask_ap"] == expected
 
 
-@pytest.mark.parametrize("name", PASSES)
+@pytest.mark.parametrize("name", ON_A_CPU)
 def test_stages_come_in_order_in_one_thread(name: str, dataset: CocoDataset, tmp_path: Path, gpu: Gpu) -> None:
     model = orderly.TellsOrder(Settings(CPU))
     measure(name, model, dataset, tmp_path, gpu, batch_size=2)
@@ -163,7 +167,7 @@ BROKEN: dict[type[Predictor], str] = {
 }
 
 
-@pytest.mark.parametrize("name", PASSES)
+@pytest.mark.parametrize("name", ON_A_CPU)
 @pytest.mark.parametrize("broken", BROKEN, ids=lambda cls: cls.__name__)
 def test_the_first_batch_is_refused_before_a_figure_is_taken(
     broken: Any, name: str, dataset: CocoDataset, tmp_path: Path, gpu: Gpu
@@ -244,3 +248,43 @@ def test_scores_above_one_have_an_ap_and_no_calibration(dataset: CocoDataset, tm
     assert result.notes == ["accuracy: scores lie outside 0 to 1, so they are no probabilities: no calibration"]
     _, plain = measure("accuracy", habits.Bright(Settings(CPU)), dataset, tmp_path)
     assert plain.notes == []
+
+
+class WrapsStages(habits.Bright):
+    """Replaces methods on the object, as a cache or a profiler around them does."""
+
+    stateless_preprocess = True
+    pads_inputs = True
+
+    def __init__(self, settings: Settings, stages: str, says_so: bool = False) -> None:
+        super().__init__(settings)
+        for name in stages.split():
+            setattr(self, name, getattr(self, name))
+        if says_so:
+            self.stateless_preprocess = self.pads_inputs = True
+
+
+@pytest.mark.parametrize(
+    ("stages", "stateless", "pads"),
+    [
+        ("", True, True),
+        ("preprocess", False, True),
+        ("forward", False, False),
+        ("preprocess postprocess", False, True),
+    ],
+)
+def test_the_promise_is_taken_back_where_the_object_has_other_stages(stages: str, stateless: bool, pads: bool) -> None:
+    """Such an object kept what it saw of one image for another, and AP was 11 for 100."""
+    config = BenchConfig(model=ModelConfig("m", _target_="wraps.Stages", options={"stages": stages}))
+    made = make(WrapsStages, config, Settings(CPU, classes=("a",)))
+    assert isinstance(made, Predictor)
+    assert (made.stateless_preprocess, made.pads_inputs) == (stateless, pads)
+    config.model.options["says_so"] = True
+    made = make(WrapsStages, config, Settings(CPU, classes=("a",)))
+    assert isinstance(made, Predictor)
+    assert (made.stateless_preprocess, made.pads_inputs) == (True, True)
+    config.model.options["says_so"] = False
+    config.protocol.pad_to = True
+    if not pads:
+        with pytest.raises(UserError, match=r"protocol\.pad_to: wraps\.Stages cannot pad its inputs"):
+            make(WrapsStages, config, Settings(CPU, classes=("a",), pad_to=64))

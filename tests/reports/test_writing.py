@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import json
 import os
 import subprocess
@@ -12,10 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from literal_results import with_worst_images
+from PIL import Image
+from python_path import python_path
 
 import reports
 from bench.errors import UserError
 from bench.schema.result import Result
+from reports.drawing.process import DrawingProcess
 from reports.writing import FILES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -83,7 +88,7 @@ def test_settings_of_matplotlib_change_nothing(run: Path, tmp_path: Path, settin
     """A notebook sets a backend that is not installed here, and a person who writes papers lets LaTeX set all text."""
     (tmp_path / "there").mkdir()
     (tmp_path / "matplotlibrc").write_text("text.usetex: True\nbackend: TkAgg\n")
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": python_path(ROOT)}
     if setting == "MPLBACKEND":
         environment[setting] = "nonsense"
     elif setting == "MATPLOTLIBRC":
@@ -107,10 +112,86 @@ def test_a_polygon_that_kills_the_decoder_costs_no_more_than_its_pictures(
     data["annotations"][0]["segmentation"] = [[0, 0, 1e9, 0, 1e9, 1e9, 0, 1e9]]
     file.write_text(json.dumps(data))
     run = write_run(tmp_path / "run", [make_result("A", dataset=tiny_dataset), make_result("B", dataset=tiny_dataset)])
-    environment = {**os.environ, "PYTHONPATH": f"{tmp_path / 'hidden'}:{ROOT}"}
+    environment = {**os.environ, "PYTHONPATH": python_path(tmp_path / "hidden", ROOT)}
     command = [sys.executable, "-m", "reports", str(run)]
     done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "<h1" in (run / "comparison.html").read_text()
     assert (run / "plots" / "pareto.png").exists()
     assert len(done.stderr.splitlines()) <= 2, done.stderr
+
+
+@pytest.fixture
+def three(tmp_path: Path, make_result: Callable[..., Result], write_run: Callable[..., Path]) -> Callable[..., Path]:
+    def write(dataset: dict[str, Any]) -> Path:
+        """Write a run of three models with worst images, and their empty predictions."""
+        results = [with_worst_images(make_result(name, dataset=dataset), [1]) for name in ("A", "B", "C")]
+        run = write_run(tmp_path / "run", results)
+        for number in range(3):
+            (run / f"jobs/job{number}/predictions.json").write_text("[]")
+        return run
+
+    return write
+
+
+def _pages(out: Path) -> list[str]:
+    return [path.read_text() for path in sorted((out / "models").iterdir())]
+
+
+def test_where_memory_runs_out_the_pages_have_no_pictures(
+    tmp_path: Path,
+    three: Callable[..., Path],
+    tiny_dataset: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Reading an image of 81 megapixels takes 600 MB more than the process has."""
+    file, image = Path(tiny_dataset["annotations"]), Path(tiny_dataset["images"]) / "1.jpg"
+    data = json.loads(file.read_text())
+    data["images"] = [{"id": 1, "file_name": "1.jpg", "height": 9000, "width": 9000}]
+    data["annotations"] = [a for a in data["annotations"] if a["image_id"] == 1]
+    file.write_text(json.dumps(data))
+    Image.new("L", (9000, 9000)).save(image, "PNG", compress_level=1)
+    run = three(tiny_dataset)
+    monkeypatch.setattr("reports.writing.DrawingProcess", functools.partial(DrawingProcess, limit_bytes=800 << 20))
+    page = reports.build([run], tmp_path / "report")
+    assert "<h1" in page.read_text()
+    assert len(_pages(tmp_path / "report")) == 3
+    assert all("The images could not be drawn." in text for text in _pages(tmp_path / "report"))
+    assert (tmp_path / "report" / "plots" / "pareto.png").exists()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("warning: left out of the report: plots/panel_tiny_1.png, images of models/a-")
+    assert line.endswith(": more than the 1 GiB of memory that a picture may take")
+
+
+def test_where_the_process_is_killed_each_time_the_pages_have_no_pictures(
+    tmp_path: Path,
+    three: Callable[..., Path],
+    tiny_dataset: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = three(tiny_dataset)
+    (tmp_path / "first").mkdir()
+    (tmp_path / "first" / "hotcoco.py").write_text("import os\n\ndef __getattr__(name):\n    os.kill(os.getpid(), 9)\n")
+    monkeypatch.setenv("PYTHONPATH", python_path(tmp_path / "first"))
+    monkeypatch.setattr("reports.drawing.process.MOST_DEATHS", 1)
+    reports.build([run], tmp_path / "report")
+    assert len(_pages(tmp_path / "report")) == 3
+    assert all("The images could not be drawn." in text for text in _pages(tmp_path / "report"))
+    first, then = capsys.readouterr().err.splitlines()
+    assert first.endswith("the process that draws was killed by SIGKILL, as a system does where memory runs out")
+    assert then.endswith("not drawn, since the process that draws has died 1 times")
+
+
+def test_annotations_alone_give_a_report_without_panels_and_one_line(
+    tmp_path: Path, three: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing has failed: replayed results need no image files."""
+    run = three({"name": "mine", "images": None, "annotations": str(tmp_path / "truth.json")})
+    text = reports.build([run], tmp_path / "report").read_text()
+    assert text.count("No panels of mine: the dataset was evaluated without image files.") == 1
+    assert capsys.readouterr().err == ""
+    assert list((tmp_path / "report" / "plots").glob("panel_*")) == []
+    for page in _pages(tmp_path / "report"):
+        assert "The dataset was evaluated without its image files, so no image can be shown." in page

@@ -17,6 +17,8 @@ from whole_result import whole_result
 from bench.errors import UserError
 from bench.files import json_file
 from bench.schema.gate_report import Finding, GateReport, read_report
+from bench.schema.parts.busy import BusyResult
+from bench.schema.parts.speed import HostReadings
 from bench.schema.result import PASSES, Result, parse_result, read_own_result, read_result, write_result
 
 NEVER_READ = ("NaN", "1e999", "a lone surrogate", f"{DEPTH} deep")
@@ -79,6 +81,13 @@ def _set(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
         ),
         ("speed.image_sizes", [[1]] * 6, "speed.image_sizes[0]: expected array of length >= 2"),
         ("speed.batch_size", 0, "speed.batch_size: expected int >= 1"),
+        ("busy", dataclasses.asdict(BusyResult(1, 1, 300.0, 400.0, 1e9, 1, 1)), "busy.busy_ms is 1e+09, of plain_ms "),
+        (
+            "speed.rounds.0.host",
+            dataclasses.asdict(HostReadings([1e50], [], 0)),
+            "host.others_percent[0]: expected float <= 101",
+        ),
+        ("seconds_by_part", {"speed": 1e6}, "seconds_by_part add up to 1000000.0, of seconds "),
         ("machine.gpu", "NVIDIA H200", "machine.gpu: expected object | null, got str"),
         ("machine.notes", "x", "machine.notes: expected array, got str"),
         ("config.dataset", [], "config.dataset: expected object, got array"),

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import random
+import re
 import shlex
+from pathlib import Path
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 
 from bench.errors import UserError
-from bench.schema.overrides import as_text, as_typed, kinds, plain, quoted, with_each_text, working_spelling
+from bench.schema.typed.hydra_text import encoded
+from bench.schema.typed.overrides import as_text, as_typed, kinds, plain, quoted, with_each_text, working_spelling
+
+SHARP_S = encoded("ß")
 
 
 @pytest.mark.parametrize(
@@ -37,17 +44,34 @@ from bench.schema.overrides import as_text, as_typed, kinds, plain, quoted, with
         ("passes=speed", "passes=['speed']"),
         ("passes=speed, flops", "passes=['speed','flops']"),
         ("passes=[speed],[flops]", "passes=[speed],[flops]"),
-        # No texts: numbers, groups, free-form keys, keys that nobody knows.
+        # No texts: numbers, groups, keys that nobody knows.
         ("batch_size=1,2", "batch_size=1,2"),
         ("model=a,b", "model=a,b"),
-        ("+model.options.scale=0.5", "+model.options.scale=0.5"),
-        ("gate.thresholds.fps_model=-3%", "gate.thresholds.fps_model=-3%"),
+        # Below a free-form key a name is added; options keep what Hydra makes of their values.
+        ("model.options.scale=0.5", "++model.options.scale=0.5"),
+        ("+model.options.x=007", "++model.options.x=007"),
+        # Unless it cannot read them: then they are texts.
+        ("model.options.x=/tmp/run (1)/r.json", "++model.options.x='/tmp/run (1)/r.json'"),
+        (
+            "model.options.x=it's, 1,[é, {ß: x;y}]",
+            f"""++model.options.x="it's",1,['é',{{{SHARP_S}: 'x;y'}}]""",
+        ),
+        ("model.options.x=[f(1,2), b]", "++model.options.x=[f(1,2),b]"),
+        ("model.options.x=/tmp/a(,b", "++model.options.x=/tmp/a(,b"),
+        ("model.options.x.0={y: {a-b: 1}}", "++model.options.x.0={y: {a-b: 1}}"),
+        ("gate.thresholds.fps_model=-3%", "++gate.thresholds.fps_model='-3%'"),
+        ("gate.models.a.latency_ms_p95=+10", "++gate.models.a.latency_ms_p95='+10'"),
+        ("gate.models.a.mask_ap=null", "++gate.models.a.mask_ap=null"),
+        ("dataset.aliases.a=null", "++dataset.aliases.a='null'"),
+        ("dataset.aliases={a: 1, b: c d}", "++dataset.aliases={a: '1',b: 'c d'}"),
+        ("dataset.aliases={a: b},{a: c}", "++dataset.aliases={a: 'b'},{a: 'c'}"),
+        ("dataset.aliases=${x:{a,b}}", "++dataset.aliases=${x:{a,b}}"),
         ("modle=a", "modle=a"),
         ("~model.options.x", "~model.options.x"),
         ("just words", "just words"),
         # An empty text has a meaning where it is the default.
         ("model.backbone=", "model.backbone="),
-        ("+model.options.prefix=", "+model.options.prefix="),
+        ("+model.options.prefix=", "++model.options.prefix="),
     ],
 )
 def test_a_text_is_put_into_quotation_marks(typed: str, for_hydra: str) -> None:
@@ -70,6 +94,71 @@ def test_hydra_reads_the_text_that_was_typed(key: str, text: str) -> None:
     # A sweep spells the values of each of its jobs anew.
     again = f"{override.get_key_element()}={override.get_value_element_as_str()}"
     assert OverridesParser.create().parse_override(again).value() == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("/tmp/run (1)/r.json", "/tmp/é/r.json", "~/r.json", "/tmp/a=b/r.json", "a&b", "a#b", "it's", "été", "x;y"),
+        *(
+            "/tmp/{x}/r.json",
+            "/tmp/{a,b}/é",
+            "a(",
+            "r (1).json",
+            "a\\\\(",
+            "'a'b",
+            "!",
+            "line\nend",
+            "<>",
+        ),
+    ],
+)
+def test_an_option_that_hydra_cannot_read_is_a_text(text: str) -> None:
+    forms = [(text, text), (f"[{text}, 1]", [text, 1]), (f"{{a: {text}, b: 1}}", {"a": text, "b": 1})]
+    for typed, value in forms if text.count("(") == text.count(")") else forms[:1]:
+        override = OverridesParser.create().parse_override(as_text(f"model.options.x={typed}"))
+        assert not override.is_sweep_override()
+        assert override.value() == value
+
+
+def test_what_hydra_reads_is_left_to_it() -> None:
+    """Random values: those that Hydra's own parser reads keep their value and type, and all others are texts."""
+    draw, parser = random.Random(3), OverridesParser.create()
+    alphabet = [*"ab1 .:=-_'\"\\)]{}#&*!|>%@$~?/+", "é", "${a}", "null", "1.5", "true", "\\\\", "\\(", "("]
+    read = 0
+    for _ in range(1500):
+        value = "".join(draw.choices(alphabet, k=draw.randint(1, 6))).strip()
+        if not value or value[0] in "[{" or re.match(r"\w[\w-]*\s*\(", value):
+            continue
+        try:
+            own = parser.parse_override(f"x={value}").value()
+            read += 1
+        except HydraException:
+            own = value
+        got = parser.parse_override(as_text(f"model.options.x={value}")).value()
+        assert (got, type(got)) == (own, type(own)) or own != own, value
+    assert 200 < read < 1300
+
+
+@pytest.mark.parametrize("key", ["model.options.results", "dataset.images", "dataset.annotations"])
+def test_a_comma_in_the_name_of_a_file_makes_no_two_jobs(key: str, tmp_path: Path) -> None:
+    (tmp_path / "a,b").mkdir()
+    with pytest.raises(UserError, match="a comma makes a sweep, and there is a file or a folder of this name") as said:
+        as_text(f"{key}={tmp_path}/a,b")
+    [remedy] = shlex.split(re.search(r"give (\S+), for a sweep", str(said.value))[1])  # type: ignore[index]
+    assert OverridesParser.create().parse_override(as_text(remedy)).value() == f"{tmp_path}/a,b"
+    for sweep in (f"{key}={tmp_path}/a, b", f"{key}={tmp_path}/a,c"):
+        assert OverridesParser.create().parse_override(as_text(sweep)).is_sweep_override()
+
+
+@pytest.mark.parametrize("key", ["dataset.image_range", "finetune.scales"])
+def test_a_list_of_numbers_needs_brackets(key: str) -> None:
+    with pytest.raises(UserError, match=rf"must be a list of numbers; give '{key}=\[0,4095\]'$"):
+        as_text(f"{key}=0,4095")
+    with pytest.raises(UserError, match=rf"must be a list of numbers, as '{key}=\[0.5,1\]'$"):
+        as_text(f"{key}=4095")
+    for fine in ("[0,4095]", "[0,1],[0,2]", "null", "${x}", "choice([0,1],[0,2])"):
+        assert as_text(f"{key}={fine}") == f"{key}={fine}"
 
 
 @pytest.mark.parametrize("key", ["out", "history", "baseline", "dataset.images", "gate.base_ref", "passes", "model"])
@@ -128,5 +217,6 @@ def test_the_kinds_of_keys() -> None:
     assert {known[key] for key in ("out", "gate.base_ref", "dataset.train.images", "finetune.start")} == {"text"}
     assert {known[key] for key in ("model.backbone", "dataset.how_to_get", "study")} == {"text or empty"}
     assert {known[key] for key in ("passes", "model.classes", "gate.allow")} == {"texts"}
-    assert {known[key] for key in ("batch_size", "protocol.rounds", "finetune.scales")} == {"other"}
+    assert {known[key] for key in ("dataset.image_range", "finetune.scales")} == {"numbers"}
+    assert {known[key] for key in ("batch_size", "protocol.rounds")} == {"other"}
     assert not {"model.options", "gate.thresholds", "dataset.aliases"} & set(known)

@@ -10,17 +10,9 @@ from typing import Any
 import pytest
 
 from bench.errors import UserError
-from bench.schema.result import (
-    MemoryResult,
-    ModelInfo,
-    Result,
-    SpeedResult,
-    SpeedRound,
-    Timing,
-    parse_result,
-    read_result,
-    write_result,
-)
+from bench.schema.parts.costs import MemoryResult
+from bench.schema.parts.speed import SpeedResult, SpeedRound, Timing
+from bench.schema.result import ModelInfo, Result, parse_result, read_result, write_result
 
 
 def full() -> Result:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from bench.errors import UserError
 from bench.gate.comparable import check_allowed, obstacles
 from bench.gate.rows import labels, matched
 from bench.jobs.identity import job_name
-from bench.schema.config import BenchConfig
+from bench.schema.config import BenchConfig, FinetuneConfig
 from bench.schema.facts import config
 from bench.schema.result import PASSES, Result
 from bench.schema.row import Row
@@ -87,7 +88,8 @@ def test_the_names_that_a_gate_may_allow() -> None:
             "detections",
         ),
         *("max_detections", "overlap", "evaluator", "device", "cpu", "cores", "threads", "gpu", "driver"),
-        *("power_limit", "clocks", "clock_source", "cudnn_benchmark", "channels_last"),
+        *("exif", "image_range", "without_mask", "runtime"),
+        *("power_limit", "clocks", "clock_source", "cudnn_benchmark", "channels_last", "pin", "pad_to"),
         *("host_memory_source", "device_memory_source"),
     }
 
@@ -111,6 +113,25 @@ def test_what_changes_no_figure_does_not_change_the_job() -> None:
     more.dataset.name, more.protocol.rounds, more.protocol.time_limit_s = "coco", 12, None
     assert job_name(more, {}) == name()
     assert name(evaluator="pycocotools") != name()
+
+
+def test_a_new_key_with_its_default_does_not_change_the_name_of_a_job() -> None:
+    """The same command after an upgrade finds its results again."""
+    assert job_name(Wider(), {}) == job_name(BenchConfig(), {})
+    assert job_name(Wider(made_up="two"), {}) != job_name(BenchConfig(), {})
+
+
+def test_names_of_jobs_are_the_same_in_every_version() -> None:
+    plain = BenchConfig(device="cpu")
+    plain.model.name, plain.dataset.name = "solov2", "coco"
+    tuned = dataclasses.replace(plain, finetune=FinetuneConfig(), precision="bf16")
+    tuned = dataclasses.replace(tuned, protocol=dataclasses.replace(tuned.protocol, pin=True))
+    assert [job_name(plain, {"dataset": "d1"}), job_name(tuned, {})] == [
+        "solov2-coco-cpu-fp32-b1-fb8c6903",
+        "solov2-coco-cpu-bf16-b1-ad499d4f",
+    ]
+    # A training with every key at its default is a training.
+    assert job_name(dataclasses.replace(plain, finetune=FinetuneConfig()), {}) != job_name(plain, {})
 
 
 def test_a_new_setting_is_in_the_names_of_jobs(made_up: Setting) -> None:
@@ -163,3 +184,20 @@ def test_labels_name_what_differs_of_nested_settings() -> None:
     results[1].config["protocol"]["min_samples"] = 100
     assert SETTINGS["protocol"].labels(results) == ["min_samples=30", "min_samples=100"]
     assert SETTINGS["options"].labels(results) == ["", ""]
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_a_result_from_before_there_was_a_key_was_measured_with_its_default(group: str) -> None:
+    """Results of the commit before ``protocol.pin`` were said to differ from every newer one."""
+    newer = result()
+    newer.config = {**dataclasses.asdict(BenchConfig()), **newer.config}
+    settings = dataclasses.asdict(BenchConfig())[group]
+    for key, default in settings.items():
+        older = copy.deepcopy(newer)
+        newer.config[group] = {**newer.config[group], key: None if default == "???" else default}
+        older.config[group].pop(key, None)
+        assert obstacles(older, newer) == {}, key
+        for by in (GATE, REPORT, SERIES):
+            assert [one.key for one in held_equal(by) if one.equal(older) != one.equal(newer)] == [], key
+        labels_of = [setting.labels([older, newer]) for setting in SETTINGS.values()]
+        assert [texts for texts in labels_of if len(set(texts)) > 1] == [], key

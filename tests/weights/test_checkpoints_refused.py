@@ -48,7 +48,7 @@ def test_classes_of_the_checkpoint_that_the_data_set_spells_otherwise(
     write_demo(path, ["circle", "rectangel", "star"])
     out = tmp_path / "out"
     line = refusal(run_command(f"model={DEMO}", f"model.weights={path}", f"out={out}", *bright_squares))
-    assert "1 of 1 categories match no class of the model: rectangle" in line
+    assert "1 of 1 categories with annotations match no class of the model: 'rectangle'" in line
     assert "dataset.aliases" in line
     assert "did you mean rectangel?" in line
     assert not out.exists()

@@ -16,8 +16,9 @@ import pytest
 from local_server import serving
 
 from bench.errors import UserError
+from bench.files.digests import sha256_of
 from bench.weights import download
-from bench.weights.download import cached_path, fetch, sha256_of
+from bench.weights.download import cached_path, fetch
 
 HEADER = b'{"w":{"dtype":"U8","shape":[299872],"data_offsets":[0,299872]}}'.ljust(120)
 DATA = bytes((i * i + i // 251) % 256 for i in range(299_872))

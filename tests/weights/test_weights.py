@@ -141,6 +141,38 @@ def test_whole_module_needs_the_switch(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("names", "classes"),
+    [
+        ({1: "dog", 0: "cat"}, ("cat", "dog")),
+        (["cat", "dog"], ("cat", "dog")),
+        ({1: "cat", 2: "dog"}, None),
+        (7, None),
+    ],
+    ids=["by label", "list", "gap", "a number"],
+)
+def test_class_names_that_a_whole_module_carries(
+    tmp_path: Path, names: object, classes: tuple[str, ...] | None
+) -> None:
+    """ultralytics saves ``names``, by label, with its networks."""
+    module = network()
+    vars(module)["names"] = names
+    torch.save({"model": module, "ema": None}, tmp_path / "model.pt")
+    checkpoint = load_checkpoint(tmp_path / "model.pt", allow_pickle=True)
+    assert_same(checkpoint.state_dict)
+    assert checkpoint.classes == classes
+
+
+def test_the_mean_of_the_last_steps_is_taken_where_a_whole_module_has_one(tmp_path: Path) -> None:
+    """``ema`` beside ``model`` in a training's file of ultralytics (``ckpt.get("ema") or ckpt["model"]``)."""
+    last = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3))
+    torch.save({"model": last, "ema": network()}, tmp_path / "last.pt")
+    assert_same(load_checkpoint(tmp_path / "last.pt", allow_pickle=True).state_dict)
+    # Elsewhere ``ema`` holds other things, and the weights stand under ``model``.
+    torch.save({"model": dict(STATE), "ema": {"module": {"other": torch.zeros(1)}}}, tmp_path / "other.pt")
+    assert_same(load_checkpoint(tmp_path / "other.pt").state_dict)
+
+
+@pytest.mark.parametrize(
     ("meta", "classes"),
     [
         ({"CLASSES": ("cat", "dog"), "mmdet_version": "2.25.0"}, ("cat", "dog")),

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import uuid
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,7 +59,9 @@ class Maskbench:
         Gives the rows, each a mapping of columns to values, for further assertions of the test.
 
         Equal arguments are measured once in a pytest session, also with several processes, and two models never at the
-        same time. The test is skipped where the row is skipped because the model's library is not installed.
+        same time. Where a row keeps its limits of speed, GPU busy or energy, but has a mark that says that these mean
+        little, such as ``disturbed``, a warning says so. The test is skipped where the row is skipped because the
+        model's library is not installed.
         """
         __tracebackhide__ = True
         refused = None
@@ -75,6 +78,9 @@ class Maskbench:
         failures = [text for row in rows if (text := _failure(row))]
         if failures:
             pytest.fail("\n".join(failures), pytrace=False)
+        for row in rows:
+            for doubt in row["doubts"]:
+                warnings.warn(f"maskbench: {row['label']}: {doubt}", stacklevel=2)
         skipped = [row["reason"] for row in rows if row["status"] == "skipped"]
         if skipped:
             pytest.skip("; ".join(dict.fromkeys(skipped)))
@@ -155,7 +161,7 @@ def _failure(row: dict[str, Any]) -> str | None:
         failures = [f"{row['status']}: {row['reason']}"]
     if not failures:
         return None
-    return "\n".join([f"{row['label']}:", *(f"  {text}" for text in failures), f"  {row['path']}"])
+    return "\n".join([f"{row['label']}:", *(f"  {text}" for text in (*failures, *row["marks"])), f"  {row['path']}"])
 
 
 def measuring_lock() -> str:

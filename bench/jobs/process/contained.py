@@ -107,6 +107,7 @@ class Contained:
         Raises:
             ValueError: the process has sent what is no message.
         """
+        self._inbox.refuse()
         if not self._open:  # a process may close its end of the pipe and live on
             self.wait(seconds)
             return []

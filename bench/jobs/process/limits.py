@@ -34,15 +34,18 @@ class Limits:
         if self._gb is None or now < self._next_look:
             return None
         self._next_look = now + 0.9 * TICK_SECONDS
-        if (used := _resident_bytes(pid) / 1e9) > self._gb:
+        used, processes = _resident(pid)
+        if used / 1e9 > self._gb:
+            shared = f" in {processes} processes" if processes > 1 else ""
             return "out_of_memory", (
-                f"used {used:.2f} GB of host memory, the limit is {self._gb:g} GB (protocol.memory_limit_gb)"
+                f"used {used / 1e9:.2f} GB of host memory{shared}, the limit is {self._gb:g} GB "
+                f"(protocol.memory_limit_gb)"
             )
         return None
 
 
-def _resident_bytes(pid: int) -> int:
-    """Give the resident memory of a process and its descendants in bytes; 0 when it has just ended."""
+def _resident(pid: int) -> tuple[int, int]:
+    """Give the resident memory, in bytes, of a process with its descendants, and their number; 0 when it has ended."""
     family: list[psutil.Process] = []
     with contextlib.suppress(psutil.Error):
         process = psutil.Process(pid)
@@ -51,4 +54,4 @@ def _resident_bytes(pid: int) -> int:
     for member in family:
         with contextlib.suppress(psutil.Error):  # it has just ended
             total += member.memory_info().rss
-    return total
+    return total, len(family)

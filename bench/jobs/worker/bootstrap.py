@@ -12,6 +12,7 @@ argument is always the descriptor of the worker's messages.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import runpy
@@ -30,4 +31,7 @@ if __name__ == "__main__":  # a process that a data loader starts needs only the
     from bench.jobs.worker.supervise import supervise
 
     supervise(int(sys.argv[2]))
+    if sys.argv[1] != "--check":
+        with contextlib.suppress(OSError):  # by hand: what makes messages takes longer to import than it may
+            os.write(int(sys.argv[2]), b'{"kind": "doing", "part": "import"}\n')
     runpy.run_module("bench.jobs.worker.main", run_name="__main__")

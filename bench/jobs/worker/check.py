@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import importlib.util
 import os
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from bench.data.dataset import CocoDataset, load, match_labels, training_split
-from bench.data.results_file import read_results
+from bench.data.classes import match_labels
+from bench.data.dataset import CocoDataset, load, training_split
+from bench.data.results.reader import read_results
 from bench.device.fingerprint import Fingerprint
 from bench.device.machine import describe
 from bench.device.numerics import refuse_unsupported
@@ -26,16 +27,23 @@ from bench.jobs.worker.failures import classify
 from bench.jobs.worker.load_model import (
     build_predictor,
     is_class,
+    refuse_device,
     refuse_what_it_cannot,
     size_options,
     trainable,
 )
 from bench.jobs.worker.locate import import_library, locate
-from bench.jobs.worker.option_files import files_read
+from bench.jobs.worker.one_shape import refuse_other_shapes, wants_one_shape
+from bench.jobs.worker.option_files import config_files, files_read
 from bench.jobs.worker.sources import fingerprint, started_in
+from bench.jobs.worker.without_torch.device import device_of, resolve_device
+from bench.jobs.worker.without_torch.need import needs_torch
+from bench.passes.compiled import batches_by_shape
 from bench.predictor import ReplayPredictor
 from bench.schema.config import BenchConfig, DatasetConfig
-from bench.training.initial_weights import start_from
+
+if TYPE_CHECKING:  # a check of results that are replayed does without it
+    import torch
 
 
 def check(question: Question, send: Callable[[Message], None]) -> None:
@@ -44,6 +52,8 @@ def check(question: Question, send: Callable[[Message], None]) -> None:
     The first answer is about all of them: :class:`Resolved`, or :class:`Refused`, which is the only one. No code of the
     user's runs before it. A :class:`Verdict` on each job follows, in their order.
     """
+    if any(needs_torch(job.config.model._target_) for job in question.jobs):
+        importlib.import_module("torch")  # before the first answer: what is wrong with it is no fault of a model
     try:
         device = resolve_device(question.device)
         for precision in dict.fromkeys(job.config.precision for job in question.jobs):
@@ -63,9 +73,12 @@ def _verdict(job: WorkerJob, device: torch.device, loaded: dict[str, CocoDataset
     """Check one job; ``loaded`` keeps the datasets of earlier jobs, which the jobs of a study share."""
     hide = job.from_environment.hide
     try:
-        files = _checked_files(job, loaded)
-        now = _now(job, device)
-        return Verdict("ok", files={key: str(path) for key, path in files.items()}, now=now)
+        checked = _checked(job, loaded, device)
+        files = {key: str(path) for key, path in checked.files.items()}
+        notes = [hide(note) for note in checked.notes]
+        cls, name = locate(job.config.model._target_), job.filled.model.config
+        of_config = [str(path) for path in config_files(cls, name, started_in())]
+        return Verdict("ok", None, files, _now(job, device), checked.reads_pixels, notes, of_config)
     except UserError as error:
         return Verdict(WRONG_INPUT, hide(str(error)))
     except (Exception, SystemExit) as error:
@@ -74,8 +87,21 @@ def _verdict(job: WorkerJob, device: torch.device, loaded: dict[str, CocoDataset
         return Verdict(status, hide(reason))
 
 
-def _checked_files(job: WorkerJob, loaded: dict[str, CocoDataset]) -> dict[str, Path]:
-    """Raise what is wrong with a job, or give the files that its figures depend on beside its weights."""
+@dataclass(frozen=True)
+class _Checked:
+    """What is known of a job in which nothing is wrong.
+
+    files: those that its figures depend on beside its weights, by the option that names each
+    reads_pixels, notes: see :class:`bench.jobs.messages.Verdict`
+    """
+
+    files: dict[str, Path]
+    reads_pixels: bool = True
+    notes: list[str] = field(default_factory=list)
+
+
+def _checked(job: WorkerJob, loaded: dict[str, CocoDataset], device: torch.device) -> _Checked:
+    """Raise what is wrong with a job, or give what is known of it."""
     config, target = job.filled, job.config.model._target_
     if "accuracy" in config.passes and importlib.util.find_spec(config.evaluator) is None:
         raise UserError(
@@ -85,13 +111,15 @@ def _checked_files(job: WorkerJob, loaded: dict[str, CocoDataset]) -> dict[str, 
     import_library(target)
     cls = locate(target)
     size_options(cls, config)
+    refuse_device(cls, config, device)
     refuse_what_it_cannot(cls, config)
     files = files_read(cls, config.model.options, started_in())
     if config.finetune is not None:
         _check_training(config, job.weights_path, loaded)
-    elif config.model.weights != "random" or is_class(cls, ReplayPredictor):  # random weights always fit
-        _check_predictor(config, cls, files, job.weights_path, _load_once(config.dataset, loaded))
-    return files
+    elif config.model.weights != "random" or is_class(cls, ReplayPredictor) or wants_one_shape(config):
+        # random weights always fit
+        return _check_predictor(config, files, job.weights_path, _load_once(config.dataset, loaded))
+    return _Checked(files)
 
 
 def _now(job: WorkerJob, device: torch.device) -> Fingerprint:
@@ -106,13 +134,18 @@ def _machine(device: torch.device, packages: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _check_predictor(
-    config: BenchConfig, cls: object, files: Mapping[str, Path], weights_path: str | None, dataset: CocoDataset
-) -> None:
-    if is_class(cls, ReplayPredictor) and "results" in files:
-        read_results(files["results"], dataset, config.dataset.max_json_gb)
+    config: BenchConfig, files: dict[str, Path], weights_path: str | None, dataset: CocoDataset
+) -> _Checked:
     # On the CPU: a check must not leave memory on the GPU that is to be measured.
-    predictor = build_predictor(config, dataset, torch.device("cpu"), weights_path)
+    predictor = build_predictor(config, dataset, device_of("cpu"), weights_path)
     match_labels(dataset, predictor.classes, config.dataset.aliases)
+    if not isinstance(predictor, ReplayPredictor):
+        if wants_one_shape(config):
+            refuse_other_shapes(config, predictor, batches_by_shape(predictor, dataset.images, config.batch_size))
+        return _Checked(files)
+    file = predictor.results_file
+    notes = read_results(file, dataset, config.dataset).notes if file is not None else ()
+    return _Checked(files, reads_pixels=False, notes=list(notes))
 
 
 def _load_once(config: DatasetConfig, loaded: dict[str, CocoDataset]) -> CocoDataset:
@@ -124,29 +157,9 @@ def _load_once(config: DatasetConfig, loaded: dict[str, CocoDataset]) -> CocoDat
 
 def _check_training(config: BenchConfig, weights_path: str | None, loaded: dict[str, CocoDataset]) -> None:
     """Check what a training needs; from scratch all weights fit, so the network is not constructed."""
+    from bench.training.initial_weights import start_from
+
     make_model = trainable(config)
     if weights_path is not None:
         train = _load_once(training_split(config.dataset), loaded)
-        start_from(make_model, config, train, torch.device("cpu"), weights_path)
-
-
-def resolve_device(name: str) -> torch.device:
-    """Give the device of a name on this machine; ``auto`` is ``cuda:0`` where there is one, else ``cpu``.
-
-    Raises:
-        UserError: this machine has no such device.
-    """
-    if name == "auto":
-        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
-    device = torch.device(name)
-    if device.type == "cuda":
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if (device.index or 0) >= count:
-            there = f"cpu, {', '.join(f'cuda:{i}' for i in range(count))}" if count else "cpu"
-            raise UserError(f"device={name}: torch {torch.__version__} sees no such device here; available: {there}")
-        return torch.device("cuda", device.index or 0)
-    try:
-        torch.empty(1, device=device)
-    except Exception as error:
-        raise UserError(f"device={name}: {str(error).splitlines()[0]}") from error
-    return device
+        start_from(make_model, config, train, device_of("cpu"), weights_path)

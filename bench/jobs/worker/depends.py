@@ -4,25 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from bench.data.dataset import CocoDataset, digest
 from bench.device import machine
-from bench.device.fingerprint import changes, in_words
+from bench.device.fingerprint import Fingerprint, changes, in_words
 from bench.errors import UserError
-from bench.jobs.identity import digest_named, named_key, option_key
+from bench.files.digests import sha256_of
+from bench.jobs.identity import CONFIG_KEY, digest_named, digest_together, named_key, option_key
 from bench.jobs.job import WorkerJob
 from bench.jobs.worker.locate import locate
-from bench.jobs.worker.option_files import files_read
+from bench.jobs.worker.option_files import config_files, files_read
 from bench.jobs.worker.sources import fingerprint, own_files, own_sources, started_in
 from bench.schema.result import Result
-from bench.weights.download import sha256_of
+
+if TYPE_CHECKING:  # a worker that replays results may do without it, and it takes seconds
+    import torch
 
 
-def record(job: WorkerJob, result: Result, device: torch.device, packages: Iterable[str], dataset: CocoDataset) -> None:
-    """Write machine and sources into the result of a job whose model is constructed.
+def record(
+    job: WorkerJob, result: Result, device: torch.device, packages: Iterable[str], dataset: CocoDataset
+) -> Fingerprint:
+    """Write machine and sources into the result of a job whose model is constructed; give what it depends on.
 
     Raises:
         UserError: a file that the model read is another one than was planned; or the result holds figures of other
@@ -45,6 +48,7 @@ def record(job: WorkerJob, result: Result, device: torch.device, packages: Itera
         )
     result.machine = described
     result.sources = {**now.sources, **result.sources}
+    return now
 
 
 def add_sources(job: WorkerJob, cls: Any, result: Result) -> None:
@@ -71,6 +75,10 @@ def _check_contents(job: WorkerJob, cls: Any, dataset: CocoDataset) -> None:
     for option, path in files_read(cls, job.filled.model.options, started_in()).items():
         if (key := option_key(option)) in job.contents:
             _refuse_other(key, path, digest_named(path), job.contents[key])
+    name = job.filled.model.config
+    if name and CONFIG_KEY in job.contents:
+        found = digest_together(config_files(cls, name, started_in()))
+        _refuse_other(CONFIG_KEY, Path(name), found, job.contents[CONFIG_KEY])
 
 
 def _refuse_other(what: str, path: Path, found: str, planned: str) -> None:

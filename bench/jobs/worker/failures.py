@@ -13,11 +13,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import FrameType
 
-import torch
-
 from bench.errors import UserError, absent_library, no_room
 from bench.jobs.start import ROOT
 from bench.jobs.worker.locate import OURS, ImportOfOwnError, class_name_of, module_of
+from bench.passes.apart.process import ProcessDiedError
 
 _LONGEST = 500
 _MEMORY_WORDS = ("can't allocate memory", "out of memory", "not enough memory")
@@ -35,9 +34,11 @@ def classify(
     text = _one_line(hide(str(error)))
     if isinstance(error, UserError):
         return "failed", text
+    if isinstance(error, ProcessDiedError):
+        return "crashed", f"{text}; see {log}"
     if isinstance(error, ModuleNotFoundError) and is_absent_library(error, target):
         return "skipped", absent_library(error)
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(words in text for words in _MEMORY_WORDS):
+    if _is_out_of_memory(error) or any(words in text for words in _MEMORY_WORDS):
         return "out_of_memory", text or "out of memory"
     if isinstance(error, OSError) and no_room(error):
         name = Path(str(error.filename)).name if error.filename else "a file"
@@ -71,6 +72,11 @@ def is_absent_library(error: ModuleNotFoundError, target: str) -> bool:
         return _find_spec(absent) is None
     users = [Path(file) for file in importers if _is_users(file)]
     return _as_module(absent) in {_as_module(name) for name in _declared_packages(users, class_name_of(target))}
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    torch = sys.modules.get("torch")  # without it, no error is one of its own
+    return isinstance(error, (MemoryError, *((torch.OutOfMemoryError,) if torch else ())))
 
 
 def _place(error: BaseException) -> str:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from bench.data.dataset import CocoDataset
 from bench.errors import UserError
@@ -14,7 +13,9 @@ from bench.jobs.worker.locate import locate
 from bench.jobs.worker.promises import OnNote, refuse_broken_promises, refuse_call, watched
 from bench.predictor import Predictor, ReplayPredictor, Settings, TorchPredictor, Trainable
 from bench.schema.config import BenchConfig
-from bench.weights.load import load_checkpoint
+
+if TYPE_CHECKING:  # a worker that replays results may do without it, and it takes seconds
+    import torch
 
 
 def build_predictor(
@@ -35,6 +36,8 @@ def build_predictor(
     model, cls = config.model, locate(config.model._target_)
     checkpoint = None
     if weights_path and not getattr(cls, "reads_weights_itself", False):
+        from bench.weights.load import load_checkpoint
+
         checkpoint = load_checkpoint(Path(weights_path), allow_pickle=model.allow_pickle)
     classes = tuple(model.classes) if model.classes else (checkpoint.classes if checkpoint else dataset.class_names)
     settings = Settings(
@@ -46,8 +49,13 @@ def build_predictor(
         config=model.config,
         precision=config.precision,
         weights_path=Path(weights_path) if weights_path else None,
+        pad_to=max(config.input_edges) if config.protocol.pad_to and config.input_edges else None,
+        classes_told=bool(model.classes or (checkpoint and checkpoint.classes)),
     )
-    torch.manual_seed(config.protocol.seed)
+    if "torch" in sys.modules or not is_class(cls, ReplayPredictor) or cls.needs_torch:
+        import torch
+
+        torch.manual_seed(config.protocol.seed)
     return make(cls, config, settings, note)
 
 
@@ -80,6 +88,11 @@ def make(
         )
     # Again, because the target may be a function, which has no precisions of its own to check beforehand.
     refuse_what_it_cannot(type(predictor), config)
+    if isinstance(predictor, Predictor):
+        predictor.settle_promises()
+        _refuse_padding(predictor, config)
+        _refuse_precision(predictor.precisions, predictor, config)
+        _refuse_batch(predictor, config)
     refuse_broken_promises(predictor, config, told, note)
     return predictor
 
@@ -89,13 +102,9 @@ def refuse_what_it_cannot(cls: object, config: BenchConfig) -> None:
     needs a torch network. A class that replays results is never refused."""
     if not (isinstance(cls, type) and issubclass(cls, Predictor)):
         return
-    target, precisions, is_torch = config.model._target_, cls.precisions, issubclass(cls, TorchPredictor)
-    if config.precision not in precisions:
-        remedy = "" if is_torch else ", or derive the class from bench.predictor.TorchPredictor, which can all four"
-        raise UserError(
-            f"precision={config.precision}: {target} computes in {' or '.join(precisions)} (its precisions); give "
-            f"precision={precisions[0]}{remedy}"
-        )
+    target, is_torch = config.model._target_, issubclass(cls, TorchPredictor)
+    _refuse_precision(cls.precisions, cls, config)
+    _refuse_padding(cls, config)
     asked = {"compile": config.compile != "none", "protocol.channels_last": config.protocol.channels_last}
     for key in (key for key, wanted in asked.items() if wanted and not is_torch):
         raise UserError(
@@ -104,7 +113,44 @@ def refuse_what_it_cannot(cls: object, config: BenchConfig) -> None:
         )
 
 
+def _refuse_padding(cls_or_model: type[Predictor] | Predictor, config: BenchConfig) -> None:
+    if config.protocol.pad_to and not cls_or_model.pads_inputs:
+        raise UserError(
+            f"protocol.pad_to: {config.model._target_} cannot pad its inputs to one shape (its pads_inputs is False); "
+            f"leave protocol.pad_to out"
+        )
+
+
+def _refuse_precision(precisions: Sequence[str], cls_or_model: object, config: BenchConfig) -> None:
+    """Refuse a precision that a class, or a model whose file decides, does not compute in."""
+    if config.precision in precisions:
+        return
+    cls = cls_or_model if isinstance(cls_or_model, type) else type(cls_or_model)
+    is_torch = is_class(cls, TorchPredictor)
+    remedy = "" if is_torch else ", or derive the class from bench.predictor.TorchPredictor, which can all four"
+    raise UserError(
+        f"precision={config.precision}: {config.model._target_} computes in {' or '.join(precisions)} (its "
+        f"precisions); give precision={precisions[0]}{remedy}"
+    )
+
+
+def _refuse_batch(predictor: Predictor, config: BenchConfig) -> None:
+    if predictor.fixed_batch not in (None, config.batch_size):
+        raise UserError(
+            f"batch_size={config.batch_size}: the network of {config.model.name} takes {predictor.fixed_batch} images "
+            f"at a time and no other number; give batch_size={predictor.fixed_batch}, or a file with a dynamic batch"
+        )
+
+
+def refuse_device(cls: object, config: BenchConfig, device: torch.device) -> None:
+    """Raise a UserError where the runtime of a model's class cannot compute on the job's device."""
+    if is_class(cls, Predictor):
+        cls.refuse_device(device, config.model.options)  # type: ignore[attr-defined]
+
+
 def _has_module(predictor: object) -> bool:
+    import torch
+
     return isinstance(getattr(predictor, "module", None), torch.nn.Module)
 
 

@@ -1,4 +1,4 @@
-"""The files that the options of a model name: a job is measured anew when the content of one has changed."""
+"""The files that ``model.config`` and the options of a model name: a job is measured anew when one has changed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError
+from bench.files.config_files import with_bases
 from bench.files.paths import expanded
 from bench.predictor import Model
 
@@ -27,6 +28,8 @@ def files_read(cls: object, options: Mapping[str, Any], folder: Path) -> dict[st
     }
     for key, path in paths.items():
         if not path.is_file() and not path.is_dir():
+            if key in options and options[key] is None:
+                raise UserError(f"model.options.{key}=null: a path is missing; give model.options.{key}=PATH")
             raise UserError(f"{path}: no such file or folder (model.options.{key})")
     return paths
 
@@ -39,6 +42,19 @@ def other_files(cls: object, options: Mapping[str, Any], folder: Path) -> dict[s
     """
     read = files_read(cls, options, folder)
     return {option: path for option, path in _named(options, folder) if option not in read}
+
+
+def config_files(cls: object, config: str | None, folder: Path) -> list[Path]:
+    """Give the absolute paths of the files and folders that ``model.config`` names or builds upon, sorted.
+
+    None where it names no file, as where it is a name inside a library's zoo. A relative path starts from ``folder``.
+    """
+    path = _file(config, folder) if config else None
+    if path is None:
+        return []
+    model = cls if isinstance(cls, type) and issubclass(cls, Model) else Model
+    found = [(folder / file).resolve() for file in model.config_files(path)]
+    return sorted({one for file in found for one in ([file] if file.is_dir() else with_bases(file))})
 
 
 def _named(value: Any, folder: Path, key: str = "") -> Iterator[tuple[str, Path]]:

@@ -9,25 +9,21 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from bench.errors import UserError, nearest
 from bench.jobs.worker.weights_taken import weights_taken
-from bench.passes.runner import AUTOCAST
-from bench.predictor import Predictor, ReplayPredictor, Settings, TorchPredictor
+from bench.predictor import Predictor, ReplayPredictor, ResultsFile, Settings, TorchPredictor
 from bench.schema.config import BenchConfig
+
+if TYPE_CHECKING:  # a worker that replays results may do without it, and it takes seconds
+    import torch
 
 OnNote = Callable[[str], None]
 """Takes a note for the row."""
 
 NEARLY_ALL = 0.9
 """The share of a network's parameters that the checkpoint must explain; below it, the row gets a note."""
-
-MODAL_LAYERS = (torch.nn.modules.batchnorm._BatchNorm, torch.nn.modules.dropout._DropoutNd)
-"""Layers that compute something else in training mode."""
-
 
 _WHOLE = ("__dict__", "__deepcopy__", "__copy__", "__reduce_ex__", "__getstate__")
 """What copies, pickles and ``vars`` ask for; what they read of the copy is not seen."""
@@ -82,12 +78,15 @@ def refuse_call(target: Callable[..., Any], config: BenchConfig, options: Mappin
     takes_any = any(p.kind is kinds.VAR_KEYWORD for p in parameters)
     for key in options:
         if key not in known and not takes_any:
-            raise UserError(f"model.options.{key} of {model.name}: {name} has no such option; {nearest(key, known)}")
+            raise UserError(
+                f"model.options.{key} of {model.name}: {name} has no such option; {nearest(key, known)} "
+                f"(options of one model among several are given in a command of their own, with the same out=)"
+            )
     for parameter in others:
         if parameter.default is kinds.empty and parameter.name not in options:
             raise UserError(
                 f"model.options of {model.name}: {name} needs the option {parameter.name}; give "
-                f"+model.options.{parameter.name}=VALUE"
+                f"model.options.{parameter.name}=VALUE"
             )
 
 
@@ -105,6 +104,7 @@ def refuse_broken_promises(
     read = _read_by(predictor, settings)  # before the lines below read any
     _settle_classes(predictor, config)
     if not isinstance(predictor, Predictor):
+        _refuse_no_results(predictor)
         return
     name, told = type(predictor).__name__, settings.precision
     if isinstance(predictor, TorchPredictor):
@@ -116,6 +116,18 @@ def refuse_broken_promises(
         )
     if settings.checkpoint or settings.weights_path:
         _refuse_unread_weights(predictor, settings, read, note)
+
+
+def _refuse_no_results(predictor: ReplayPredictor) -> None:
+    """Check that a class that replays results names a file, or gives them itself."""
+    name, file = type(predictor).__name__, predictor.results_file
+    if file is None and type(predictor).results is ReplayPredictor.results:
+        raise UserError(
+            f"{name} replays nothing; set self.results_file = bench.predictor.ResultsFile(Path(...)) in __init__, or "
+            f"define results(image_id)"
+        )
+    if file is not None and not isinstance(file, ResultsFile):
+        raise UserError(f"{name}.results_file is a {type(file).__name__}, must be a bench.predictor.ResultsFile")
 
 
 def _read_by(predictor: object, settings: WatchedSettings) -> frozenset[str]:
@@ -151,6 +163,10 @@ def _refuse_module(predictor: TorchPredictor, config: BenchConfig, device: torch
 
     A check constructs the model on the CPU whatever the job's device is; where the network is says nothing then.
     """
+    import torch
+
+    from bench.passes.runner import AUTOCAST
+
     name = type(predictor).__name__
     allowed = {torch.float32, AUTOCAST[config.precision]}
     on_its_device = config.device.partition(":")[0] == device.type
@@ -167,11 +183,18 @@ def _refuse_module(predictor: TorchPredictor, config: BenchConfig, device: torch
                 f"autocast"
             )
     for key, layer in predictor.module.named_modules():
-        if layer.training and isinstance(layer, MODAL_LAYERS):
+        if layer.training and isinstance(layer, modal_layers()):
             raise UserError(
                 f"{name}: {type(layer).__name__} {key} of self.module is in training mode, so it would predict other "
                 f"than it was trained to; call self.module.eval() in __init__"
             )
+
+
+def modal_layers() -> tuple[type[torch.nn.Module], ...]:
+    """Give the classes of layers that compute something else in training mode."""
+    import torch
+
+    return torch.nn.modules.batchnorm._BatchNorm, torch.nn.modules.dropout._DropoutNd
 
 
 def _refuse_unread_weights(predictor: Predictor, settings: Settings, read: frozenset[str], note: OnNote) -> None:

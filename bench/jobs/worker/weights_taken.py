@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from bench.predictor import Checkpoint
+
+if TYPE_CHECKING:  # a worker that replays results may do without it, and it takes seconds
+    import torch
 
 VALUES = 256
 """How many values of a tensor are compared, spread evenly over it."""
@@ -36,6 +38,8 @@ def weights_taken(module: torch.nn.Module, checkpoint: Checkpoint) -> WeightsTak
     A parameter is found where a tensor of the checkpoint has its shape and its values, under any name. The values may
     differ by the rounding of a narrower type, since either side may be stored in one.
     """
+    import torch
+
     samples = {name: _sample(tensor) for name, tensor in checkpoint.state_dict.items() if tensor.is_floating_point()}
     of_shape: dict[tuple[int, ...], list[torch.Tensor]] = defaultdict(list)
     for name, sample in samples.items():

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from python_path import python_path
 
 from reports.drawing.process import MOST_DEATHS, DrawingProcess
 from reports.parts import PartFailedError
@@ -16,7 +17,7 @@ TOYS = Path(__file__).resolve().parents[2] / "toys"
 
 @pytest.fixture(autouse=True)
 def toys_importable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(TOYS))
+    monkeypatch.setenv("PYTHONPATH", python_path(TOYS))
 
 
 @pytest.fixture
@@ -59,7 +60,8 @@ def test_it_does_not_die_without_end(drawing: DrawingProcess) -> None:
         with pytest.raises(PartFailedError, match="SIGSEGV"):
             drawing.ask("die")
     with pytest.raises(PartFailedError, match="has died 5 times"):
-        drawing.ask("draw", "a")
+        drawing.ask("die")
+    assert drawing.ask("draw", "a") == "toy a 1", "what has killed no process is still drawn"
 
 
 def test_an_object_that_cannot_be_made_fails_each_time() -> None:

@@ -188,3 +188,30 @@ def test_a_phone_scrolls_the_table_and_not_the_page(page, width):
     box.evaluate("node => node.scrollLeft = 300")
     left = page.locator("#main tbody th.sticky").first.bounding_box()["x"]
     assert 0 <= left <= 25  # the page's own padding and the border of the box
+
+
+def test_figures_of_noise_are_grey_with_the_reason(tmp_path):
+    """PointRend's weights are random: its end to end and encode are grey and not marked; Mask R-CNN's are as ever."""
+    results = [
+        build_result("Mask R-CNN", model_ms=[20.0], ends_ms=(5.0, 3.0)),
+        build_result("SOLO", model_ms=[30.0], ends_ms=(5.0, 4.0)),
+        build_result("PointRend", weights="random", mask_ap=None, model_ms=[5.0], ends_ms=(5.0, 37.0)),
+        build_result("YOLACT", weights="random", mask_ap=None, model_ms=[6.0], ends_ms=(5.0, 38.0)),
+    ]
+    for number, result in enumerate(results):
+        write_result(result, tmp_path / "jobs" / f"job{number}" / "result.json")
+    page = reports.build([tmp_path], tmp_path).read_text()
+    for column, value, classes in (
+        ("encode_ms", "37.0", "num noise"),
+        ("encode_ms", "3.0", "num best"),
+        ("encode_ms", "4.0", "num"),
+        ("fps_end_to_end", "66.67", "num noise"),
+        ("fps_end_to_end", "33.33", "num best"),
+        ("network_ms", "25.0", "num"),
+    ):
+        cells = re.findall(rf'<td data-column="{column}" data-value="[^"]*" class="([^"]*)"([^>]*)>([^<]*)<', page)
+        [(found, title)] = {(cell[0], cell[1]) for cell in cells if cell[2] == value}
+        assert found == classes, (column, value)
+        assert ("Not to be compared: with random weights the masks are noise" in title) is ("noise" in classes)
+    legend = '<span class="noise">Grey</span>: FPS end-to-end and Encode, not to be compared: with random weights'
+    assert legend in page

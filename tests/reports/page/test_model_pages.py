@@ -18,11 +18,11 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 import reports
-from bench.schema.result import ImageFaults
-from reports.page.model_pages import model_pages, write_model_page
-from reports.plots.faults import MAX_SIDE, Faults, draw_faults, sort_out
-from reports.plots.ground_truth import Datasets
-from reports.plots.masks import Drawn
+from bench.schema.parts.accuracy import ImageFaults
+from reports.masks.drawing import Drawn
+from reports.masks.faults import Faults, draw_faults, sort_out
+from reports.masks.ground_truth import Datasets
+from reports.page.model_pages import _id, model_pages, write_model_page
 from reports.table.comparison import load
 
 SHAPE = (40, 60)
@@ -91,7 +91,7 @@ def test_matching_is_that_of_pycocotools(seed):
 
     truth, crowds = drawn(8), drawn(2)
     near = [
-        _drawn(np.roll(item.decoded(*SHAPE), int(rng.integers(-3, 4)), 1), item.category_id, float(score))
+        _drawn(np.roll(item.at(*SHAPE), int(rng.integers(-3, 4)), 1), item.category_id, float(score))
         for item, score in zip([*truth, *truth], rng.permutation(16) / 16 + 0.01, strict=True)
     ]
     predictions = [*near, *drawn(6)]
@@ -111,13 +111,9 @@ def test_colours_of_right_and_wrong():
     assert predicted[15, 35].tolist() == truth[15, 50].tolist() == [100, 100, 100]
 
 
-def test_large_images_are_drawn_smaller():
-    image = np.zeros((300, 2 * MAX_SIDE, 3), dtype=np.uint8)
-    mask = np.ones(image.shape[:2], dtype=bool)
-    truth, predicted = draw_faults(image, Faults([], [_drawn(mask, 1)], [], []))
-    assert truth.shape == predicted.shape == (150, MAX_SIDE, 3)
-    assert truth[75, 200].any()
-    assert not predicted.any()
+def test_classes_that_are_texts_are_matched():
+    faults = sort_out([_drawn(_mask(5), "cat")], [], [_drawn(_mask(5), "cat", 0.9), _drawn(_mask(5), "dog", 0.8)])
+    assert (len(faults.matched), [drawn.category_id for drawn in faults.false]) == (1, ["dog"])
 
 
 @pytest.fixture
@@ -204,9 +200,34 @@ def test_what_cannot_be_shown_is_said(run, tmp_path, remove, reason):
     assert reason in (tmp_path / "report/models/a-r50-fpn-torchvision-batch-1.html").read_text()
 
 
-def test_an_image_that_cannot_be_decoded_is_said(run, tmp_path):
-    damaged = tmp_path / "data/images/1.jpg"
-    damaged.write_bytes(bytes(damaged.stat().st_size))
+@pytest.fixture
+def damaged(tmp_path, tiny_dataset):
+    """Damage an image before ``run`` takes the digest of the set: one that was damaged later is of another set."""
+    image = tmp_path / "data/images/1.jpg"
+    image.write_bytes(bytes(image.stat().st_size))
+
+
+def test_an_image_that_cannot_be_decoded_is_said(damaged, run, tmp_path):
     _write_pages(run, tmp_path / "report")
     page = (tmp_path / "report/models/a-r50-fpn-torchvision-batch-1.html").read_text()
     assert "(image cannot be shown: cannot be decoded, truncated or not an image" in page
+
+
+def test_what_would_mislead_on_an_image_is_said_in_its_place(run, tmp_path, monkeypatch):
+    """Objects would be shown as missed whose detections cannot be matched."""
+    page = tmp_path / "report/models/a-r50-fpn-torchvision-batch-1.html"
+    other = {"image_id": 1, "category_id": 1, "segmentation": {"size": [2, 2], "counts": [1, 2, 1]}, "score": 0.9}
+    (run / "jobs/job0/predictions.json").write_text(json.dumps([other]))
+    _write_pages(run, tmp_path / "report")
+    assert "(masks of another size than the image)" in page.read_text()
+    (run / "jobs/job0/predictions.json").write_text("[]")
+    for room in ("page.model_pages", "masks.ground_truth"):
+        monkeypatch.setattr(f"reports.{room}.MOST_OBJECTS", 2)
+    _write_pages(run, tmp_path / "report")
+    assert "(2 objects or more, too many to be shown)" in page.read_text()
+    assert "data:image/jpeg" not in page.read_text()
+
+
+def test_an_id_that_was_too_large_for_the_result_finds_its_image():
+    assert _id(ImageFaults("9" * 30, 1, 0, None)) == int("9" * 30)  # type: ignore[arg-type]
+    assert _id(ImageFaults(-5, 1, 0, None)) == -5

@@ -8,6 +8,7 @@ from literal_results import build_result, with_replicates
 
 import reports
 from reports.table.claims import VERDICTS, Claim, Estimate, claims
+from reports.table.columns import COLUMNS
 from reports.table.comparison import load
 
 DRAWS = np.linspace(-0.03, 0.03, 200)
@@ -25,7 +26,8 @@ def study(tmp_path, write_run, a, b, replicates_of_b, **claim):
 
 
 def _claim(metric: str, said: float | None, measured: tuple[float, float, float] | None) -> Claim:
-    return Claim("text", "source", metric, said, "a", "b", Estimate(*measured) if measured else None)
+    estimate = Estimate(*measured) if measured else None
+    return Claim("text", "source", metric, said, "a", "b", estimate, COLUMNS[metric].title)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from bench.errors import UserError
 from bench.schema.latency import images_per_second, percentile
 from reports.table.columns import COLUMNS
 from reports.table.comparison import load, write_csv, write_json
-from reports.text.conditions import conditions
+from reports.text.conditions import conditions, row_notes
 
 DESIGN_COLUMNS = """model, backbone, library, weights, dataset, device, precision, compile, batch_size, input_size,
 status, reason, mask_ap, mask_ap_low, mask_ap_high, mask_ap50, mask_ap75, mask_ap_small, mask_ap_medium,
@@ -110,7 +110,7 @@ def test_csv_has_the_columns_of_the_design_and_empties(tmp_path, make_result, wr
     assert (random["batch_size"], random["images"]) == ("1", "59")
     assert (crashed["status"], crashed["reason"]) == ("crashed", "killed by SIGKILL")
     measured = [name for name, column in COLUMNS.items() if column.decimals is not None]
-    assert {name for name in measured if crashed[name]} == {"batch_size", "published_mask_ap"}
+    assert {name for name in measured if crashed[name]} == {"batch_size", "max_detections", "published_mask_ap"}
 
 
 def test_figures_of_random_weights_never_show_as_ap(tmp_path, make_result, write_run):
@@ -242,16 +242,15 @@ def test_an_input_size_against_the_model_s_own_is_a_difference(tmp_path, make_re
     }
 
 
-def test_what_a_row_s_worker_noted_stands_among_the_conditions(tmp_path, make_result, write_run):
+def test_what_a_row_s_worker_noted_is_told_once_with_its_rows(tmp_path, make_result, write_run):
     results = [make_result("A"), make_result("B")]
-    assert "Notes" not in dict(conditions(load([write_run(tmp_path, results)], tmp_path)))
+    assert row_notes(load([write_run(tmp_path, results)], tmp_path)) == []
     results[0].notes += ["the GPU was in use before this job began: 7.3 GB taken", "the second"]
     results[1].notes += ["the second"]
-    facts = dict(conditions(load([write_run(tmp_path, results)], tmp_path)))
-    label = "A R50-FPN · torchvision"
-    assert facts["Notes"] == (
-        f"the GPU was in use before this job began: 7.3 GB taken [{label}]; the second [all rows]"
-    )
+    assert row_notes(load([write_run(tmp_path, results)], tmp_path)) == [
+        ("the GPU was in use before this job began: 7.3 GB taken", "A R50-FPN · torchvision"),
+        ("the second", "all rows"),
+    ]
 
 
 def test_repeated_jobs_have_labels_of_their_own(tmp_path, make_result, write_run):
@@ -262,7 +261,7 @@ def test_repeated_jobs_have_labels_of_their_own(tmp_path, make_result, write_run
 
 
 def test_reports_never_import_torch():
-    modules = "reports, reports.writing, reports.page.comparison_page, reports.plots.overview, reports.plots.panels"
+    modules = "reports, reports.writing, reports.page.comparison_page, reports.plots.overview, reports.masks.panels"
     modules += ", reports.text.terminal, reports.text.latex"
     code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).resolve().parents[3]).returncode == 0

@@ -61,8 +61,8 @@ def test_labels_and_comparability(comparison: Comparison) -> None:
     assert sorted(comparison.labels) == [f"{NAME} \u00b7 made one", f"{NAME} \u00b7 made two"]
     assert len({comparison_key(row) for row in comparison.rows}) == 2
     assert not comparison.best
-    assert "detections, most detections of an image" in comparison.marks()
-    assert comparison.marks().endswith("GPU and made-up thing")
+    assert "detections, most detections of an image" in comparison.best_words()
+    assert comparison.best_words().endswith("GPU and made-up thing")
 
 
 def test_conditions(comparison: Comparison) -> None:

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from literal_results import with_replicates
+from literal_results import with_busy, with_replicates
 
 from bench.errors import UserError
 from reports.__main__ import main
 from reports.table.comparison import Comparison, load
+from reports.table.limits import parse_limits
 from reports.table.selection import answer, select
 
 
@@ -59,6 +60,51 @@ def test_what_is_not_distinguishable_is_said(tmp_path: Path, make_result: Any, w
     first, then = text.splitlines()[1], text.splitlines()[3:5]
     assert first.lstrip().startswith("A")
     assert [line.endswith("(not distinguishable from the best)") for line in then] == [True, False]
+
+
+def test_a_value_that_fell_out_is_printed_so_that_it_shows_why(
+    tmp_path: Path, make_result: Any, write_run: Any
+) -> None:
+    results = [with_busy(make_result("A", mask_ap=0.37196), 79.6), with_busy(make_result("B", mask_ap=0.3), 95)]
+    comparison = load([write_run(tmp_path / "run", results)], tmp_path)
+    text, _ = answer(comparison, "gpu_busy_percent >= 80", None)
+    assert "A R50-FPN · torchvision: gpu_busy_percent >= 80: 79.6" in text
+    assert "B R50-FPN · torchvision: gpu_busy_percent 95 %" in text
+    text, _ = answer(comparison, "gpu_busy_percent < 80", None)
+    assert "A R50-FPN · torchvision: gpu_busy_percent 79.6 %" in text
+    assert select(comparison, "mask_ap >= 37.2 or gpu_busy_percent > 95", None).fallen[0][1] == (
+        "mask_ap >= 37.2 or gpu_busy_percent > 95: mask_ap 37.196, gpu_busy_percent 79.60"
+    )
+    [limit] = parse_limits({"mask_ap": ">= 37.2"})
+    assert limit.violation(comparison, 0) == "mask_ap >= 37.2: 37.196 points [35.7, 38.7]"
+
+
+def test_notes_stand_beside_the_answer(tmp_path: Path, make_result: Any, write_run: Any) -> None:
+    results = [make_result(name, model_ms=[ms] * 3) for name, ms in (("A", 10.0), ("B", 20.0))]
+    for name, result in zip("AB", results, strict=True):
+        result.notes = [f"{name}: other processes use the GPU"]
+    comparison = load([write_run(tmp_path / "run", results)], tmp_path)
+    lines = answer(comparison, None, "fps_model")[0].splitlines()
+    assert lines[2] == "    note: A: other processes use the GPU"
+    assert sum("note:" in line for line in lines) == 1  # of the others a reader asks when he wants them
+    assert answer(comparison, "fps_model > 1", None)[0].count("    note: ") == 2
+
+
+def test_figures_of_noise_are_told_where_they_are_asked_for(tmp_path: Path, make_result: Any, write_run: Any) -> None:
+    results = [
+        make_result("A", weights="random", model_ms=[10.0] * 3, mask_ap=None, ends_ms=(1.0, 0.5)),
+        make_result("B", model_ms=[10.0] * 3, ends_ms=(1.0, 0.5)),
+    ]
+    comparison = load([write_run(tmp_path / "run", results)], tmp_path)
+    text, _ = answer(comparison, "fps_end_to_end >= 30 and encode_ms < 1", None)
+    [noisy] = [line for line in text.splitlines() if line.startswith("  A")]
+    [other] = [line for line in text.splitlines() if line.startswith("  B")]
+    assert noisy.count("(not to be compared)") == 2
+    assert "not to be compared" not in other
+    assert "! FPS end-to-end and Encode, not to be compared: with random weights" in text
+    text, _ = answer(comparison, "fps_end_to_end >= 1000", None)
+    assert "A R50-FPN · torchvision: fps_end_to_end >= 1000: 50.00 (not to be compared)" in text
+    assert "not to be compared" not in answer(comparison, "fps_model > 1", None)[0]
 
 
 def test_rows_of_different_datasets_are_not_compared(tmp_path: Path, make_result: Any, write_run: Any) -> None:

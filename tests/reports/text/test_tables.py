@@ -13,7 +13,8 @@ from rich.console import Console
 import reports
 from reports.__main__ import main
 from reports.table.comparison import load
-from reports.text import latex, markdown
+from reports.table.selection import answer
+from reports.text import latex, markdown, terminal
 
 
 @pytest.fixture
@@ -134,3 +135,89 @@ def test_an_out_that_cannot_be_written(run, tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert main([str(run), "--out", str(tmp_path / "file")]) == 2
     assert "cannot be written" in capsys.readouterr().err
+
+
+@pytest.fixture
+def noisy(tmp_path, make_result, write_run):
+    """Two untrained rows and two trained ones, all with both figures that masks of noise spoil."""
+    results = [
+        make_result(
+            "Fast", weights="random", mask_ap=None, model_ms=[10.0], stages_ms=(3.0, 20.0, 4.0), ends_ms=(2.0, 15.0)
+        ),
+        make_result(
+            "Slow", weights="random", mask_ap=None, model_ms=[90.0], stages_ms=(3.0, 70.0, 4.0), ends_ms=(2.0, 37.0)
+        ),
+        make_result("Good", model_ms=[20.0], stages_ms=(3.0, 20.0, 4.0), ends_ms=(2.0, 5.0)),
+        make_result("Better", model_ms=[30.0], stages_ms=(3.0, 30.0, 4.0), ends_ms=(2.0, 6.0)),
+    ]
+    return load([write_run(tmp_path / "run", results)], tmp_path)
+
+
+def rows_of(comparison, family):
+    [row] = [number for number, row in enumerate(comparison.rows) if row.setting("model", "family") == family]
+    return row
+
+
+def test_masks_of_noise_are_never_best_and_their_figures_are_kept(noisy):
+    for family, column, best in (
+        ("Fast", "fps_end_to_end", False),
+        ("Fast", "encode_ms", False),
+        ("Fast", "fps_model", True),
+        ("Fast", "network_ms", True),
+        ("Good", "fps_end_to_end", True),
+        ("Good", "encode_ms", True),
+    ):
+        assert ((rows_of(noisy, family), column) in noisy.best) is best, (family, column)
+    assert noisy.cell(rows_of(noisy, "Fast"), "encode_ms") == 15.0
+    assert "encode_ms" in noisy.measured()
+
+
+def test_one_trained_row_is_best_of_nothing_beside_noise(tmp_path, make_result, write_run):
+    untrained = make_result("X", weights="random", mask_ap=None, ends_ms=(4.0, 90.0))
+    comparison = load([write_run(tmp_path, [make_result(ends_ms=(4.0, 9.0)), untrained])], tmp_path)
+    assert not any(column == "encode_ms" for _, column in comparison.best)
+
+
+def test_masks_of_noise_in_markdown(noisy, tmp_path):
+    markdown.write_markdown(noisy, tmp_path / "comparison.md")
+    text = (tmp_path / "comparison.md").read_text()
+    lines = text.splitlines()
+    fast, good = (next(line for line in lines if line.startswith(f"| {name} ")) for name in ("Fast", "Good"))
+    assert "| *15.0* ‡ |" in fast
+    assert "| **5.0** |" in good
+    assert "‡" not in good
+    assert "‡ FPS end-to-end and Encode, not to be compared: with random weights the masks are noise, whose RLE" in text
+    conditions = next(line for line in text.splitlines() if line.startswith("- **Masks of noise:**"))
+    assert "Fast" in conditions
+    assert "Good" not in conditions
+
+
+def test_masks_of_noise_in_latex_and_a_terminal(noisy, tmp_path):
+    latex.write_latex(noisy, tmp_path / "comparison.tex")
+    text = (tmp_path / "comparison.tex").read_text()
+    fps = noisy.text(rows_of(noisy, "Fast"), "fps_end_to_end")
+    assert rf"\textit{{{fps}}}" in text
+    assert "in italics: FPS end-to-end, not to be compared" in text
+    console = Console(width=160, file=io.StringIO(), force_terminal=True, color_system="standard")
+    console.print(terminal.terminal_table([tmp_path / "run"]))
+    shown = console.file.getvalue()
+    assert f"\x1b[2m({fps})\x1b[0m" in shown
+    assert "in brackets: FPS end-to-end, not to be compared: with random weights" in " ".join(
+        re.sub(r"\x1b\[\d*m", "", shown).split()
+    )
+
+
+def test_trained_rows_have_no_word_about_noise(run, tmp_path):
+    comparison = load([run], tmp_path)
+    markdown.write_markdown(comparison, tmp_path / "comparison.md")
+    latex.write_latex(comparison, tmp_path / "comparison.tex")
+    for name in ("comparison.md", "comparison.tex"):
+        assert "with random weights the masks are noise" not in (tmp_path / name).read_text()
+
+
+def test_no_row_whose_masks_are_noise_is_chosen(noisy, tmp_path):
+    text, _ = answer(noisy, None, "encode_ms")
+    best, _, fallen = text.partition("fell out:")
+    assert "Fast" not in best
+    assert "Good" in best
+    assert "encode_ms 15.0: not to be compared: with random weights" in fallen

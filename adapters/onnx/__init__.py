@@ -1,0 +1,1 @@
+"""Runs ONNX files: how they are read, what their outputs mean, and ONNX Runtime as the runtime."""

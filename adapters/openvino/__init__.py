@@ -1,0 +1,1 @@
+"""Runs ONNX files with OpenVINO."""

@@ -1,0 +1,1 @@
+"""What becomes of the predictions: results of each image, the predictions file, and every figure of them."""

@@ -1,0 +1,1 @@
+"""The parts of a :class:`bench.schema.result.Result`, each written by one pass or by the training."""

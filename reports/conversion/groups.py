@@ -1,0 +1,121 @@
+"""Pair each row of a runtime with the row in torch of the weights that its file was exported from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from bench.schema.facts import network_sha256
+from bench.schema.result import RuntimeInfo
+from bench.schema.row import Row
+from bench.schema.settings import SETTINGS
+from reports.table.comparison import Comparison
+
+HELD = (
+    *("dataset", "exif", "image_range", "without_mask", "detections", "score_threshold", "max_detections"),
+    "overlap",
+)
+"""Settings that must be equal: with other ones the AP of the same masks is another."""
+
+SEEN = (
+    *("precision", "compile", "device", "batch_size", "pad_to", "channels_last", "cudnn_benchmark"),
+    *("cpu", "cores", "threads", "gpu", "driver", "evaluator"),
+)
+"""Settings in which a row may differ from its base, and which are then told beside its figures."""
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """A row of a runtime, and the row in torch that it is compared with.
+
+    row, base: their numbers in the comparison
+    apart: words of the settings of :data:`HELD` in which they differ: then no figure is compared
+    unlike: what else is not the same, as ``precision int8 (base: fp32)``
+    """
+
+    row: int
+    base: int
+    apart: tuple[str, ...]
+    unlike: tuple[str, ...]
+
+
+def conversions(comparison: Comparison) -> dict[int, list[Conversion]]:
+    """Give the conversions by their base, both in the order of the rows; {} where no row has a base.
+
+    A base has finished, ran in torch, and has the weights, the class and the options that the file says that it was
+    exported from; names of files and models play no part. Of several, one in fp32 without torch.compile is taken, and
+    of these the one that was measured most alike.
+    """
+    by_base: dict[int, list[Conversion]] = {}
+    for number, row in enumerate(comparison.rows):
+        runtime = _runtime(row)
+        if runtime is None or runtime.exported_from is None or row.result.status != "ok":
+            continue
+        found = [_paired(comparison.rows, number, base) for base in _bases(comparison.rows, runtime)]
+        if found:
+            best = min(found, key=lambda pair: _order(comparison.rows, pair))
+            by_base.setdefault(best.base, []).append(best)
+    return dict(sorted(by_base.items()))
+
+
+def _runtime(row: Row) -> RuntimeInfo | None:
+    return row.result.model.runtime if row.result.model else None
+
+
+def _bases(rows: Sequence[Row], runtime: RuntimeInfo) -> Iterator[int]:
+    for number, row in enumerate(rows):
+        model = row.result.model
+        if row.result.status != "ok" or model is None or model.runtime is not None:
+            continue
+        network = runtime.exported_network
+        same = network is None or network_sha256(row.result.config.get("model", {})) == network
+        if same and model.weights_sha256 == runtime.exported_from:
+            yield number
+
+
+def _paired(rows: Sequence[Row], number: int, base: int) -> Conversion:
+    mine, theirs = rows[number].result, rows[base].result
+    held = (SETTINGS[key] for key in HELD)
+    apart = tuple(each.words for each in held if str(each.equal(mine)) != str(each.equal(theirs)))
+    return Conversion(number, base, apart, tuple(_unlike(rows[number], rows[base])))
+
+
+def _unlike(row: Row, base: Row) -> Iterator[str]:
+    for key in SEEN:
+        setting = SETTINGS[key]
+        if str(setting.equal(row.result)) != str(setting.equal(base.result)):
+            mine, theirs = (_said(setting.value(each.result)) for each in (row, base))
+            yield f"{setting.words} {mine} (base: {theirs})"
+    yield from _unlike_inputs(row, base)
+    runtime = _runtime(row)
+    if runtime is not None and runtime.file_precision == "int8":
+        yield f"calibrated on {runtime.calibration or 'unknown images'}"
+
+
+def _unlike_inputs(row: Row, base: Row) -> Iterator[str]:
+    """Say where the networks get other inputs: a file has the size with which it was exported, and may have one alone.
+
+    Sizes that were measured cannot be compared as they are: some networks pad their input themselves.
+    """
+    runtime = _runtime(row)
+    mine = row.result.config.get("input_size") or (runtime.exported_size if runtime else None)
+    theirs = base.result.config.get("input_size")
+    if mine != theirs:
+        yield f"input size {_said(mine)} (base: {_said(theirs)})"
+    shapes = [
+        {tuple(size) for size in each.result.speed.input_sizes} if each.result.speed else set() for each in (row, base)
+    ]
+    if len(shapes[0]) == 1 < len(shapes[1]):
+        [(height, width)] = shapes[0]
+        yield f"every input padded to {height}x{width} (base: inputs of {len(shapes[1])} shapes)"
+
+
+def _said(value: object) -> str:
+    return "none" if value is None else str(value)
+
+
+def _order(rows: Sequence[Row], pair: Conversion) -> tuple[bool, bool, bool, int, int]:
+    """Give the key by which the first of several bases is the one to take."""
+    base = rows[pair.base].result.config
+    eager = base.get("compile", "none") == "none"
+    return bool(pair.apart), base.get("precision") != "fp32", not eager, len(pair.unlike), pair.base
