@@ -2,7 +2,7 @@
 # The tables of docs/results/<gpu>/, on a machine with a CUDA GPU, one part a call, and the check of what has an aim:
 #
 #   docs/results/gpu.sh IMAGES ANNOTATIONS OUT PART
-#   docs/results/gpu.sh IMAGES ANNOTATIONS OUT check [--rehearse]
+#   docs/results/gpu.sh IMAGES ANNOTATIONS OUT check [--rehearse] [--only STEP,...]
 #
 # IMAGES and ANNOTATIONS are a COCO-format set of photographs (COCO val2017), OUT the folder of all parts. PYTHON=... names
 # the interpreter; without it, the environment of `make bench`.

@@ -172,3 +172,14 @@ def test_every_command_composes_to_what_the_aims_are_of() -> None:
     [compiled] = compose(commands["compile"][1:])
     assert (compiled.config.compile, compiled.config.device) == ("default", "cuda:0")
     assert "precision=fp32,tf32,fp16,bf16" in commands["precisions-point_rend_r50_mmdet"]
+
+
+def test_some_of_the_steps_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "instances.json").write_text("{}")
+    given = [*map(str, (tmp_path / "images", tmp_path / "instances.json", tmp_path / "out")), "--only"]
+    asked = check._check_of([*given, "rle,card"])
+    assert [[one.name for one in steps] for steps in (asked.together(), asked.alone())] == [["card"], ["rle"]]
+    with pytest.raises(SystemExit):
+        check._check_of([*given, "rel"])
+    assert "there is no step rel; there are precisions-mask_rcnn_r50_torchvision," in capsys.readouterr().err

@@ -1,12 +1,14 @@
 """Measure on a GPU what has an aim, print each figure beside it, and exit with 1 where one falls short.
 
-    python docs/results/gpu/check.py IMAGES ANNOTATIONS OUT [--rehearse]
+    python docs/results/gpu/check.py IMAGES ANNOTATIONS OUT [--rehearse] [--only STEP,...]
 
 IMAGES and ANNOTATIONS are a COCO-format set of photographs. Each call writes into a new folder of OUT. What is only
 right or wrong runs first, at once; what is timed follows, alone. Without a GPU nothing runs, and the exit status is 2.
 
 --rehearse runs every step with the demo models on the CPU: the figures are printed beside the aims of a GPU, and the
 exit status is 1 only where a step itself breaks.
+
+--only runs some of the steps, for a machine that is lent for less time than all of them take.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -128,6 +130,7 @@ class Check:
     annotations: Path
     out: Path
     rehearse: bool = False
+    only: tuple[str, ...] = ()
     python: str = sys.executable
     ended: dict[str, Ended] = field(default_factory=dict)
     began: float = field(default_factory=time.time)
@@ -139,11 +142,12 @@ class Check:
     def together(self) -> list[Step]:
         """Give what is right or wrong, whatever else runs beside it."""
         precisions = [self._precisions(model) for model in self.models.every_precision]
-        return [*precisions, self._compile(), self._pytest("card", 120, self._of("card"), *NOT_TIMED)]
+        steps = [*precisions, self._compile(), self._pytest("card", 120, self._of("card"), *NOT_TIMED)]
+        return [step for step in steps if self.asked_for(step)]
 
     def alone(self) -> list[Step]:
         """Give what is timed."""
-        return [
+        steps = [
             self._pytest("busy", 60, self._of("busy", aims.busy_lines), *TIMED),
             self._pytest(
                 "rle", 60, self._of("rle", aims.rle_lines), f"{BENCHMARKS}/test_rle_speed.py::test_on_the_gpu"
@@ -154,6 +158,10 @@ class Check:
             ),
             self._pytest("evaluation", 110, self._of("evaluation", aims.evaluation_lines), EVALUATION),
         ]
+        return [step for step in steps if self.asked_for(step)]
+
+    def asked_for(self, step: Step) -> bool:
+        return not self.only or step.name in self.only
 
     def _pytest(self, name: str, limit_s: float, lines: Callable[[], list[Line]], *arguments: str) -> Step:
         written = ["-p", "no:cacheprovider", "-o", "junit_family=xunit1", f"--junitxml={self.out / name}.xml"]
@@ -235,13 +243,19 @@ def _check_of(arguments: Sequence[str]) -> Check:
     parser.add_argument("annotations", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--rehearse", action="store_true", help="on the CPU, with the demo models")
+    parser.add_argument("--only", metavar="STEP,...", help="the steps to run, by the names of their logs")
     given = parser.parse_args(arguments)
     for path, is_there in ((given.images, given.images.is_dir()), (given.annotations, given.annotations.is_file())):
         if not is_there:
             parser.error(f"{path} is not there")
     out = given.out.resolve()
     number = next(n for n in range(1, 10_000) if not (out / str(n)).exists())  # stale files would be taken for figures
-    return Check(given.images.resolve(), given.annotations.resolve(), out / str(number), given.rehearse)
+    only = tuple(given.only.split(",")) if given.only else ()
+    check = Check(given.images.resolve(), given.annotations.resolve(), out / str(number), given.rehearse)
+    names = [step.name for step in (*check.together(), *check.alone())]
+    if unknown := [name for name in only if name not in names]:
+        parser.error(f"--only: there is no step {', '.join(unknown)}; there are {', '.join(names)}")
+    return replace(check, only=only)
 
 
 def _has_gpu(python: str) -> bool:
