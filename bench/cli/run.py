@@ -142,15 +142,22 @@ def _measured(jobs: list[ComposedJob], given: Sequence[str]) -> int:
     from rich.console import Console
 
     from bench.cli.outputs import check_history, keep, output_folder, report
+    from bench.device.slots.find import find_slots
     from bench.jobs.local import LocalLauncher
     from bench.jobs.run import Run
+    from bench.jobs.slots.fit import fitted
     from bench.jobs.study import INTERRUPTED_EXIT, run_study
 
+    slots = find_slots(jobs[0].config.devices)
+    jobs = fitted(jobs, slots)
     console = Console(width=None if sys.stdout.isatty() else 120)  # rich would use 80 columns for a pipe
     config, command, arguments = jobs[0].config, _command(given), for_hydra(given)
     check_history(config.history)
     with output_folder(jobs, command, partial(console.print, markup=False, highlight=False, soft_wrap=True)) as out:
-        this = Run(out, [*arguments.options, *arguments.overrides], command, LocalLauncher(), console)
+        launcher = LocalLauncher(slots[0] if slots else None)
+        this = Run(
+            out, [*arguments.options, *arguments.overrides], command, launcher, console, slots=slots, wait=config.wait
+        )
         if config.gate is not None or config.baseline is not None:
             return _gated(jobs, this)
         status = run_study(jobs, this)

@@ -90,6 +90,18 @@ def physical_cores(cores: Sequence[int]) -> list[tuple[int, ...]]:
     return [tuple(group) for group in groups.values()]
 
 
+def ranges(numbers: Sequence[int]) -> str:
+    """Write numbers as ``0-3,8``."""
+    texts: list[str] = []
+    ordered = sorted(numbers)
+    for place, number in enumerate(ordered):
+        if place and number == ordered[place - 1] + 1:
+            texts[-1] = f"{texts[-1].partition('-')[0]}-{number}"
+        else:
+            texts.append(str(number))
+    return ",".join(texts)
+
+
 def pin_worker() -> int:
     """Keep this process on the cores of a pinned worker; give the number of threads that fit on them.
 

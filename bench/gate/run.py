@@ -19,7 +19,7 @@ from bench.gate.thresholds import check_models
 from bench.jobs.job import ComposedJob, new_result
 from bench.jobs.progress import StudyProgress
 from bench.jobs.run import Run
-from bench.jobs.study import INTERRUPTED_EXIT, run_study
+from bench.jobs.study import INTERRUPTED_EXIT, gpus_in_use, run_study
 from bench.schema.config import GateConfig
 from bench.schema.gate_report import AMBIGUOUS, GateReport
 from bench.schema.metrics import METRICS
@@ -114,7 +114,7 @@ def _against_baseline(jobs: Sequence[ComposedJob], gate: GateConfig, base: Basel
 
 def _interleaved(jobs: Sequence[ComposedJob], gate: GateConfig, run: Run) -> Gated:
     rounds = _rounds(jobs, gate)
-    of_the_command = ("out", "wait", "gate", "baseline", "history")
+    of_the_command = ("out", "wait", "devices", "gate", "baseline", "history")
     given = [a for a in run.arguments if (key := plain(a)[0]) not in of_the_command and not key.startswith("gate.")]
     given.append(f"protocol.rounds={rounds}")
     with contextlib.ExitStack() as stack:
@@ -125,6 +125,7 @@ def _interleaved(jobs: Sequence[ComposedJob], gate: GateConfig, run: Run) -> Gat
         pairs, only_base, _ = pairs_of(sides)
         check_power(planned_pairs(pairs, check_gate(gate), most_rounds(gate, rounds)), gate.alpha)
         settle_sides(sides, run.say)
+        stack.enter_context(gpus_in_use([*sides.base, *sides.head], run))
 
         def run_rounds(rounds: int) -> int:
             try:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.device.fingerprint import Fingerprint
+from bench.device.slots.slot import Slot
 from bench.errors import UserError
 from bench.jobs.job import Failure, PlannedJob, Question, for_worker
 from bench.jobs.messages import WRONG_INPUT, Message, Refused, Resolved, Verdict
@@ -63,12 +64,14 @@ class CheckBrokenError(Exception):
     """The check ended before any code of the user's ran."""
 
 
-def ask_interpreters(drafts: Sequence[PlannedJob], log: Path) -> list[Answer]:
+def ask_interpreters(drafts: Sequence[PlannedJob], log: Path, slot: Slot | None = None) -> list[Answer]:
     """Give the answer for each job.
 
     One process is started for each interpreter, device and class. The adapters of maskbench share one.
 
     log: the file for what the models print; an older one is replaced
+    slot: one of those that the jobs will run on, which are all alike: the answer is about the GPU and the cores that a
+        worker will have, and not about the whole machine
 
     Raises:
         UserError: the command's input is wrong: the device, an option, a checkpoint that does not fit, ...
@@ -83,7 +86,7 @@ def ask_interpreters(drafts: Sequence[PlannedJob], log: Path) -> list[Answer]:
     try:
         for places in groups.values():
             while places:
-                some = _ask([drafts[place] for place in places], log)
+                some = _ask([drafts[place] for place in places], log, slot or Slot("", ""))
                 answers |= dict(zip(places, some, strict=False))
                 places = places[len(some) :]
     finally:
@@ -92,7 +95,7 @@ def ask_interpreters(drafts: Sequence[PlannedJob], log: Path) -> list[Answer]:
     return [answers[place] for place in range(len(drafts))]
 
 
-def _ask(jobs: Sequence[PlannedJob], log: Path) -> list[Answer]:
+def _ask(jobs: Sequence[PlannedJob], log: Path, slot: Slot) -> list[Answer]:
     """Give the answers of one process about the first of the jobs: one at least, and fewer than all where it died.
 
     Where it died is known by the answer that it owes. Only if that is its first one, the job is to blame, since a
@@ -101,7 +104,7 @@ def _ask(jobs: Sequence[PlannedJob], log: Path) -> list[Answer]:
     answers: list[Answer] = []
     device = ""
     try:
-        with contextlib.closing(_messages(jobs, log)) as messages:
+        with contextlib.closing(_messages(jobs, log, slot)) as messages:
             for message in messages:
                 if isinstance(message, Refused):
                     raise UserError(message.line)
@@ -127,7 +130,7 @@ class _EndedError(Exception):
         self.status, self.reason = status, reason
 
 
-def _messages(jobs: Sequence[PlannedJob], log: Path) -> Generator[Message, None, None]:
+def _messages(jobs: Sequence[PlannedJob], log: Path, slot: Slot) -> Generator[Message, None, None]:
     """Start a check of these jobs and give its messages, which are one more than the jobs, or a single refusal.
 
     Raises:
@@ -135,7 +138,7 @@ def _messages(jobs: Sequence[PlannedJob], log: Path) -> Generator[Message, None,
         UserError: the interpreter cannot be started.
     """
     python, left = jobs[0].config.model.python, len(jobs) + 1
-    with _started(jobs, python, log) as process:
+    with _started(jobs, python, log, slot) as process:
         limits = Limits(_START_SECONDS, "the start of the check", None)
         while left:
             alive = process.alive  # asked first, so that what it said before its end is read
@@ -160,20 +163,21 @@ def _limits(job: PlannedJob) -> Limits:
 
 
 @contextlib.contextmanager
-def _started(jobs: Sequence[PlannedJob], python: str | None, log: Path) -> Iterator[Contained]:
+def _started(jobs: Sequence[PlannedJob], python: str | None, log: Path, slot: Slot) -> Iterator[Contained]:
     """Start a check, whose standard input is the question; end it at the end of the block."""
     question = Question(jobs[0].config.device, [for_worker(job) for job in jobs])
     with tempfile.TemporaryFile() as file:
         file.write(json.dumps(dataclasses.asdict(question)).encode())
         file.seek(0)
         try:
-            process = Contained(
-                lambda descriptor: worker_command(python, None, "--check", str(descriptor)),
-                file,
-                log.absolute(),
-                worker_environment(jobs[0].checkout),
-                None,
-            )
+            with slot.starting():
+                process = Contained(
+                    lambda descriptor: worker_command(python, None, "--check", str(descriptor)),
+                    file,
+                    log.absolute(),
+                    worker_environment(jobs[0].checkout) | dict(slot.variables),
+                    None,
+                )
         except OSError as error:
             raise UserError(
                 f"model.python={python}: cannot be started ({error.strerror}); give an interpreter"

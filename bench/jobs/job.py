@@ -32,6 +32,7 @@ _KEPT = (
     "machine",
     "sources",
     "origin",
+    "notes",
     "seconds",
     "seconds_by_part",
 )

@@ -6,17 +6,19 @@ import contextlib
 import os
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 
 from bench.device.cores import Reserve
 from bench.device.processes import COMMAND
+from bench.device.slots.slot import Slot
 from bench.jobs.job import PlannedJob, write_job
 from bench.jobs.launcher import TRAIN, Ending, OnProgress, OnUntimed
 from bench.jobs.messages import Complete, Doing, Message, Progress, Ready
 from bench.jobs.process.contained import Contained
 from bench.jobs.process.limits import TICK_SECONDS, Limits
 from bench.jobs.process.parts import Parts
+from bench.jobs.process.stop import Stop
 from bench.jobs.start import worker_command, worker_environment
 
 _PATIENCE_SECONDS = 10
@@ -31,27 +33,48 @@ program then differs by 3 % from one start to the next; with a fixed threshold, 
 the pass has its own process."""
 
 
-class LocalLauncher:
-    """Starts a process for each worker. While one is pinned, this process leaves it its cores."""
+_WHOLE_MACHINE = Slot("", "")
 
-    def __init__(self) -> None:
+OnPart = Callable[[str], None]
+"""Takes the part of its work (:data:`bench.schema.result.ALL_SECONDS_PARTS`) that a worker begins."""
+
+
+class LocalLauncher:
+    """Starts a process for each worker. While one is pinned, this process leaves it its cores.
+
+    slot: the part of the machine that the workers may use; without one, all of it
+    stop: says when they must end, where Ctrl-C does not reach the thread that listens to them
+    on_part: is called when a worker begins another part of its work
+    """
+
+    def __init__(self, slot: Slot | None = None, stop: Stop | None = None, on_part: OnPart = lambda part: None) -> None:
         self._reserve = Reserve()
+        self._slot, self._stop, self._on_part = slot or _WHOLE_MACHINE, stop or Stop(), on_part
 
     def start(self, job: PlannedJob, phase: str) -> LocalWorker:
         """See :class:`bench.jobs.launcher.Launcher`."""
-        return LocalWorker(job, phase, self._reserve)
+        return LocalWorker(job, phase, self._reserve, self._slot, self._stop, self._on_part)
 
 
 class LocalWorker:
     """See :class:`bench.jobs.launcher.Worker`."""
 
-    def __init__(self, job: PlannedJob, phase: str, reserve: Reserve) -> None:
+    def __init__(
+        self,
+        job: PlannedJob,
+        phase: str,
+        reserve: Reserve,
+        slot: Slot = _WHOLE_MACHINE,
+        stop: Stop | None = None,
+        on_part: OnPart = lambda part: None,
+    ) -> None:
         write_job(job)
         with contextlib.ExitStack() as stack:
             pinned = stack.enter_context(reserve.of_worker()) if job.config.protocol.pin else {}
-            self._process = _start(job, phase, pinned)
+            self._process = _start(job, phase, pinned, slot)
             self._to_the_end = stack.pop_all()
         self._job, self._phase = job, phase
+        self._stop, self._on_part = stop or Stop(), on_part
         self._completed: float | None = None
         self._parts = Parts()
         self._untimed = False
@@ -100,6 +123,8 @@ class LocalWorker:
         limits = self._limits()
         try:
             while True:
+                if self._stop.asked:
+                    raise KeyboardInterrupt
                 alive = self._process.alive  # asked first, so that what it said before its end is read
                 messages = self._process.messages(TICK_SECONDS if alive else 0)
                 if self._take(messages, on_progress, on_untimed) and until is Ready:
@@ -131,9 +156,9 @@ class LocalWorker:
                 on_progress(message)
             elif isinstance(message, Complete):
                 self._completed = self._completed or time.monotonic()
-                self._parts.begin("end")
+                self._begin("end")
             elif isinstance(message, Doing):
-                self._parts.begin(message.part)
+                self._begin(message.part)
                 if message.untimed and not self._untimed:
                     self._untimed = True
                     on_untimed()
@@ -142,6 +167,10 @@ class LocalWorker:
             else:
                 raise ValueError(f"no message of a worker at work: {message!r:.80}")
         return ready
+
+    def _begin(self, part: str) -> None:
+        self._parts.begin(part)
+        self._on_part(part)
 
     def _overdue(self, limits: Limits) -> Ending | None:
         """Give the ending of a worker that must be killed; None for any other."""
@@ -167,25 +196,26 @@ class LocalWorker:
             if not self.complete:
                 self._process.interrupt()
             deadline = time.monotonic() + _PATIENCE_SECONDS
-            while self._process.alive and time.monotonic() < deadline:
+            while self._process.alive and time.monotonic() < deadline and not self._stop.at_once:
                 self._take(self._process.messages(0.1), lambda _: None)
         except ValueError:
             pass  # it is ended in any case
 
 
-def _start(job: PlannedJob, phase: str, pinned: Mapping[str, str]) -> Contained:
+def _start(job: PlannedJob, phase: str, pinned: Mapping[str, str], slot: Slot) -> Contained:
     """Start the worker's process. Its folder is absolute, because a class may change the current one.
 
     pinned: variables that tell a pinned worker its cores
     """
     folder = job.folder.absolute()
-    return Contained(
-        lambda descriptor: worker_command(job.config.model.python, job.root, str(folder), str(descriptor), phase),
-        subprocess.PIPE,
-        folder / "worker.log",
-        worker_environment(job.checkout)
-        | job.from_environment.variables()
-        | {COMMAND: str(os.getpid()), **pinned}
-        | (_STEADY_HEAP if phase == "memory" else {}),
-        job.cwd,
-    )
+    with slot.starting():
+        return Contained(
+            lambda descriptor: worker_command(job.config.model.python, job.root, str(folder), str(descriptor), phase),
+            subprocess.PIPE,
+            folder / "worker.log",
+            worker_environment(job.checkout)
+            | job.from_environment.variables()
+            | {COMMAND: str(os.getpid()), **pinned, **slot.variables}
+            | (_STEADY_HEAP if phase == "memory" else {}),
+            job.cwd,
+        )

@@ -14,6 +14,7 @@ from pathlib import Path
 from bench.data import dataset as datasets
 from bench.data.classes import match_labels
 from bench.device.origin import find_origin
+from bench.device.slots.slot import Slot
 from bench.errors import UserError, absent_library
 from bench.files.digests import sha256_of
 from bench.files.paths import expanded
@@ -66,11 +67,13 @@ def plan(
     command: str = "",
     checkout: Checkout | None = None,
     say: Say = lambda line: None,
+    slot: Slot | None = None,
 ) -> list[PlannedJob]:
     """Check the jobs of a study and give them ready to run; ``command`` is what the user typed.
 
     checkout: the files that they may run, where they are one side of a gate between two commits
     say: tells, once all jobs are right, what was repaired in the data and what would mislead in figures of them
+    slot: one of those that they will run on, where they run on slots
 
     It generates the shapes, fetches the weights of the zoos, and asks every interpreter whether it has the device and
     can construct the models that have weights. A model whose own code fails there is a job that cannot run. The
@@ -86,7 +89,7 @@ def plan(
         drafts = [_draft(job, out, checked, on_download, command) for job in jobs]
         origin = find_origin()
         drafts = [dataclasses.replace(draft, checkout=checkout, origin=origin) for draft in drafts]
-        answers = ask_interpreters(drafts, out / CHECK_LOG)
+        answers = ask_interpreters(drafts, out / CHECK_LOG, slot)
         _require_images_where_read(jobs, answers, checked)
     except UserError:
         if not used_before:  # nothing was measured: leave nothing behind; who holds the lock of out= made the folder

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from bench.device.slots.slot import Slot
 from bench.errors import visible
 from bench.jobs.launcher import Launcher
 
@@ -19,7 +20,9 @@ class Run:
     out: the folder of its results
     arguments: what the user typed, in the spelling of Hydra
     command: what the user typed as one line without ``out=``, since it is kept beside weights that may be published
-    launcher: starts the workers of its jobs
+    launcher: starts the workers of its jobs, where these run one after the other
+    slots: the parts of this machine that its jobs run on side by side; none or one where they do not
+    wait: whether to wait for a GPU that another command uses
     console: prints its progress for a person
     said: the lines that are said once
     """
@@ -29,6 +32,8 @@ class Run:
     command: str
     launcher: Launcher
     console: Console
+    slots: Sequence[Slot] = ()
+    wait: bool = True
     said: set[str] = field(default_factory=set)
 
     def say(self, text: str) -> None:

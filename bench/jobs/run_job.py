@@ -21,12 +21,16 @@ def run_job(
     launcher: Launcher,
     on_progress: OnProgress,
     on_untimed: OnUntimed = lambda: None,
+    *,
+    more_to_come: bool = False,
 ) -> Result:
     """Train the model where that is left to do, measure the passes that are ``due``, and give the Result.
 
     The Result is on disk by then.
 
     on_untimed: is called when nothing of this job will be timed any more, and its last worker is at work
+    more_to_come: whether the job has more passes to measure, in another call. Until then its Result is unfinished: of
+        one that is ok, a pass that it lacks would be taken for one that does not apply
 
     Raises:
         KeyboardInterrupt: after the worker has ended and its measurements are on disk.
@@ -38,7 +42,7 @@ def run_job(
     clock = _Clock()
     if training_left(job):
         with launcher.start(job, TRAIN) as worker:
-            trained = _attend(worker, job, clock, on_progress, None if due else on_untimed)
+            trained = _attend(worker, job, clock, on_progress, None if due or more_to_come else on_untimed)
         if training_left(job) or trained.reason != UNFINISHED:
             return trained
     if job.config.finetune is not None:
@@ -46,7 +50,7 @@ def run_job(
             job = _with_trained_weights(job)
         except OSError as error:
             return _record_status(job, "crashed", f"the trained weights cannot be read: {error.strerror}")
-    return _measure(job, due, launcher, clock, on_progress, on_untimed)
+    return _measure(job, due, launcher, clock, on_progress, None if more_to_come else on_untimed)
 
 
 def record_ending(job: PlannedJob, ending: Ending, seconds: float, parts: Mapping[str, float]) -> Result:
@@ -110,9 +114,9 @@ def _measure(
     launcher: Launcher,
     clock: _Clock,
     on_progress: OnProgress,
-    on_untimed: OnUntimed,
+    on_untimed: OnUntimed | None,
 ) -> Result:
-    """Measure the passes phase by phase.
+    """Measure the passes phase by phase; the result is ok then, or unfinished where ``on_untimed`` is None.
 
     A pass in a process of its own times nothing, so the next phase's worker starts beside it and imports its libraries.
     """
@@ -126,7 +130,7 @@ def _measure(
             result = _attend(worker, job, clock, on_progress, None if following else on_untimed)
             if result.reason != UNFINISHED:
                 return result
-    return record_success(job)
+    return read_result(job.result_path) if on_untimed is None else record_success(job)
 
 
 def _attend(

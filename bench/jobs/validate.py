@@ -21,6 +21,7 @@ from bench.schema.config import (
     DECAYS,
     DETECTIONS,
     EVALUATORS,
+    EXCLUSIVES,
     EXIFS,
     FORMATS,
     MEASURED_CHECKPOINTS,
@@ -137,7 +138,7 @@ def check_values(config: BenchConfig) -> None:
 def check_shared(jobs: Sequence[ComposedJob]) -> None:
     """Raise a UserError where jobs of one command differ in a setting that is the command's own, such as ``out``."""
     for key in ONE_FOR_ALL:
-        values = {getattr(job.config, key) for job in jobs}
+        values = {str(getattr(job.config, key)) for job in jobs}
         if len(values) > 1:
             raise UserError(f"{key}: all jobs of a command share it, and it has {len(values)} values; give one")
 
@@ -169,6 +170,7 @@ def _check_words(config: BenchConfig) -> None:
         ("detections", config.detections, DETECTIONS),
         ("overlap", config.overlap, OVERLAPS),
         ("evaluator", config.evaluator, EVALUATORS),
+        ("protocol.exclusive", config.protocol.exclusive, EXCLUSIVES),
         ("dataset.format", config.dataset.format, FORMATS),
         ("dataset.exif", config.dataset.exif, EXIFS),
         *(("dataset.without_mask", word, WITHOUT_MASK) for word in [config.dataset.without_mask] if word is not None),

@@ -25,6 +25,7 @@ EXIFS = ("auto", "apply", "ignore")
 ACCURACY_PARTS = ("boundary", "bootstrap", "overlaps", "errors", "calibration", "worst_images")
 WITHOUT_MASK = ("drop", "ignore")
 GATE_MODES = ("baseline", "interleaved")
+EXCLUSIVES = ("machine", "slot")
 ON_AMBIGUOUS = ("pass", "fail", "remeasure")
 STARTS = ("auto", "published", "weights", "partial", "scratch")
 OPTIMIZERS = ("adamw", "sgd")
@@ -248,6 +249,8 @@ class ProtocolConfig:
     channels_last: keep weights, and so activations, in that memory format
     time_limit_s: longest time of a worker process; null is no limit
     check_limit_s: longest time for which the check before a study constructs a model; null is no limit
+    exclusive: what may run beside a timed pass where a command has several slots (``devices``): with ``machine``
+        nothing else of the command, on the whole machine; with ``slot`` whatever the other slots do
     memory_limit_gb: most host memory of a worker process with all that it starts; null is no limit. The accuracy pass
         of many images starts up to three processes of its own, 0.2 GB each
     """
@@ -266,6 +269,7 @@ class ProtocolConfig:
     pad_to: bool = False
     cudnn_benchmark: bool = False
     channels_last: bool = False
+    exclusive: str = "machine"
     time_limit_s: float | None = 3600.0
     check_limit_s: float | None = 300.0
     memory_limit_gb: float | None = None
@@ -403,6 +407,9 @@ class BenchConfig:
     out: the folder of the results
     wait: of the command: where another command writes into ``out``, wait for its end; false refuses this one instead
     device: ``cpu``, ``cuda:0``, ...; ``auto`` is ``cuda:0`` where there is one
+    devices: of the command: the slots that it runs jobs on side by side, ``all`` GPUs, ``cuda:0,cuda:2``, or sets of
+        cores ``cpu:0-7,cpu:8-15``; null is one slot, ``device`` with the whole machine. A row's ``device`` is then the
+        kind alone, ``cuda:0`` or ``cpu``, whichever slot it ran on
     compile: the mode of ``torch.compile`` for backbone and neck
     input_size: "800x1333" scales every image, in every library, until its shorter edge has 800 pixels, or its longer
         edge 1333 where that comes first; null is the model's own size
@@ -425,6 +432,7 @@ class BenchConfig:
     out: str | None = None
     wait: bool = True
     device: str = "auto"
+    devices: list[str] | None = None
     precision: str = "fp32"
     compile: str = "none"
     batch_size: int = 1

@@ -138,4 +138,26 @@ def _recompiled(result: Result) -> Iterator[Mark]:
         )
 
 
-_TABLE: tuple[Callable[[Result], Iterator[Mark]], ...] = (_host_bound, _disturbed, _few_samples, _recompiled)
+def _neighbours(result: Result) -> Iterator[Mark]:
+    rounds = result.speed.rounds if result.speed else []
+    seen = [(part.samples, part.neighbours) for part in rounds if part.neighbours is not None]
+    batches = sum(samples for samples, _ in seen)
+    if batches and any(each.busy_percent > 0 for _, each in seen):
+        percent = sum(samples * each.busy_percent for samples, each in seen) / batches
+        busy = sum(samples * each.busy_slots for samples, each in seen) / batches
+        most = max(each.slots for _, each in seen)
+        yield Mark(
+            "neighbours",
+            f"other slots worked in {figure_text(percent, 0, lambda shown: shown > 0)} % of its timing, "
+            f"{figure_text(busy, 1, lambda shown: shown > 0)} of {most} on average",
+            "they share memory, disks and power with it; protocol.exclusive=machine times every row alone",
+        )
+
+
+_TABLE: tuple[Callable[[Result], Iterator[Mark]], ...] = (
+    _host_bound,
+    _disturbed,
+    _few_samples,
+    _recompiled,
+    _neighbours,
+)

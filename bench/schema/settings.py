@@ -53,9 +53,14 @@ _TIMED = ("speed", "busy", "energy")
 
 _COMPILED = said("compile {}", unsaid="none")
 
+
+def _beside(exclusive: Any) -> str:
+    return "timed while other slots worked" if exclusive == "slot" else ""
+
+
 NO_FIGURE = frozenset(
     (
-        *("out", "passes", "accuracy", "study", "claims", "gate", "baseline", "history", "wait"),
+        *("out", "passes", "accuracy", "study", "claims", "gate", "baseline", "history", "wait", "devices"),
         *("protocol.rounds", "protocol.time_limit_s", "protocol.check_limit_s", "protocol.memory_limit_gb"),
         *("dataset.max_pixels", "dataset.max_json_gb", "dataset.allow_outside", "dataset.strict"),
         *("finetune.time_limit_s", "finetune.loader_processes", "model.licence"),
@@ -244,6 +249,8 @@ _TABLE = (
     _key("protocol.cudnn_benchmark", "cuDNN benchmark", "cuDNN benchmark", held=_ALL, parts=_USED,
         label=if_so("cuDNN benchmark")),
     _key("protocol.pin", "Pinned", "cores of its own", held=(GATE, SERIES), parts=_TIMED, label=if_so("pinned")),
+    _key("protocol.exclusive", "Timed beside", "way of timing beside other slots", held=_ALL, parts=_TIMED, paired=True,
+        label=_beside, line=_beside),
     _key("protocol.pad_to", "Padded", "one shape for all inputs", held=_ALL, parts=_USED,
         label=if_so("one input shape")),
     _key("protocol.channels_last", "Channels last", "channels last", held=_ALL, parts=_USED,

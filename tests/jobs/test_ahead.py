@@ -18,6 +18,7 @@ from bench.jobs.launcher import Ending
 from bench.jobs.messages import Doing, Progress
 from bench.jobs.process.ahead import AheadLauncher
 from bench.jobs.run_job import run_job
+from bench.jobs.slots.schedule import Turn
 from bench.jobs.worker import main
 from bench.schema.config import BenchConfig, DatasetConfig, FinetuneConfig, ModelConfig
 from bench.schema.result import PASSES, Result
@@ -114,9 +115,9 @@ def test_the_turn_that_is_prepared_is_the_next_in_which_something_is_known_to_be
     def prepared(*later: PlannedJob, round_number: int = 1, status: str = "ok") -> list[tuple[str, str]]:
         found: list[tuple[str, str]] = []
         ahead = SimpleNamespace(prepare=lambda job, phase: found.append((job.folder.name, phase)))
-        turns = [study._Turn(job, number, round_number) for number, job in enumerate(later, 2)]
+        turns = [Turn(job, number, round_number) for number, job in enumerate(later, 2)]
         results = {turn.number: Result(status, {}) for turn in turns}
-        study._start_ahead(ahead, study._Turn(now, 1, 1), turns, results)  # type: ignore[arg-type]
+        study._start_ahead(ahead, Turn(now, 1, 1), turns, results)  # type: ignore[arg-type]
         return found
 
     assert prepared(done, skipped, other) == [("other", "memory")]

@@ -90,6 +90,20 @@ class HostReadings:
 
 
 @dataclass
+class Neighbours:
+    """What the other slots of the same command did during one round, by the command's own account.
+
+    slots: how many others there are
+    busy_percent: share of the timing in which at least one of them ran something
+    busy_slots: how many of them ran something, on average over the timing
+    """
+
+    slots: PositiveCount
+    busy_percent: Percent
+    busy_slots: Amount
+
+
+@dataclass
 class SpeedRound:
     """The part of the speed pass that one process measured.
 
@@ -98,6 +112,7 @@ class SpeedRound:
     warmup_ms: latencies of the warm-up, batch by batch
     warmup_stable: whether the warm-up ended because they no longer fell
     recompilations: how often ``torch.compile`` compiled anew while the samples were taken
+    neighbours: None where the command had one slot, or was killed before it wrote this
     """
 
     samples: Count
@@ -108,6 +123,7 @@ class SpeedRound:
     gpu: GpuReadings | None = None
     host: HostReadings | None = None
     recompilations: Count = 0
+    neighbours: Neighbours | None = None
 
 
 @dataclass

@@ -28,7 +28,7 @@ from bench.schema.typed.map_text import NotAMapError, names_spelled, texts_spell
 
 GROUPS = ("model", "dataset", "protocol", "finetune", "gate", "study")
 
-ONE_FOR_ALL = ("out", "history", "baseline", "wait")
+ONE_FOR_ALL = ("out", "history", "baseline", "wait", "devices")
 """Keys of the command and not of a job, beside those of ``gate``: all jobs of a sweep share their value."""
 
 Kind = Literal["text", "text or empty", "texts", "numbers", "other"]
