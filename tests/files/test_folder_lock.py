@@ -109,7 +109,7 @@ def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyP
     def refuse(*_: object) -> None:
         raise OSError(95, "Operation not supported")
 
-    monkeypatch.setattr("bench.files.folder_lock.fcntl.flock", refuse)
+    monkeypatch.setattr("bench.files.lock_file.fcntl.flock", refuse)
     said: list[str] = []
     take(tmp_path, said)
     assert said == [f"{tmp_path}: its file system has no locks; give it to one command at a time"]

@@ -87,7 +87,7 @@ def _gpus(named: Sequence[str], given: str) -> list[Slot]:
         found = cards()
     except NoCardsError as error:
         raise UserError(f"{given}: {error}") from error
-    visible = [card for card in found if card.number is not None]
+    visible = sorted((card for card in found if card.number is not None), key=lambda card: card.number or 0)
     if not visible:
         raise UserError(f"{given}: this machine has no GPU that CUDA may use; give sets of cores, as cpu:0-3,cpu:4-7")
     chosen = visible if named == ["all"] else [_named(name, visible, given) for name in named]
