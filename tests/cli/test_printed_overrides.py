@@ -69,6 +69,7 @@ PRINTED = {
     "dataset.{}={}": "dataset.annotations=a.json",
     "dataset={}": "dataset=yolo",
     "device={}": "device=cuda:0",
+    "devices={}": "devices=cuda:0,cuda:2",
     "evaluator={}": "evaluator=pycocotools",
     "gate.allow=[{}]": "gate.allow=[fewer_rows]",
     "gate.rounds={}": "gate.rounds=6",

@@ -13,10 +13,13 @@ class Stop:
         self._at_once = threading.Event()
 
     def ask(self) -> None:
-        """Ask for the end of every worker; asked again, no worker gets time to write what it has measured."""
-        if self._asked.is_set():
-            self._at_once.set()
+        """Ask for the end of every worker, which gets time to write what it has measured."""
         self._asked.set()
+
+    def ask_at_once(self) -> None:
+        """Ask for it without that time."""
+        self._asked.set()
+        self._at_once.set()
 
     @property
     def asked(self) -> bool:

@@ -23,17 +23,14 @@ def fitted(jobs: Sequence[ComposedJob], slots: Sequence[Slot]) -> list[ComposedJ
 def _fitted(job: ComposedJob, slot: Slot) -> ComposedJob:
     config = job.config
     if config.device not in ("auto", slot.kind, slot.device):
-        raise UserError(
-            f"device={config.device}: devices= says which slots there are, of {slot.kind}; leave device out"
-        )
+        raise UserError(f"device={config.device}: the slots of devices are of {slot.kind}; leave device out")
     if config.protocol.pin:
         raise UserError(
-            "protocol.pin=true: a worker on a slot of devices= is on the cores of its slot already; leave one of the "
-            "two out"
+            "protocol.pin=true: a worker on a slot is on its own cores already; leave out one of pin and devices"
         )
     if config.gate is not None and config.gate.mode == "interleaved":
         raise UserError(
-            "gate=interleaved: times both sides in turn, in one place; leave out devices=, and give device="
+            "gate=interleaved: times both sides in turn, in one place; leave devices out, and give device=cuda:0"
         )
     return dataclasses.replace(job, config=dataclasses.replace(config, device=slot.device))
 

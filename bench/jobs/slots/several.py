@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from bench.device.slots.slot import Slot
 from bench.jobs.job import PlannedJob
@@ -55,30 +55,32 @@ class _Study:
 
     def side_by_side(self) -> None:
         """Run all slots at once until nothing is left but what needs the whole machine."""
-        threads = [threading.Thread(target=self._drive, args=(slot,), name=slot.name) for slot in self._slots]
+        ends: list[threading.Event] = []
         try:
-            for thread in threads:
-                thread.start()
-            while any(thread.is_alive() for thread in threads):
-                for thread in threads:
-                    thread.join(_LOOK_SECONDS / len(threads))
+            for slot in self._slots:
+                ends.append(self._started(slot))
+            _wait(ends)
         except BaseException:
-            self._end(threads)
+            self._end(ends)
             raise
         # One that only was stopped as another failed says less than that one.
         for error in sorted(self._failed, key=lambda error: isinstance(error, KeyboardInterrupt)):
             raise error
 
-    def _end(self, threads: list[threading.Thread]) -> None:
+    def _started(self, slot: _SlotAtWork) -> threading.Event:
+        """Start the thread of a slot; give what tells that no worker of it runs any more."""
+        ended = threading.Event()
+        threading.Thread(target=self._drive, args=(slot, ended), name=slot.name).start()
+        return ended
+
+    def _end(self, ends: Sequence[threading.Event]) -> None:
         """Wait until every worker has ended, however often the user interrupts."""
         self._stop.ask()
-        while any(thread.is_alive() for thread in threads):
+        while True:
             try:
-                for thread in threads:
-                    if thread.ident is not None:
-                        thread.join(_LOOK_SECONDS)
+                return _wait(ends)
             except KeyboardInterrupt:
-                self._stop.ask()
+                self._stop.ask_at_once()
 
     def alone(self) -> None:
         """Time, one after the other, the rows that need the whole machine."""
@@ -92,7 +94,7 @@ class _Study:
                 elif timed_alone(turn.job):
                     first.shown.next_job()
 
-    def _drive(self, slot: _SlotAtWork) -> None:
+    def _drive(self, slot: _SlotAtWork, ended: threading.Event) -> None:
         """Run the jobs that a slot draws."""
         try:
             kept = list(self._first_turns(slot))
@@ -107,6 +109,8 @@ class _Study:
         except BaseException as error:  # the main thread tells it, once every worker has ended
             self._failed.append(error)
             self._stop.ask()
+        finally:
+            ended.set()
 
     def _first_turns(self, slot: _SlotAtWork) -> Iterator[Turn]:
         """Take first turns until none is waiting; give those of jobs that stay on the slot."""
@@ -127,6 +131,13 @@ class _Study:
     def _raise_if_stopped(self) -> None:
         if self._stop.asked:
             raise KeyboardInterrupt
+
+
+def _wait(ends: Sequence[threading.Event]) -> None:
+    # Not by Thread.join: interrupted there, Python 3.11 takes a thread that runs for one that has ended.
+    for ended in ends:
+        while not ended.wait(_LOOK_SECONDS):
+            pass
 
 
 class _SlotAtWork:
