@@ -156,8 +156,8 @@ def _neighbours(result: Result) -> Iterator[Mark]:
 
 _TABLE: tuple[Callable[[Result], Iterator[Mark]], ...] = (
     _host_bound,
+    _neighbours,
     _disturbed,
     _few_samples,
     _recompiled,
-    _neighbours,
 )

@@ -15,11 +15,14 @@ IMPORTED = time.monotonic()
 
 
 class TellsWhen(Blobs):
-    """Appends a line of JSON to the file ``told`` when it is constructed and at each call of ``forward``."""
+    """Appends a line of JSON to the file ``told`` when it is constructed and at each call of ``forward``.
+
+    An option that names a file is part of what a row depends on; ``to:FILE`` names none.
+    """
 
     def __init__(self, settings: Settings, told: str, delay_ms: float) -> None:
         super().__init__(settings, delay_ms)
-        self.told = told
+        self.told = told.removeprefix("to:")
         self._tell("constructed")
 
     def forward(self, batch: Any) -> Any:
