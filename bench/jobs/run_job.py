@@ -64,7 +64,7 @@ def record_ending(job: PlannedJob, ending: Ending, seconds: float, parts: Mappin
     status, reason = ("crashed", lost) if lost and ending.status is None else (ending.status, ending.reason)
     if status is not None and (result.reason == UNFINISHED or status != "crashed"):
         result.status, result.reason = status, reason
-    if ending.note:
+    if ending.note and ending.note not in result.notes:
         result.notes.append(ending.note)
     seconds = max(seconds, sum(parts.values()))  # by two clocks
     result.seconds = (result.seconds or 0.0) + seconds

@@ -67,7 +67,18 @@ def _core_sets(named: Sequence[str], given: str) -> list[Slot]:
             if shared := sorted(set(cores) & set(other.cores)):
                 raise UserError(f"{given}: core {shared[0]} stands in {other.name} and in {name}; give it to one slot")
         slots.append(Slot(name, "cpu", tuple(cores)))
+    _refuse_one_core_for_two(slots, usable, given)
     return slots
+
+
+def _refuse_one_core_for_two(slots: Sequence[Slot], usable: Sequence[int], given: str) -> None:
+    for threads in physical_cores(usable):
+        owners = [slot.name for slot in slots if not set(threads).isdisjoint(slot.cores)]
+        if len(owners) > 1:
+            raise UserError(
+                f"{given}: cores {ranges(threads)} are threads of one physical core, and {owners[0]} and {owners[1]} "
+                f"have some of them each; give them to one slot"
+            )
 
 
 def _numbers(text: str, where: str, largest: int) -> list[int]:

@@ -40,7 +40,8 @@ def record(
     for option, path in now.named.items():
         planned = job.contents.get(named_key(option))
         if planned not in (None, digest_named(Path(path))):  # the class itself may write such a file, as a log
-            result.notes.append(f"model.options.{option}: {Path(path).name} has changed since the job was planned")
+            note = f"model.options.{option}: {Path(path).name} has changed since the job was planned"
+            result.notes += [note] if note not in result.notes else []  # another round may have said it
     if changed := changes(result, now):
         raise UserError(
             f"{in_words(changed)} since the first part of this was measured, and figures of both cannot stand in one "

@@ -129,6 +129,7 @@ def test_sets_of_cores_are_slots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         (["all", "cuda:0"], "all is every GPU; give nothing beside it"),
         ([], "is empty; must be all"),
         (["cpu:0-3", "cpu:4-5"], "equally many cores, .*: cpu:0-3 has 4 \\(4 physical\\) and cpu:4-5 has 2 "),
+        (["cpu:1", "cpu:9"], "cores 1,9 are threads of one physical core, and cpu:1 and cpu:9 have some of them each"),
         # Two threads of one core are not two cores.
         (["cpu:0+8", "cpu:1-2"], "cpu:0\\+8 has 2 \\(1 physical\\) and cpu:1-2 has 2 \\(2 physical\\)"),
     ],
