@@ -76,8 +76,7 @@ def plan(
     slot: one of those that they will run on, where they run on slots
 
     It generates the shapes, fetches the weights of the zoos, and asks every interpreter whether it has the device and
-    can construct the models that have weights. A model whose own code fails there is a job that cannot run. The
-    composed jobs are not changed.
+    can construct the models with weights. A job whose model fails there cannot run. No composed job is changed.
 
     Raises:
         UserError: the first error of the user's input.

@@ -30,20 +30,7 @@ def imitate(
 
     Two cores whose numbers differ by half the number of all are the threads of one physical core.
     """
-    nvml = types.ModuleType("pynvml")
-    answers = {
-        "nvmlInit": lambda: None,
-        "nvmlShutdown": lambda: None,
-        "nvmlDeviceGetCount": lambda: len(nodes),
-        "nvmlDeviceGetHandleByIndex": lambda place: place,
-        "nvmlDeviceGetMaxMigDeviceCount": lambda place: 0,
-        "nvmlDeviceGetUUID": lambda place: uuid(place).encode(),
-        "nvmlDeviceGetName": lambda place: (names or ["NVIDIA L4"] * len(nodes))[place],
-        "nvmlDeviceGetPciInfo": lambda place: types.SimpleNamespace(busId=f"00000000:{place:X}A:00.0"),
-    }
-    for name, answer in answers.items():
-        setattr(nvml, name, answer)
-    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    monkeypatch.setitem(sys.modules, "pynvml", _nvml(nodes, names or ["NVIDIA L4"] * len(nodes)))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     for place, node in enumerate(nodes):
         device = folder / "pci" / f"0000:{place:x}a:00.0"
@@ -62,3 +49,20 @@ def imitate(
     monkeypatch.setattr(shares, "_NODES", folder / "node")
     monkeypatch.setattr(cores, "_CPUS", folder / "cpu")
     monkeypatch.setattr("bench.device.slots.find.usable_cores", lambda: sorted(every if usable is None else usable))
+
+
+def _nvml(nodes: Sequence[int], names: Sequence[str]) -> types.ModuleType:
+    nvml = types.ModuleType("pynvml")
+    answers = {
+        "nvmlInit": lambda: None,
+        "nvmlShutdown": lambda: None,
+        "nvmlDeviceGetCount": lambda: len(nodes),
+        "nvmlDeviceGetHandleByIndex": lambda place: place,
+        "nvmlDeviceGetMaxMigDeviceCount": lambda place: 0,
+        "nvmlDeviceGetUUID": lambda place: uuid(place).encode(),
+        "nvmlDeviceGetName": lambda place: names[place],
+        "nvmlDeviceGetPciInfo": lambda place: types.SimpleNamespace(busId=f"00000000:{place:X}A:00.0"),
+    }
+    for name, answer in answers.items():
+        setattr(nvml, name, answer)
+    return nvml
