@@ -17,6 +17,9 @@ MATRIX_MEANING = (
     "Row against column: the difference in points ± half the width of its 95 % interval, by a paired bootstrap over "
     f"images, and its p, corrected by Holm over all pairs. In bold: significant at alpha {ALPHA:g}."
 )
+MATRIX_ROWS = 40
+"""Rows of a matrix; of a larger group the best ones are shown."""
+
 FIELDS = ("difference", "low", "high", "p", "p_holm", "significant")
 
 
@@ -43,18 +46,26 @@ def matrix_texts(group: Group, metric: str) -> list[list[str]]:
     """Give Markdown cells above the diagonal and "" elsewhere; no rows at all where no pair has the metric."""
     if not group.pairs[metric]:
         return []
+    rows = matrix_rows(group)
     return [
-        [
-            _markdown(group.difference(metric, first, second)) if place < other else ""
-            for other, second in enumerate(group.rows)
-        ]
-        for place, first in enumerate(group.rows)
+        [_markdown(group.difference(metric, first, second)) if place < other else "" for other, second in enumerate(rows)]
+        for place, first in enumerate(rows)
     ]
+
+
+def matrix_rows(group: Group) -> tuple[int, ...]:
+    """Give the rows of a group that its matrix shows."""
+    return group.rows[:MATRIX_ROWS]
 
 
 def group_conditions(comparison: Comparison, group: Group) -> str:
     """Say what the rows of a group have in common."""
-    return f"{', '.join(lines(comparison.rows[group.rows[0]].result))}; {group.replicates} replicates"
+    text = f"{', '.join(lines(comparison.rows[group.rows[0]].result))}; {group.replicates} replicates"
+    if len(group.rows) > MATRIX_ROWS:
+        text += f"; the best {MATRIX_ROWS} of {len(group.rows)} rows"
+    if group.paired is not None:
+        text += "; of so many rows only the best are compared with one another, every other one with the best alone"
+    return text
 
 
 def pairs(comparison: Comparison) -> list[dict[str, Any]]:
