@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -41,9 +42,11 @@ def write_report(sources: Sequence[Path], out: Path, gate: Path | None = None) -
         parts.run("removing of an earlier report", _remove_old, out)
         shown = cut(comparison)
         drawing.begin(replace(shown, whole=None), out.resolve())
-        _write_tables(comparison, shown, out, parts)
-        verdicts = parts.run("verdicts of the gate", read_report, gate) if gate else None
-        parts.run("comparison.html", _write_page, shown, drawing, verdicts, out, parts)
+        with ThreadPoolExecutor(1) as executor:  # this thread waits for the pictures
+            tables = executor.submit(_write_tables, comparison, shown, out, parts)
+            verdicts = parts.run("verdicts of the gate", read_report, gate) if gate else None
+            parts.run("comparison.html", _write_page, shown, drawing, verdicts, out, parts)
+            tables.result()
         if not any((out / name).exists() for name in FILES):
             raise UserError(f"{out}: the report cannot be written; give a folder that can")
     return out / "comparison.html"

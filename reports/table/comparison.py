@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import json
+import gc
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +21,7 @@ from bench.schema.result import results_under
 from bench.schema.row import Row, read_rows
 from bench.schema.settings import COCO_DETECTIONS, REPORT, SETTINGS, held_equal
 from reports.lean import Lean
+from reports.records import write_records
 from reports.table.columns import COLUMNS, decimals_of
 from reports.table.differences import ALPHA, Group, compare_all
 from reports.table.naming import model_name, row_labels
@@ -166,9 +167,11 @@ def load(sources: Sequence[Path], out: Path, *, warn: bool = True) -> Comparison
         UserError: a source does not exist, or no result in them can be read.
     """
     places, state = ", ".join(str(source) for source in sources), _state(sources)
-    found = read_rows(find_results(sources), places, "left out of the report" if warn else None, Lean())
-    base = out.resolve()
-    rows, keys, records = _in_order([replace(row, shown=os.path.relpath(row.path.resolve(), base)) for row in found])
+    with _no_collections():
+        found = read_rows(find_results(sources), places, "left out of the report" if warn else None, Lean())
+        base = out.resolve()
+        found = [replace(row, shown=os.path.relpath(row.path.resolve(), base)) for row in found]
+        rows, keys, records = _in_order(found)
     frame = _frame(records)
     comparable = _comparable_rows(rows, keys)
     groups = compare_all(rows, comparable)
@@ -197,6 +200,18 @@ def _state(sources: Sequence[Path]) -> Any:
         paths = find_results(sources)
         return [(str(path), (state := path.stat()).st_mtime_ns, state.st_ino, state.st_size) for path in paths]
     return object()  # equal to nothing
+
+
+@contextlib.contextmanager
+def _no_collections() -> Iterator[None]:
+    """Let Python look for no circles of objects meanwhile: it would look through all rows again and again."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _in_order(found: Sequence[Row]) -> tuple[list[Row], list[tuple[Any, ...]], list[dict[str, Any]]]:
@@ -309,8 +324,7 @@ def write_csv(comparison: Comparison, path: Path) -> None:
 def write_json(comparison: Comparison, path: Path) -> None:
     """Write a list with one object a row; empty values are null."""
     records = [{name: comparison.cell(row, name) for name in COLUMNS} for row in range(len(comparison.rows))]
-    text = json.dumps(records, indent=1, ensure_ascii=False) + "\n"
-    path.write_text(text, encoding="utf-8", errors="backslashreplace")  # half a UTF-16 pair, as JSON spells it
+    write_records(records, path)
 
 
 def _record(row: Row) -> dict[str, Any]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
+import functools
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from bench.schema.settings import lines, telling
+from reports.records import write_records
 from reports.table.comparison import Comparison
 from reports.table.differences import ALPHA, METRICS, Difference, Group
 from reports.table.spreadsheet import plain_cell
@@ -71,11 +72,12 @@ def group_conditions(comparison: Comparison, group: Group) -> str:
 def pairs(comparison: Comparison) -> list[dict[str, Any]]:
     """Give a record of every pair in every group, by :func:`pair_columns`; None where a value is absent."""
     records = []
+    columns, shared = pair_columns(), (*_shared(), "images")
     for group in comparison.groups:
         for better, worse in group.pairs["mask_ap"]:
-            record: dict[str, Any] = dict.fromkeys(pair_columns())
+            record: dict[str, Any] = dict.fromkeys(columns)
             record |= {"better": comparison.labels[better], "worse": comparison.labels[worse]}
-            for name in (*_shared(), "images"):
+            for name in shared:
                 record[name] = comparison.cell(better, name)
             record["replicates"] = group.replicates
             for metric in METRICS:
@@ -90,10 +92,11 @@ def pairs(comparison: Comparison) -> list[dict[str, Any]]:
 def write_differences(comparison: Comparison, folder: Path) -> None:
     """Write ``differences.csv`` and ``differences.json``; without any pair they hold no records."""
     records = pairs(comparison)
-    plain = [{name: plain_cell(value) for name, value in record.items()} for record in records]
-    pd.DataFrame(plain, columns=pair_columns()).to_csv(folder / "differences.csv", index=False)
-    text = json.dumps(records, indent=1, ensure_ascii=False)
-    (folder / "differences.json").write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
+    table = pd.DataFrame(records, columns=pair_columns())
+    plain = functools.cache(plain_cell)  # a row stands in many pairs
+    texts = [name for name in table if any(isinstance(value, str) for value in table[name])]
+    table.assign(**{name: table[name].map(plain) for name in texts}).to_csv(folder / "differences.csv", index=False)
+    write_records(records, folder / "differences.json")
 
 
 def _shared() -> list[str]:
