@@ -12,6 +12,7 @@ from bench.files.digests import sha256_of
 from bench.jobs.job import PlannedJob, hide, new_result, open_result, phases_of, training_left
 from bench.jobs.launcher import TRAIN, Ending, Launcher, OnProgress, OnUntimed, Worker
 from bench.jobs.messages import Complete
+from bench.jobs.status.board import at_work
 from bench.schema.result import INTERRUPTED, UNFINISHED, Result, read_result, write_result
 
 
@@ -31,6 +32,13 @@ def run_job(
     Raises:
         KeyboardInterrupt: after the worker has ended and its measurements are on disk.
     """
+    with at_work(job, getattr(launcher, "where", "")):
+        return _run_job(job, due, launcher, on_progress, on_untimed)
+
+
+def _run_job(
+    job: PlannedJob, due: Sequence[str], launcher: Launcher, on_progress: OnProgress, on_untimed: OnUntimed
+) -> Result:
     job.folder.mkdir(parents=True, exist_ok=True)
     open_result(job)
     if job.cannot_run is not None:

@@ -16,6 +16,7 @@ from bench.jobs.process.ahead import AheadLauncher
 from bench.jobs.progress import StudyProgress
 from bench.jobs.run import Run
 from bench.jobs.run_job import run_job
+from bench.jobs.status.board import write_queue
 from bench.jobs.stored import settle
 from bench.schema.config import BenchConfig
 from bench.schema.result import PASSES, Result, read_result
@@ -48,6 +49,7 @@ def run_study(
     with StudyProgress(run.console, len(jobs) * rounds) as progress:
         planned = plan(jobs, run.out, progress.on_download, run.command, say=run.say_once)
         settle(planned, run.say)
+        write_queue(planned, run.out, run.command)
         on_planned(planned)
         results: dict[int, Result] = {}
         try:
