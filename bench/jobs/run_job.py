@@ -12,10 +12,11 @@ from bench.files.digests import sha256_of
 from bench.jobs.job import PlannedJob, hide, new_result, open_result, phases_of, training_left
 from bench.jobs.launcher import TRAIN, Ending, Launcher, OnProgress, OnUntimed, Worker
 from bench.jobs.messages import Complete
-from bench.jobs.status.board import at_work
+from bench.jobs.status.board import shown_at_work
 from bench.schema.result import INTERRUPTED, UNFINISHED, Result, read_result, write_result
 
 
+@shown_at_work
 def run_job(
     job: PlannedJob,
     due: Sequence[str],
@@ -32,13 +33,6 @@ def run_job(
     Raises:
         KeyboardInterrupt: after the worker has ended and its measurements are on disk.
     """
-    with at_work(job, getattr(launcher, "where", "")):
-        return _run_job(job, due, launcher, on_progress, on_untimed)
-
-
-def _run_job(
-    job: PlannedJob, due: Sequence[str], launcher: Launcher, on_progress: OnProgress, on_untimed: OnUntimed
-) -> Result:
     job.folder.mkdir(parents=True, exist_ok=True)
     open_result(job)
     if job.cannot_run is not None:

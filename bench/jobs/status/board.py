@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import json
 import os
 import platform
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from bench.files.json_file import from_dict
 from bench.jobs.job import PlannedJob
+from bench.jobs.launcher import Launcher
 from bench.schema.result import PASSES
 from bench.schema.settings import describe
 
@@ -29,6 +31,7 @@ BOARD = ".board"
 QUEUE = "queue.json"
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,21 @@ def write_queue(jobs: Sequence[PlannedJob], out: Path, command: str) -> None:
         for job in jobs
     ]
     _write(Queue(_now(), command, queued), out / BOARD / QUEUE)
+
+
+def shown_at_work(
+    run: Callable[Concatenate[PlannedJob, Sequence[str], Launcher, P], T],
+) -> Callable[Concatenate[PlannedJob, Sequence[str], Launcher, P], T]:
+    """Let a function that runs a job say so on the board; a launcher of one slot has its name as ``where``."""
+
+    @functools.wraps(run)
+    def shown(
+        job: PlannedJob, due: Sequence[str], launcher: Launcher, /, *arguments: P.args, **more: P.kwargs
+    ) -> T:
+        with at_work(job, getattr(launcher, "where", "")):
+            return run(job, due, launcher, *arguments, **more)
+
+    return shown
 
 
 @contextlib.contextmanager
