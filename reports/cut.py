@@ -68,7 +68,7 @@ def ranked(comparison: Comparison) -> list[int]:
 
 
 def best_of(comparison: Comparison, rows: Sequence[int], most: int = MOST_LINES) -> list[int]:
-    """Give those of the rows that are shown where no more than ``most`` can be, in the order in which they are given."""
+    """Give those of the rows that are shown where no more than ``most`` can be, in the order that they have."""
     if len(rows) <= most:
         return list(rows)
     wanted = set(rows)
@@ -91,9 +91,9 @@ def cut_words(comparison: Comparison) -> str:
         if of
     ]
     return (
-        f"{len(comparison.rows):,} of {len(whole.rows):,} rows are shown ({', '.join(counts)}): those that are the best "
-        "in any column, then of each group of comparable rows the first by mask AP and FPS. Marks of the best and p "
-        "values are of all rows, and comparison.csv and comparison.json hold all of them."
+        f"{len(comparison.rows):,} of {len(whole.rows):,} rows are shown ({', '.join(counts)}): those that are the "
+        "best in any column, then of each group of comparable rows the first by mask AP and FPS. Marks of the best and "
+        "p values are of all rows, and comparison.csv and comparison.json hold all of them."
     )
 
 

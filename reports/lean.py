@@ -16,9 +16,9 @@ _FEW = 16
 class Lean:
     """Makes results lean. The numbers stay the same to the last digit.
 
-    A long list of numbers becomes an array, which takes 8 bytes for a number where a list takes 32. What a result shares
-    with those before it, such as the machine's processor or the sizes of images, becomes one object in all of them, so
-    nobody may change it.
+    A long list of numbers becomes an array, which takes 8 bytes for a number where a list takes 32. What a result
+    shares with those before it, such as the machine's processor or the sizes of images, becomes one object in all of
+    them, so nobody may change it.
     """
 
     def __init__(self) -> None:

@@ -16,7 +16,17 @@ from datetime import datetime, timezone
 from bench.cli.arguments import filled_path
 from bench.errors import UserError, visible
 from bench.jobs.status.board import AtWork
-from bench.jobs.status.state import AT_WORK, IN_PART, STOPPED, UNREADABLE, WAITING, JobState, StudyState, counts, study_state
+from bench.jobs.status.state import (
+    AT_WORK,
+    IN_PART,
+    STOPPED,
+    UNREADABLE,
+    WAITING,
+    JobState,
+    StudyState,
+    counts,
+    study_state,
+)
 from reports.text.output import tolerant_output
 
 WIDTH = 80
@@ -102,7 +112,10 @@ def _ago(moment: str, now: datetime) -> str:
 
 def _wrapped(text: str, width: int, indent: str = "") -> Iterable[str]:
     return textwrap.wrap(
-        visible(" ".join(text.split())), width, initial_indent=indent, subsequent_indent=indent + _INDENT if indent else ""
+        visible(" ".join(text.split())),
+        width,
+        initial_indent=indent,
+        subsequent_indent=indent + _INDENT if indent else "",
     )
 
 

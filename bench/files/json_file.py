@@ -137,7 +137,7 @@ def from_dict(cls: type[T], data: Mapping[str, Any]) -> T:
         ValueError: the dataclass lacks a key, or fields contradict each other.
         TypeError: a field without default is missing.
     """
-    makers = _makers(cls)
+    makers = _makers(cls)  # type: ignore[arg-type]
     if unknown := set(data) - set(makers):
         raise ValueError(f"unknown key {sorted(unknown)[0]!r}")
     made = cls(**{name: value if value is None else makers[name](value) for name, value in data.items()})
@@ -147,7 +147,7 @@ def from_dict(cls: type[T], data: Mapping[str, Any]) -> T:
 
 
 @functools.cache
-def _makers(cls: type) -> dict[str, Callable[[Any], Any]]:
+def _makers(cls: Any) -> dict[str, Callable[[Any], Any]]:
     """Give for each field of a dataclass what makes its value of parsed JSON that is not null."""
     hints = typing.get_type_hints(cls)
     return {field.name: _maker(hints[field.name]) for field in dataclasses.fields(cls)}

@@ -186,9 +186,7 @@ def _tooltip(name: str) -> str:
     )
 
 
-def _row(
-    comparison: Comparison, number: int, model_pages: Mapping[int, str], details: Sequence[str]
-) -> dict[str, Any]:
+def _row(comparison: Comparison, number: int, model_pages: Mapping[int, str], details: Sequence[str]) -> dict[str, Any]:
     row = comparison.rows[number]
     cells = {
         name: {

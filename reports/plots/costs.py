@@ -66,7 +66,9 @@ def stages(comparison: Comparison, folder: Path) -> Picture | None:
         axes.set_xlabel("milliseconds a batch (median)")
         (whole, *handles), (name_of_whole, *names) = axes.get_legend_handles_labels()
         fig.legend([*handles, whole], [*names, name_of_whole], loc="outside upper left", ncols=4, handlelength=1.2)
-    return Picture(folder / "stages.png", "Where the time goes", _stages_caption(comparison) + few_words(len(rows), timed))
+    return Picture(
+        folder / "stages.png", "Where the time goes", _stages_caption(comparison) + few_words(len(rows), timed)
+    )
 
 
 def _stage_bars(axes: Axes, comparison: Comparison, rows: Sequence[int], name: str, left: np.ndarray) -> np.ndarray:

@@ -17,7 +17,6 @@ from reports.table.comparison import Comparison
 from reports.table.machine import machine_key
 from reports.table.naming import row_labels
 
-
 MOST_NAMES = 40
 """Points that bear a name where there are more."""
 

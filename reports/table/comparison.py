@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from bench.errors import UserError
@@ -234,7 +235,7 @@ def _frame(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def _cells_of(frame: pd.DataFrame) -> dict[str, list[Any]]:
-    return {name: [_plain(value) for value in frame[name].tolist()] for name in frame}
+    return {str(name): [_plain(value) for value in frame[name].tolist()] for name in frame}
 
 
 def _plain(value: Any) -> Any:
@@ -286,7 +287,7 @@ def _without_noise(rows: Sequence[Row], frame: pd.DataFrame) -> pd.DataFrame:
     """Give the frame with empty cells where masks are noise: none of them is the best."""
     return frame.assign(
         **{
-            name: frame[name].mask(pd.array([noise(name, row.result) for row in rows], dtype="boolean"))
+            name: frame[name].mask(np.array([noise(name, row.result) for row in rows], dtype=bool))
             for name, figure in FIGURES.items()
             if figure.noise_if_untrained and name in frame
         }

@@ -49,7 +49,10 @@ def matrix_texts(group: Group, metric: str) -> list[list[str]]:
         return []
     rows = matrix_rows(group)
     return [
-        [_markdown(group.difference(metric, first, second)) if place < other else "" for other, second in enumerate(rows)]
+        [
+            _markdown(group.difference(metric, first, second)) if place < other else ""
+            for other, second in enumerate(rows)
+        ]
         for place, first in enumerate(rows)
     ]
 
@@ -94,7 +97,7 @@ def write_differences(comparison: Comparison, folder: Path) -> None:
     records = pairs(comparison)
     table = pd.DataFrame(records, columns=pair_columns())
     plain = functools.cache(plain_cell)  # a row stands in many pairs
-    texts = [name for name in table if any(isinstance(value, str) for value in table[name])]
+    texts = [name for name in pair_columns() if any(isinstance(value, str) for value in table[name])]
     table.assign(**{name: table[name].map(plain) for name in texts}).to_csv(folder / "differences.csv", index=False)
     write_records(records, folder / "differences.json")
 

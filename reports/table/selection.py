@@ -14,8 +14,8 @@ from bench.schema.metrics import FIGURES, NOISE
 from reports.table.checks import warnings
 from reports.table.columns import COLUMNS
 from reports.table.comparison import Comparison, load
-from reports.table.differences import apart
 from reports.table.condition import Condition, parse
+from reports.table.differences import apart
 from reports.table.machine import machine_kinds
 
 _MOST_MORE = 15

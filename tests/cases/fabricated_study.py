@@ -1,4 +1,4 @@
-"""The results of a study of any size, fabricated in seconds: what a report and a status of many rows are measured on."""
+"""The results of a study of any size, fabricated in seconds: a report and a status of many rows are measured on it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A queue of many replayed jobs, and a launcher whose workers do nothing: what is left is maskbench's own scheduling."""
+"""A queue of many replayed jobs, and a launcher whose workers do nothing: what is left is maskbench's scheduling."""
 
 from __future__ import annotations
 

@@ -79,10 +79,7 @@ class AtWork:
 
 def write_queue(jobs: Sequence[PlannedJob], out: Path, command: str) -> None:
     """Write which jobs a study has planned."""
-    queued = [
-        QueuedJob(job.folder.name, job.config.model.name, describe(job.config), _rounds(job))
-        for job in jobs
-    ]
+    queued = [QueuedJob(job.folder.name, job.config.model.name, describe(job.config), _rounds(job)) for job in jobs]
     _write(Queue(_now(), command, queued), out / BOARD / QUEUE)
 
 
@@ -92,9 +89,7 @@ def shown_at_work(
     """Let a function that runs a job say so on the board; a launcher of one slot has its name as ``where``."""
 
     @functools.wraps(run)
-    def shown(
-        job: PlannedJob, due: Sequence[str], launcher: Launcher, /, *arguments: P.args, **more: P.kwargs
-    ) -> T:
+    def shown(job: PlannedJob, due: Sequence[str], launcher: Launcher, /, *arguments: P.args, **more: P.kwargs) -> T:
         with at_work(job, getattr(launcher, "where", "")):
             return run(job, due, launcher, *arguments, **more)
 

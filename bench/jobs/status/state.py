@@ -56,7 +56,9 @@ def study_state(out: Path) -> StudyState:
         UserError: there is no such folder, or no study in it.
     """
     if not out.is_dir():
-        raise UserError(f"{out}: {'not a folder' if out.exists() else 'no such folder'}; give the out= folder of a study")
+        raise UserError(
+            f"{out}: {'not a folder' if out.exists() else 'no such folder'}; give the out= folder of a study"
+        )
     queue = read_queue(out)
     folders = {path.parent.name: path for path in results_under(out / "jobs")} if (out / "jobs").is_dir() else {}
     if queue is None and not folders:
@@ -82,7 +84,9 @@ def _state(out: Path, job: QueuedJob) -> JobState:
     found = _STATUS.match(content)
     if found and found[1] == b"ok":
         timed = content.count(_ROUND)
-        return JobState(job, IN_PART, f"{timed} of {job.rounds} rounds") if 0 < timed < job.rounds else JobState(job, "ok")
+        return (
+            JobState(job, IN_PART, f"{timed} of {job.rounds} rounds") if 0 < timed < job.rounds else JobState(job, "ok")
+        )
     try:
         result = parse_result(content, str(path))
     except UserError as error:
