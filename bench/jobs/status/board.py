@@ -20,7 +20,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from bench.files.json_file import from_dict
+from bench.files.json_file import from_dict, write_text_atomically
 from bench.jobs.job import PlannedJob
 from bench.jobs.launcher import Launcher
 from bench.schema.result import PASSES
@@ -80,7 +80,8 @@ class AtWork:
 def write_queue(jobs: Sequence[PlannedJob], out: Path, command: str) -> None:
     """Write which jobs a study has planned."""
     queued = [QueuedJob(job.folder.name, job.config.model.name, describe(job.config), _rounds(job)) for job in jobs]
-    _write(Queue(_now(), command, queued), out / BOARD / QUEUE)
+    with contextlib.suppress(OSError):
+        write_text_atomically(out / BOARD / QUEUE, _text(Queue(_now(), command, queued)))
 
 
 def shown_at_work(
@@ -135,12 +136,16 @@ def _now() -> str:
 
 
 def _write(value: Any, path: Path) -> None:
-    """Write a file whole or not at all, and go on where that fails; a crash of the machine may lose it."""
+    """Write a file whole or not at all, and go on where that fails; it is not flushed to the disk."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(dataclasses.asdict(value)), encoding="utf-8", errors="replace")
+        temporary.write_text(_text(value), encoding="utf-8")
         os.replace(temporary, path)
+
+
+def _text(value: Any) -> str:
+    return json.dumps(dataclasses.asdict(value))
 
 
 def _read(cls: type[T], path: Path) -> T | None:
