@@ -174,6 +174,7 @@ def load(sources: Sequence[Path], out: Path, *, warn: bool = True) -> Comparison
         found = [replace(row, shown=os.path.relpath(row.path.resolve(), base)) for row in found]
         rows, keys, records = _in_order(found)
     frame = _frame(records)
+    del records  # of thousands of rows they take 100 MB
     comparable = _comparable_rows(rows, keys)
     groups = compare_all(rows, comparable)
     never = {number for number, row in enumerate(rows) if why_never_best(row.result)}
@@ -324,8 +325,8 @@ def write_csv(comparison: Comparison, path: Path) -> None:
 
 def write_json(comparison: Comparison, path: Path) -> None:
     """Write a list with one object a row; empty values are null."""
-    records = [{name: comparison.cell(row, name) for name in COLUMNS} for row in range(len(comparison.rows))]
-    write_records(records, path)
+    names = list(COLUMNS)
+    write_records(({name: comparison.cell(row, name) for name in names} for row in range(len(comparison.rows))), path)
 
 
 def _record(row: Row) -> dict[str, Any]:
