@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError
 from bench.schema.gate_report import GateReport, read_report
+from reports.cut import cut
 from reports.drawing.process import DrawingProcess
 from reports.parts import Parts
 from reports.table.comparison import Comparison, load, write_csv, write_json
@@ -37,10 +40,13 @@ def write_report(sources: Sequence[Path], out: Path, gate: Path | None = None) -
         except OSError as error:
             raise UserError(f"{out}: the report cannot be written: {error}") from error
         parts.run("removing of an earlier report", _remove_old, out)
-        drawing.begin(comparison, out.resolve())
-        _write_tables(comparison, out, parts)
-        verdicts = parts.run("verdicts of the gate", read_report, gate) if gate else None
-        parts.run("comparison.html", _write_page, comparison, drawing, verdicts, out, parts)
+        shown = cut(comparison)
+        drawing.begin(replace(shown, whole=None), out.resolve())
+        with ThreadPoolExecutor(1) as executor:  # this thread waits for the pictures
+            tables = executor.submit(_write_tables, comparison, shown, out, parts)
+            verdicts = parts.run("verdicts of the gate", read_report, gate) if gate else None
+            parts.run("comparison.html", _write_page, shown, drawing, verdicts, out, parts)
+            tables.result()
         if not any((out / name).exists() for name in FILES):
             raise UserError(f"{out}: the report cannot be written; give a folder that can")
     return out / "comparison.html"
@@ -63,7 +69,8 @@ def _remove_old(out: Path) -> None:
             page.unlink()
 
 
-def _write_tables(comparison: Comparison, out: Path, parts: Parts) -> None:
+def _write_tables(comparison: Comparison, shown: Comparison, out: Path, parts: Parts) -> None:
+    """Write the files of figures, which hold all rows, and the tables for a reader, of those that are shown."""
     from reports.table.matrix import write_differences
     from reports.text.latex import write_latex
     from reports.text.markdown import write_markdown
@@ -71,8 +78,8 @@ def _write_tables(comparison: Comparison, out: Path, parts: Parts) -> None:
     parts.run("comparison.csv", write_csv, comparison, out / "comparison.csv")
     parts.run("comparison.json", write_json, comparison, out / "comparison.json")
     parts.run("differences.csv and differences.json", write_differences, comparison, out)
-    parts.run("comparison.md", write_markdown, comparison, out / "comparison.md")
-    parts.run("comparison.tex", write_latex, comparison, out / "comparison.tex")
+    parts.run("comparison.md", write_markdown, shown, out / "comparison.md")
+    parts.run("comparison.tex", write_latex, shown, out / "comparison.tex")
 
 
 def _write_page(

@@ -1,5 +1,5 @@
-"""The command: ``maskbench OVERRIDES`` measures; ``check``, ``export``, ``report``, ``gate`` and ``history`` do
-the rest."""
+"""The command: ``maskbench OVERRIDES`` measures; ``check``, ``export``, ``report``, ``gate``, ``history`` and
+``status`` do the rest."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ COMMANDS = {
     "report": "reports.__main__",
     "gate": "bench.cli.gate",
     "history": "bench.cli.history",
+    "status": "bench.cli.status",
 }
 """Module of each command that is a word; its ``main`` takes the arguments and the beginning of its usage line."""
 

@@ -130,14 +130,40 @@ def paired_difference(
     """
     if len(a) != len(b) or not len(a):
         raise ValueError(f"{len(a)} and {len(b)} replicates, must be paired")
-    differences = np.asarray(a) - np.asarray(b)
-    centre = float(differences.mean()) if measured is None else measured
-    differences = differences + (centre - differences.mean())
-    deviation = float(differences.std(ddof=1)) if len(differences) > 1 else 0.0
-    low, high = interval(differences.tolist(), centre, confidence)
+    one, other = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    centres = None if measured is None else np.array([measured])
+    [difference] = paired_differences(one[None], other[None], centres, confidence)
+    return difference
+
+
+def paired_differences(
+    a: np.ndarray, b: np.ndarray, measured: np.ndarray | None = None, confidence: float = CONFIDENCE
+) -> list[Difference]:
+    """Return :func:`paired_difference` of each pair of rows, the same to the last digit, in a fraction of the time.
+
+    Args:
+        a, b: float64 (N, R), R replicates of each of N pairs; one of the two may have a single row for all pairs
+        measured: float64 (N,)
+    """
+    differences = a - b
+    means = differences.mean(axis=1)
+    centres = means if measured is None else measured
+    differences += (centres - means)[:, None]
+    deviations = differences.std(axis=1, ddof=1) if differences.shape[1] > 1 else np.zeros(len(differences))
+    tail = (1 - confidence) / 2
+    differences += (centres - differences.mean(axis=1))[:, None]
+    lows, highs = np.quantile(differences, [tail, 1 - tail], axis=1, overwrite_input=True)
+    columns = (column.tolist() for column in (centres, lows, highs, deviations))
+    return [
+        Difference(centre, low, high, _p_value(centre, deviation))
+        for centre, low, high, deviation in zip(*columns, strict=True)
+    ]
+
+
+def _p_value(difference: float, deviation: float) -> float:
     if deviation < 1e-12:  # the two never differ, or always by as much
-        return Difference(centre, low, high, 0.0 if abs(centre) > 1e-12 else 1.0)
-    return Difference(centre, low, high, math.erfc(abs(centre) / deviation / math.sqrt(2)))
+        return 0.0 if abs(difference) > 1e-12 else 1.0
+    return math.erfc(abs(difference) / deviation / math.sqrt(2))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -9,8 +9,8 @@ A call starts these two kernels and torch's cumulative sum, and the host waits f
 there are, and for the bounds, four bytes each. So no memory is reserved for more than there are, however noisy the
 masks.
 
-Two further kernels make COCO's strings of the bounds where these lie, so that a bit more than one byte a run travels and
-the host only cuts: the first says how many characters each count takes, the second writes them.
+Two further kernels make COCO's strings of the bounds where these lie, so that a bit more than one byte a run travels
+and the host only cuts: the first says how many characters each count takes, the second writes them.
 """
 
 from __future__ import annotations

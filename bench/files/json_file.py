@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 import stat
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -136,26 +137,47 @@ def from_dict(cls: type[T], data: Mapping[str, Any]) -> T:
         ValueError: the dataclass lacks a key, or fields contradict each other.
         TypeError: a field without default is missing.
     """
-    hints = typing.get_type_hints(cls)
-    known = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    if unknown := set(data) - known:
+    makers = _makers(cls)  # type: ignore[arg-type]
+    if unknown := set(data) - set(makers):
         raise ValueError(f"unknown key {sorted(unknown)[0]!r}")
-    made = cls(**{name: _as_hinted(hints[name], value) for name, value in data.items()})
+    made = cls(**{name: value if value is None else makers[name](value) for name, value in data.items()})
     if isinstance(made, Agreeing):
         made.check()
     return made
 
 
-def _as_hinted(hint: Any, value: Any) -> Any:
-    if value is None:
-        return None
+@functools.cache
+def _makers(cls: Any) -> dict[str, Callable[[Any], Any]]:
+    """Give for each field of a dataclass what makes its value of parsed JSON that is not null."""
+    hints = typing.get_type_hints(cls)
+    return {field.name: _maker(hints[field.name]) for field in dataclasses.fields(cls)}
+
+
+def _maker(hint: Any) -> Callable[[Any], Any]:
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         hint = next(option for option in typing.get_args(hint) if option is not types.NoneType)
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        return from_dict(hint, value)
-    inner = typing.get_args(hint)
-    if typing.get_origin(hint) is list and isinstance(value, list):
-        return [_as_hinted(inner[0], item) for item in value]
-    if typing.get_origin(hint) is dict and isinstance(value, dict):
-        return {key: _as_hinted(inner[1], item) for key, item in value.items()}
+        return functools.partial(from_dict, hint)
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin is list:
+        return functools.partial(_made_list, _maker(inner[0]))
+    if origin is dict:
+        return functools.partial(_made_dict, _maker(inner[1]))
+    return _as_it_is
+
+
+def _made_list(make: Callable[[Any], Any], value: Any) -> Any:
+    if not isinstance(value, list):
+        return value
+    # Samples are long lists of numbers.
+    return value.copy() if make is _as_it_is else [item if item is None else make(item) for item in value]
+
+
+def _made_dict(make: Callable[[Any], Any], value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return {key: item if item is None else make(item) for key, item in value.items()}
+
+
+def _as_it_is(value: Any) -> Any:
     return value

@@ -21,6 +21,8 @@ from bench.files.bounds import LARGEST_INTEGER, LARGEST_NUMBER, Items, Like, Wit
 DEEPEST = 64
 """How many lists and objects may lie within each other; options of a model are the deepest that we write."""
 
+_NESTING = frozenset((dict, list))
+
 _USUAL_RANGES: dict[type, Any] = {
     int: Annotated[int, msgspec.Meta(ge=-LARGEST_INTEGER, le=LARGEST_INTEGER)],
     float: Annotated[float, msgspec.Meta(ge=-LARGEST_NUMBER, le=LARGEST_NUMBER)],
@@ -68,12 +70,17 @@ def _with_place_first(error: msgspec.ValidationError) -> str:
 def _is_deep(tree: Any) -> bool:
     level = [tree]
     for _ in range(DEEPEST):
-        level = [inner for outer in level for inner in _items(outer) if isinstance(inner, dict | list)]
-    return bool(level)
+        level = [inner for outer in level for inner in _nested(outer)]
+        if not level:
+            return False
+    return True
 
 
-def _items(tree: Any) -> Iterable[Any]:
-    return tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else ()
+def _nested(tree: Any) -> Iterable[Any]:
+    """Give the lists and objects in a list or an object."""
+    items = tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else ()
+    # Most lists are of thousands of numbers.
+    return () if _NESTING.isdisjoint(map(type, items)) else [item for item in items if type(item) in _NESTING]
 
 
 @functools.cache

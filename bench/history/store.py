@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import sys
 import zlib
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -126,7 +127,7 @@ class History:
             UserError: there is no result, one cannot be read, two are of one job, or the history cannot be used.
         """
         archived = [_read(path) for path in _files(results)]
-        if doubled := {one.job for one in archived if sum(one.job == other.job for other in archived) > 1}:
+        if doubled := {job for job, times in Counter(one.job for one in archived).items() if times > 1}:
             raise UserError(f"two results of the job {min(doubled)}; append one run at a time")
         parsed = [one.parse() for one in archived]
         outcome = None if gate is None else PASSED if gate.passed else FAILED

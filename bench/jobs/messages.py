@@ -93,8 +93,9 @@ OTHER_DEVICE = "other device"
 class Verdict:
     """A check's answer about one job; the answers come in the order of the jobs.
 
-    status: ``ok``, :data:`WRONG_INPUT`, :data:`OTHER_DEVICE`, ``skipped``, or another of :data:`bench.schema.result.STATUSES` where the
-        model's own code failed; ``reason`` says why where it is not ``ok``
+    status: ``ok``, :data:`WRONG_INPUT`, :data:`OTHER_DEVICE`, ``skipped``, or another of
+        :data:`bench.schema.result.STATUSES` where the model's own code failed; ``reason`` says why where it is not
+        ``ok``
     files: the paths of the files that its options name and its figures depend on, by the option
     now: what its figures would depend on beside those, as far as it is known
     reads_pixels: whether the model sees images; a class that replays results does not

@@ -12,9 +12,11 @@ from bench.files.digests import sha256_of
 from bench.jobs.job import PlannedJob, hide, new_result, open_result, phases_of, training_left
 from bench.jobs.launcher import TRAIN, Ending, Launcher, OnProgress, OnUntimed, Worker
 from bench.jobs.messages import Complete
+from bench.jobs.status.board import shown_at_work
 from bench.schema.result import INTERRUPTED, UNFINISHED, Result, read_result, write_result
 
 
+@shown_at_work
 def run_job(
     job: PlannedJob,
     due: Sequence[str],

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import itertools
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from bench.device.fingerprint import changes, in_words, source_changes
 from bench.errors import UserError
@@ -126,11 +127,12 @@ def _settle_other_contents(jobs: Sequence[PlannedJob], say: Say) -> dict[int, li
     the job that takes a moved one's place.
     """
     moved: dict[int, list[str]] = {}
+    asked = _by_question(jobs)
     planned = {job.folder.resolve() for job in jobs}
     for folder in sorted({job.folder.parent for job in jobs}):
         for path in sorted(folder.glob("*/result.json")):
             stored = None if path.parent.resolve() in planned else _readable(path)
-            job = None if stored is None else _same_question(path.parent, jobs)
+            job = None if stored is None else _same_question(path.parent, asked)
             if stored is not None and job is not None and (changed := _changed_files(stored, job)):
                 _tell(job, changed, _move(path.parent), say)
                 moved[id(job)] = changed
@@ -160,17 +162,30 @@ def _readable(path: Path) -> Result | None:
         return None
 
 
-def _same_question(folder: Path, jobs: Sequence[PlannedJob]) -> PlannedJob | None:
+def _by_question(jobs: Sequence[PlannedJob]) -> dict[Hashable, list[PlannedJob]]:
+    """Give the jobs by their configuration without the keys that change no figure."""
+    asked: dict[Hashable, list[PlannedJob]] = {}
+    for job in jobs:
+        asked.setdefault(_hashable(without_no_figure(job.config)), []).append(job)
+    return asked
+
+
+def _hashable(value: Any) -> Hashable:
+    """Give what is equal for equal values of plain JSON, and can be looked up."""
+    if isinstance(value, dict):
+        return frozenset((key, _hashable(inner)) for key, inner in value.items())
+    return tuple(map(_hashable, value)) if isinstance(value, list | tuple) else value
+
+
+def _same_question(folder: Path, asked: Mapping[Hashable, Sequence[PlannedJob]]) -> PlannedJob | None:
     """Give the planned job whose configuration is that of the job in a folder, paths included; None without one."""
     try:
         before = read_job(folder)
     except (OSError, ValueError, TypeError):  # no job.json, or one of another version
         return None
-    asked = without_no_figure(before.config)
-    for job in jobs:
+    for job in asked.get(_hashable(without_no_figure(before.config)), ()):
         # What was fine-tuned here was loaded from its own folder in the end.
-        same_file = job.config.finetune is not None or before.weights_path == job.weights_path
-        if same_file and without_no_figure(job.config) == asked:
+        if job.config.finetune is not None or before.weights_path == job.weights_path:
             return job
     return None
 

@@ -18,6 +18,7 @@ from bench.jobs.slots.fit import too_little_time
 from bench.jobs.slots.schedule import Turn, rounds_of
 from bench.jobs.slots.several import run_on_slots
 from bench.jobs.slots.turns import Turns, goes_on
+from bench.jobs.status.board import write_queue
 from bench.jobs.stored import settle
 from bench.schema.result import Result
 
@@ -43,6 +44,7 @@ def run_study(
         slot = run.slots[0] if run.slots else None
         planned = plan(jobs, run.out, progress.on_download, run.command, say=run.say_once, slot=slot)
         settle(planned, run.say)
+        write_queue(planned, run.out, run.command)
         on_planned(planned)
         turns = Turns(planned, max(rounds_of(job) for job in planned), run)
         try:

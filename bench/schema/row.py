@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,11 +47,14 @@ class Row:
         return default if value is None else value
 
 
-def read_rows(paths: Sequence[Path], where: str, left_out: str | None) -> list[Row]:
+def read_rows(
+    paths: Sequence[Path], where: str, left_out: str | None, keep: Callable[[Result], Result] = lambda result: result
+) -> list[Row]:
     """Read results, in the order of their paths, without those that cannot be read.
 
     where: the folders that they are in, for the message of the error
     left_out: what the line on stderr says of each that cannot be read, as ``left out of the report``; None is no line
+    keep: gives what is kept of a result once it is read, since thousands of results are large
 
     Raises:
         UserError: none can be read.
@@ -60,7 +63,7 @@ def read_rows(paths: Sequence[Path], where: str, left_out: str | None) -> list[R
     problems: list[UserError] = []
     for path in paths:
         try:
-            rows.append(Row(path, read_result(path)))
+            rows.append(Row(path, keep(read_result(path))))
         except UserError as error:
             problems.append(error)
     if len(paths) == len(problems) == 1:

@@ -47,29 +47,40 @@ def conversions(comparison: Comparison) -> dict[int, list[Conversion]]:
     of these the one that was measured most alike.
     """
     by_base: dict[int, list[Conversion]] = {}
-    for number, row in enumerate(comparison.rows):
+    for best in _conversions(comparison.rows):
+        by_base.setdefault(best.base, []).append(best)
+    return dict(sorted(by_base.items()))
+
+
+def bases(comparison: Comparison) -> dict[int, int]:
+    """Give the base of each row that has one, both by their numbers."""
+    return {pair.row: pair.base for pair in _conversions(comparison.rows)}
+
+
+def _conversions(rows: Sequence[Row]) -> Iterator[Conversion]:
+    by_weights: dict[str | None, list[int]] = {}
+    for number, row in enumerate(rows):
+        model = row.result.model
+        if row.result.status == "ok" and model is not None and model.runtime is None:
+            by_weights.setdefault(model.weights_sha256, []).append(number)
+    for number, row in enumerate(rows):
         runtime = _runtime(row)
         if runtime is None or runtime.exported_from is None or row.result.status != "ok":
             continue
-        found = [_paired(comparison.rows, number, base) for base in _bases(comparison.rows, runtime)]
+        same_weights = by_weights.get(runtime.exported_from, [])
+        found = [_paired(rows, number, base) for base in _bases(rows, same_weights, runtime)]
         if found:
-            best = min(found, key=lambda pair: _order(comparison.rows, pair))
-            by_base.setdefault(best.base, []).append(best)
-    return dict(sorted(by_base.items()))
+            yield min(found, key=lambda pair: _order(rows, pair))
 
 
 def _runtime(row: Row) -> RuntimeInfo | None:
     return row.result.model.runtime if row.result.model else None
 
 
-def _bases(rows: Sequence[Row], runtime: RuntimeInfo) -> Iterator[int]:
-    for number, row in enumerate(rows):
-        model = row.result.model
-        if row.result.status != "ok" or model is None or model.runtime is not None:
-            continue
-        network = runtime.exported_network
-        same = network is None or network_sha256(row.result.config.get("model", {})) == network
-        if same and model.weights_sha256 == runtime.exported_from:
+def _bases(rows: Sequence[Row], same_weights: Sequence[int], runtime: RuntimeInfo) -> Iterator[int]:
+    network = runtime.exported_network
+    for number in same_weights:
+        if network is None or network_sha256(rows[number].result.config.get("model", {})) == network:
             yield number
 
 

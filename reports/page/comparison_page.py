@@ -12,6 +12,7 @@ from bench.schema.metrics import NOISE, shown_in
 from reports.conversion.costs import HEADS as COST_HEADS
 from reports.conversion.costs import MEANING as COSTS_MEANING
 from reports.conversion.costs import cost_lines
+from reports.cut import cut_words
 from reports.page.details import job_details
 from reports.page.render import file_uri, render
 from reports.page.sections import accuracy, matrix, trainings
@@ -79,9 +80,11 @@ def write_html(
 def _table(comparison: Comparison, model_pages: Mapping[int, str]) -> dict[str, Any]:
     """The table of all rows but the skipped ones, and what its legend says."""
     rows = [number for number, row in enumerate(comparison.rows) if row.result.status != "skipped"]
+    details = row_details(comparison.rows, ("model", "backbone", "library", *comparison.differing(telling())))
     return {
         "columns": _columns(comparison),
-        "rows": [_row(comparison, number, model_pages) for number in rows],
+        "rows": [_row(comparison, number, model_pages, details[number]) for number in rows],
+        "cut": cut_words(comparison),
         "best": bool(comparison.best),
         "best_words": comparison.best_words(),
         "noise": comparison.noise_meaning(COLUMNS),
@@ -146,6 +149,7 @@ def _panels_absent(comparison: Comparison) -> str:
 
 
 def _subtitle(comparison: Comparison) -> str:
+    comparison = comparison.whole or comparison
     models = len({(model_name(row), row.setting("model", "library")) for row in comparison.rows})
     datasets = sorted(set(comparison.frame["dataset"].dropna()))
     days = sorted({row.result.started[:10] for row in comparison.rows if row.result.started})
@@ -182,7 +186,7 @@ def _tooltip(name: str) -> str:
     )
 
 
-def _row(comparison: Comparison, number: int, model_pages: Mapping[int, str]) -> dict[str, Any]:
+def _row(comparison: Comparison, number: int, model_pages: Mapping[int, str], details: Sequence[str]) -> dict[str, Any]:
     row = comparison.rows[number]
     cells = {
         name: {
@@ -203,8 +207,7 @@ def _row(comparison: Comparison, number: int, model_pages: Mapping[int, str]) ->
     if check := published(row):
         cells["published_mask_ap"] |= {"note": signed(check.difference), "bad": not check.holds, "tooltip": check.text}
     second = [str(row.setting("model", key)) for key in ("backbone", "library") if row.setting("model", key)]
-    shown = ("model", "backbone", "library", *comparison.differing(telling()))
-    second += row_details(comparison.rows, shown)[number]
+    second += details
     return {
         "cells": cells,
         "second": SEPARATOR.join(second),

@@ -41,11 +41,14 @@ def _shown(value: Any) -> Any:
 
 
 def file_uri(path: Path, photograph: bool = False) -> str:
-    """A ``data:`` URI of a PNG file; a photograph becomes a JPEG of a fifth of the size."""
-    if not photograph:
-        return _uri(path.read_bytes(), "png")
+    """A ``data:`` URI of a PNG file: of the same pixels as WebP, a third of the size, or of a photograph as JPEG."""
     with Image.open(path) as image:
-        return jpeg_uri(np.asarray(image.convert("RGB")))
+        pixels = image.convert("RGB")
+    if photograph:
+        return jpeg_uri(np.asarray(pixels))
+    buffer = io.BytesIO()
+    pixels.save(buffer, "WEBP", lossless=True, method=2, quality=50)
+    return _uri(buffer.getvalue(), "webp")
 
 
 def jpeg_uri(pixels: np.ndarray, quality: int = 86) -> str:

@@ -17,16 +17,16 @@ from reports.table.accuracy import (
 )
 from reports.table.comparison import Comparison
 from reports.table.differences import Group
-from reports.table.matrix import difference_text, group_conditions, p_text
+from reports.table.matrix import difference_text, group_conditions, matrix_rows, p_text
 from reports.text.training import training_facts
 
 
 def matrix(comparison: Comparison, group: Group, metric: str) -> dict[str, Any]:
     """The matrix of differences, row against column; each pair stands in it twice, once with either sign."""
-    lines = []
-    for first in group.rows:
+    lines, rows = [], matrix_rows(group)
+    for first in rows:
         cells = []
-        for second in group.rows:
+        for second in rows:
             difference = group.difference(metric, first, second) if first != second else None
             if difference is None:
                 cells.append(("", "", ""))
@@ -40,7 +40,7 @@ def matrix(comparison: Comparison, group: Group, metric: str) -> dict[str, Any]:
         "title": comparison.title(metric),
         "conditions": group_conditions(comparison, group),
         "pairs": len(group.pairs[metric]),
-        "heads": [comparison.labels[row] for row in group.rows],
+        "heads": [comparison.labels[row] for row in rows],
         "lines": lines,
     }
 

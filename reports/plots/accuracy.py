@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from bench.schema.parts.accuracy import TIDE_ERRORS, Calibration
+from reports.cut import best_of, few_words
 from reports.plots.picture import WIDTH, Picture
 from reports.plots.style import FAINT, Colour, figure, row_axis, row_colours
 from reports.table.accuracy import accuracy_of, error_points, rows_with_figures
@@ -26,7 +27,7 @@ def errors(comparison: Comparison, folder: Path) -> Picture | None:
     }
     if not lost:
         return None
-    rows, colours = list(lost), row_colours(comparison)
+    rows, colours = best_of(comparison, list(lost)), row_colours(comparison)
     longest = max(value for points in lost.values() for value in points.values()) or 1.0
     path = folder / "errors.png"
     with figure(path, WIDTH + 1.6, 0.9 + 0.34 * len(rows), ncols=len(TIDE_ERRORS), sharey=True) as (_, grid):
@@ -43,7 +44,7 @@ def errors(comparison: Comparison, folder: Path) -> Picture | None:
             axes.spines["bottom"].set_visible(False)
     caption = (
         "Points of AP50 that would be won if all errors of one type were mended (TIDE, Bolya et al. 2020); the types "
-        "do not add up to what is missing. Shorter is better."
+        "do not add up to what is missing. Shorter is better." + few_words(len(rows), len(lost))
     )
     return Picture(path, "What the errors are", caption)
 

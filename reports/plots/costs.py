@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from bench.schema.metrics import FIGURES, MB, noise
+from reports.cut import best_of, few_words
 from reports.plots.picture import WIDTH, Picture
 from reports.plots.style import FAINT, INK, STAGE_COLOURS, figure, log_axis, marked_label, row_axis, row_colours
 from reports.table.columns import COLUMNS
@@ -25,7 +26,9 @@ def latency(comparison: Comparison, folder: Path) -> Picture | None:
     timings = {row: speed.model.latency_ms for row, speed in jobs if speed}
     if not timings:
         return None
-    rows, colours = sorted(timings, key=lambda row: float(np.median(timings[row]))), row_colours(comparison)
+    rows, colours = best_of(comparison, list(timings)), row_colours(comparison)
+    few = few_words(len(rows), len(timings))
+    rows.sort(key=lambda row: float(np.median(timings[row])))
     with figure(folder / "latency.png", WIDTH, 1.1 + 0.42 * len(rows)) as (_, axes):
         for place, row in enumerate(rows):
             _distribution(axes, place, timings[row], colours[row])
@@ -36,7 +39,7 @@ def latency(comparison: Comparison, folder: Path) -> Picture | None:
         "line: p5 to p95; white tick: median, with its value. Fastest on top. In brackets below a name: why its speed "
         "means less than it seems (see Conditions)."
     )
-    return Picture(folder / "latency.png", "Latency of one batch", caption)
+    return Picture(folder / "latency.png", "Latency of one batch", caption + few)
 
 
 def stages(comparison: Comparison, folder: Path) -> Picture | None:
@@ -47,6 +50,7 @@ def stages(comparison: Comparison, folder: Path) -> Picture | None:
     rows = [row for row in _timed(comparison) if comparison.cell(row, "network_ms") is not None]
     if not rows:
         return None
+    timed, rows = len(rows), best_of(comparison, rows)
     totals = {row: sum(comparison.cell(row, name) or 0.0 for name in STAGE_COLOURS) for row in rows}
     rows.sort(key=lambda row: totals[row])
     with figure(folder / "stages.png", WIDTH, 1.45 + 0.36 * len(rows)) as (fig, axes):
@@ -62,7 +66,9 @@ def stages(comparison: Comparison, folder: Path) -> Picture | None:
         axes.set_xlabel("milliseconds a batch (median)")
         (whole, *handles), (name_of_whole, *names) = axes.get_legend_handles_labels()
         fig.legend([*handles, whole], [*names, name_of_whole], loc="outside upper left", ncols=4, handlelength=1.2)
-    return Picture(folder / "stages.png", "Where the time goes", _stages_caption(comparison))
+    return Picture(
+        folder / "stages.png", "Where the time goes", _stages_caption(comparison) + few_words(len(rows), timed)
+    )
 
 
 def _stage_bars(axes: Axes, comparison: Comparison, rows: Sequence[int], name: str, left: np.ndarray) -> np.ndarray:
@@ -111,7 +117,8 @@ def _stages_caption(comparison: Comparison) -> str:
 
 def memory(comparison: Comparison, folder: Path) -> Picture | None:
     """Draw each memory figure that was measured on an axis of its own, since the figures do not add up."""
-    rows = [number for number, row in enumerate(comparison.rows) if row.result.memory]
+    measured = [number for number, row in enumerate(comparison.rows) if row.result.memory]
+    rows = best_of(comparison, measured)
     figures: dict[str, list[float | None]] = {
         "Parameters and buffers": [_module_mb(comparison, row) for row in rows],
         **{
@@ -143,7 +150,7 @@ def memory(comparison: Comparison, folder: Path) -> Picture | None:
             axes.set_xticks([])
             axes.spines["bottom"].set_visible(False)
     caption = "Megabytes (10^6 bytes). The figures measure different things and must not be added. Less is better."
-    return Picture(path, "Memory", caption)
+    return Picture(path, "Memory", caption + few_words(len(rows), len(measured)))
 
 
 def _timed(comparison: Comparison) -> list[int]:

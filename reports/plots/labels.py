@@ -13,8 +13,14 @@ _RADII = (8, 14, 22, 32, 44, 58, 74)
 _POINT_RADIUS = 6
 
 
-def place_labels(axes: Axes, points: Sequence[tuple[float, float]], names: Sequence[str], front: Sequence[int]) -> None:
-    """Write a name beside each point, at the nearest place that is free and inside the axes.
+def place_labels(
+    axes: Axes,
+    points: Sequence[tuple[float, float]],
+    names: Sequence[str],
+    front: Sequence[int],
+    named: Sequence[int] | None = None,
+) -> None:
+    """Write a name beside each point, or each of ``named``, at the nearest place that is free and inside the axes.
 
     A name that stands far from its point gets a thin line to it.
 
@@ -32,7 +38,7 @@ def place_labels(axes: Axes, points: Sequence[tuple[float, float]], names: Seque
     line = _small_boxes(_along(pixels[list(front)], 6 * scale), 3 * scale)
     taken = np.concatenate([_small_boxes(pixels, _POINT_RADIUS * scale), line])
     frame = np.array([axes.get_window_extent(renderer).extents])
-    for index in sorted(range(len(points)), key=lambda i: (i not in front, i)):
+    for index in sorted(range(len(points)) if named is None else named, key=lambda i: (i not in front, i)):
         weight = "bold" if index in front else "normal"
         text = axes.annotate(
             names[index], points[index], (0, 0), textcoords="offset points", fontsize=8.5, fontweight=weight

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.schema.marks import why_never_best
+from reports.cut import best_of
 from reports.plots.labels import place_labels
 from reports.plots.picture import WIDTH, Picture
 from reports.plots.style import MARKERS, figure, row_colours
@@ -15,6 +16,9 @@ from reports.table.columns import dataset_name
 from reports.table.comparison import Comparison
 from reports.table.machine import machine_key
 from reports.table.naming import row_labels
+
+MOST_NAMES = 40
+"""Points that bear a name where there are more."""
 
 
 def pareto(comparison: Comparison, folder: Path) -> list[Picture]:
@@ -39,6 +43,8 @@ def pareto(comparison: Comparison, folder: Path) -> list[Picture]:
             caption += f" The speed of a hollow point means less than it seems ({marked}; see Conditions)."
         if any(why_never_best(comparison.rows[row].result) for row in rows):
             caption += " The line leaves out rows whose speed is never called the best."
+        if len(rows) > MOST_NAMES:
+            caption += " Names stand beside the points on the line, and beside the best of the others."
         pictures.append(Picture(path, "Mask AP against speed", caption))
     return pictures
 
@@ -84,7 +90,13 @@ def _draw_pareto(comparison: Comparison, rows: Sequence[int], path: Path) -> Non
             axes.set_xscale("log")
             axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axes.legend(loc="upper left", bbox_to_anchor=(0, 1.09), ncols=len(libraries) + 1, handletextpad=0.2)
-        place_labels(axes, points, _pareto_labels(comparison, rows), front)
+        place_labels(axes, points, _pareto_labels(comparison, rows), front, _named(comparison, rows, front))
+
+
+def _named(comparison: Comparison, rows: Sequence[int], front: Sequence[int]) -> list[int]:
+    """Give the places of the points that bear a name: all, or those on the line and the best of the others."""
+    best = set(best_of(comparison, rows, MOST_NAMES))
+    return [place for place, row in enumerate(rows) if row in best or place in front]
 
 
 def _marks(comparison: Comparison, rows: Sequence[int]) -> str:

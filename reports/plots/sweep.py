@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from reports.cut import best_of, few_words
 from reports.plots.picture import WIDTH, Picture
 from reports.plots.style import INK, MARKERS, figure, log_axis, row_colours
 from reports.table.comparison import Comparison, comparison_key
 from reports.table.naming import SEPARATOR
+
+MOST_SWEEPS = 20
+"""Lines of the plot."""
 
 _SAME = ("model", "backbone", "library", "weights", "dataset", "device", "precision", "compile", "input_size")
 
@@ -28,9 +32,11 @@ def sweeps(comparison: Comparison) -> list[list[int]]:
 
 def latency_throughput(comparison: Comparison, folder: Path) -> Picture | None:
     """Draw a line for each sweep; None where there is no sweep."""
-    lines = sweeps(comparison)
-    if not lines:
+    found = sweeps(comparison)
+    if not found:
         return None
+    first = set(best_of(comparison, [rows[0] for rows in found], MOST_SWEEPS))
+    lines = [rows for rows in found if rows[0] in first]
     path, colours = folder / "throughput.png", row_colours(comparison)
     precisions = sorted({comparison.text(rows[0], "precision") for rows in lines})
     with figure(path, WIDTH, 5.2) as (fig, axes):
@@ -59,6 +65,7 @@ def latency_throughput(comparison: Comparison, folder: Path) -> Picture | None:
     marked = (mark.name for rows in lines for row in rows for mark in comparison.marks_of(row))
     if names := ", ".join(dict.fromkeys(marked)):
         caption += f" The speed of a hollow point means less than it seems ({names}; see Conditions)."
+    caption += few_words(len(lines), len(found), "lines")
     return Picture(path, "Latency against throughput", caption)
 
 

@@ -111,13 +111,16 @@ class Claim:
 
 def claims(comparison: Comparison) -> list[Claim]:
     """Give each claim of the rows' studies once for every two rows of its models that may be compared."""
-    by_identity: dict[tuple[Any, ...], Claim] = {}
+    comparison = comparison.whole or comparison  # a row that is not shown has been measured all the same
+    stated: dict[tuple[str, ...], dict[str, Any]] = {}
     for row in comparison.rows:
         for claim in _stated(row):
-            for pair in _pairs(comparison, claim["better"], claim["worse"]):
-                identity = (*(str(value) for value in claim.values()), pair)
-                by_identity.setdefault(identity, _claim(comparison, claim, pair))
-    return list(by_identity.values())
+            stated.setdefault(tuple(str(value) for value in claim.values()), claim)
+    return [
+        _claim(comparison, claim, pair)
+        for claim in stated.values()
+        for pair in _pairs(comparison, claim["better"], claim["worse"])
+    ]
 
 
 def _stated(row: Row) -> list[dict[str, Any]]:

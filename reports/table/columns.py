@@ -37,6 +37,9 @@ class Column:
 class _Columns(Mapping[str, Column]):
     """The settings that have a column, then the figures of the whole table."""
 
+    def __init__(self) -> None:
+        self._made: dict[str, tuple[object, Column]] = {}
+
     def __iter__(self) -> Iterator[str]:
         yield from (setting.key for setting in tabled())
         yield from shown_in("table")
@@ -45,12 +48,11 @@ class _Columns(Mapping[str, Column]):
         return sum(1 for _ in self)
 
     def __getitem__(self, name: str) -> Column:
-        if name in SETTINGS and SETTINGS[name].definition:
-            return _of_setting(SETTINGS[name])
-        figure = FIGURES[name]
-        if "table" not in figure.shown:
-            raise KeyError(name)
-        return Column(figure.title, figure.definition, _value(figure), figure.unit, figure.better, figure.decimals)
+        source = SETTINGS[name] if name in SETTINGS and SETTINGS[name].definition else FIGURES[name]
+        made = self._made.get(name)
+        if made is None or made[0] is not source:
+            made = self._made[name] = source, _of_setting(source) if isinstance(source, Setting) else _of_figure(source)
+        return made[1]
 
 
 COLUMNS: Mapping[str, Column] = _Columns()
@@ -119,6 +121,12 @@ def _of_setting(setting: Setting) -> Column:
     return Column(
         setting.title, setting.definition, lambda row: value(row.result), setting.unit, decimals=setting.decimals
     )
+
+
+def _of_figure(figure: Figure) -> Column:
+    if "table" not in figure.shown:
+        raise KeyError(figure.name)
+    return Column(figure.title, figure.definition, _value(figure), figure.unit, figure.better, figure.decimals)
 
 
 def _value(figure: Figure) -> Callable[[Row], Any]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
+import gc
 import os
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,10 @@ from bench.schema.metrics import FIGURES, NOISE, noise
 from bench.schema.result import results_under
 from bench.schema.row import Row, read_rows
 from bench.schema.settings import COCO_DETECTIONS, REPORT, SETTINGS, held_equal
+from reports.lean import Lean
+from reports.records import write_records
 from reports.table.columns import COLUMNS, decimals_of
-from reports.table.differences import ALPHA, Group, compare
+from reports.table.differences import ALPHA, Group, compare_all
 from reports.table.naming import model_name, row_labels
 from reports.table.spreadsheet import plain_cell
 
@@ -42,6 +46,7 @@ class Comparison:
     groups: differences between comparable rows
     tied:   the corrected p of the difference from the best, by the number of each row that is marked though another
             row's mask AP is higher
+    whole:  the comparison of which this is a part (:mod:`reports.cut`); None where these are all rows
     """
 
     rows: list[Row]
@@ -50,11 +55,16 @@ class Comparison:
     best: frozenset[tuple[int, str]]
     groups: list[Group]
     tied: dict[int, float]
+    whole: Comparison | None = None
+
+    @cached_property
+    def _cells(self) -> Mapping[str, list[Any]]:
+        """The columns of the frame as lists, since pandas takes 50 microseconds for a cell."""
+        return _cells_of(self.frame)
 
     def cell(self, row: int, column: str) -> Any:
         """Give the value in a type of Python's own; None where the cell is empty."""
-        value: Any = self.frame.at[row, column]
-        return None if pd.isna(value) else value.item() if hasattr(value, "item") else value
+        return self._cells[column][row]
 
     @property
     def limit(self) -> int | None:
@@ -157,11 +167,63 @@ def load(sources: Sequence[Path], out: Path, *, warn: bool = True) -> Comparison
     Raises:
         UserError: a source does not exist, or no result in them can be read.
     """
-    places = ", ".join(str(source) for source in sources)
-    found = read_rows(find_results(sources), places, "left out of the report" if warn else None)
-    rows = [replace(row, shown=os.path.relpath(row.path.resolve(), out.resolve())) for row in found]
-    rows.sort(key=_order)
-    records = [_record(row) for row in rows]
+    places, state = ", ".join(str(source) for source in sources), _state(sources)
+    with _no_collections():
+        found = read_rows(find_results(sources), places, "left out of the report" if warn else None, Lean())
+        base = out.resolve()
+        found = [replace(row, shown=os.path.relpath(row.path.resolve(), base)) for row in found]
+        rows, keys, records = _in_order(found)
+    frame = _frame(records)
+    del records  # of thousands of rows they take 100 MB
+    comparable = _comparable_rows(rows, keys)
+    groups = compare_all(rows, comparable)
+    never = {number for number, row in enumerate(rows) if why_never_best(row.result)}
+    best = best_cells(comparable, _without_noise(rows, frame), never)
+    tied = _tied(groups, best)
+    best |= {(number, "mask_ap") for number in tied}
+    comparison = Comparison(rows, frame, row_labels(rows), best, groups, tied)
+    _LAST.clear()
+    _LAST.append((state, comparison))
+    return comparison
+
+
+_LAST: list[tuple[Any, Comparison]] = []
+"""What was loaded last, with the state of its files: a command builds a report and then prints its table."""
+
+
+def loaded(sources: Sequence[Path]) -> Comparison | None:
+    """Give what :func:`load` gave last, if that was of these sources and no file of theirs has changed since."""
+    return _LAST[0][1] if _LAST and _LAST[0][0] == _state(sources) else None
+
+
+def _state(sources: Sequence[Path]) -> Any:
+    """Give what is different once a result under the sources has been written anew, was added or is gone."""
+    with contextlib.suppress(OSError, UserError):
+        paths = find_results(sources)
+        return [(str(path), (state := path.stat()).st_mtime_ns, state.st_ino, state.st_size) for path in paths]
+    return object()  # equal to nothing
+
+
+@contextlib.contextmanager
+def _no_collections() -> Iterator[None]:
+    """Let Python look for no circles of objects meanwhile: it would look through all rows again and again."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _in_order(found: Sequence[Row]) -> tuple[list[Row], list[tuple[Any, ...]], list[dict[str, Any]]]:
+    """Give the rows in the order of the table, with their keys of :func:`comparison_key` and their records."""
+    keys, records = [comparison_key(row) for row in found], [_record(row) for row in found]
+    order = sorted(range(len(found)), key=lambda place: _order(found[place], keys[place], records[place]))
+    return [found[n] for n in order], [keys[n] for n in order], [records[n] for n in order]
+
+
+def _frame(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     frame = pd.DataFrame(records, columns=list(COLUMNS))
     for name, column in COLUMNS.items():
         if column.decimals == 0 and all(isinstance(record[name], int | None) for record in records):
@@ -170,12 +232,15 @@ def load(sources: Sequence[Path], out: Path, *, warn: bool = True) -> Comparison
             frame[name] = frame[name].astype("float64")
         else:
             frame[name] = frame[name].astype("object").where(frame[name].notna(), None)
-    comparable = _comparable_rows(rows)
-    groups = [group for numbers in comparable for group in compare(rows, numbers)]
-    never = {number for number, row in enumerate(rows) if why_never_best(row.result)}
-    best = best_cells(comparable, _without_noise(rows, frame), never)
-    tied = _tied(groups, best)
-    return Comparison(rows, frame, row_labels(rows), best | {(number, "mask_ap") for number in tied}, groups, tied)
+    return frame
+
+
+def _cells_of(frame: pd.DataFrame) -> dict[str, list[Any]]:
+    return {str(name): [_plain(value) for value in frame[name].tolist()] for name in frame}
+
+
+def _plain(value: Any) -> Any:
+    return None if pd.isna(value) else value.item() if hasattr(value, "item") else value
 
 
 def find_results(sources: Sequence[Path]) -> list[Path]:
@@ -205,16 +270,17 @@ def best_cells(
 
     never: rows that are left out where the column is a figure of time
     """
-    best = set()
+    best: set[tuple[int, str]] = set()
+    cells = {name: column for name, column in _cells_of(frame).items() if COLUMNS[name].better}
     for rows in comparable:
         trusted = [row for row in rows if row not in never]
-        for name, column in COLUMNS.items():
+        for name, values in cells.items():
             of_time = name in FIGURES and FIGURES[name].of_time
-            values = frame.loc[trusted if of_time else list(rows), name].dropna() if column.better else None
-            if values is None or values.nunique() < 2:
+            measured = {row: values[row] for row in (trusted if of_time else rows) if values[row] is not None}
+            if len(set(measured.values())) < 2:
                 continue
-            target = values.max() if column.better == "high" else values.min()
-            best |= {(int(row), name) for row in values.index[values == target]}
+            target = max(measured.values()) if COLUMNS[name].better == "high" else min(measured.values())
+            best |= {(row, name) for row, value in measured.items() if value == target}
     return frozenset(best)
 
 
@@ -229,12 +295,12 @@ def _without_noise(rows: Sequence[Row], frame: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _comparable_rows(rows: Sequence[Row]) -> list[list[int]]:
+def _comparable_rows(rows: Sequence[Row], keys: Sequence[tuple[Any, ...]]) -> list[list[int]]:
     """Group the numbers of the ``ok`` rows that may be compared."""
     groups: dict[tuple[Any, ...], list[int]] = {}
-    for number, row in enumerate(rows):
+    for number, (row, key) in enumerate(zip(rows, keys, strict=True)):
         if row.result.status == "ok":
-            groups.setdefault(comparison_key(row), []).append(number)
+            groups.setdefault(key, []).append(number)
     return list(groups.values())
 
 
@@ -259,9 +325,8 @@ def write_csv(comparison: Comparison, path: Path) -> None:
 
 def write_json(comparison: Comparison, path: Path) -> None:
     """Write a list with one object a row; empty values are null."""
-    records = [{name: comparison.cell(row, name) for name in COLUMNS} for row in range(len(comparison.rows))]
-    text = json.dumps(records, indent=1, ensure_ascii=False) + "\n"
-    path.write_text(text, encoding="utf-8", errors="backslashreplace")  # half a UTF-16 pair, as JSON spells it
+    names = list(COLUMNS)
+    write_records(({name: comparison.cell(row, name) for name in names} for row in range(len(comparison.rows))), path)
 
 
 def _record(row: Row) -> dict[str, Any]:
@@ -275,13 +340,12 @@ def _record(row: Row) -> dict[str, Any]:
     return record
 
 
-def _order(row: Row) -> tuple[Any, ...]:
+def _order(row: Row, key: tuple[Any, ...], record: Mapping[str, Any]) -> tuple[Any, ...]:
     """Give the key that sorts the rows.
 
     ``ok`` rows come first, trained ones before untrained ones. Comparable rows stand together, by falling mask AP and
     then by falling FPS.
     """
-    record = _record(row)
     status = {"ok": 0, "skipped": 2}.get(row.result.status, 1)
     best_first = -(record["mask_ap"] or 0.0), -(record["fps_model"] or 0.0)
-    return (status, row.random_weights, comparison_key(row), *best_first, model_name(row), row.shown)
+    return (status, row.random_weights, key, *best_first, model_name(row), row.shown)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
+import functools
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from bench.schema.settings import lines, telling
+from reports.records import write_records
 from reports.table.comparison import Comparison
 from reports.table.differences import ALPHA, METRICS, Difference, Group
 from reports.table.spreadsheet import plain_cell
@@ -17,6 +18,9 @@ MATRIX_MEANING = (
     "Row against column: the difference in points ± half the width of its 95 % interval, by a paired bootstrap over "
     f"images, and its p, corrected by Holm over all pairs. In bold: significant at alpha {ALPHA:g}."
 )
+MATRIX_ROWS = 40
+"""Rows of a matrix; of a larger group the best ones are shown."""
+
 FIELDS = ("difference", "low", "high", "p", "p_holm", "significant")
 
 
@@ -43,28 +47,40 @@ def matrix_texts(group: Group, metric: str) -> list[list[str]]:
     """Give Markdown cells above the diagonal and "" elsewhere; no rows at all where no pair has the metric."""
     if not group.pairs[metric]:
         return []
+    rows = matrix_rows(group)
     return [
         [
             _markdown(group.difference(metric, first, second)) if place < other else ""
-            for other, second in enumerate(group.rows)
+            for other, second in enumerate(rows)
         ]
-        for place, first in enumerate(group.rows)
+        for place, first in enumerate(rows)
     ]
+
+
+def matrix_rows(group: Group) -> tuple[int, ...]:
+    """Give the rows of a group that its matrix shows."""
+    return group.rows[:MATRIX_ROWS]
 
 
 def group_conditions(comparison: Comparison, group: Group) -> str:
     """Say what the rows of a group have in common."""
-    return f"{', '.join(lines(comparison.rows[group.rows[0]].result))}; {group.replicates} replicates"
+    text = f"{', '.join(lines(comparison.rows[group.rows[0]].result))}; {group.replicates} replicates"
+    if len(group.rows) > MATRIX_ROWS:
+        text += f"; the best {MATRIX_ROWS} of {len(group.rows)} rows"
+    if group.paired is not None:
+        text += "; of so many rows only the best are compared with one another, every other one with the best alone"
+    return text
 
 
 def pairs(comparison: Comparison) -> list[dict[str, Any]]:
     """Give a record of every pair in every group, by :func:`pair_columns`; None where a value is absent."""
     records = []
+    columns, shared = pair_columns(), (*_shared(), "images")
     for group in comparison.groups:
         for better, worse in group.pairs["mask_ap"]:
-            record: dict[str, Any] = dict.fromkeys(pair_columns())
+            record: dict[str, Any] = dict.fromkeys(columns)
             record |= {"better": comparison.labels[better], "worse": comparison.labels[worse]}
-            for name in (*_shared(), "images"):
+            for name in shared:
                 record[name] = comparison.cell(better, name)
             record["replicates"] = group.replicates
             for metric in METRICS:
@@ -79,10 +95,11 @@ def pairs(comparison: Comparison) -> list[dict[str, Any]]:
 def write_differences(comparison: Comparison, folder: Path) -> None:
     """Write ``differences.csv`` and ``differences.json``; without any pair they hold no records."""
     records = pairs(comparison)
-    plain = [{name: plain_cell(value) for name, value in record.items()} for record in records]
-    pd.DataFrame(plain, columns=pair_columns()).to_csv(folder / "differences.csv", index=False)
-    text = json.dumps(records, indent=1, ensure_ascii=False)
-    (folder / "differences.json").write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
+    table = pd.DataFrame(records, columns=pair_columns())
+    plain = functools.cache(plain_cell)  # a row stands in many pairs
+    texts = [name for name in pair_columns() if any(isinstance(value, str) for value in table[name])]
+    table.assign(**{name: table[name].map(plain) for name in texts}).to_csv(folder / "differences.csv", index=False)
+    write_records(records, folder / "differences.json")
 
 
 def _shared() -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 
 from bench.schema.row import Row
 from bench.schema.settings import SEPARATOR, Setting, labelled
@@ -36,15 +36,26 @@ def row_details(rows: Sequence[Row], columns: Sequence[str]) -> list[list[str]]:
             for number, text in enumerate(texts):
                 keys[number] = (*keys[number], text)
                 details[number] += [text] if text else []
+    alike = _alike(range(len(rows)), keys)
     for part in _parts():
-        for key in {key for key in keys if keys.count(key) > 1}:
-            numbers = [number for number, other in enumerate(keys) if other == key]
+        still_alike: list[list[int]] = []
+        for numbers in alike:
             texts = part([rows[number] for number in numbers])
             if len(set(texts)) > 1:
                 for number, text in zip(numbers, texts, strict=True):
-                    keys[number] = (*key, text)
+                    keys[number] = (*keys[number], text)
                     details[number] += [text] if text else []
+            still_alike += _alike(numbers, keys)
+        alike = still_alike
     return details
+
+
+def _alike(numbers: Iterable[int], keys: Sequence[tuple[Hashable, ...]]) -> list[list[int]]:
+    """Group those of the numbers whose key another one of them has too."""
+    groups: dict[tuple[Hashable, ...], list[int]] = {}
+    for number in numbers:
+        groups.setdefault(keys[number], []).append(number)
+    return [group for group in groups.values() if len(group) > 1]
 
 
 def _parts() -> list[_Texts]:

@@ -15,6 +15,7 @@ from reports.table.checks import warnings
 from reports.table.columns import COLUMNS
 from reports.table.comparison import Comparison, load
 from reports.table.condition import Condition, parse
+from reports.table.differences import apart
 from reports.table.machine import machine_kinds
 
 _MOST_MORE = 15
@@ -182,7 +183,7 @@ def _not_distinguishable(comparison: Comparison, rows: Sequence[int]) -> list[in
     for group in comparison.groups:
         for row in rows[1:]:
             if rows[0] in group.rows and row in group.rows:
-                difference = group.difference("mask_ap", rows[0], row)
+                difference = apart(comparison.rows, group, "mask_ap", rows[0], row)
                 if difference and not difference.significant:
                     tied.append(row)
     return tied

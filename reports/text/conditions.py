@@ -8,6 +8,7 @@ from bench.evaluation.intervals import median_reach
 from bench.schema.parts.speed import HostReadings
 from bench.schema.row import Row
 from bench.schema.settings import lines
+from reports.cut import cut_words, listed
 from reports.table.checks import warnings
 from reports.table.columns import COLUMNS, dataset_name
 from reports.table.comparison import Comparison
@@ -73,9 +74,10 @@ def conditions(comparison: Comparison) -> list[tuple[str, str]]:
         ("Host memory", lambda row: _source(row, "host_rss_source", RSS_SOURCES)),
     ]
     lines = [(name, text) for name, fact in facts if (text := _shared(rows, fact))]
+    rows_shown = [("Rows", words)] if (words := cut_words(comparison)) else []
     best = ("Best", f"{comparison.best_words()}.")
     seen = (*other_contents(comparison), *mark_conditions(comparison), *_noise(comparison))
-    return [*lines, *seen, ("Definitions", FPS_DEFINITION), best]
+    return [*rows_shown, *lines, *seen, ("Definitions", FPS_DEFINITION), best]
 
 
 def mark_conditions(comparison: Comparison) -> list[tuple[str, str]]:
@@ -92,7 +94,7 @@ def mark_conditions(comparison: Comparison) -> list[tuple[str, str]]:
 
 
 def _seen_in(texts: Mapping[str, Sequence[str]]) -> str:
-    return "; ".join(f"{text} [{', '.join(labels)}]" for text, labels in texts.items())
+    return "; ".join(f"{text} [{listed(labels)}]" for text, labels in texts.items())
 
 
 def row_conditions(comparison: Comparison) -> list[tuple[str, ...]]:
@@ -123,7 +125,7 @@ def row_notes(comparison: Comparison) -> list[tuple[str, str]]:
             if note not in warnings(row):
                 by_note.setdefault(note, []).append(comparison.labels[number])
     return [
-        (note, "all rows" if len(labels) == len(numbers) > 1 else ", ".join(labels)) for note, labels in by_note.items()
+        (note, "all rows" if len(labels) == len(numbers) > 1 else listed(labels)) for note, labels in by_note.items()
     ]
 
 
@@ -167,7 +169,7 @@ def _shared(rows: Sequence[tuple[str, Row]], fact: Callable[[Row], str | None]) 
         return "".join(by_text)
     # The commonest value needs no list of names when it stands for most of the rows.
     common = max(by_text, key=lambda text: len(by_text[text]))
-    rest = [f"{text} [{', '.join(labels)}]" for text, labels in by_text.items() if text != common]
+    rest = [f"{text} [{listed(labels)}]" for text, labels in by_text.items() if text != common]
     named = f"{common} [{'all others' if len(by_text[common]) > 2 else ', '.join(by_text[common])}]"
     return "; ".join([*rest, named])
 
@@ -204,7 +206,7 @@ def _detection_mode(row: Row) -> str | None:
 def _noise(comparison: Comparison) -> list[tuple[str, str]]:
     """Say which figures of which rows mean nothing, since the masks are noise."""
     rows = [row for row in range(len(comparison.rows)) if any(comparison.noise(row, name) for name in COLUMNS)]
-    named = "all rows" if len(rows) == len(comparison.rows) else ", ".join(comparison.labels[row] for row in rows)
+    named = "all rows" if len(rows) == len(comparison.rows) else listed(comparison.labels[row] for row in rows)
     return [("Masks of noise", f"{comparison.noise_meaning(COLUMNS)} [{named}]")] if rows else []
 
 

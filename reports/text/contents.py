@@ -8,6 +8,7 @@ from typing import Any
 
 from bench.schema.facts import config, dataset_name
 from bench.schema.result import Result
+from reports.cut import listed
 from reports.table.comparison import Comparison
 
 SHOWN_FILES = 3
@@ -40,6 +41,7 @@ def other_contents(comparison: Comparison) -> list[tuple[str, str]]:
             f"set a name of its own with dataset.name=NAME",
         ),
     )
+    comparison = comparison.whole or comparison
     told = [(name, _by_content(comparison, find), meaning) for name, find, meaning in kinds]
     return [(name, f"{_in_words(files)}; {meaning}") for name, files, meaning in told if files]
 
@@ -56,14 +58,10 @@ def _by_content(comparison: Comparison, find: Callable[[Result], _Found]) -> lis
             texts.setdefault((key, digest), digest[:_DIGITS] + (f" in {place}" if place else ""))
             contents.setdefault(key, {}).setdefault(digest, []).append(label)
     return [
-        f"{names[key]} {', then '.join(f'{texts[key, digest]} [{_listed(labels)}]' for digest, labels in of.items())}"
+        f"{names[key]} {', then '.join(f'{texts[key, digest]} [{listed(labels)}]' for digest, labels in of.items())}"
         for key, of in contents.items()
         if len(of) > 1
     ]
-
-
-def _listed(labels: Sequence[str]) -> str:
-    return ", ".join(labels)
 
 
 def _in_words(files: Sequence[str]) -> str:

@@ -12,12 +12,13 @@ from bench.schema.settings import tabled
 from reports.conversion.costs import HEADS as COST_HEADS
 from reports.conversion.costs import MEANING as COSTS_MEANING
 from reports.conversion.costs import TITLE, cost_lines
+from reports.cut import cut_words
 from reports.table.checks import MARK, PUBLISHED_TOLERANCE, published, signed, warnings
 from reports.table.claims import MEANING, claims
 from reports.table.columns import COLUMNS, setting_columns
 from reports.table.comparison import Comparison
 from reports.table.differences import METRICS
-from reports.table.matrix import MATRIX_MEANING, group_conditions, matrix_texts
+from reports.table.matrix import MATRIX_MEANING, group_conditions, matrix_rows, matrix_texts
 from reports.table.naming import row_details
 from reports.text.conditions import ROW_COLUMNS, conditions, row_conditions, row_notes
 from reports.text.published import HEADS, published_lines
@@ -39,6 +40,7 @@ def write_markdown(comparison: Comparison, path: Path) -> None:
     """Write the table, its legend, claims, costs of conversions, differences, rows without a result, and conditions."""
     sections = [
         "# Comparison",
+        escape(cut_words(comparison)),
         table(comparison),
         _legend(comparison),
         _checks(comparison),
@@ -151,7 +153,7 @@ def _differences(comparison: Comparison) -> list[str]:
     for group in comparison.groups:
         for metric in METRICS:
             if cells := matrix_texts(group, metric):
-                names = [escape(comparison.labels[row]) for row in group.rows]
+                names = [escape(comparison.labels[row]) for row in matrix_rows(group)]
                 heads = [f"{comparison.title(metric)}: row against column", *names[1:]]
                 body = [[name, *row[1:]] for name, row in zip(names, cells, strict=True)][:-1]
                 sections += [escape(group_conditions(comparison, group)), grid_of_markdown(heads, body)]

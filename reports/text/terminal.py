@@ -15,10 +15,11 @@ from bench.errors import visible
 from bench.schema.metrics import FIGURES, shown_in
 from bench.schema.settings import tabled, telling
 from reports.conversion.costs import TITLE, cost_lines
+from reports.cut import cut, cut_words
 from reports.table.checks import warnings
 from reports.table.claims import claims
 from reports.table.columns import COLUMNS
-from reports.table.comparison import INDISTINGUISHABLE, Comparison, load
+from reports.table.comparison import INDISTINGUISHABLE, Comparison, load, loaded
 from reports.table.naming import model_name, row_details
 from reports.text.conditions import row_notes
 from reports.text.contents import other_contents
@@ -46,8 +47,10 @@ def terminal_table(sources: Sequence[Path]) -> RenderableType:
     Print it with ``crop=False``: on a very narrow terminal it is wider, and rich would cut figures off.
     """
     # The report that was just built has warned of every file that cannot be read.
-    comparison = load(sources, Path(os.curdir), warn=False)
+    comparison = cut(loaded(sources) or load(sources, Path(os.curdir), warn=False))
     parts: list[RenderableType] = [_Fitting(comparison)]
+    if words := cut_words(comparison):
+        parts.append(shown(words, style="yellow"))
     if comparison.best:
         tied = f"; of mask AP also those {INDISTINGUISHABLE}" if comparison.groups else ""
         never = " or ".join(comparison.never_best_names())

@@ -25,9 +25,9 @@ def test_pareto_names_hollow_points_and_leaves_disturbed_rows_out_of_its_line(
     fronts: list[list[tuple[float, float]]] = []
     real = pareto.place_labels
 
-    def places(axes: Any, points: Any, names: Any, front: Any) -> None:
+    def places(axes: Any, points: Any, names: Any, front: Any, named: Any) -> None:
         fronts.append([points[place] for place in front])
-        real(axes, points, names, front)
+        real(axes, points, names, front, named)
 
     monkeypatch.setattr(pareto, "place_labels", places)
     [picture] = pareto.pareto(comparison, tmp_path)
