@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
+import threading
 import time
 from collections.abc import Mapping
 from types import TracebackType
@@ -55,6 +56,7 @@ class LocalWorker:
         self._completed: float | None = None
         self._parts = Parts()
         self._untimed = False
+        self._interrupted = threading.Event()
 
     def __enter__(self) -> LocalWorker:
         return self
@@ -79,6 +81,10 @@ class LocalWorker:
         """See :meth:`bench.jobs.launcher.Worker.tell_no_more`."""
         self._process.tell_no_more()
 
+    def interrupt(self) -> None:
+        """See :meth:`bench.jobs.launcher.Worker.interrupt`; the thread looks twice a second."""
+        self._interrupted.set()
+
     @property
     def seconds_by_part(self) -> dict[str, float]:
         """See :attr:`bench.jobs.launcher.Worker.seconds_by_part`."""
@@ -100,6 +106,8 @@ class LocalWorker:
         limits = self._limits()
         try:
             while True:
+                if self._interrupted.is_set():
+                    raise KeyboardInterrupt
                 alive = self._process.alive  # asked first, so that what it said before its end is read
                 messages = self._process.messages(TICK_SECONDS if alive else 0)
                 if self._take(messages, on_progress, on_untimed) and until is Ready:

@@ -9,13 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.errors import UserError, no_room
-from bench.jobs.job import ComposedJob, PlannedJob, passes_due, phases_of, training_left
+from bench.jobs.job import ComposedJob, PlannedJob, passes_due, training_left
 from bench.jobs.launcher import OnUntimed
 from bench.jobs.plan import plan
 from bench.jobs.process.ahead import AheadLauncher
 from bench.jobs.progress import StudyProgress
 from bench.jobs.run import Run
-from bench.jobs.run_job import run_job
+from bench.jobs.run_job import first_phase, run_job
 from bench.jobs.stored import settle
 from bench.schema.config import BenchConfig
 from bench.schema.result import PASSES, Result, read_result
@@ -107,7 +107,7 @@ def _start_ahead(
                 return
             due = passes_due(job, turn.round)
             if job.cannot_run is None and due and _goes_on(turn, results):
-                launcher.prepare(job, ",".join(phases_of(due)[0]))
+                launcher.prepare(job, first_phase(job, due, launcher))
                 return
 
 
