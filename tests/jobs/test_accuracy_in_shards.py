@@ -15,16 +15,7 @@ from typing import Any
 
 import pytest
 
-from bench.errors import UserError
-from bench.jobs.identity import shard_key
-from bench.jobs.job import PlannedJob, phases_of
-from bench.jobs.messages import Progress
-from bench.jobs.shards.phase import merge_phase, merged_of, shard_of, shard_phase
-from bench.jobs.shards.places import OnePlace, shards_of
-from bench.jobs.shards.run import Outcome, _Together
-from bench.jobs.validate import check_values
-from bench.passes.shards.division import Shard
-from bench.schema.config import AccuracyConfig, BenchConfig, DatasetConfig, ModelConfig, ProtocolConfig
+from bench.device.fingerprint import facts_of
 from bench.schema.result import Result, read_result, results_under
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -99,7 +90,8 @@ def test_a_demo_row_in_shards_is_the_row_as_a_whole(run_command: Any, tmp_path: 
     assert shards.accuracy is not None
     assert whole.accuracy.bootstrap is not None
     assert dataclasses.replace(shards.accuracy, seconds=None) == dataclasses.replace(whole.accuracy, seconds=None)
-    changing = {"accuracy": None, "config": {}, "started": None, "seconds": None, "seconds_by_part": {}}
+    assert facts_of(shards.machine) == facts_of(whole.machine)
+    changing = dict.fromkeys(("accuracy", "config", "started", "seconds", "seconds_by_part", "machine"))
     assert dataclasses.replace(shards, **changing) == dataclasses.replace(whole, **changing)
     assert other.name == folder.name
     assert sorted(path.name for path in other.iterdir()) == sorted(path.name for path in folder.iterdir())
@@ -116,64 +108,6 @@ def test_a_worker_that_dies_is_started_again(row: Any, told: Path, tmp_path: Pat
     assert asked(told)[SQUARE] == 3
     assert result.notes == []
     assert list(tmp_path.glob("out/jobs/*/shards")) == []
-
-
-def test_a_worker_that_dies_thrice_fails_the_row_and_costs_no_other_shard(row: Any, told: Path, tmp_path: Path) -> None:
-    status, result = row("Mortal", TOY_DEATHS="3")
-    assert (status, result.status) == (1, "crashed")
-    assert result.reason == (
-        "shard 1 of 2 (3 times): the worker was killed by SIGKILL, by the kernel if the machine's memory ran out; see "
-        "worker.log (in shards/1-of-2)"
-    )
-    assert result.accuracy is None
-    assert result.machine is not None
-    assert result.model is not None
-    assert shard_files(tmp_path / "out") == ["2-of-2"]
-    before = asked(told)
-    status, result = row("Mortal", TOY_DEATHS="3")
-    assert (status, result.status) == (0, "ok")
-    assert result.accuracy is not None
-    assert result.accuracy.detections == 4
-    # The first shard has two images, and the first image of the set as a witness.
-    assert asked(told) - before == Counter({SQUARE: 1, "64x96": 1, "60x80": 1})
-
-
-def test_a_failure_that_would_come_again_is_not_tried_again(row: Any, told: Path, tmp_path: Path) -> None:
-    status, result = row("Fails", TOY_FAILS="1")
-    assert (status, result.status) == (1, "failed")
-    assert (result.reason or "").startswith("shard 1 of 2: ValueError: the image is square (in_shards.py:")
-    assert asked(told)[SQUARE] == 1
-    assert shard_files(tmp_path / "out") == ["2-of-2"]
-    assert row("Fails")[1].status == "ok"
-
-
-def test_the_shards_of_another_number_are_not_merged(row: Any, told: Path, tmp_path: Path) -> None:
-    """They stay until the row is measured; then all go."""
-    assert row("Fails", TOY_FAILS="1")[1].status == "failed"
-    before = asked(told)
-    status, result = row("Fails", shards="3", TOY_FAILS="1")
-    assert status == 1
-    assert "2-of-2" in shard_files(tmp_path / "out")
-    assert asked(told) - before >= Counter({"60x80": 1, "80x60": 1, "64x96": 1})
-    before = asked(told)
-    status, result = row("Fails", shards="null")
-    assert status == 0
-    assert result.accuracy is not None
-    assert result.accuracy.detections == 4
-    assert asked(told) - before == Counter({SQUARE: 1, "60x80": 1, "80x60": 1, "64x96": 1})
-    assert list(tmp_path.glob("out/jobs/*/shards")) == []
-
-
-def test_a_shard_from_other_code_is_predicted_anew(row: Any, told: Path, tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text("from in_shards import Fails\n\n\nclass Mine(Fails):\n    pass\n")
-    mine = "model._target_=mine.py:Mine"
-    assert row("Fails", mine, TOY_FAILS="1")[1].status == "failed"
-    assert shard_files(tmp_path / "out") == ["2-of-2"]
-    with open(tmp_path / "mine.py", "a") as file:
-        file.write("# changed\n")
-    before = asked(told)
-    assert row("Fails", mine)[1].status == "ok"
-    assert asked(told) - before == Counter({SQUARE: 1, "60x80": 2, "80x60": 1, "64x96": 1})
 
 
 def test_ctrl_c_keeps_the_shards_that_are_whole(
@@ -218,13 +152,6 @@ def test_the_command_killed_leaves_no_worker(
         time.sleep(0.1)
 
 
-def test_a_class_whose_answers_depend_on_what_came_before_is_told(row: Any) -> None:
-    status, result = row("Counts")
-    assert status == 0
-    [note] = result.notes
-    assert note.startswith("accuracy.shards: shard 1 of 2 found other instances in the first batch than shard 2, which")
-
-
 def test_more_shards_than_batches_are_refused(run_command: Any, bright_squares: list[str], tmp_path: Path) -> None:
     given = ["model=custom", "model._target_=toy_models.Blobs", *bright_squares, f"out={tmp_path / 'out'}"]
     done = run_command(*given, "batch_size=3", "accuracy.shards=3")
@@ -234,99 +161,3 @@ def test_more_shards_than_batches_are_refused(run_command: Any, bright_squares: 
         "accuracy.shards=2 or fewer"
     )
     assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize("shards", ["0", "-1", "2.5", "many", "1e3", "٣"])
-def test_a_number_of_shards_that_is_none_is_refused(shards: str) -> None:
-    config = BenchConfig(accuracy=AccuracyConfig(shards=shards), dataset=DatasetConfig(name="d"))
-    with pytest.raises(UserError, match=f"accuracy.shards={shards}: must be a whole number of 1 or more, auto, or nu"):
-        check_values(config)
-
-
-class _Places:
-    def idle(self) -> int:
-        return 6
-
-    def launchers(self, shards: int) -> list[Any]:
-        return []
-
-
-@pytest.mark.parametrize(
-    ("shards", "fields", "number"),
-    [
-        (None, {}, 1),
-        ("1", {}, 1),
-        ("4", {}, 4),
-        ("auto", {}, 6),
-        ("auto", {"batches": 5}, 5),
-        ("4", {"replays": True}, 1),
-    ],
-)
-def test_how_many_shards_a_row_has(shards: str | None, fields: dict[str, Any], number: int, tmp_path: Path) -> None:
-    config = BenchConfig(accuracy=AccuracyConfig(shards=shards))
-    job = PlannedJob(config, {}, tmp_path, **{"batches": 100, **fields})
-    assert shards_of(job, _Places()) == number
-    assert shards_of(dataclasses.replace(job, config=dataclasses.replace(config, passes=["speed"])), _Places()) == 1
-
-
-def test_one_place_runs_all_shards_at_once() -> None:
-    launcher: Any = object()
-    assert OnePlace(launcher).idle() == 1
-    assert OnePlace(launcher).launchers(3) == [launcher] * 3
-
-
-def test_phases_of_shards() -> None:
-    due = ["speed", "accuracy", "memory", "flops"]
-    assert phases_of(due, shards=True) == [["memory"], ["speed", "flops"], ["accuracy"]]
-    assert phases_of(["accuracy"], shards=True) == [["accuracy"]]
-    assert phases_of(["memory"], shards=True) == [["memory"]]
-    assert shard_of(shard_phase(Shard(2, 15))) == Shard(2, 15)
-    assert merged_of(merge_phase(15)) == 15
-    for phase in ("accuracy", "train", "rounds", "memory", "speed,accuracy"):
-        assert shard_of(phase) is None
-        assert merged_of(phase) is None
-    assert merged_of(shard_phase(Shard(2, 15))) is None
-    assert shard_of(merge_phase(15)) is None
-
-
-def test_what_changes_predictions_changes_the_key() -> None:
-    config = BenchConfig(model=ModelConfig(name="m"), dataset=DatasetConfig(name="d"))
-    contents = {"dataset": "d1", "weights": "w1"}
-    key = shard_key(config, contents, "w1")
-    same = dataclasses.replace(config, passes=["accuracy"], out="elsewhere", accuracy=AccuracyConfig(shards="3"))
-    assert shard_key(same, dict(contents), "w1") == key
-    moved = dataclasses.replace(config, dataset=DatasetConfig(name="d", annotations="/elsewhere/a.json"))
-    assert shard_key(moved, contents, "w1") == key
-    others = [
-        shard_key(config, contents, "trained"),
-        shard_key(config, {**contents, "dataset": "d2"}, "w1"),
-        shard_key(dataclasses.replace(config, batch_size=2), contents, "w1"),
-        shard_key(dataclasses.replace(config, protocol=ProtocolConfig(max_detections=7)), contents, "w1"),
-        shard_key(dataclasses.replace(config, precision="bf16"), contents, "w1"),
-        shard_key(dataclasses.replace(config, model=ModelConfig(name="m", options={"a": 1})), contents, "w1"),
-    ]
-    assert len({key, *others}) == 1 + len(others)
-
-
-def test_the_parts_of_shards_that_overlapped_add_up_to_the_wall_time() -> None:
-    outcome = Outcome(Counter({"import": 4.0, "accuracy": 12.0}))
-    assert outcome.parts_within(8.0) == {"import": 2.0, "accuracy": 6.0}
-    assert Outcome().parts_within(8.0) == {}
-
-
-def test_progress_is_that_of_all_shards_together() -> None:
-    seen: list[Progress] = []
-    together = _Together(2, seen.append)
-    together(Shard(1, 2), Progress("load", 0, 1, 0))
-    together(Shard(1, 2), Progress("accuracy", 5, 10, 5))
-    together(Shard(2, 2), Progress("accuracy", 1, 4, 1))
-    together.done(Shard(1, 2))
-    assert [(one.done, one.total, one.images) for one in seen] == [(0.5, 2, 5), (0.75, 2, 6), (1.25, 2, 6)]
-
-
-def test_the_results_of_shards_are_no_rows(tmp_path: Path) -> None:
-    """Only in the folder of a job: a user's own folder may be called shards."""
-    for name in ("jobs/row/result.json", "jobs/row/shards/2-of-3/result.json", "shards/mine/result.json"):
-        (tmp_path / name).parent.mkdir(parents=True)
-        (tmp_path / name).touch()
-    assert results_under(tmp_path) == [tmp_path / "jobs/row/result.json", tmp_path / "shards/mine/result.json"]

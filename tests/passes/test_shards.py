@@ -25,7 +25,7 @@ from bench.passes.predicting.shard import predict_shard
 from bench.passes.shards import file
 from bench.passes.shards.division import Shard, images_of, owners, witnesses
 from bench.passes.shards.file import Head, Recorded, ShardRecorder, Tail, ends_of, path_of
-from bench.passes.shards.merged import ToMerge, whole_shard
+from bench.passes.shards.merged import ToMerge, wrong_with
 from bench.predictor import Checkpoint, Instances, Predictor, Settings
 from bench.schema.config import (
     AccuracyConfig,
@@ -311,9 +311,9 @@ def test_other_code_and_other_machines_are_never_merged(
     path, overlaps = path_of(tmp_path, Shard(2, 2)), ["keep", "highest_score"]
     with_tail(path, machine=MACHINE)
     merge(make, dataset, config, tmp_path, 2, now=now)
-    assert whole_shard(path, Shard(2, 2), KEY, overlaps, now) is not None
+    assert wrong_with(path, Shard(2, 2), KEY, overlaps, now) == ""
     with_tail(path, **fields)
-    assert whole_shard(path, Shard(2, 2), KEY, overlaps, now) is None
+    assert says in wrong_with(path, Shard(2, 2), KEY, overlaps, now)
     with pytest.raises(UserError, match=f"shard 2 of 2 cannot be merged: {says}.*; the same command predicts it anew"):
         merge(make, dataset, config, tmp_path, 2, now=now)
     assert not path.exists()

@@ -19,7 +19,7 @@ from bench.jobs.messages import Complete, Progress
 from bench.jobs.shards.phase import shard_phase
 from bench.passes.shards.division import Shard
 from bench.passes.shards.file import path_of
-from bench.passes.shards.merged import whole_shard
+from bench.passes.shards.merged import wrong_with
 from bench.schema.parts.accuracy import made_overlaps, parts_to_compute
 from bench.schema.result import SHARDS, UNFINISHED, read_result, write_result
 
@@ -81,7 +81,7 @@ class _Shards:
 
     def run(self, launchers: Sequence[Launcher]) -> Outcome:
         """See :func:`run_shards`."""
-        self._left = deque(shard for shard in self._all() if not self._there(shard))
+        self._left = deque(shard for shard in self._all() if self._wrong_with(shard))
         for shard in self._all():
             if shard not in self._left:
                 self._progress.done(shard)
@@ -98,9 +98,9 @@ class _Shards:
     def _all(self) -> list[Shard]:
         return [Shard(number, self._of) for number in range(1, self._of + 1)]
 
-    def _there(self, shard: Shard) -> bool:
-        path = path_of(self._job.folder, shard)
-        return whole_shard(path, shard, self._key, self._overlaps, self._job.now) is not None
+    def _wrong_with(self, shard: Shard) -> str:
+        """Give the reason why a shard is not there, or is not one of this row; "" where nothing is wrong with it."""
+        return wrong_with(path_of(self._job.folder, shard), shard, self._key, self._overlaps, self._job.now)
 
     def _work(self, launcher: Launcher) -> None:
         """Run one shard after the other, until none is left or one cannot be had."""
@@ -147,11 +147,13 @@ class _Shards:
                     self._working.discard(worker)
                     self._outcome.parts.update(worker.seconds_by_part)
         assert ending is not None
-        if self._there(shard):
-            if ending.note:
-                self._outcome.notes.append(f"{shard}: {ending.note}")
-            return None
-        return _failure(job, ending)
+        if not path_of(self._job.folder, shard).exists():
+            return _failure(job, ending)
+        if wrong := self._wrong_with(shard):
+            return Failure("failed", f"{wrong}; the same command predicts it anew")
+        if ending.note:
+            self._outcome.notes.append(f"{shard}: {ending.note}")
+        return None
 
     def _prepare(self, job: PlannedJob) -> None:
         """Give a shard a new folder, with what the row has measured so far: its worker holds itself to that."""

@@ -123,20 +123,20 @@ class MergedPredictions:
             ]
 
 
-def whole_shard(
-    path: Path, shard: Shard, key: str, overlaps: Sequence[str], now: Fingerprint
-) -> tuple[Head, Tail] | None:
-    """Give the ends of a shard's file if it can be merged into a row as it stands now; None where it cannot.
+def wrong_with(path: Path, shard: Shard, key: str, overlaps: Sequence[str], now: Fingerprint) -> str:
+    """Give the reason why a shard's file cannot be merged into a row as it stands now; "" where it can.
 
     All of it is read.
     """
-    with contextlib.suppress(UserError, OSError):
+    try:
         head, tail = ends_of(path)
-        if not _wrong(head, tail, shard, key, overlaps, now):
-            for _ in lines_of(path, head, tail):
-                pass
-            return head, tail
-    return None
+        if wrong := _wrong(head, tail, shard, key, overlaps, now):
+            return wrong
+        for _ in lines_of(path, head, tail):
+            pass
+    except (UserError, OSError) as error:
+        return str(error)
+    return ""
 
 
 def _checked(what: ToMerge, shard: Shard, overlaps: Sequence[str]) -> tuple[Head, Tail]:
