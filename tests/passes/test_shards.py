@@ -267,7 +267,10 @@ TAMPERED: dict[str, tuple[Callable[[Path], Any], str]] = {
     "another shard": (lambda p: rewritten(p, list, shard=Shard(3, 3)), "its file is of shard 3 of 3"),
     "another number": (lambda p: rewritten(p, list, shard=Shard(2, 4)), "its file is of shard 2 of 4"),
     "another key": (lambda p: rewritten(p, list, key="other"), "another configuration or from other files"),
-    "fewer overlaps": (lambda p: rewritten(p, list, overlaps=["keep"]), "it has no results for overlap=highest_score"),
+    "fewer overlaps": (
+        lambda p: rewritten(p, list, overlaps=["keep"]),
+        "no results for the way with overlaps highest_score",
+    ),
     "another form": (lambda p: rewritten(p, list, form=0), "a shard of another version of maskbench"),
 }
 

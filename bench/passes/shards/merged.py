@@ -153,7 +153,8 @@ def _wrong(head: Head, tail: Tail, shard: Shard, key: str, overlaps: Sequence[st
     if head.key != key:
         return "it was predicted for another configuration or from other files"
     if not set(overlaps) <= set(head.overlaps):
-        return f"it has no results for overlap={' or '.join(sorted(set(overlaps) - set(head.overlaps)))}"
+        lacking = sorted(set(overlaps) - set(head.overlaps))
+        return f"it has no results for the way with overlaps {' and '.join(lacking)}"
     made = Result("ok", {}, machine=tail.machine, sources=tail.sources, measurement_version=tail.measurement_version)
     return in_words([*source_changes(made, now), *fact_changes(made, now)])
 
