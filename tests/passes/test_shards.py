@@ -269,7 +269,7 @@ TAMPERED: dict[str, tuple[Callable[[Path], Any], str]] = {
     "another key": (lambda p: rewritten(p, list, key="other"), "another configuration or from other files"),
     "fewer overlaps": (
         lambda p: rewritten(p, list, overlaps=["keep"]),
-        "no results for the way with overlaps highest_score",
+        "for the way with overlaps highest_score",
     ),
     "another form": (lambda p: rewritten(p, list, form=0), "a shard of another version of maskbench"),
 }
