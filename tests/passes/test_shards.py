@@ -228,7 +228,9 @@ def test_a_class_that_keeps_something_between_batches_is_told(dataset: CocoDatas
     [note] = notes
     first = owners(dataset.images, 1, 3)[0]
     others = " and ".join(str(number) for number in (1, 2, 3) if number != first)
-    assert note.startswith(f"accuracy.shards: shard {others} of 3 found other instances in the first batch than shard ")
+    assert note.startswith(
+        f"accuracy.shards: shards {others} of 3 found other instances in the first batch than shard "
+    )
 
 
 @pytest.mark.parametrize("cls", [habits.NanScores, habits.Unsorted, habits.OnlyFirst, habits.TooMany])

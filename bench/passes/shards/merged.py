@@ -116,8 +116,9 @@ class MergedPredictions:
             if shard != owner and tail.recorded.witness != expected
         ]
         if others:
+            which = f"shard {others[0]}" if len(others) == 1 else f"shards {', '.join(others[:-1])} and {others[-1]}"
             self.notes = [
-                f"accuracy.shards: shard {' and '.join(others)} of {owner.of} found other instances in the first batch "
+                f"accuracy.shards: {which} of {owner.of} found other instances in the first batch "
                 f"than shard {owner.number}, which it belongs to: the model does not compute the same twice, or keeps "
                 f"something from one batch to the next; its AP without shards may be another"
             ]
