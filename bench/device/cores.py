@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,6 +144,7 @@ class Reserve:
     """
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()  # shards are started by threads of their own
         self._workers = 0
         self._before: tuple[int, ...] = ()
 
@@ -153,17 +155,19 @@ class Reserve:
         Raises:
             UserError: see :func:`split`.
         """
-        if not self._workers:
-            self._before = tuple(usable_cores() or ())
-        parts = split(self._before)
-        self._workers += 1
-        try:
+        with self._lock:
+            if not self._workers:
+                self._before = tuple(usable_cores() or ())
+            parts = split(self._before)
+            self._workers += 1
             _move(parts.others)
+        try:
             yield {OWN: _written(parts.own)}
         finally:
-            self._workers -= 1
-            if not self._workers:
-                _move(self._before)
+            with self._lock:
+                self._workers -= 1
+                if not self._workers:
+                    _move(self._before)
 
 
 def _move(cores: Sequence[int]) -> None:

@@ -36,6 +36,17 @@ def job_name(config: BenchConfig, contents: Mapping[str, str]) -> str:
     return f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', readable)}-{digest}"
 
 
+def shard_key(config: BenchConfig, contents: Mapping[str, str], weights_sha256: str | None) -> str:
+    """Give a digest of all that a model's predictions depend on and that is known before it runs.
+
+    It is that of the folder's name and more: settings that have their defaults count too, since two versions of
+    maskbench must not predict parts of one row.
+    """
+    what = without_no_figure(config)
+    _leave_paths_out(what, contents)
+    return hashlib.sha256(json.dumps([what, dict(contents), weights_sha256], sort_keys=True).encode()).hexdigest()
+
+
 def other_settings(before: BenchConfig, now: BenchConfig, contents: Mapping[str, str]) -> list[str]:
     """Give a phrase for each setting in which two configurations of one name differ, as where a default has changed."""
     sides = []

@@ -82,6 +82,7 @@ class PlannedJob:
     now: what its figures depend on beside the configuration and ``contents``
     image_notes: what the check of the image files found and its row must say; a worker does not check them again
     replays: whether the model exists only as its predictions
+    batches: how many batches a pass over the data set has; 0 where nobody has counted them
     """
 
     config: BenchConfig
@@ -101,6 +102,7 @@ class PlannedJob:
     now: Fingerprint = field(default_factory=Fingerprint)
     image_notes: list[str] = field(default_factory=list)
     replays: bool = False
+    batches: int = 0
 
     @property
     def result_path(self) -> Path:
@@ -226,14 +228,18 @@ def _lacks_parts(config: BenchConfig, earlier: Result) -> bool:
     )
 
 
-def phases_of(due: Sequence[str]) -> list[list[str]]:
+def phases_of(due: Sequence[str], *, shards: bool = False) -> list[list[str]]:
     """Divide the passes that are due among worker processes, in the order in which these run.
 
     Each pass that needs its own process gets one; all others share one.
+
+    shards: whether the accuracy is measured in shards; it then has a process of its own, which merges them
     """
+    last = [["accuracy"]] if shards and "accuracy" in due else []
+    due = [name for name in due if [name] not in last]
     alone = [[name] for name in PASSES if name in due and PASSES[name].own_process]
     others = [name for name in PASSES if name in due and not PASSES[name].own_process]
-    return [*alone, others] if others else alone
+    return [*alone, *([others] if others else []), *last]
 
 
 def training_left(job: PlannedJob) -> bool:

@@ -61,6 +61,12 @@ class Worker(Protocol):
     def tell_no_more(self) -> None:
         """Tell the worker that there are no more rounds, so that it completes its work."""
 
+    def interrupt(self) -> None:
+        """Have the thread that listens raise KeyboardInterrupt, at once or when it begins to listen.
+
+        Ctrl-C alone reaches only the main thread.
+        """
+
     @property
     def seconds_by_part(self) -> dict[str, float]:
         """Give the parts of the time in which the worker was listened to, by what it said that it did."""
@@ -86,8 +92,8 @@ class Launcher(Protocol):
     """Starts workers in some place."""
 
     def start(self, job: PlannedJob, phase: str) -> Worker:
-        """Start a worker for a phase of a job: :data:`TRAIN`, :data:`ROUNDS`, or the names of passes with commas
-        between them.
+        """Start a worker for a phase of a job: :data:`TRAIN`, :data:`ROUNDS`, the names of passes with commas between
+        them, or one of :mod:`bench.jobs.shards.phase`.
 
         The worker imports what the model needs and reads the data set. Then it waits for its first line before it
         touches the model or a device.

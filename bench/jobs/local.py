@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
@@ -78,6 +79,7 @@ class LocalWorker:
         self._completed: float | None = None
         self._parts = Parts()
         self._untimed = False
+        self._interrupted = threading.Event()
 
     def __enter__(self) -> LocalWorker:
         return self
@@ -102,6 +104,10 @@ class LocalWorker:
         """See :meth:`bench.jobs.launcher.Worker.tell_no_more`."""
         self._process.tell_no_more()
 
+    def interrupt(self) -> None:
+        """See :meth:`bench.jobs.launcher.Worker.interrupt`; the thread looks twice a second."""
+        self._interrupted.set()
+
     @property
     def seconds_by_part(self) -> dict[str, float]:
         """See :attr:`bench.jobs.launcher.Worker.seconds_by_part`."""
@@ -123,7 +129,7 @@ class LocalWorker:
         limits = self._limits()
         try:
             while True:
-                if self._stop.asked:
+                if self._stop.asked or self._interrupted.is_set():
                     raise KeyboardInterrupt
                 alive = self._process.alive  # asked first, so that what it said before its end is read
                 messages = self._process.messages(TICK_SECONDS if alive else 0)

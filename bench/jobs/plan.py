@@ -24,7 +24,7 @@ from bench.jobs.job import ComposedJob, PlannedJob
 from bench.jobs.start import CHECK_LOG, ROOT, Checkout
 from bench.jobs.worker.told import notes_on_data, without_images
 from bench.private.texts import without_credentials
-from bench.schema.config import BenchConfig, DatasetConfig, PublishedConfig, ZooConfig
+from bench.schema.config import AUTO, BenchConfig, DatasetConfig, PublishedConfig, ZooConfig
 from bench.weights.download import fetch
 
 OnDownload = Callable[[str, int, "int | None"], None]
@@ -109,6 +109,7 @@ def _draft(
     config = copy.deepcopy(job.config)
     dataset = _check_dataset(config.dataset, checked)
     contents = {"dataset": dataset.digest}
+    batches = _batches(config, dataset.content)
     skip_reason = _fill_from_zoo(config)
     has_weights = skip_reason is None and config.model.weights not in ("random", "own")
     if config.finetune is not None or has_weights:  # a replay has neither; so it is known before any download
@@ -132,7 +133,20 @@ def _draft(
         contents=contents,
         from_environment=job.from_environment,
         image_notes=dataset.image_notes,
+        batches=batches,
     )
+
+
+def _batches(config: BenchConfig, dataset: datasets.CocoDataset) -> int:
+    """Give the number of batches of a pass over the data set; refuse more shards than these."""
+    batches = -(-len(dataset.images) // config.batch_size)
+    shards = config.accuracy.shards
+    if shards not in (None, AUTO) and int(shards or 0) > batches:
+        raise UserError(
+            f"accuracy.shards={shards}: {config.dataset.name} has {len(dataset.images)} images, which are {batches} "
+            f"batches of {config.batch_size}, and a batch is never divided; give accuracy.shards={batches} or fewer"
+        )
+    return batches
 
 
 def _told(config: BenchConfig, answer: Answer, dataset: CheckedDataset) -> Iterator[str]:

@@ -12,8 +12,12 @@ from bench.files.digests import sha256_of
 from bench.jobs.job import PlannedJob, hide, new_result, open_result, phases_of, training_left
 from bench.jobs.launcher import TRAIN, Ending, Launcher, OnProgress, OnUntimed, Worker
 from bench.jobs.messages import Complete
+from bench.jobs.shards.phase import merge_phase, merged_of
+from bench.jobs.shards.places import OnePlace, Places, shards_of
+from bench.jobs.shards.run import forget_shards, run_shards, shard_job
 from bench.jobs.status.board import shown_at_work
-from bench.schema.result import INTERRUPTED, UNFINISHED, Result, read_result, write_result
+from bench.passes.shards.division import Shard
+from bench.schema.result import INTERRUPTED, PASSES, UNFINISHED, Result, read_result, write_result
 
 
 @shown_at_work
@@ -23,6 +27,7 @@ def run_job(
     launcher: Launcher,
     on_progress: OnProgress,
     on_untimed: OnUntimed = lambda: None,
+    places: Places | None = None,
     *,
     more_to_come: bool = False,
 ) -> Result:
@@ -31,6 +36,7 @@ def run_job(
     The Result is on disk by then.
 
     on_untimed: is called when nothing of this job will be timed any more, and its last worker is at work
+    places: where shards of its accuracy may run; None where ``launcher`` runs them too
     more_to_come: whether the job has more passes to measure, in another call. Until then its Result is unfinished: of
         one that is ok, a pass that it lacks would be taken for one that does not apply
 
@@ -52,7 +58,13 @@ def run_job(
             job = _with_trained_weights(job)
         except OSError as error:
             return _record_status(job, "crashed", f"the trained weights cannot be read: {error.strerror}")
-    return _measure(job, due, launcher, clock, on_progress, None if more_to_come else on_untimed)
+    measuring = _Measuring(job, launcher, clock, on_progress, places or OnePlace(launcher))
+    return measuring.run(due, None if more_to_come else on_untimed)
+
+
+def first_phase(job: PlannedJob, due: Sequence[str], launcher: Launcher) -> str:
+    """Give the phase of the worker that :func:`run_job` starts first for the passes that are due, one at least."""
+    return _phases(due, shards_of(job, OnePlace(launcher)))[0][0]
 
 
 def record_ending(job: PlannedJob, ending: Ending, seconds: float, parts: Mapping[str, float]) -> Result:
@@ -110,29 +122,69 @@ class _Clock:
         return seconds
 
 
-def _measure(
-    job: PlannedJob,
-    due: Sequence[str],
-    launcher: Launcher,
-    clock: _Clock,
-    on_progress: OnProgress,
-    on_untimed: OnUntimed | None,
-) -> Result:
-    """Measure the passes phase by phase; the result is ok then, or unfinished where ``on_untimed`` is None.
+def _phases(due: Sequence[str], shards: int) -> list[tuple[str, list[str]]]:
+    """Give the phases of a job as a worker is told them, with their passes; the last may merge shards."""
+    phases = [(",".join(passes), passes) for passes in phases_of(due, shards=shards > 1)]
+    if shards > 1 and "accuracy" in due:
+        phases[-1] = (merge_phase(shards), ["accuracy"])
+    return phases
 
-    A pass in a process of its own times nothing, so the next phase's worker starts beside it and imports its libraries.
-    """
-    phases = [",".join(names) for names in phases_of(due)]
-    with contextlib.ExitStack() as workers:
-        waiting: Worker | None = None
-        for place, phase in enumerate(phases):
-            worker = waiting or workers.enter_context(launcher.start(job, phase))
-            following = phases[place + 1 : place + 2]
-            waiting = workers.enter_context(launcher.start(job, following[0])) if following else None
-            result = _attend(worker, job, clock, on_progress, None if following else on_untimed)
-            if result.reason != UNFINISHED:
-                return result
-    return read_result(job.result_path) if on_untimed is None else record_success(job)
+
+class _Measuring:
+    """Measures the passes of a job phase by phase."""
+
+    def __init__(
+        self, job: PlannedJob, launcher: Launcher, clock: _Clock, on_progress: OnProgress, places: Places
+    ) -> None:
+        self._job, self._launcher, self._clock, self._on_progress = job, launcher, clock, on_progress
+        self._places = places
+
+    def run(self, due: Sequence[str], on_untimed: OnUntimed | None) -> Result:
+        """Measure the passes that are due; the result is ok then, or unfinished where ``on_untimed`` is None.
+
+        While a phase times nothing, the next phase's worker starts beside it and imports its libraries. So does the
+        worker that merges shards while these are predicted.
+        """
+        job, shards = self._job, shards_of(self._job, self._places)
+        phases = _phases(due, shards)
+        with contextlib.ExitStack() as workers:
+            waiting: Worker | None = None
+            for place, (phase, passes) in enumerate(phases):
+                worker = waiting or workers.enter_context(self._launcher.start(job, phase))
+                following = phases[place + 1 : place + 2]
+                beside = following and not any(PASSES[name].timed for name in passes)
+                waiting = workers.enter_context(self._launcher.start(job, following[0][0])) if beside else None
+                if merged_of(phase) and (failed := self._shards(shards)):
+                    return failed
+                result = _attend(worker, job, self._clock, self._on_progress, None if following else on_untimed)
+                if result.reason != UNFINISHED:
+                    return result
+        if "accuracy" in due:
+            forget_shards(job)
+        return read_result(job.result_path) if on_untimed is None else record_success(job)
+
+    def _shards(self, shards: int) -> Result | None:
+        """Have all shards predicted; give the result where one cannot be had."""
+        try:
+            outcome = run_shards(self._job, shards, self._places.launchers(shards), self._on_progress)
+        except KeyboardInterrupt:
+            record_ending(self._job, Ending(False), self._clock.lap(), {})
+            _record_status(self._job, "failed", INTERRUPTED)
+            raise
+        if outcome.failed is not None:
+            self._take_what_is_known(outcome.failed)
+        seconds, failure = self._clock.lap(), outcome.failure or Ending(True)
+        ending = Ending(outcome.failure is None, failure.status, failure.reason, "; ".join(outcome.notes))
+        result = record_ending(self._job, ending, seconds, outcome.parts_within(seconds))
+        return None if outcome.failure is None else result
+
+    def _take_what_is_known(self, shard: Shard) -> None:
+        """Take from the result of a shard that failed what the row would have had without shards."""
+        with contextlib.suppress(UserError):
+            result = read_result(self._job.result_path)
+            of_shard = read_result(shard_job(self._job, shard).result_path)
+            result.machine, result.model, result.sources = of_shard.machine, of_shard.model, of_shard.sources
+            write_result(result, self._job.result_path)
 
 
 def _attend(

@@ -9,11 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 from bench.device.slots.gpu_lock import gpus_locked, gpus_of
 from bench.errors import UserError, no_room
-from bench.jobs.job import ComposedJob, PlannedJob, passes_due, phases_of
+from bench.jobs.job import ComposedJob, PlannedJob, passes_due
 from bench.jobs.plan import plan
 from bench.jobs.process.ahead import AheadLauncher
 from bench.jobs.progress import StudyProgress
 from bench.jobs.run import Run
+from bench.jobs.run_job import first_phase
 from bench.jobs.slots.fit import too_little_time
 from bench.jobs.slots.schedule import Turn, rounds_of
 from bench.jobs.slots.several import run_on_slots
@@ -103,5 +104,5 @@ def _start_ahead(launcher: AheadLauncher, current: Turn, later: Sequence[Turn], 
                 return
             due = passes_due(job, turn.round)
             if job.cannot_run is None and due and goes_on(turn, results):
-                launcher.prepare(job, ",".join(phases_of(due)[0]))
+                launcher.prepare(job, first_phase(job, due, launcher))
                 return

@@ -16,6 +16,7 @@ from bench.jobs.job import ComposedJob
 from bench.private.interpolation import options_to_show
 from bench.schema.config import (
     ACCURACY_PARTS,
+    AUTO,
     BATCH_NORMS,
     COMPILES,
     DECAYS,
@@ -181,6 +182,9 @@ def _check_words(config: BenchConfig) -> None:
     for part in config.accuracy.parts:
         if part not in ACCURACY_PARTS:
             raise UserError(f"accuracy.parts=[{part}]: no such part; {nearest(part, ACCURACY_PARTS)}")
+    shards = config.accuracy.shards
+    if shards not in (None, AUTO) and not re.fullmatch(r"[1-9][0-9]{0,5}", shards or ""):
+        raise UserError(f"accuracy.shards={shards}: must be a whole number of 1 or more, {AUTO}, or null for none")
 
 
 def _check_parts(config: BenchConfig) -> None:

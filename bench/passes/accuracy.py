@@ -8,40 +8,30 @@ from __future__ import annotations
 
 import importlib.metadata
 import time
-from collections.abc import Callable, Sequence
-from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from bench.data.dataset import CocoDataset
 from bench.data.ids import Id
-from bench.data.images import ImageRecord
 from bench.evaluation.evaluators import EVALUATORS
-from bench.passes.apart.evaluator import EvaluatorApart, Task
-from bench.passes.apart.loaders import Loaders
+from bench.passes.apart.evaluator import Task
 from bench.passes.apart.process import ProcessDiedError
 from bench.passes.apart.when import loaders_that_pay
-from bench.passes.background import Background
 from bench.passes.base import Context
-from bench.passes.predictions import (
-    ModelPredictions,
-    Predictions,
-    ReplayedPredictions,
-    leaves_cores_to_the_model,
-)
-from bench.passes.recording.evaluation import Evaluation, Given, evaluated_overlaps
+from bench.passes.predicting.every_image import record_beside, record_here
+from bench.passes.predictions import ModelPredictions, Predictions, ReplayedPredictions
+from bench.passes.recording.evaluation import Evaluation, Given
 from bench.passes.recording.predictions_file import close_after_death
 from bench.passes.recording.recorder import recording
+from bench.passes.shards.merged import MergedPredictions, ToMerge
 from bench.predictor import Predictor, ReplayPredictor
 from bench.schema.config import BenchConfig
-from bench.schema.parts.accuracy import AccuracyResult
+from bench.schema.parts.accuracy import AccuracyResult, made_overlaps
 
 if TYPE_CHECKING:  # it imports torch, which a worker that replays results may do without
     from bench.passes.runner import Runner
 
 PREDICTIONS = "predictions.json"
-
-MASKS_AHEAD = 2
-"""Batches whose full-size masks may wait to be encoded as RLE: 100 masks of 640x480 pixels take 30 MB."""
 
 
 def mask_ap_of(
@@ -64,7 +54,8 @@ class AccuracyPass:
     """Evaluates every image of the dataset.
 
     Where it pays (:mod:`bench.passes.apart.when`), other processes read the images, and one makes RLE, writes the
-    predictions and evaluates them. Else threads of this process do that.
+    predictions and evaluates them. Else threads of this process do that. Of a row in shards
+    (:mod:`bench.passes.shards`), other workers have predicted the images, and what these found is evaluated here.
 
     Images are read before the model asks for them, and detections are matched while it works on the next images. Of a
     class that says ``stateless_preprocess``, images are resized beforehand too, and masks are encoded and written
@@ -98,80 +89,49 @@ class AccuracyPass:
             max_detections=config.protocol.max_detections,
             parts=context.accuracy_parts if config.trained else [],
         )
-        loaders = 0 if context.replay else loaders_that_pay(len(dataset.images), context.device)
-        if loaders:
-            accuracy, notes = _beside_processes(context, accuracy, loaders)
+        if context.to_merge is not None:
+            notes, before = _of_shards(context, context.to_merge, accuracy)
         else:
-            notes = _in_this_process(context, accuracy)
+            accuracy, notes, before = *_of_this_process(context, accuracy), 0.0
         for note in notes:
             context.note(note)
-        accuracy.seconds = time.monotonic() - began
+        accuracy.seconds = before + time.monotonic() - began
         return accuracy
 
 
-def _in_this_process(context: Context, accuracy: AccuracyResult) -> Sequence[str]:
-    """Write the predictions of every image, evaluate them in threads and complete the result; give notes on it."""
-    config = context.config
+def _of_this_process(context: Context, accuracy: AccuracyResult) -> tuple[AccuracyResult, Sequence[str]]:
+    """Write the predictions of every image, evaluate them and complete the result; give it and notes on it."""
+    config, images = context.config, context.dataset.images
+    overlaps, path = made_overlaps(config, context.accuracy_parts), context.folder / PREDICTIONS
+    if loaders := 0 if context.replay else loaders_that_pay(len(images), context.device):
+        task = Task(Given.of(context), config.trained, path, overlaps)
+        try:
+            return record_beside(context, task, loaders, [images], accuracy)
+        except ProcessDiedError:
+            close_after_death(path)
+            raise
     predictions = _predictions(context)
     for note in predictions.notes:
         context.note(note)
     evaluation = Evaluation(context) if config.trained else None
     if evaluation and isinstance(predictions, ReplayedPredictions):
         evaluation.replayed = predictions
-    with (
-        recording(context.folder / PREDICTIONS, evaluation, config.overlap) as recorder,
-        Background(recorder.evaluate) as evaluate,
-    ):
-
-        def conclude(records: Sequence[ImageRecord], outputs: Sequence[Any]) -> None:
-            batch = predictions.results(records, outputs, _overlaps(context))
-            for record, results in zip(records, batch, strict=True):
-                recorder.write(results)
-                evaluate(record.id, results)
-
-        _predict(context, predictions, conclude)
-    return recorder.complete(accuracy)
+    opened = recording(path, evaluation, config.overlap)
+    return accuracy, record_here(context, predictions, opened, overlaps, [images], accuracy)
 
 
-def _beside_processes(context: Context, accuracy: AccuracyResult, loaders: int) -> tuple[AccuracyResult, Sequence[str]]:
-    """Do the same with other processes that read the images, write the predictions and evaluate them.
+def _of_shards(context: Context, shards: ToMerge, accuracy: AccuracyResult) -> tuple[Sequence[str], float]:
+    """Do the same with the predictions of all shards; give notes on the result, and the seconds that the shards took.
 
-    The completed result is another object: it comes from the process that evaluates.
+    The row's sources are then also those that only a shard has imported.
     """
-    config = context.config
-    task = Task(Given.of(context), config.trained, context.folder / PREDICTIONS, _overlaps(context))
-    with closing(EvaluatorApart(task)) as evaluator, closing(Loaders(loaders)) as reading:
-        predictions = ModelPredictions(context.runner, context.labels, config, reading.read)
-
-        def conclude(records: Sequence[ImageRecord], outputs: Sequence[Any]) -> None:
-            for found in predictions.found(records, outputs, _overlaps(context)):
-                evaluator.take(found)
-
-        try:
-            _predict(context, predictions, conclude)
-            return evaluator.complete(accuracy)
-        except ProcessDiedError:
-            evaluator.close()  # nothing writes into the file any more
-            close_after_death(task.predictions)
-            raise
-
-
-def _predict(
-    context: Context, predictions: Predictions, conclude: Callable[[Sequence[ImageRecord], Sequence[Any]], None]
-) -> None:
-    """Have the model predict every image, and ``conclude`` each batch, in another thread where its output may wait."""
-    images, done = context.dataset.images, 0
-    begin = None if context.replay else leaves_cores_to_the_model()
-    with Background(conclude, ahead=MASKS_AHEAD, begin=begin) as conclude_later:
-        for records, outputs in predictions.outputs(images):
-            (conclude if predictions.in_order else conclude_later)(records, outputs)
-            done += len(records)
-            context.progress("accuracy", done, len(images), context.config.batch_size)
-
-
-def _overlaps(context: Context) -> Sequence[str]:
-    """Give the ways with overlaps under which results are made."""
-    return evaluated_overlaps(context) if context.config.trained else (context.config.overlap,)
+    config, images = context.config, context.dataset.images
+    overlaps = made_overlaps(config, context.accuracy_parts)
+    predictions = MergedPredictions(shards, context.dataset, config.batch_size, overlaps)
+    opened = recording(context.folder / PREDICTIONS, Evaluation(context) if config.trained else None, config.overlap)
+    notes = record_here(context, predictions, opened, overlaps, [images], accuracy)
+    context.result.sources = {**predictions.sources, **context.result.sources}
+    return [*predictions.notes, *notes], predictions.seconds
 
 
 def _predictions(context: Context) -> Predictions:

@@ -15,8 +15,10 @@ from bench.data.ids import Id
 from bench.data.images import ImageRecord
 from bench.device.gpu import Gpu
 from bench.device.gpu_memory import DeviceMemory
+from bench.passes.shards.merged import ToMerge
 from bench.predictor import Predictor, ReplayPredictor
-from bench.schema.config import ACCURACY_PARTS, BenchConfig
+from bench.schema.config import BenchConfig
+from bench.schema.parts.accuracy import parts_to_compute
 from bench.schema.parts.costs import FlopsResult
 from bench.schema.result import PASSES, Result
 
@@ -60,6 +62,7 @@ class Context:
     compiled: what ``torch.compile`` has to be given before something is measured; None without ``compile=``
     counted_before: gives the operations that another row has counted of the same model, code and images
     round: the round, where rounds of this process are interleaved with those of another; else None
+    to_merge: the shards that the accuracy is to be merged from; None where the model is to predict here
     """
 
     config: BenchConfig
@@ -76,6 +79,7 @@ class Context:
     compiled: Compiled | None = None
     counted_before: Callable[[], FlopsResult | None] = lambda: None
     round: InterleavedRound | None = None
+    to_merge: ToMerge | None = None
 
     @cached_property
     def runner(self) -> Runner:
@@ -114,9 +118,7 @@ class Context:
 
         So a run that asks for more parts loses none that were measured before.
         """
-        earlier = self.result.accuracy
-        kept = earlier.parts if earlier is not None and earlier.figures is not None else ()
-        return [part for part in ACCURACY_PARTS if part in self.config.accuracy.parts or part in kept]
+        return parts_to_compute(self.config, self.result.accuracy)
 
     def note(self, text: str) -> None:
         """Add a note to the row, once, even if several of the job's workers add the same."""

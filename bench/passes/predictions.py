@@ -19,6 +19,7 @@ from bench.evaluation.overlaps import without_overlap
 from bench.evaluation.rle import masks_to_rle, masks_without_overlap, overlaps_removed, run_starts
 from bench.passes.background import done_ahead
 from bench.passes.results import Found, Results, results_of
+from bench.passes.shards.division import batches_of
 from bench.predictor import Instances, ReplayPredictor, ResultsFile
 from bench.schema.config import BenchConfig
 
@@ -131,7 +132,7 @@ class ModelPredictions:
             with one_at_a_time:  # a predictor may be unsafe to call from two threads at once
                 return records, self._model.preprocess(decoded)
 
-        batches, begin = _batches(images, self._config.batch_size), leaves_cores_to_the_model()
+        batches, begin = batches_of(images, self._config.batch_size), leaves_cores_to_the_model()
         if self.in_order:
             for records, decoded in done_ahead(read, batches, LOADING_THREADS, BATCHES_AHEAD, begin):
                 yield records, self._model.preprocess(decoded)
@@ -183,7 +184,7 @@ class ReplayedPredictions:
         Raises:
             ValueError: they break a promise of :meth:`ReplayPredictor.results`.
         """
-        for records in _batches(images, self._config.batch_size):
+        for records in batches_of(images, self._config.batch_size):
             if self._left is not None:
                 yield records, [self._taken(record.id) for record in records]
                 continue
@@ -227,11 +228,6 @@ def to_results(
     if rles is None:
         rles = masks_to_rle(instances.masks)
     return results_of(image_id, rles, instances.scores.tolist(), instances.labels.tolist(), labels)
-
-
-def _batches(images: Sequence[ImageRecord], size: int) -> Iterator[Sequence[ImageRecord]]:
-    for start in range(0, len(images), size):
-        yield images[start : start + size]
 
 
 def _address(masks: torch.Tensor) -> int:

@@ -34,6 +34,7 @@ BATCH_NORMS = ("auto", "train", "frozen")
 SCHEDULE_EPOCHS = {"1x": 12, "3x": 36}
 WEIGHTS_DTYPES = ("fp32", "fp16")
 MEASURED_CHECKPOINTS = ("last", "best")
+AUTO = "auto"
 
 
 @dataclass
@@ -282,9 +283,14 @@ class AccuracyConfig:
     parts: beside the twelve figures of COCO: ``boundary`` (Boundary AP), ``bootstrap`` (the interval of mask AP, and
         what tests of differences need), ``overlaps`` (mask AP under the other ``overlap`` too), ``errors`` (TIDE),
         ``calibration``, ``worst_images``. A figure whose part is left out is empty
+    shards: how many workers predict the images of a row side by side, each a share of the batches, before one more
+        worker merges what they found and evaluates it; ``auto`` is as many as slots are idle. null, like 1, is no
+        shards: one worker does all. No figure depends on it. Each worker needs the memory of the model, and
+        ``protocol.memory_limit_gb`` and ``time_limit_s`` are for each
     """
 
     parts: list[str] = field(default_factory=lambda: list(ACCURACY_PARTS))
+    shards: str | None = None
 
 
 @dataclass

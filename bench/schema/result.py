@@ -6,6 +6,7 @@ every reader derives its summaries from them.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,6 +26,9 @@ SCHEMA_VERSION = 3
 
 EARLIER = "earlier"
 """The folder beside ``jobs/`` for results that are no longer what their jobs would measure. No report reads it."""
+
+SHARDS = "shards"
+"""The folder in that of a job for the shards of its accuracy, ``1-of-3``. Their results are no rows."""
 
 MEASUREMENT_VERSION = 3
 """Raised when the way of measuring changes, so that figures of before and after are not compared: what a timing
@@ -214,6 +218,11 @@ def read_own_result(path: Path) -> Result:
 
 
 def results_under(folder: Path) -> list[Path]:
-    """Give the path of every ``result.json`` under a folder, in the order of the paths, without those set aside."""
+    """Give the path of every ``result.json`` under a folder, in the order of the paths, without those set aside and
+    those of shards."""
     found = sorted(folder.rglob("result.json"))
-    return [path for path in found if EARLIER not in path.relative_to(folder).parts[:-1]]
+    return [path for path in found if EARLIER not in path.relative_to(folder).parts[:-1] and not _of_a_shard(path)]
+
+
+def _of_a_shard(path: Path) -> bool:
+    return path.parent.parent.name == SHARDS and re.fullmatch(r"\d+-of-\d+", path.parent.name) is not None

@@ -61,6 +61,7 @@ STANDS_FOR = {
 PRINTED = {
     "batch_size={}": "batch_size=2",
     "accuracy.parts=[{}]": "accuracy.parts=[boundary,bootstrap]",
+    "accuracy.shards={}": "accuracy.shards=2",
     "dataset.image_range=[0,{}]": "dataset.image_range=[0,4095]",
     "dataset.image_range=[{},{}]": "dataset.image_range=[-1000,400]",
     "dataset.limit={}": "dataset.limit=0",

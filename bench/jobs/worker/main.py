@@ -9,6 +9,8 @@ line on its standard input. The model's own code finds nothing there, and what i
     train         train the model
     memory,...    run these passes
     rounds        time one round whenever a further line asks for it
+    shard-2-of-5  predict a share of the images; the folder is that of the shard
+    merge-of-5    measure the accuracy of what all shards found
 
 A worker runs in the environment that the model's ``python`` names: it imports numpy and PIL, the adapter's library,
 torch unless the class says that it needs none, and an evaluator where accuracy is measured.
@@ -38,10 +40,12 @@ from bench.device.gpu_memory import DeviceMemory
 from bench.files.digests import take_over
 from bench.files.held import hold
 from bench.files.json_file import from_dict
+from bench.jobs.identity import shard_key
 from bench.jobs.job import Question, WorkerJob, hide, read_job
 from bench.jobs.launcher import ROUNDS, TRAIN
 from bench.jobs.messages import Channel, Complete, Doing, Ready
 from bench.jobs.once.flops import counted_by_another
+from bench.jobs.shards.phase import merged_of, shard_of
 from bench.jobs.worker.check import check
 from bench.jobs.worker.depends import add_sources, record
 from bench.jobs.worker.failures import classify
@@ -55,6 +59,8 @@ from bench.jobs.worker.without_torch.need import needs_torch
 from bench.passes.base import Context, InterleavedRound, load_pass
 from bench.passes.compiled import Compiled, batches_by_shape
 from bench.passes.heap import keep_freed_memory
+from bench.passes.shards.division import Shard
+from bench.passes.shards.merged import ToMerge
 from bench.predictor import Predictor, ReplayPredictor, TorchPredictor
 from bench.private.paths import publishable_path
 from bench.schema.config import BenchConfig
@@ -100,12 +106,15 @@ def work(
         if phase == TRAIN:
             _train(job, folder, result, channel)
         else:
-            context = _context(job, folder, result, device_memory, channel, dataset)
-            _note_on_data(context, phase, job.image_notes)
+            context = _context(job, folder, result, device_memory, channel, dataset, merged_of(phase) or 0)
+            passes = phase.split(",") if context.to_merge is None else ["accuracy"]
+            _note_on_data(context, passes, job.image_notes)
             if phase == ROUNDS:
                 _time_rounds(job, context, channel, told)
+            elif shard := shard_of(phase):
+                _predict_shard(job, context, shard, channel)
             else:
-                _run_passes(job, context, phase.split(","), channel)
+                _run_passes(job, context, passes, channel)
     hide(job.from_environment, result)
     write_result(result, path)
 
@@ -170,8 +179,12 @@ def _context(
     device_memory: DeviceMemory,
     channel: Channel,
     read_ahead: CocoDataset | None,
+    merges: int,
 ) -> Context:
-    """Prepare everything that a pass needs, and write machine and model into the result."""
+    """Prepare everything that a pass needs, and write machine and model into the result.
+
+    merges: how many shards are to be merged; 0 where none are
+    """
     config = job.config
     channel.send(Doing("data"))
     device = _prepare(config)
@@ -190,6 +203,7 @@ def _context(
     context = Context(config, dataset, device, predictor, labels, folder, result, channel, gpu, device_memory)
     context.begins, context.compiled = lambda part: channel.send(Doing(part)), compiled
     context.counted_before = partial(counted_by_another, job, folder, result, now)
+    context.to_merge = ToMerge(folder, merges, _shard_key(job), now) if merges else None
     if isinstance(predictor, ReplayPredictor):
         if set(config.passes) - {"accuracy"}:
             context.note("a replayed results file has no speed and no memory: only its accuracy is measured")
@@ -201,9 +215,9 @@ def _context(
     return context
 
 
-def _note_on_data(context: Context, phase: str, image_notes: Sequence[str]) -> None:
+def _note_on_data(context: Context, passes: Sequence[str], image_notes: Sequence[str]) -> None:
     """Tell in the row what was found in the data set, and what would mislead a reader of its AP."""
-    for note in (*image_notes, *notes_on_data(context.dataset, context.config, phase.split(","))):
+    for note in (*image_notes, *notes_on_data(context.dataset, context.config, passes)):
         context.note(note)
 
 
@@ -251,6 +265,24 @@ def _run_passes(job: WorkerJob, context: Context, names: Sequence[str], channel:
             setattr(context.result, name, measured)
         add_sources(job, type(context.predictor), context.result)
         write_result(context.result, context.folder / "result.json")
+
+
+def _predict_shard(job: WorkerJob, context: Context, shard: Shard, channel: Channel) -> None:
+    """Predict a shard; its file holds all that the worker of the merging has to know of it."""
+    from bench.passes.predicting.shard import predict_shard
+
+    channel.send(Doing("accuracy", untimed=True))
+    keep_freed_memory()
+
+    def sources() -> dict[str, str]:
+        add_sources(job, type(context.predictor), context.result)
+        return context.result.sources
+
+    predict_shard(context, shard, _shard_key(job), sources)
+
+
+def _shard_key(job: WorkerJob) -> str:
+    return shard_key(job.config, job.contents, job.weights_sha256)
 
 
 def _time_rounds(job: WorkerJob, context: Context, channel: Channel, told: Iterable[str]) -> None:

@@ -17,8 +17,8 @@ from bench.evaluation.average_precision import boundary_figures
 from bench.evaluation.evaluators import EVALUATORS, Evaluator
 from bench.evaluation.matching import Matcher
 from bench.passes.results import Results
-from bench.schema.config import OVERLAPS, BenchConfig
-from bench.schema.parts.accuracy import AccuracyResult
+from bench.schema.config import BenchConfig
+from bench.schema.parts.accuracy import AccuracyResult, evaluated_overlaps
 
 if TYPE_CHECKING:  # they import torch, which a process that only evaluates does without
     from bench.passes.base import Context
@@ -65,7 +65,7 @@ class Evaluation:
     def __init__(self, context: Context | Given) -> None:
         self._context, self._dataset, self._config = context, context.dataset, context.config
         self.parts = context.accuracy_parts
-        self.overlaps = evaluated_overlaps(context)
+        self.overlaps = evaluated_overlaps(context.config, context.accuracy_parts)
         self._evaluators = {overlap: self._evaluator() for overlap in self.overlaps}
         replay: ReplayPredictor | None = context.replay
         self._file = None if replay is None else replay.results_file
@@ -159,11 +159,6 @@ class Evaluation:
             for record, results in zip(records, predictions.results(records, outputs, [overlap]), strict=True):
                 evaluator.update(record.id, results[overlap])
         return evaluator.figures()[0]["mask_ap50"]
-
-
-def evaluated_overlaps(context: Context | Given) -> Sequence[str]:
-    """Give the ways with overlaps under which mask AP is computed."""
-    return OVERLAPS if "overlaps" in context.accuracy_parts else (context.config.overlap,)
 
 
 def _category_offset(context: Context | Given, option: str) -> int | None:

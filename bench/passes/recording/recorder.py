@@ -26,8 +26,8 @@ class Recorder:
     def __init__(self, file: PredictionsFile, evaluation: Evaluation | None, overlap: str) -> None:
         self._file, self._evaluation, self._overlap = file, evaluation, overlap
 
-    def write(self, results: Mapping[str, Results]) -> None:
-        """Write the predictions of one image."""
+    def write(self, image_id: Id, results: Mapping[str, Results]) -> None:
+        """Write the predictions of one image, which name its id themselves."""
         self._file.write(results[self._overlap])
 
     def evaluate(self, image_id: Id, results: dict[str, Results]) -> None:

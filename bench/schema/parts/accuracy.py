@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated
 
 from bench.files.bounds import Agreeing, Amount, Count, Fraction, Items, PositiveCount, SignedFraction
-from bench.schema.config import ACCURACY_PARTS
+from bench.schema.config import ACCURACY_PARTS, OVERLAPS, BenchConfig
 
 COCO_FIGURES = (
     "mask_ap",
@@ -117,7 +118,7 @@ class AccuracyResult:
     overlap_mask_ap: mask AP with each of ``overlap=keep`` and ``highest_score``; one of the two is that of ``figures``
     errors: AP50 that is lost to each of :data:`TIDE_ERRORS`, fractions
     worst_images: by ``missed``, ``false`` and ``masks`` (lowest mean IoU), the worst first, at most 12 each
-    seconds: wall time of the pass
+    seconds: wall time of the pass; where its images were predicted in shards, that of the longest shard and of merging
     max_detections: how many detections of an image and category count, by falling score; before there was this field,
         it was COCO's 100 whatever the protocol said
     parts: those of :data:`ACCURACY_PARTS` that were computed; none for random weights; before there was this
@@ -144,3 +145,19 @@ class AccuracyResult:
     seconds: Amount | None = None
     max_detections: PositiveCount = 100
     parts: list[str] = field(default_factory=lambda: list(ACCURACY_PARTS))
+
+
+def parts_to_compute(config: BenchConfig, earlier: AccuracyResult | None) -> list[str]:
+    """Give the parts of a job's accuracy that are asked for, or that an earlier run has computed."""
+    kept = earlier.parts if earlier is not None and earlier.figures is not None else ()
+    return [part for part in ACCURACY_PARTS if part in config.accuracy.parts or part in kept]
+
+
+def evaluated_overlaps(config: BenchConfig, parts: Sequence[str]) -> Sequence[str]:
+    """Give the ways with overlaps under which mask AP is computed, with these parts of the accuracy."""
+    return OVERLAPS if "overlaps" in parts else (config.overlap,)
+
+
+def made_overlaps(config: BenchConfig, parts: Sequence[str]) -> Sequence[str]:
+    """Give the ways with overlaps under which results are made; those of random weights are only written."""
+    return evaluated_overlaps(config, parts) if config.trained else (config.overlap,)
