@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
+from bench.data.coco_json import mask_library
+
 DEVICE_PIXELS = 1 << 29
 """Number of pixels searched at once, where ``nonzero`` refuses 2**31 elements and takes 8 bytes a position."""
 
@@ -78,20 +80,18 @@ def way_to_find(device: torch.device) -> Find:
 
 @functools.cache
 def way_to_spell(device: torch.device) -> Spell | None:
-    """Choose once for a device how strings are made there: by Triton, where it finds bounds and spells them rightly.
+    """Choose once for a device how strings are made there: by Triton, where it spells a few masks as pycocotools does.
 
     None is on the host, of the bounds.
     """
-    from bench.evaluation.rle import RunStarts
-
     if way_to_find(device) is bounds_by_torch:
         return None
     try:
         from bench.evaluation.triton_rle import strings_by_triton
 
         masks = _trial(device)
-        on_host = RunStarts(bounds_by_torch(masks).cpu().numpy(), *masks.shape[1:]).rles()
-        works = strings_by_triton(masks) == [rle["counts"] for rle in on_host]
+        on_host = [np.asfortranarray(mask) for mask in masks.cpu().numpy().view(np.uint8)]
+        works = strings_by_triton(masks) == [mask_library().encode(mask)["counts"].decode() for mask in on_host]
     except torch.OutOfMemoryError:
         raise
     except Exception:  # as in way_to_find
