@@ -56,7 +56,7 @@ def row(command: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> Callab
 
     def run(*arguments: str, **given: str) -> tuple[int, Result]:
         process = command(*arguments, **given)
-        _, errors = process.communicate(timeout=240)
+        _, errors = process.communicate(timeout=600)
         assert "Traceback" not in errors, errors
         [path] = results_under(tmp_path / "out")
         return process.returncode, read_result(path)
@@ -115,13 +115,13 @@ def test_ctrl_c_keeps_the_shards_that_are_whole(
 ) -> None:
     (told / "wait").touch()
     process = command("Waits")
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 400
     while shard_files(tmp_path / "out") != ["2-of-2"] or not asked(told)[SQUARE]:
         assert time.monotonic() < deadline
         assert process.poll() is None
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    output, errors = process.communicate(timeout=60)
+    output, errors = process.communicate(timeout=300)
     assert process.returncode == 130, errors
     assert "what was measured is kept" in output
     [path] = results_under(tmp_path / "out")
@@ -140,7 +140,7 @@ def test_the_command_killed_leaves_no_worker(
 ) -> None:
     (told / "wait").touch()
     process = command("Waits")
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 400
     while not asked(told)[SQUARE]:
         assert time.monotonic() < deadline
         time.sleep(0.1)
