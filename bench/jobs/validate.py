@@ -137,7 +137,7 @@ def check_values(config: BenchConfig) -> None:
 def check_shared(jobs: Sequence[ComposedJob]) -> None:
     """Raise a UserError where jobs of one command differ in a setting that is the command's own, such as ``out``."""
     for key in ONE_FOR_ALL:
-        values = {getattr(job.config, key) for job in jobs}
+        values = {repr(getattr(job.config, key)) for job in jobs}
         if len(values) > 1:
             raise UserError(f"{key}: all jobs of a command share it, and it has {len(values)} values; give one")
 

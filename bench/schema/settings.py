@@ -55,7 +55,7 @@ _COMPILED = said("compile {}", unsaid="none")
 
 NO_FIGURE = frozenset(
     (
-        *("out", "passes", "accuracy", "study", "claims", "gate", "baseline", "history", "wait"),
+        *("out", "passes", "accuracy", "study", "claims", "gate", "baseline", "history", "wait", "launcher"),
         *("protocol.rounds", "protocol.time_limit_s", "protocol.check_limit_s", "protocol.memory_limit_gb"),
         *("dataset.max_pixels", "dataset.max_json_gb", "dataset.allow_outside", "dataset.strict"),
         *("finetune.time_limit_s", "finetune.loader_processes", "model.licence"),
