@@ -173,8 +173,10 @@ def _program() -> list[str]:
 
 
 def _command(given: Sequence[str]) -> str:
-    """Give what the user typed, to be kept beside weights and published: without ``out=``, the address of a cluster, home
-    folder and secrets."""
+    """Give what the user typed, to be kept beside weights and published.
+
+    It is without ``out=``, the address of a cluster, home folder and secrets.
+    """
     typed = [as_read(argument) for argument in given if not argument.startswith(("out=", "launcher."))]
     kept = [without_credentials(a) if a.startswith("model.zoo.url=") else a for a in typed]
     return shlex.join([*_program(), *(publishable(a) for a in kept)])

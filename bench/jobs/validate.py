@@ -23,6 +23,7 @@ from bench.schema.config import (
     EVALUATORS,
     EXIFS,
     FORMATS,
+    LAUNCHERS,
     MEASURED_CHECKPOINTS,
     OPTIMIZERS,
     OVERLAPS,
@@ -34,6 +35,7 @@ from bench.schema.config import (
     BenchConfig,
     DatasetConfig,
     FinetuneConfig,
+    LauncherConfig,
     ModelConfig,
 )
 from bench.schema.metrics import METRICS
@@ -110,6 +112,7 @@ def check_values(config: BenchConfig) -> None:
         if name not in METRICS:
             raise UserError(f"gate.thresholds.{name}: no such metric; {nearest(name, METRICS)}")
     _check_parts(config)
+    _check_launcher(config.launcher)
     if config.finetune is not None:
         _check_finetune(config.finetune)
     for name, number, least in (
@@ -169,6 +172,7 @@ def _check_words(config: BenchConfig) -> None:
         ("detections", config.detections, DETECTIONS),
         ("overlap", config.overlap, OVERLAPS),
         ("evaluator", config.evaluator, EVALUATORS),
+        ("launcher.name", config.launcher.name, LAUNCHERS),
         ("dataset.format", config.dataset.format, FORMATS),
         ("dataset.exif", config.dataset.exif, EXIFS),
         *(("dataset.without_mask", word, WITHOUT_MASK) for word in [config.dataset.without_mask] if word is not None),
@@ -233,6 +237,24 @@ def _check_dataset(config: BenchConfig) -> None:
         raise UserError(f"evaluator={config.evaluator}: knows no rules of LVIS; give evaluator=hotcoco")
     if dataset.format == "lvis" and dataset.without_mask == "ignore":
         raise UserError("dataset.without_mask=ignore: LVIS has no ignored regions; give dataset.without_mask=drop")
+
+
+_KEYS_OF = {
+    "local": (),
+    "ray": ("address", "gpu", "data", "cpus_per_task"),
+    "slurm": ("partition", "gpus_per_node", "cpus_per_task", "time_min"),
+}
+"""The keys of ``launcher`` that each place has."""
+
+
+def _check_launcher(launcher: LauncherConfig) -> None:
+    """Refuse a key that the chosen place does not have: it would be ignored."""
+    for key, value in dataclasses.asdict(launcher).items():
+        if key != "name" and key not in _KEYS_OF[launcher.name] and value != getattr(LauncherConfig(), key):
+            places = " or ".join(f"launcher={name}" for name, keys in _KEYS_OF.items() if key in keys)
+            raise UserError(f"launcher.{key}: only {places} has it, and this is launcher={launcher.name}")
+    for key, least in (("gpus_per_node", 0), ("cpus_per_task", 1), ("time_min", 1)):
+        _refuse_below(f"launcher.{key}", getattr(launcher, key), least)
 
 
 def _refuse_below(name: str, number: float | None, least: float) -> None:

@@ -103,7 +103,7 @@ class Asked:
             if json.loads(asked.to_json()) != data:
                 raise ValueError("it lacks keys that this maskbench has")
         except (KeyError, TypeError, ValueError) as error:
-            raise UserError(f"the maskbench of this node describes jobs in another way ({error}); install one version") from error
+            raise UserError(f"this node describes jobs in another way ({error}); install one maskbench") from error
         return asked
 
 
@@ -194,7 +194,7 @@ def _divided(entry: str) -> tuple[str, str]:
     """Divide ``/here:/there``."""
     here, colon, there = entry.partition(":")
     if not (colon and here and there):
-        raise UserError(f"launcher.data=[{entry}]: must be a folder here and the one of a node, as [/here/coco:/there/coco]")
+        raise UserError(f"launcher.data=[{entry}]: must be a folder here and the one of a node, as [/here:/there]")
     return os.path.abspath(os.path.expanduser(here)), there
 
 
@@ -213,10 +213,16 @@ def _train_there(train: TrainSplitConfig, folders: dict[str, str]) -> TrainSplit
 
 
 def _there(path: Any, folders: dict[str, str]) -> Any:
-    """Give the path at which a node has what lies at a path here; the longest folder counts."""
+    """Give the path at which a node has what lies at a path here; the longest folder counts.
+
+    What is relative and not here is no path of the user's: a word, or weights that come with maskbench.
+    """
     if path in (None, "", MISSING):
         return path
-    here = os.path.abspath(os.path.expanduser(path))
+    expanded = os.path.expanduser(path)
+    here = os.path.abspath(expanded)
+    if not os.path.isabs(expanded) and not os.path.exists(here):
+        return path
     for folder in sorted(folders, key=len, reverse=True):
         if here == folder or here.startswith(f"{folder.rstrip(os.sep)}{os.sep}"):
             return os.path.normpath(os.path.join(folders[folder], os.path.relpath(here, folder)))
@@ -227,6 +233,6 @@ def _refuse_other(version: Version) -> None:
     here = Version.here()
     if version != here:
         raise UserError(
-            f"this node has another maskbench ({here.maskbench}, measuring {here.measurement}, schema {here.schema}; the "
-            f"command has {version.maskbench}, {version.measurement}, {version.schema}); install one version"
+            f"this node has another maskbench ({here.maskbench}, measuring {here.measurement}, schema {here.schema}; "
+            f"the command has {version.maskbench}, {version.measurement}, {version.schema}); install one version"
         )

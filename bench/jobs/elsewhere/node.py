@@ -1,7 +1,7 @@
 """What happens on a node: it plans what it is asked for with its own files and libraries, and measures one job.
 
-A node trusts nothing of what another one planned: it plans its job again, and a data set, weights or a file of an option
-that is another one there is a row that says so.
+A node trusts nothing of what another one planned: it plans its job again. A data set, weights or a file of an option
+that is another one there makes a row that says so.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from bench.schema.config import BenchConfig
 from bench.schema.result import PASSES
 
 OF_THE_NODE = ("processor", "usable cores", "GPU", "GPU driver")
-"""Facts of a machine in which nodes of one cluster may differ: a row that is measured stays as it is, wherever it was."""
+"""Facts of a machine in which the nodes of a cluster may differ: a row stands, whichever of them measured it."""
 
 _WORDS = {"dataset": "the data set", "train": "the training set", "weights": "the file of the weights"}
 

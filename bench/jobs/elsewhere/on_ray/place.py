@@ -56,7 +56,7 @@ class RayPlace:
         for device in self._devices:
             if device not in ("auto", "cpu", "cuda", "cuda:0"):
                 raise UserError(
-                    f"device={device}: with launcher=ray each job sees only the GPU that it is given; give device=cuda:0"
+                    f"device={device}: a job of launcher=ray sees only the GPU that it is given; give device=cuda:0"
                 )
         self._connection = contextlib.ExitStack()
         self._running: dict[Any, _Running] = {}
@@ -72,15 +72,13 @@ class RayPlace:
         self._connection.close()
 
     def plan(self, asked: Asked) -> tuple[Planned, str]:
-        """See :class:`bench.jobs.elsewhere.place.Place`; a node with a GPU plans where there is one and none is refused."""
+        """See :class:`bench.jobs.elsewhere.place.Place`; a node with a GPU plans, where a job may run on one."""
         nodes = self._nodes()
         needs_gpu = any(device.startswith("cuda") for device in self._devices)
         with_gpu = [node for node in nodes if node.gpus]
         if needs_gpu and not with_gpu:
             kind = f" of the kind {self._launcher.gpu}" if self._launcher.gpu else ""
-            raise UserError(
-                f"device=cuda:0: no node of the Ray cluster has a GPU{kind}; it has {_in_words(nodes)}"
-            )
+            raise UserError(f"device=cuda:0: no node of the Ray cluster has a GPU{kind}; it has {_in_words(nodes)}")
         gpu = bool(with_gpu) and self._devices != {"cpu"}
         for node in with_gpu if gpu else nodes:
             if node.cpus < 1:

@@ -175,7 +175,7 @@ class SlurmPlace:
                 deadline = deadline or time.monotonic() + _SHARED_SECONDS
                 if time.monotonic() > deadline:
                     raise self._no_answer(job)
-            elif running is not None and running[job].state == "PENDING" and not told:
+            elif running is not None and not told and running[job].reason not in ("None", ""):
                 self._say(f"Slurm job {job} will plan the rows on a node; it waits ({running[job].reason})")
                 told = True
             time.sleep(_TICK_SECONDS / 4)
@@ -189,7 +189,8 @@ class SlurmPlace:
                 f"out={self._out}: is not shared with the nodes: Slurm job {job} ended{where}{state} and has left "
                 f"nothing there; give a folder that the nodes see at the same path"
             )
-        return UserError(f"launcher=slurm: Slurm job {job}, which plans the rows, ended{where}{state}: {self._log(job)}")
+        ended = f"Slurm job {job}, which plans the rows, ended{where}{state}"
+        return UserError(f"launcher=slurm: {ended}: {self._log(job)}")
 
     def _log(self, job: str) -> str:
         file = self._log_file(job)
@@ -206,7 +207,7 @@ class SlurmPlace:
                 )
             if device not in ("auto", "cpu", "cuda", "cuda:0"):
                 raise UserError(
-                    f"device={device}: with launcher=slurm a job sees only the GPUs that it is given; give device=cuda:0"
+                    f"device={device}: a job of launcher=slurm sees only the GPUs that it is given; give device=cuda:0"
                 )
 
     def _gpus(self, device: str) -> int | None:

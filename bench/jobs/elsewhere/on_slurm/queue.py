@@ -29,7 +29,7 @@ def require_commands() -> None:
     absent = [name for name in ("sbatch", "squeue", "scontrol", "scancel") if shutil.which(name) is None]
     if absent:
         raise UserError(
-            f"launcher=slurm: {absent[0]} is not on the PATH; run the command where Slurm's commands are, on a login node"
+            f"launcher=slurm: {absent[0]} is not on the PATH; run it where Slurm's commands are, on a login node"
         )
 
 
@@ -49,8 +49,12 @@ def jobs_in_queue() -> dict[str, Waiting]:
 
 
 _ENDED = frozenset(
-    "BOOT_FAIL CANCELLED COMPLETED DEADLINE FAILED NODE_FAIL OUT_OF_MEMORY PREEMPTED REVOKED TIMEOUT".split()
+    (
+        *("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED"),
+        *("NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "REVOKED", "TIMEOUT"),
+    )
 )
+"""States of jobs that ``squeue`` still lists for a while though they have ended."""
 
 
 def is_alive(job: str) -> bool:

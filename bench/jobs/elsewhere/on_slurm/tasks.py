@@ -31,8 +31,8 @@ def plan_task(out: str, token: str) -> None:
 def run_task(out: str, name: str) -> None:
     """Run the job of ``orders/NAME.json``, unless another Slurm job that has not ended has it.
 
-    Slurm asks a job to end by SIGTERM, before a time limit, a preemption or a cancellation ends it: what was measured is
-    written then.
+    Slurm asks a job to end by SIGTERM, before a time limit, a preemption or a cancellation ends it: what was measured
+    is written then.
     """
     with _ends_gently():
         folder = Path(out, FOLDER)
