@@ -43,6 +43,7 @@ class SlurmPlace:
         require_submitit()
         self._folder = self._out / tasks.FOLDER
         self._ids: dict[str, str] = {}
+        self._answers = True
 
     def __enter__(self) -> SlurmPlace:
         return self
@@ -137,10 +138,14 @@ class SlurmPlace:
     def _queue(self) -> dict[str, queue.Waiting] | None:
         """Give what Slurm has of our jobs; None where it does not answer now."""
         try:
-            return queue.jobs_in_queue()
+            found = queue.jobs_in_queue()
         except queue.NoAnswerError as error:
-            self._say(f"Slurm does not answer ({error}); asking again")
+            if self._answers:
+                self._say(f"Slurm does not answer ({error}); it is asked again until it does")
+            self._answers = False
             return None
+        self._answers = True
+        return found
 
     def _ended(self, order: Order) -> str:
         """See to it that the result of a job that has ended says so; give the node."""
