@@ -28,6 +28,10 @@ class UserError(Exception):
         super().__init__(visible(" ".join(message.split())))
 
 
+class OtherDeviceError(UserError):
+    """A model's runtime cannot use the device. In a study with models that can, its row is skipped for that reason."""
+
+
 def visible(text: str) -> str:
     """Spell control characters out, as ``\\x1b``, so that text of others steers no terminal and hides nothing."""
     return _UNSEEN.sub(lambda match: match[0].encode("unicode_escape").decode(), text)

@@ -338,9 +338,13 @@ class Predictor(Model):
 
     @classmethod
     def refuse_device(cls, device: torch.device, options: Mapping[str, Any]) -> None:
-        """Raise a UserError where its runtime cannot compute on this device; asked before anything runs.
+        """Raise an error where its runtime cannot compute on this device; asked before anything runs.
 
         options: ``model.options`` as configured
+
+        Raises:
+            OtherDeviceError: the row is skipped where other models of the study can use the device, else refused.
+            UserError: what was asked for is wrong for any model.
         """
 
     def export_onnx(self, path: Path) -> None:

@@ -14,7 +14,7 @@ import torch
 from adapters.onnx.base import OnnxFilePredictor, Session
 from adapters.onnx.file import OnnxFile
 from adapters.onnx.telling import Port
-from bench.errors import UserError, nearest
+from bench.errors import OtherDeviceError, UserError, nearest
 from bench.predictor import Settings
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
@@ -50,13 +50,13 @@ class OnnxPredictor(OnnxFilePredictor):
             raise UserError(f"model.options.provider={asked}: no such provider; {nearest(str(asked), PROVIDERS)}")
         word = asked or device.type
         if word not in PROVIDERS:
-            raise UserError(f"device={device}: ONNX Runtime is run on cpu and cuda here; give device=cpu")
+            raise OtherDeviceError(f"device={device}: ONNX Runtime is run on cpu and cuda here; give device=cpu")
         if (word == "cpu") != (device.type == "cpu"):
             right = "cpu" if word == "cpu" else "cuda:0"
             raise UserError(f"model.options.provider={word}: device={device} is not its device; give device={right}")
         there = onnxruntime.get_available_providers()
         if PROVIDERS[word] not in there:
-            raise UserError(
+            raise OtherDeviceError(
                 f"device={device}: this onnxruntime {onnxruntime.__version__} has no {PROVIDERS[word]} (it has "
                 f"{', '.join(there)}); install onnxruntime-gpu in place of onnxruntime, or give device=cpu"
             )

@@ -12,7 +12,7 @@ import torch
 from adapters.onnx.base import OnnxFilePredictor, Session
 from adapters.onnx.file import OnnxFile
 from adapters.onnx.telling import Port
-from bench.errors import UserError
+from bench.errors import OtherDeviceError, UserError
 from bench.predictor import Settings
 
 HINTS = {"fp32": "f32", "int8": "f32", "fp16": "f16", "bf16": "bf16"}
@@ -31,7 +31,7 @@ class OpenVinoPredictor(OnnxFilePredictor):
     @classmethod
     def refuse_device(cls, device: torch.device, options: Mapping[str, Any]) -> None:
         if device.type != "cpu":
-            raise UserError(f"device={device}: OpenVINO is run on the CPU here; give device=cpu")
+            raise OtherDeviceError(f"device={device}: OpenVINO is run on the CPU here; give device=cpu")
 
     def load(self, file: OnnxFile, settings: Settings) -> Session:
         return OpenVinoSession(file)

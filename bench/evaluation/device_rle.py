@@ -1,4 +1,5 @@
 """Where the runs of masks begin, searched on the GPU that holds the masks: Triton's kernels, or torch's operators.
+Triton's kernels also make COCO's strings there.
 
 torch's operators copy the masks to read them down their columns, and search a stack of flags for those that are set.
 The kernels of :mod:`bench.evaluation.triton_rle` read the masks twice and write what is found, and nothing else.
@@ -7,7 +8,7 @@ The kernels of :mod:`bench.evaluation.triton_rle` read the masks twice and write
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -19,13 +20,27 @@ Find = Callable[[torch.Tensor], torch.Tensor]
 """Gives the bounds of masks, bool (N, H, W) with N, H and W over 0, as int32 on their device."""
 
 
+Spell = Callable[[torch.Tensor], list[str]]
+"""Gives COCO's compressed counts of masks, bool (N, H, W) with N, H and W over 0, on their device."""
+
+
 def bounds_on_device(masks: torch.Tensor) -> np.ndarray:
     """Give the ``bounds`` of masks as :class:`bench.evaluation.rle.RunStarts` has them: bool (N, H, W), none empty."""
     find = way_to_find(masks.device)
+    parts = [find(some).cpu().numpy() for some in _at_once(masks)]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def strings_on_device(masks: torch.Tensor) -> list[str] | None:
+    """Give COCO's compressed counts of masks, bool (N, H, W), none empty; None where the device cannot make them."""
+    spell = way_to_spell(masks.device)
+    return None if spell is None else [text for some in _at_once(masks) for text in spell(some)]
+
+
+def _at_once(masks: torch.Tensor) -> Sequence[torch.Tensor]:
     number, height, width = masks.shape
     at_once = max(1, DEVICE_PIXELS // (height * width))
-    parts = [find(masks[first : first + at_once]).cpu().numpy() for first in range(0, number, at_once)]
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+    return [masks[first : first + at_once] for first in range(0, number, at_once)]
 
 
 def bounds_by_torch(masks: torch.Tensor) -> torch.Tensor:
@@ -59,6 +74,29 @@ def way_to_find(device: torch.device) -> Find:
     except Exception:  # whatever it is, torch's operators do without Triton
         works = False
     return bounds_by_triton if works else bounds_by_torch
+
+
+@functools.cache
+def way_to_spell(device: torch.device) -> Spell | None:
+    """Choose once for a device how strings are made there: by Triton, where it finds bounds and spells them rightly.
+
+    None is on the host, of the bounds.
+    """
+    from bench.evaluation.rle import RunStarts
+
+    if way_to_find(device) is bounds_by_torch:
+        return None
+    try:
+        from bench.evaluation.triton_rle import strings_by_triton
+
+        masks = _trial(device)
+        on_host = RunStarts(bounds_by_torch(masks).cpu().numpy(), *masks.shape[1:]).rles()
+        works = strings_by_triton(masks) == [rle["counts"] for rle in on_host]
+    except torch.OutOfMemoryError:
+        raise
+    except Exception:  # as in way_to_find
+        works = False
+    return strings_by_triton if works else None
 
 
 def _trial(device: torch.device) -> torch.Tensor:

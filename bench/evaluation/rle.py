@@ -61,7 +61,13 @@ def masks_to_rle(masks: torch.Tensor) -> list[dict[str, Any]]:
     Raises:
         ValueError: the masks are not a boolean tensor of three dimensions, or have more than :data:`MAX_PIXELS` each.
     """
-    return run_starts(masks).rles()
+    from bench.evaluation.device_rle import strings_on_device
+
+    _check(masks)
+    strings = strings_on_device(masks) if masks.is_cuda and masks.numel() else None
+    if strings is None:
+        return run_starts(masks).rles()
+    return [{"size": list(masks.shape[1:]), "counts": counts} for counts in strings]
 
 
 def run_starts(masks: torch.Tensor) -> RunStarts:
@@ -70,15 +76,10 @@ def run_starts(masks: torch.Tensor) -> RunStarts:
     Raises:
         ValueError: as :func:`masks_to_rle`.
     """
-    import torch
-
     from bench.evaluation.device_rle import bounds_on_device
 
-    if masks.dtype != torch.bool or masks.ndim != 3:
-        raise ValueError(f"masks are {masks.dtype} {tuple(masks.shape)}, must be torch.bool (N, H, W)")
+    _check(masks)
     number, height, width = masks.shape
-    if height * width > MAX_PIXELS:
-        raise ValueError(f"masks are {height}x{width} pixels, must have at most {MAX_PIXELS} pixels each")
     if not masks.numel():
         bounds = np.zeros(number, np.int32)
     elif masks.device.type == "cpu":
@@ -86,6 +87,16 @@ def run_starts(masks: torch.Tensor) -> RunStarts:
     else:
         bounds = bounds_on_device(masks)
     return RunStarts(bounds, height, width)
+
+
+def _check(masks: torch.Tensor) -> None:
+    import torch
+
+    if masks.dtype != torch.bool or masks.ndim != 3:
+        raise ValueError(f"masks are {masks.dtype} {tuple(masks.shape)}, must be torch.bool (N, H, W)")
+    height, width = masks.shape[1:]
+    if height * width > MAX_PIXELS:
+        raise ValueError(f"masks are {height}x{width} pixels, must have at most {MAX_PIXELS} pixels each")
 
 
 def run_starts_on_host(masks: torch.Tensor) -> np.ndarray:

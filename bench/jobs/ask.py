@@ -16,7 +16,7 @@ from pathlib import Path
 from bench.device.fingerprint import Fingerprint
 from bench.errors import UserError
 from bench.jobs.job import Failure, PlannedJob, Question, for_worker
-from bench.jobs.messages import WRONG_INPUT, Message, Refused, Resolved, Verdict
+from bench.jobs.messages import OTHER_DEVICE, WRONG_INPUT, Message, Refused, Resolved, Verdict
 from bench.jobs.process.contained import Contained
 from bench.jobs.process.limits import TICK_SECONDS, Limits
 from bench.jobs.process.log import last_line
@@ -42,6 +42,7 @@ class Answer:
     reads_pixels: whether the model sees images; also where that is not known
     notes: what was found in its results file
     config_files: the paths of the files that ``model.config`` names or builds upon
+    other_device: whether it must be skipped because its runtime cannot use the device
     """
 
     device: str
@@ -52,6 +53,7 @@ class Answer:
     reads_pixels: bool = True
     notes: Sequence[str] = ()
     config_files: Sequence[str] = ()
+    other_device: bool = False
 
     @property
     def can_run(self) -> bool:
@@ -71,7 +73,8 @@ def ask_interpreters(drafts: Sequence[PlannedJob], log: Path) -> list[Answer]:
     log: the file for what the models print; an older one is replaced
 
     Raises:
-        UserError: the command's input is wrong: the device, an option, a checkpoint that does not fit, ...
+        UserError: the command's input is wrong: the device, an option, a checkpoint that does not fit, ...; or none of
+            the models can use the device.
     """
     log.unlink(missing_ok=True)
     groups: dict[tuple[str | None, str, str], list[int]] = {}
@@ -89,6 +92,8 @@ def ask_interpreters(drafts: Sequence[PlannedJob], log: Path) -> list[Answer]:
     finally:
         for job in drafts:
             job.from_environment.hide_in_file(log)
+    if drafts and all(answer.other_device for answer in answers.values()):
+        raise UserError(str(answers[0].skip_reason))
     return [answers[place] for place in range(len(drafts))]
 
 
@@ -200,8 +205,8 @@ def _answer(device: str, verdict: Verdict) -> Answer:
             notes=tuple(verdict.notes),
             config_files=tuple(verdict.config_files),
         )
-    if verdict.status == "skipped":
-        return Answer(device, skip_reason=reason)
+    if verdict.status in ("skipped", OTHER_DEVICE):
+        return Answer(device, skip_reason=reason, other_device=verdict.status == OTHER_DEVICE)
     status = verdict.status if verdict.status in STATUSES else "crashed"
     return Answer(device, failure=Failure(status, reason))
 

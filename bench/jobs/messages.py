@@ -85,12 +85,15 @@ class Refused:
 WRONG_INPUT = "wrong input"
 """The status in a verdict on a job whose command has an error of the user, which ``reason`` tells."""
 
+OTHER_DEVICE = "other device"
+"""The status in a verdict on a job whose model's runtime cannot use the device, as ``reason`` tells."""
+
 
 @dataclass(frozen=True)
 class Verdict:
     """A check's answer about one job; the answers come in the order of the jobs.
 
-    status: ``ok``, :data:`WRONG_INPUT`, ``skipped``, or another of :data:`bench.schema.result.STATUSES` where the
+    status: ``ok``, :data:`WRONG_INPUT`, :data:`OTHER_DEVICE`, ``skipped``, or another of :data:`bench.schema.result.STATUSES` where the
         model's own code failed; ``reason`` says why where it is not ``ok``
     files: the paths of the files that its options name and its figures depend on, by the option
     now: what its figures would depend on beside those, as far as it is known

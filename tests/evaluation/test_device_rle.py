@@ -11,9 +11,11 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
+from pycocotools import mask as coco_mask
 
 from bench.evaluation import device_rle
-from bench.evaluation.device_rle import bounds_by_torch, bounds_on_device, way_to_find
+from bench.evaluation.device_rle import bounds_by_torch, bounds_on_device, strings_on_device, way_to_find, way_to_spell
+from bench.evaluation.rle import RunStarts
 
 KERNELS = "bench.evaluation.triton_rle"
 
@@ -25,6 +27,10 @@ def plain(masks: torch.Tensor) -> list[int]:
         pixels = np.concatenate([[False], mask.T.reshape(-1)])
         bounds += [*np.flatnonzero(pixels[1:] != pixels[:-1]).tolist(), mask.size]
     return bounds
+
+
+def referee(masks: torch.Tensor) -> list[str]:
+    return [coco_mask.encode(np.asfortranarray(mask.numpy().view(np.uint8)))["counts"].decode() for mask in masks]
 
 
 def cases() -> dict[str, torch.Tensor]:
@@ -51,7 +57,12 @@ from bench.evaluation import triton_rle
 
 triton_rle.ROWS, triton_rle.COLUMNS = 8, 16
 cases = torch.load(sys.argv[1])
-torch.save({name: triton_rle.bounds_by_triton(masks) for name, masks in cases.items()}, sys.argv[2])
+if len(sys.argv) > 3:
+    pixels, bounds, ends = cases
+    found = triton_rle.spelled(bounds, ends, pixels)
+else:
+    found = {n: (triton_rle.bounds_by_triton(m), triton_rle.strings_by_triton(m)) for n, m in cases.items()}
+torch.save(found, sys.argv[2])
 """
 
 
@@ -61,6 +72,8 @@ def with_triton(script: str, folder: Path, *arguments: Path, interpret: bool) ->
     env = {**os.environ, "TRITON_CACHE_DIR": str(folder), "TRITON_INTERPRET": str(int(interpret))}
     root, command = Path(device_rle.__file__).parents[2], [sys.executable, "-c", script, *map(str, arguments)]
     done = subprocess.run(command, cwd=root, env=env, capture_output=True, text=True)
+    if interpret and "only 0-dimensional arrays can be converted" in done.stderr:
+        pytest.skip("the interpreter of this Triton does not run with NumPy 2.5 or newer")
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -72,8 +85,26 @@ def test_the_kernels_find_what_a_plain_loop_finds(tmp_path: Path) -> None:
     found = torch.load(tmp_path / "bounds.pt")
     assert found.keys() == cases().keys()
     for name, masks in cases().items():
-        assert found[name].dtype == torch.int32
-        assert found[name].tolist() == plain(masks), name
+        bounds, strings = found[name]
+        assert bounds.dtype == torch.int32
+        assert bounds.tolist() == plain(masks), name
+        assert strings == referee(masks), name
+
+
+def test_counts_of_every_length_are_spelled_as_on_the_host(tmp_path: Path) -> None:
+    """Counts of 1 to 31 bits, rising and falling, so that differences of both signs take one to seven characters."""
+    pixels = (1 << 31) - 1
+    rng = np.random.default_rng(0)
+    starts = [np.unique((2.0 ** rng.uniform(0, 30.9, size)).astype(np.int32)) for size in (1, 2, 3, 4, 300)]
+    falling = [np.sort(pixels - 1 - row) for row in starts]
+    masks = [np.array([], np.int32), *starts, np.array([0], np.int32), *falling]
+    bounds = np.concatenate([part for row in masks for part in (row, [pixels])]).astype(np.int32)
+    runs = RunStarts(bounds, pixels, 1)
+    torch.save((pixels, torch.from_numpy(bounds), torch.from_numpy(runs.ends.astype(np.int32))), tmp_path / "in.pt")
+    with_triton(INTERPRET, tmp_path, tmp_path / "in.pt", tmp_path / "out.pt", Path("spell"), interpret=True)
+    strings = [rle["counts"] for rle in runs.rles()]
+    assert torch.load(tmp_path / "out.pt") == strings
+    assert max(len(text) for text in strings[1:3]) >= 7, "there are long counts"
 
 
 COMPILE = """
@@ -82,11 +113,13 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from bench.evaluation import triton_rle
 
-kinds = {"masks": "*u8", "counts": "*i32", "ends": "*i32", "bounds": "*i32", "height": "i32", "width": "i32"}
-blocks = {"block_rows": triton_rle.ROWS, "block_columns": triton_rle.COLUMNS}
-for kernel in (triton_rle._count, triton_rle._write):
+kinds = dict.fromkeys(("masks", "text"), "*u8") | dict.fromkeys(("height", "width", "count", "pixels"), "i32")
+kinds |= dict.fromkeys(("counts", "ends", "bounds", "lengths", "text_ends"), "*i32")
+blocks = {"block_rows": triton_rle.ROWS, "block_columns": triton_rle.COLUMNS, "block": triton_rle.VALUES}
+for kernel in (triton_rle._count, triton_rle._write, triton_rle._lengths, triton_rle._spell):
     signature = {name: kinds.get(name, "constexpr") for name in kernel.arg_names}
-    compiled = triton.compile(ASTSource(kernel, signature, constexprs=blocks), target=GPUTarget("cuda", 90, 32))
+    constants = {name: blocks[name] for name in kernel.arg_names if name in blocks}
+    compiled = triton.compile(ASTSource(kernel, signature, constexprs=constants), target=GPUTarget("cuda", 90, 32))
     print(kernel.__name__, len(compiled.asm["cubin"]))
 """
 
@@ -94,7 +127,7 @@ for kernel in (triton_rle._count, triton_rle._write):
 def test_the_kernels_compile_for_a_gpu_that_is_not_here(tmp_path: Path) -> None:
     """For NVIDIA's compute capability 9.0."""
     sizes = dict(line.split() for line in with_triton(COMPILE, tmp_path, interpret=False).splitlines())
-    assert sizes.keys() == {"_count", "_write"}
+    assert sizes.keys() == {"_count", "_write", "_lengths", "_spell"}
     assert min(map(int, sizes.values())) > 1000
 
 
@@ -113,6 +146,19 @@ def test_without_triton_torch_finds_the_runs(monkeypatch: pytest.MonkeyPatch) ->
     right.bounds_by_triton = lambda masks: bounds_by_torch(masks)  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, KERNELS, right)
     assert way_to_find.__wrapped__(torch.device("cuda:0")) is right.bounds_by_triton
+
+
+def test_strings_that_differ_from_those_of_the_host_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    masks = torch.rand(2, 20, 30) < 0.5
+    device, module = torch.device("cuda:0"), ModuleType(KERNELS)
+    assert way_to_spell(masks.device) is None
+    monkeypatch.setattr(device_rle, "_trial", lambda device: masks)
+    monkeypatch.setattr(device_rle, "way_to_find", lambda device: None)
+    monkeypatch.setitem(sys.modules, KERNELS, module)
+    module.strings_by_triton = lambda masks: [text + "0" for text in referee(masks)]  # type: ignore[attr-defined]
+    assert way_to_spell.__wrapped__(device) is None
+    module.strings_by_triton = referee  # type: ignore[attr-defined]
+    assert way_to_spell.__wrapped__(device) is referee
 
 
 def test_out_of_memory_is_no_reason_to_do_without_triton(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,3 +182,5 @@ def test_on_a_gpu() -> None:
         for view in (masks, masks.transpose(1, 2)):
             assert bounds_on_device(view.to(device)).tolist() == plain(view)
             assert bounds_by_torch(view.to(device)).tolist() == plain(view)
+            assert strings_on_device(view.to(device)) == referee(view)
+    assert way_to_spell(device) is not None, "Triton works here"

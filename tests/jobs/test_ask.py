@@ -135,6 +135,14 @@ def test_what_concerns_the_command_ends_it(asked: Any, does: str, error: type[Ex
         asked(does, draft("a"))
 
 
+def test_a_runtime_that_cannot_use_the_device_is_skipped_beside_one_that_can(asked: Any) -> None:
+    refuses = """if job["name"] == "b": send(Verdict("other device", "b has no CUDA")); continue"""
+    answers, _ = asked(ANSWERS.format(does=refuses), draft("a"), draft("b"))
+    assert [answer.skip_reason for answer in answers] == [None, "b has no CUDA"]
+    with pytest.raises(UserError, match="b has no CUDA"):
+        asked(ANSWERS.format(does=refuses), draft("b"), draft("b"))
+
+
 @pytest.fixture
 def verdict(bright_squares: list[str]) -> Callable[[str], Verdict]:
     """Give a function that checks a class in this process, and gives the verdict."""

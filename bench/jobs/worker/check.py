@@ -19,9 +19,9 @@ from bench.data.results.reader import read_results
 from bench.device.fingerprint import Fingerprint
 from bench.device.machine import describe
 from bench.device.numerics import refuse_unsupported
-from bench.errors import UserError
+from bench.errors import OtherDeviceError, UserError
 from bench.jobs.job import Question, WorkerJob
-from bench.jobs.messages import WRONG_INPUT, Message, Refused, Resolved, Verdict
+from bench.jobs.messages import OTHER_DEVICE, WRONG_INPUT, Message, Refused, Resolved, Verdict
 from bench.jobs.start import CHECK_LOG
 from bench.jobs.worker.failures import classify
 from bench.jobs.worker.load_model import (
@@ -80,7 +80,7 @@ def _verdict(job: WorkerJob, device: torch.device, loaded: dict[str, CocoDataset
         of_config = [str(path) for path in config_files(cls, name, started_in())]
         return Verdict("ok", None, files, _now(job, device), checked.reads_pixels, notes, of_config)
     except UserError as error:
-        return Verdict(WRONG_INPUT, hide(str(error)))
+        return Verdict(OTHER_DEVICE if isinstance(error, OtherDeviceError) else WRONG_INPUT, hide(str(error)))
     except (Exception, SystemExit) as error:
         traceback.print_exc()
         status, reason = classify(error, job.config.model._target_, CHECK_LOG, hide)
