@@ -29,9 +29,8 @@ CONTAINER = _object(
     volumeMounts={"type": "array", "items": MOUNT},
 )
 VOLUME = _object({"name": TEXT}, persistentVolumeClaim=_object({"claimName": TEXT}), emptyDir=AMOUNTS)
-POD = _object(
-    {"spec": _object({"containers": {"type": "array", "items": CONTAINER}, "volumes": {"type": "array", "items": VOLUME}})}
-)
+PARTS_OF_A_POD = {"containers": CONTAINER, "volumes": VOLUME}
+POD = _object({"spec": _object({name: {"type": "array", "items": item} for name, item in PARTS_OF_A_POD.items()})})
 GROUP = _object(
     {"groupName": TEXT, "rayStartParams": AMOUNTS, "template": POD},
     **dict.fromkeys(("replicas", "minReplicas", "maxReplicas"), COUNT),

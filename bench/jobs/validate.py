@@ -112,7 +112,6 @@ def check_values(config: BenchConfig) -> None:
         if name not in METRICS:
             raise UserError(f"gate.thresholds.{name}: no such metric; {nearest(name, METRICS)}")
     _check_parts(config)
-    _check_launcher(config.launcher)
     if config.finetune is not None:
         _check_finetune(config.finetune)
     for name, number, least in (
@@ -138,11 +137,16 @@ def check_values(config: BenchConfig) -> None:
 
 
 def check_shared(jobs: Sequence[ComposedJob]) -> None:
-    """Raise a UserError where jobs of one command differ in a setting that is the command's own, such as ``out``."""
+    """Raise a UserError where a setting that is the command's own, such as ``out``, differs among its jobs.
+
+    Or where ``launcher`` has a key of another place.
+    """
     for key in ONE_FOR_ALL:
         values = {repr(getattr(job.config, key)) for job in jobs}
         if len(values) > 1:
             raise UserError(f"{key}: all jobs of a command share it, and it has {len(values)} values; give one")
+    for job in jobs[:1]:
+        _check_launcher(job.config.launcher)
 
 
 def _refuse_empty(config: BenchConfig) -> None:

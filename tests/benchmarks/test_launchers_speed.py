@@ -1,4 +1,4 @@
-"""Measure what each place to run jobs adds to the time of a row itself: four rows more against one, one after the other.
+"""Measure what each place to run jobs adds to the time of a row: four rows more against one, one after the other.
 
 What a command does once, such as to plan, to connect and to report, is in both and falls out of the difference.
 """
