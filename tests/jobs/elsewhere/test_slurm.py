@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import platform
+import signal
 import subprocess
 import sys
 import time
@@ -95,12 +96,21 @@ def _wait(condition: Callable[[], object], running: subprocess.Popen[str], secon
 
 def test_a_cancelled_task_alone_runs_again(commands: Commands, tmp_path: Path) -> None:
     out, local, reached = tmp_path / "out", tmp_path / "local", commands.halt / "shifted.reached"
-    first = commands.start(out, "launcher=slurm")
-    _wait(reached.exists, first)
-    _wait(lambda: [r["status"] for r in _others(_results(out)).values()] == ["ok"] * 5, first)
-    subprocess.run(["scancel", json.loads(reached.read_text())["slurm"]], env=commands.environment, check=True)
-    said, errors = first.communicate(timeout=60)
-    assert first.returncode == 1, said + errors
+    interrupted = commands.start(out, "launcher=slurm")
+    _wait(reached.exists, interrupted)
+    interrupted.send_signal(signal.SIGINT)
+    said, errors = interrupted.communicate(timeout=120)
+    assert interrupted.returncode == 130, said + errors
+    task = json.loads(reached.read_text())["slurm"]
+    assert f"scancel {task.partition('_')[0]} ends them" in said
+
+    following = commands.start(out, "launcher=slurm")
+    _wait(lambda: [r["status"] for r in _others(_results(out)).values()] == ["ok"] * 5, following)
+    subprocess.run(["scancel", task], env=commands.environment, check=True)
+    said, errors = following.communicate(timeout=120)
+    assert following.returncode == 1, said + errors
+    assert "rows are still with Slurm from an earlier command" in said
+    assert len(list((out / ".slurm" / "logs").glob("*_3_submitted.pkl"))) == 1  # the fourth row was submitted once
     before = _results(out)
     assert sorted(before) == list(SHIFTS)
     assert (before[3]["status"], before[3]["reason"]) == ("failed", "interrupted")
