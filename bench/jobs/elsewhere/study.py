@@ -88,9 +88,11 @@ class _Study:
 
     def run_on(self, place: Place) -> int:
         """Run what is left; give the exit status."""
-        left = [order for order in self._orders if self._is_left(order.job)]
-        with _Bar(self._run, len(self._orders)) as bar:
-            bar.ended(len(self._orders) - len(left))
+        # Two rows may be one job, as of a sweep with equal values: it runs once.
+        orders = {order.job.folder: order for order in self._orders}.values()
+        left = [order for order in orders if self._is_left(order.job)]
+        with _Bar(self._run, len(orders)) as bar:
+            bar.ended(len(orders) - len(left))
 
             def on_end(order: Order, node: str) -> None:
                 self._tell(order.job, read_result(order.job.result_path), node)

@@ -98,7 +98,7 @@ def test_a_cancelled_task_alone_runs_again(commands: Commands, tmp_path: Path) -
     out, local, reached = tmp_path / "out", tmp_path / "local", commands.halt / "shifted.reached"
     interrupted = commands.start(out, "launcher=slurm")
     _wait(reached.exists, interrupted)
-    interrupted.send_signal(signal.SIGINT)
+    interrupted.send_signal(signal.SIGTERM)  # taken as Ctrl-C, which a shell may have had its children ignore
     said, errors = interrupted.communicate(timeout=120)
     assert interrupted.returncode == 130, said + errors
     task = json.loads(reached.read_text())["slurm"]
