@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import platform
 import signal
 import subprocess
@@ -47,14 +48,19 @@ class Commands:
         self.halt.mkdir()
         self.environment = environment | {"MASKBENCH_TEST_HALT": str(self.halt)}
 
-    def start(self, out: Path, *more: str) -> subprocess.Popen[str]:
-        """Start a command."""
+    def start(self, out: Path, *more: str, said: Path | None = None) -> subprocess.Popen[str]:
+        """Start a command.
+
+        said: a file for what it prints
+        """
         shifts = f"model.options.shift={','.join(map(str, SHIFTS))}"
         target = f"model._target_={TOYS / 'halting.py'}:Shifted"
         rows = ["model=custom", target, "model.weights=own", shifts, "passes=[accuracy]", *self._data]
         command = [sys.executable, str(ROOT / "run_bench.py"), *rows, f"out={out}", *more]
         pipe = subprocess.PIPE
-        return subprocess.Popen(command, env=self.environment, cwd=self._folder, stdout=pipe, stderr=pipe, text=True)
+        with open(said or os.devnull, "w") as file:
+            to = pipe if said is None else file
+            return subprocess.Popen(command, env=self.environment, cwd=self._folder, stdout=to, stderr=pipe, text=True)
 
     def run(self, out: Path, *more: str) -> str:
         """Run a command, and give what it printed; it must be content."""
@@ -104,12 +110,13 @@ def test_a_cancelled_task_alone_runs_again(commands: Commands, tmp_path: Path) -
     task = json.loads(reached.read_text())["slurm"]
     assert f"scancel {task.partition('_')[0]} ends them" in said
 
-    following = commands.start(out, "launcher=slurm")
+    told = tmp_path / "told.txt"
+    following = commands.start(out, "launcher=slurm", said=told)
+    _wait(lambda: "still with Slurm from an earlier command" in told.read_text(), following)
     _wait(lambda: [r["status"] for r in _others(_results(out)).values()] == ["ok"] * 5, following)
     subprocess.run(["scancel", task], env=commands.environment, check=True)
-    said, errors = following.communicate(timeout=120)
-    assert following.returncode == 1, said + errors
-    assert "rows are still with Slurm from an earlier command" in said
+    _, errors = following.communicate(timeout=120)
+    assert following.returncode == 1, told.read_text() + errors
     assert len(list((out / ".slurm" / "logs").glob("*_3_submitted.pkl"))) == 1  # the fourth row was submitted once
     before = _results(out)
     assert sorted(before) == list(SHIFTS)
