@@ -158,9 +158,14 @@ def _measured(jobs: list[ComposedJob], given: Sequence[str]) -> int:
         this = Run(
             out, [*arguments.options, *arguments.overrides], command, launcher, console, slots=slots, wait=config.wait
         )
-        if config.gate is not None or config.baseline is not None:
+        if config.launcher.name != "local":
+            from bench.jobs.elsewhere.study import run_elsewhere
+
+            status = run_elsewhere(jobs, this)
+        elif config.gate is not None or config.baseline is not None:
             return _gated(jobs, this)
-        status = run_study(jobs, this)
+        else:
+            status = run_study(jobs, this)
         if any(out.glob("jobs/*/result.json")):
             report(out, out, console)
             if status != INTERRUPTED_EXIT:
@@ -175,8 +180,11 @@ def _program() -> list[str]:
 
 
 def _command(given: Sequence[str]) -> str:
-    """Give what the user typed, to be kept beside weights and published: without ``out=``, home folder and secrets."""
-    typed = [as_read(argument) for argument in given if not argument.startswith("out=")]
+    """Give what the user typed, to be kept beside weights and published.
+
+    It is without ``out=``, the address of a cluster, home folder and secrets.
+    """
+    typed = [as_read(argument) for argument in given if not argument.startswith(("out=", "launcher."))]
     kept = [without_credentials(a) if a.startswith("model.zoo.url=") else a for a in typed]
     return shlex.join([*_program(), *(publishable(a) for a in kept)])
 

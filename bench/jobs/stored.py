@@ -35,6 +35,16 @@ def settle(jobs: Sequence[PlannedJob], say: Say) -> None:
     settle_together([[job] for job in jobs], say, of_commit=False)
 
 
+def settle_alone(job: PlannedJob, say: Say) -> None:
+    """Do the same for one job, without looking for its results under other names, which another process may be at.
+
+    Raises:
+        UserError: the stored result cannot be read.
+    """
+    if why := outdated(job):
+        _set_aside(job, why, say)
+
+
 def settle_together(groups: Iterable[Sequence[PlannedJob]], say: Say, *, of_commit: bool) -> None:
     """Do the same for groups of jobs whose results belong together: where one goes, the others go too.
 

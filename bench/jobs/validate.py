@@ -25,6 +25,7 @@ from bench.schema.config import (
     EXCLUSIVES,
     EXIFS,
     FORMATS,
+    LAUNCHERS,
     MEASURED_CHECKPOINTS,
     OPTIMIZERS,
     OVERLAPS,
@@ -36,6 +37,7 @@ from bench.schema.config import (
     BenchConfig,
     DatasetConfig,
     FinetuneConfig,
+    LauncherConfig,
     ModelConfig,
 )
 from bench.schema.metrics import METRICS
@@ -137,11 +139,21 @@ def check_values(config: BenchConfig) -> None:
 
 
 def check_shared(jobs: Sequence[ComposedJob]) -> None:
-    """Raise a UserError where jobs of one command differ in a setting that is the command's own, such as ``out``."""
+    """Raise a UserError where a setting that is the command's own, such as ``out``, differs among its jobs.
+
+    Or where ``launcher`` has a key of another place, or ``devices`` beside it.
+    """
     for key in ONE_FOR_ALL:
-        values = {str(getattr(job.config, key)) for job in jobs}
+        values = {repr(getattr(job.config, key)) for job in jobs}
         if len(values) > 1:
             raise UserError(f"{key}: all jobs of a command share it, and it has {len(values)} values; give one")
+    for job in jobs[:1]:
+        _check_launcher(job.config.launcher)
+        if job.config.devices is not None and job.config.launcher.name != "local":
+            raise UserError(
+                f"devices={job.config.devices}: slots are of this machine, and launcher={job.config.launcher.name} runs "
+                f"rows elsewhere, each with a GPU or the cores that it needs; leave devices out"
+            )
 
 
 def _refuse_empty(config: BenchConfig) -> None:
@@ -172,6 +184,7 @@ def _check_words(config: BenchConfig) -> None:
         ("overlap", config.overlap, OVERLAPS),
         ("evaluator", config.evaluator, EVALUATORS),
         ("protocol.exclusive", config.protocol.exclusive, EXCLUSIVES),
+        ("launcher.name", config.launcher.name, LAUNCHERS),
         ("dataset.format", config.dataset.format, FORMATS),
         ("dataset.exif", config.dataset.exif, EXIFS),
         *(("dataset.without_mask", word, WITHOUT_MASK) for word in [config.dataset.without_mask] if word is not None),
@@ -239,6 +252,24 @@ def _check_dataset(config: BenchConfig) -> None:
         raise UserError(f"evaluator={config.evaluator}: knows no rules of LVIS; give evaluator=hotcoco")
     if dataset.format == "lvis" and dataset.without_mask == "ignore":
         raise UserError("dataset.without_mask=ignore: LVIS has no ignored regions; give dataset.without_mask=drop")
+
+
+_KEYS_OF = {
+    "local": (),
+    "ray": ("address", "gpu", "data", "cpus_per_task"),
+    "slurm": ("partition", "gpus_per_node", "cpus_per_task", "time_min"),
+}
+"""The keys of ``launcher`` that each place has."""
+
+
+def _check_launcher(launcher: LauncherConfig) -> None:
+    """Refuse a key that the chosen place does not have: it would be ignored."""
+    for key, value in dataclasses.asdict(launcher).items():
+        if key != "name" and key not in _KEYS_OF[launcher.name] and value != getattr(LauncherConfig(), key):
+            places = " or ".join(f"launcher={name}" for name, keys in _KEYS_OF.items() if key in keys)
+            raise UserError(f"launcher.{key}: only {places} has it, and this is launcher={launcher.name}")
+    for key, least in (("gpus_per_node", 0), ("cpus_per_task", 1), ("time_min", 1)):
+        _refuse_below(f"launcher.{key}", getattr(launcher, key), least)
 
 
 def _refuse_below(name: str, number: float | None, least: float) -> None:

@@ -34,6 +34,7 @@ BATCH_NORMS = ("auto", "train", "frozen")
 SCHEDULE_EPOCHS = {"1x": 12, "3x": 36}
 WEIGHTS_DTYPES = ("fp32", "fp16")
 MEASURED_CHECKPOINTS = ("last", "best")
+LAUNCHERS = ("local", "ray", "slurm")
 AUTO = "auto"
 
 
@@ -405,9 +406,36 @@ class GateConfig:
 
 
 @dataclass
+class LauncherConfig:
+    """Where the jobs of a command run (group ``launcher/``); the options of one place are refused for another.
+
+    name: ``local`` is this machine, ``ray`` a Ray cluster, ``slurm`` a Slurm cluster with which ``out=`` is shared
+    address: of Ray. ``auto`` is ``RAY_ADDRESS``, or the cluster that this machine is in, or a new one here; ``local``
+        a new one here; ``HOST:PORT`` that one
+    gpu: of Ray: the kind of GPU, as its ``accelerator_type`` names it; null is any
+    data: of Ray: where nodes have what lies in a folder here, as ``/here/coco:/there/coco``
+    partition: of Slurm; null is the default of the cluster
+    gpus_per_node: of Slurm; null is one where ``device`` is a GPU
+    cpus_per_task: with Ray, CPUs of a job that times nothing on a CPU, null is 4; with Slurm, those of every job, null
+        is the default of the cluster
+    time_min: of Slurm: the time limit of a job, in minutes; null is the default of the partition
+    """
+
+    name: str = "local"
+    address: str | None = None
+    gpu: str | None = None
+    data: list[str] = field(default_factory=list)
+    partition: str | None = None
+    gpus_per_node: int | None = None
+    cpus_per_task: int | None = None
+    time_min: int | None = None
+
+
+@dataclass
 class BenchConfig:
     """One job: one model with one setting on one dataset.
 
+    launcher: of the command: where its jobs run
     gate, baseline, history: settings of the command and not of a job: how the results are compared, with what (a folder
         of results, or the name of a run in the history), and the history that they are appended to
     out: the folder of the results
@@ -435,6 +463,7 @@ class BenchConfig:
     gate: GateConfig | None = None
     baseline: str | None = None
     history: str | None = None
+    launcher: LauncherConfig = field(default_factory=LauncherConfig)
     out: str | None = None
     wait: bool = True
     device: str = "auto"

@@ -79,6 +79,7 @@ PRINTED = {
     "input_size={}": "input_size=256x384",
     "input_size={}x{}": "input_size=432x432",
     "history={}": "history=runs/history.sqlite",
+    "launcher={}": "launcher=slurm",
     "model.options.category_offset={}": "model.options.category_offset=-1",
     "model.options.layout={}": "model.options.layout=yolo",
     "model.options.{}=PATH": "model.options.results=PATH",
