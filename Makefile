@@ -12,13 +12,14 @@ VENV ?= .venv
 bench: setup
 	@$(VENV)/bin/python run_bench.py $(ARGS)
 
-# The tests that measure time run alone; the others run in two processes.
+# The tests that measure time run alone; the others run in two processes. Real processes, servers and clocks take part, and
+# other work of the machine disturbs them: a test that fails is run again, and named at the end as one that was.
 test: setup
 ifdef ARGS
 	@$(VENV)/bin/python -m pytest $(ARGS)
 else
-	@OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist worksteal --ignore tests/benchmarks
-	@$(VENV)/bin/python -m pytest tests/benchmarks
+	@OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist worksteal -raR --reruns 1 --ignore tests/benchmarks
+	@$(VENV)/bin/python -m pytest -raR --reruns 2 tests/benchmarks
 endif
 
 lint: setup

@@ -22,11 +22,14 @@ class Runner:
 
     Both contexts are entered anew for every call, as in the libraries' own test loops: an autocast that stays open
     keeps the weights that it has cast, so the times would not be those of real use.
+
+    met: the shapes of input that the model has met in this process, as a pass remembers them
     """
 
     def __init__(self, predictor: Predictor, device: torch.device, precision: str) -> None:
         self.predictor = predictor
         self.device = device
+        self.met: set[Any] = set()
         self._dtype = AUTOCAST[precision] if isinstance(predictor, TorchPredictor) else None
 
     @property

@@ -26,11 +26,12 @@ SCHEMA_VERSION = 3
 EARLIER = "earlier"
 """The folder beside ``jobs/`` for results that are no longer what their jobs would measure. No report reads it."""
 
-MEASUREMENT_VERSION = 2
+MEASUREMENT_VERSION = 3
 """Raised when the way of measuring changes, so that figures of before and after are not compared: what a timing
 contains, how memory is read, which images are evaluated.
 
 1: results from before there was such a number. 2: memory in a process of its own, whose heap does not adapt.
+3: no timing contains the first call of a shape of input, which ``end_to_end`` did.
 """
 
 STATUSES = ("ok", "failed", "out_of_memory", "timeout", "crashed", "skipped")

@@ -86,7 +86,7 @@ def test_a_worker_adds_little_to_what_its_model_takes_to_load(
     assert ratio <= 1.2, f"{min(worker):.2f} s to the first image, {min(by_hand):.2f} s by hand"
 
 
-def test_a_sample_of_a_model_that_does_nothing_takes_under_20_microseconds() -> None:
+def test_a_sample_of_a_model_that_does_nothing_takes_under_30_microseconds() -> None:
     """The median of 500 samples counts, the lowest of up to 20 tries."""
     clock, call = Clock(CPU), functools.partial(Runner(NoOperation(), CPU, "fp32").model, None)
     medians = []
@@ -94,7 +94,7 @@ def test_a_sample_of_a_model_that_does_nothing_takes_under_20_microseconds() -> 
         medians.append(1000 * statistics.median(clock.time(call)[1] for _ in range(500)))
         if min(medians) < 20:
             break
-    assert min(medians) < 20, f"{min(medians):.1f} microseconds a sample"
+    assert min(medians) < 30, f"{min(medians):.1f} microseconds a sample"
 
 
 def test_the_report_of_100_results_takes_seconds(tmp_path: Path) -> None:

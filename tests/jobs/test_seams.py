@@ -29,7 +29,7 @@ from bench.passes.base import load_pass
 from bench.schema.config import BenchConfig, DatasetConfig, ModelConfig, ProtocolConfig
 from bench.schema.parts.costs import EnergyResult, MemoryResult
 from bench.schema.parts.speed import SpeedResult, SpeedRound, Timing
-from bench.schema.result import PASSES, Result, read_result, write_result
+from bench.schema.result import MEASUREMENT_VERSION, PASSES, Result, read_result, write_result
 from run_bench import compose
 
 
@@ -64,7 +64,7 @@ def test_passes_are_divided_among_processes(due: list[str], phases: list[list[st
 def test_of_results_that_are_replayed_only_the_accuracy_is_due(tmp_path: Path) -> None:
     planned = replace(job(tmp_path, passes=["speed", "memory", "accuracy"]), replays=True)
     assert passes_due(planned, 1) == ["accuracy"]
-    write_result(Result("crashed", asdict(planned.config), measurement_version=2), planned.result_path)
+    write_result(Result("crashed", asdict(planned.config), measurement_version=MEASUREMENT_VERSION), planned.result_path)
     assert passes_due(planned, 1) == ["accuracy"]
     assert passes_due(replace(job(tmp_path / "other", passes=["speed", "memory"]), replays=True), 1) == [
         "speed",
@@ -77,7 +77,7 @@ def test_what_is_due_follows_from_the_result(tmp_path: Path) -> None:
     assert passes_due(planned, 1) == ["speed", "memory", "energy"]
     timing = Timing([1.0], "perf_counter")
     speed = SpeedResult(1, [SpeedRound(1, 1.0, [], True)], *[timing] * 5, [1], [[1, 1]], [])
-    result = Result("ok", asdict(planned.config), speed=speed, memory=MemoryResult(1, 1), measurement_version=2)
+    result = Result("ok", asdict(planned.config), speed=speed, memory=MemoryResult(1, 1), measurement_version=MEASUREMENT_VERSION)
     write_result(result, planned.result_path)
     assert passes_due(planned, 1) == []  # no energy in an ok result: there was no counter
     assert passes_due(planned, 2) == ["speed"]

@@ -31,8 +31,28 @@ from bench.schema.result import read_result
 CPU = torch.device("cpu")
 
 
+class Hours:
+    """Time as these tests have it: it goes on where somebody naps, and by a microsecond where somebody looks."""
+
+    now_ns = 0
+
+    def perf_counter_ns(self) -> int:
+        Hours.now_ns += 1000
+        return Hours.now_ns
+
+    def monotonic(self) -> float:
+        return self.perf_counter_ns() / 1e9
+
+
+@pytest.fixture(autouse=True)
+def hours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the clock and the pass see a time that no other process of the machine can lengthen."""
+    monkeypatch.setattr("bench.device.clock.time", Hours())
+    monkeypatch.setattr("bench.passes.speed.time", Hours())
+
+
 def nap(milliseconds: float) -> None:
-    time.sleep(milliseconds / 1000)
+    Hours.now_ns += int(1e6 * milliseconds)
 
 
 def slow(call: Callable[[Any], Any], milliseconds: float) -> Callable[[Any], Any]:
@@ -113,7 +133,6 @@ def measure(predictor: Predictor, dataset: CocoDataset, config: BenchConfig, **c
 
 def test_boundaries_and_stages_hold_what_they_should(dataset: CocoDataset) -> None:
     speed = measure(Naps(Settings(CPU)), dataset, config())
-    # Sleeps never end early; unless the machine is overloaded, one of eight stays within 5 ms of the time slept.
     for timing, slept in (
         (speed.model, 30),
         (speed.end_to_end, 35),
@@ -121,7 +140,7 @@ def test_boundaries_and_stages_hold_what_they_should(dataset: CocoDataset) -> No
         (speed.network, 10),
         (speed.postprocess, 20),
     ):
-        assert slept <= min(timing.latency_ms) < slept + 5
+        assert slept <= min(timing.latency_ms) <= max(timing.latency_ms) < slept + 0.1
     assert len(speed.model.latency_ms) == 8
     assert speed.image_sizes[:4] == [[20, 30], [40, 20], [25, 25], [20, 30]]
     assert speed.input_sizes == speed.image_sizes
@@ -135,10 +154,9 @@ def test_five_stages_add_up_to_end_to_end(dataset: CocoDataset, monkeypatch: pyt
     stages = {"decode": 12, "preprocess": 5, "network": 10, "postprocess": 20, "encode": 16}
     for name, slept in stages.items():
         timed = getattr(speed, name).latency_ms
-        assert min(timed) >= slept, name
-        assert np.median(timed) < slept + 5, name
+        assert slept <= min(timed) <= max(timed) < slept + 0.1, name
     total = sum(float(np.median(getattr(speed, name).latency_ms)) for name in stages)
-    assert total == pytest.approx(float(np.median(speed.end_to_end.latency_ms)), rel=0.1)
+    assert total == pytest.approx(float(np.median(speed.end_to_end.latency_ms)), rel=0.01)
 
 
 def test_the_first_encoding_is_not_timed(dataset: CocoDataset, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,6 +174,27 @@ def test_the_first_encoding_is_not_timed(dataset: CocoDataset, monkeypatch: pyte
     assert max(speed.encode.latency_ms + speed.end_to_end.latency_ms) < 400
 
 
+class ChoosesKernels(Blobs):
+    """Takes half a second for the first batch of each shape, as a GPU does that has to choose kernels for it."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.met: list[tuple[int, ...]] = []
+
+    def forward(self, batch: list[torch.Tensor]) -> list[torch.Tensor]:
+        if (shape := tuple(batch[0].shape)) not in self.met:
+            self.met.append(shape)
+            nap(500)
+        return super().forward(batch)
+
+
+def test_the_first_call_of_each_shape_is_not_timed(dataset: CocoDataset) -> None:
+    predictor = ChoosesKernels(Settings(CPU))
+    speed = measure(predictor, dataset, config())
+    assert len(predictor.met) == 3, "the images have three sizes, of which the warm-up meets one"
+    assert max(speed.end_to_end.latency_ms + speed.network.latency_ms + speed.model.latency_ms) < 400
+
+
 def test_batches_count_images(dataset: CocoDataset) -> None:
     speed = measure(Naps(Settings(CPU)), dataset, config(batch_size=2))
     assert len(speed.model.latency_ms) == 8
@@ -165,9 +204,9 @@ def test_batches_count_images(dataset: CocoDataset) -> None:
 def test_mask_functions_inside_forward_count_as_postprocess(dataset: CocoDataset, library: types.ModuleType) -> None:
     original = vars(library.Head)["paste"]
     speed = measure(PastesInside(Settings(CPU)), dataset, config())
-    assert np.median(speed.network.latency_ms) == pytest.approx(10, abs=5)
-    assert np.median(speed.postprocess.latency_ms) == pytest.approx(50, abs=8)
-    assert np.median(speed.model.latency_ms) == pytest.approx(60, abs=8)
+    assert speed.network.latency_ms == pytest.approx([10] * 8, abs=0.1)
+    assert speed.postprocess.latency_ms == pytest.approx([50] * 8, abs=0.1)
+    assert speed.model.latency_ms == pytest.approx([60] * 8, abs=0.1)
     assert vars(library.Head)["paste"] is original
 
 
@@ -175,17 +214,15 @@ def test_a_static_method_stays_one(library: types.ModuleType) -> None:
     with MaskFunctionTimer(["test_speed_library:Head.still"], Clock(CPU)) as timer:
         assert library.Head.still(3) == 3
         assert library.Head().still(4) == 4
-    assert timer.spent_ms == pytest.approx(30, abs=8)
+    assert timer.spent_ms == pytest.approx(30, abs=0.1)
     assert isinstance(vars(library.Head)["still"], staticmethod)
 
 
 def test_max_seconds_ends_a_slow_boundary(dataset: CocoDataset) -> None:
     slow = config()
     slow.protocol = ProtocolConfig(rounds=1, warmup_batches=0, min_samples=10_000, max_seconds=0.5)
-    began = time.monotonic()
     speed = measure(Naps(Settings(CPU)), dataset, slow)
-    assert time.monotonic() - began < 5
-    assert 5 <= len(speed.model.latency_ms) <= 17
+    assert len(speed.model.latency_ms) == 17, "17 times 30 ms are half a second and a bit"
 
 
 class WarmsUp(Blobs):
@@ -217,11 +254,7 @@ def test_warm_up_goes_on_until_batches_take_no_less_time(dataset: CocoDataset) -
     speed = measure(WarmsUp(Settings(CPU)), dataset, warm)
     [only] = speed.rounds
     assert only.first_call_ms >= 40
-    assert len(only.warmup_ms) in (
-        12,
-        15,
-        18,
-    )  # more on a busy machine
+    assert len(only.warmup_ms) == 12
     assert [ms >= 20 for ms in only.warmup_ms[:9]] == [True] * 6 + [False] * 3
     assert only.warmup_stable
     assert min(speed.model.latency_ms) < 20
@@ -262,7 +295,7 @@ def test_rounds_share_samples_and_stand_one_behind_the_other(dataset: CocoDatase
 @pytest.mark.parametrize(("end_ns", "took"), [(3_000_000, "-2"), (5_000_000, "0")])
 def test_a_clock_that_goes_backwards_or_stands(monkeypatch: pytest.MonkeyPatch, end_ns: int, took: str) -> None:
     times = iter([5_000_000, end_ns])
-    monkeypatch.setattr(time, "perf_counter_ns", lambda: next(times))
+    monkeypatch.setattr("bench.device.clock.time.perf_counter_ns", lambda: next(times))
     with pytest.raises(UserError, match=f"the clock says that a batch took {took} ms"):
         Clock(CPU).time(lambda: None)
 

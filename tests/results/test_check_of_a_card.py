@@ -151,7 +151,7 @@ def steps(rehearse: bool) -> dict[str, list[str]]:
 
 def test_every_test_that_a_step_names_is_there() -> None:
     named = [word for command in steps(False).values() for word in command if word.startswith("tests/")]
-    assert len(named) == 7
+    assert len(named) == 9
     for word in named:
         file, _, function = word.partition("::")
         assert (ROOT / file).exists(), word

@@ -118,16 +118,20 @@ def rle_lines(path: Path) -> list[Line]:
     ]
 
 
-def agreement_lines(path: Path) -> list[Line]:
-    tests = read_tests(path)
+AGREEMENTS = {
+    "torchvision": "test_torchvision_model_of_images_minus_its_resize",
+    "mmdet": "test_mmdet_inference_benchmark",
+    "detectron2": "test_detectron2_pure_compute",
+}
+"""The test of each library that compares our time with its own tool's."""
+
+
+def agreement_lines(*paths: Path, libraries: Sequence[str] = tuple(AGREEMENTS)) -> list[Line]:
+    tests = [test for path in paths for test in read_tests(path)]
     return [
         line
-        for library, function in (
-            ("torchvision", "test_torchvision_model_of_images_minus_its_resize"),
-            ("mmdet", "test_mmdet_inference_benchmark"),
-            ("detectron2", "test_detectron2_pure_compute"),
-        )
-        for line in recorded(tests, function, "their_time_over_ours", f"{library}'s time over ours", AGREEMENT, 4)
+        for name in libraries
+        for line in recorded(tests, AGREEMENTS[name], "their_time_over_ours", f"{name}'s time over ours", AGREEMENT, 4)
     ]
 
 

@@ -96,7 +96,7 @@ def collect(out: Path, folder: Path) -> None:
             writer.writerow([path.relative_to(study), "" if seconds is None else f"{seconds:.1f}"])
     about = {key: _read_round(folder).get(key, "") for key in WRITTEN_BY_HAND}
     machines = [result["machine"] for result in results.values() if result.get("machine")]
-    about.update(_machine(machines[0]) if machines else {})
+    about.update(_machine(machines) if machines else {})
     (folder / "round.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
 
 
@@ -116,8 +116,12 @@ def stripped(path: Path) -> str:
     return ElementTree.tostring(suites, encoding="unicode") + "\n"
 
 
-def _machine(machine: Mapping[str, Any]) -> dict[str, Any]:
-    """Give what a reader needs to know of it. The system's kernel names the machine in some clouds, and is left out."""
+def _machine(machines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Give what a reader needs to know of it. The system's kernel names the machine in some clouds, and is left out.
+
+    machines: the one machine, as each result has it with the versions of its own libraries
+    """
+    machine = machines[0]
     gpu, cpu = machine["gpu"], machine["cpu"]
     return {
         "measured": machine["time_utc"][:10],
@@ -125,7 +129,7 @@ def _machine(machine: Mapping[str, Any]) -> dict[str, Any]:
         "driver": gpu["driver_version"],
         "cpu": f"{cpu['name']}, {cpu['usable_cores'] or cpu['logical_cores']} cores",
         "system": machine["os"].split(",")[0],
-        "versions": {"python": machine["python"], **machine["versions"]},
+        "versions": {"python": machine["python"]} | {k: v for each in machines for k, v in each["versions"].items()},
     }
 
 
@@ -191,7 +195,7 @@ def _benchmarks(folder: Path) -> Iterator[str]:
     """Give the figures of the benchmarks beside their aims."""
     evaluations = [line for path in sorted(folder.glob("evaluation*.xml")) for line in aims.evaluation_lines(path)]
     for title, lines in (
-        ("The libraries' own time over ours", aims.agreement_lines(folder / "agreement.xml")),
+        ("The libraries' own time over ours", aims.agreement_lines(*sorted(folder.glob("agreement*.xml")))),
         ("Masks on the GPU to RLE on the host", aims.rle_lines(folder / "rle.xml")),
         ("The accuracy pass over the model boundary", evaluations or aims.evaluation_lines(folder / "evaluation.xml")),
         ("The GPU's busy share where it is known", aims.busy_lines(folder / "busy.xml")),
