@@ -12,6 +12,7 @@ from bench.schema.parts.speed import SpeedResult, Timing
 from bench.schema.result import Result
 from bench.schema.row import Row
 from reports.page.busy import busy_details
+from reports.page.render import literal
 from reports.page.seconds import seconds_table
 from reports.table.checks import Check, expected, published
 from reports.table.comparison import Comparison
@@ -48,7 +49,7 @@ def job_details(comparison: Comparison, number: int) -> dict[str, Any]:
         "notes": result.notes,
         "boundaries": _boundaries(result, speed) if speed else [],
         "seconds": seconds_table(result),
-        "config": json.dumps(result.config, indent=2, ensure_ascii=False),
+        "config": literal(json.dumps(result.config, indent=2, ensure_ascii=False)),
         "choices": flat_text(result.choices),
     }
 

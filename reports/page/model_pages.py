@@ -13,6 +13,7 @@ from bench.data.ids import Id, as_id, rising
 from bench.evaluation.diagnosis import SCORE
 from bench.schema.parts.accuracy import AccuracyResult, Calibration, ImageFaults
 from bench.schema.row import Row
+from reports.cut import best_of
 from reports.masks.faults import MOST_PIXELS, draw_faults, sort_out
 from reports.masks.ground_truth import MOST_OBJECTS, Datasets, GroundTruth
 from reports.masks.panels import drawn_rows, predictions_path
@@ -37,6 +38,9 @@ from reports.text.training import training_facts
 
 FOLDER = "models"
 IMAGES_PER_KIND = 4
+MOST_WITH_IMAGES = 100
+"""Pages with images: to draw those of one takes a fifth of a second."""
+
 KINDS = {
     "missed": ("Most missed", "objects that no detection of their class covers"),
     "false": ("Most false", "detections that match no object of their class"),
@@ -54,20 +58,23 @@ class ModelPage:
     name: its path, relative to the report
     row: the number of the row that it shows
     alike: the numbers of the rows that share it, since they differ in a setting of the clock alone and have its masks
+    images: whether it shows images; of many pages those of the best rows do
     """
 
     name: str
     row: int
     alike: tuple[int, ...]
+    images: bool = True
 
 
 def model_pages(comparison: Comparison) -> list[ModelPage]:
     """Give a page for each model whose accuracy was measured."""
     pages: list[ModelPage] = []
-    for number, alike in drawn_rows(comparison).items():
-        if accuracy_of(comparison, number) is not None:
-            name = _file_name(comparison.labels[number], {page.name for page in pages})
-            pages.append(ModelPage(name, number, tuple(alike)))
+    rows = {number: alike for number, alike in drawn_rows(comparison).items() if accuracy_of(comparison, number)}
+    with_images = set(best_of(comparison, list(rows), MOST_WITH_IMAGES))
+    for number, alike in rows.items():
+        name = _file_name(comparison.labels[number], {page.name for page in pages})
+        pages.append(ModelPage(name, number, tuple(alike), number in with_images))
     return pages
 
 
@@ -75,18 +82,19 @@ def write_model_page(
     comparison: Comparison, page: ModelPage, training: Picture | None, datasets: Datasets | None, out: Path
 ) -> dict[int, str]:
     """Write a page into ``out`` and give its name for each of its rows; without ``datasets`` it shows no image."""
-    text = _page(comparison, page.row, training, datasets)
+    text = _page(comparison, page, training, datasets)
     (out / page.name).parent.mkdir(parents=True, exist_ok=True)
     (out / page.name).write_text(text, encoding="utf-8")
     return dict.fromkeys(page.alike, page.name)
 
 
-def _page(comparison: Comparison, number: int, training: Picture | None, datasets: Datasets | None) -> str:
+def _page(comparison: Comparison, page: ModelPage, training: Picture | None, datasets: Datasets | None) -> str:
+    number = page.row
     row, accuracy = comparison.rows[number], accuracy_of(comparison, number)
     assert accuracy is not None
     heads, figures = figures_table(comparison, [number], (*COCO_HEADINGS, *OTHER_HEADINGS))
     errors = error_points(accuracy)
-    kinds, reason = _worst(row, accuracy, datasets) if datasets else ([], "The images could not be drawn.")
+    kinds, reason = _images(row, accuracy, datasets if page.images else None, page.images)
     finetune = row.result.finetune
     return render(
         "model.html",
@@ -107,6 +115,15 @@ def _page(comparison: Comparison, number: int, training: Picture | None, dataset
         reason=reason,
         result=row.shown,
     )
+
+
+def _images(
+    row: Row, accuracy: AccuracyResult, datasets: Datasets | None, wanted: bool
+) -> tuple[list[dict[str, Any]], str]:
+    """The worst images of each kind, and "", or none and the reason."""
+    if not wanted:
+        return [], f"Of so many rows, the pages of the best {MOST_WITH_IMAGES} show images."
+    return _worst(row, accuracy, datasets) if datasets else ([], "The images could not be drawn.")
 
 
 def _headline(comparison: Comparison, row: int) -> list[tuple[str, str, str]]:
