@@ -43,6 +43,10 @@ def _refused(arguments: list[str], out: Path) -> str:
         (["launcher=slurm", "launcher.address=a:1"], "launcher.address: only launcher=ray has it"),
         (["launcher=ray", "launcher.time_min=5"], "launcher.time_min: only launcher=slurm has it"),
         (["launcher=ray", "launcher.cpus_per_task=0"], "launcher.cpus_per_task=0: must be 1 or more"),
+        (
+            ["launcher=ray", "devices=cuda:0"],
+            "devices=cuda:0: they are of this machine, and launcher=ray runs rows else",
+        ),
         (["launcher=ray,slurm"], "launcher: all jobs of a command share it, and it has 2 values; give one"),
     ],
 )
