@@ -151,7 +151,7 @@ def check_shared(jobs: Sequence[ComposedJob]) -> None:
         _check_launcher(job.config.launcher)
         if job.config.devices is not None and job.config.launcher.name != "local":
             raise UserError(
-                f"devices={job.config.devices}: they are of this machine, and launcher={job.config.launcher.name} runs "
+                f"devices={','.join(job.config.devices)}: they are of this machine, and launcher={job.config.launcher.name} runs "
                 f"rows elsewhere, each with a GPU or the cores that it needs; leave devices out"
             )
 

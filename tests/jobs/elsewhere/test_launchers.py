@@ -45,7 +45,7 @@ def _refused(arguments: list[str], out: Path) -> str:
         (["launcher=ray", "launcher.cpus_per_task=0"], "launcher.cpus_per_task=0: must be 1 or more"),
         (
             ["launcher=ray", "devices=cuda:0"],
-            "devices=cuda:0: they are of this machine, and launcher=ray runs rows else",
+            "devices=cuda:0: they are of this machine, and launcher=ray runs",
         ),
         (["launcher=ray,slurm"], "launcher: all jobs of a command share it, and it has 2 values; give one"),
     ],
