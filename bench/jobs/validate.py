@@ -149,10 +149,11 @@ def check_shared(jobs: Sequence[ComposedJob]) -> None:
             raise UserError(f"{key}: all jobs of a command share it, and it has {len(values)} values; give one")
     for job in jobs[:1]:
         _check_launcher(job.config.launcher)
-        if job.config.devices is not None and job.config.launcher.name != "local":
+        devices, place = job.config.devices, job.config.launcher.name
+        if devices is not None and place != "local":
             raise UserError(
-                f"devices={','.join(job.config.devices)}: they are of this machine, and launcher={job.config.launcher.name} runs "
-                f"rows elsewhere, each with a GPU or the cores that it needs; leave devices out"
+                f"devices={','.join(devices)}: they are of this machine, and launcher={place} runs rows elsewhere, "
+                f"each with a GPU or the cores that it needs; leave devices out"
             )
 
 
