@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import threading
 import types
 import typing
 from collections.abc import Iterable
@@ -17,6 +18,9 @@ from typing import Annotated, Any
 import msgspec
 
 from bench.files.bounds import LARGEST_INTEGER, LARGEST_NUMBER, Items, Like, Within
+
+_ONE_AT_A_TIME = threading.Lock()
+"""msgspec 0.22 builds what it keeps of a type at the first use; two threads that do so at once crash the process."""
 
 DEEPEST = 64
 """How many lists and objects may lie within each other; options of a model are the deepest that we write."""
@@ -54,7 +58,8 @@ def check_types(cls: type, data: Any) -> None:
             says where.
     """
     try:
-        msgspec.convert(data, _mirror(cls, partial=False))
+        with _ONE_AT_A_TIME:
+            msgspec.convert(data, _mirror(cls, partial=False))
     except msgspec.ValidationError as error:
         raise ValueError(_with_place_first(error)) from None
 
