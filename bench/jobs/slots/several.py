@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import queue
 import threading
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,7 @@ from bench.jobs.process.stop import Stop
 from bench.jobs.progress import Shown, StudyProgress
 from bench.jobs.run import Run
 from bench.jobs.slots.board import Board, Timing, record_neighbours, rounds_in
+from bench.jobs.slots.idle import IdleSlots, Lender, Lent
 from bench.jobs.slots.schedule import Turn, timed_alone
 from bench.jobs.slots.turns import Turns
 
@@ -43,8 +45,9 @@ class _Study:
         self._turns = turns
         self._stop = Stop()
         board = Board(len(run.slots))
+        self._idle = IdleSlots()
         self._slots = [
-            _SlotAtWork(place, slot, board, self._stop, progress.line(slot.name))
+            _SlotAtWork(place, slot, board, self._idle, self._stop, progress.line(slot.name))
             for place, slot in enumerate(run.slots)
         ]
         self._waiting: queue.SimpleQueue[Turn] = queue.SimpleQueue()
@@ -56,8 +59,10 @@ class _Study:
     def side_by_side(self) -> None:
         """Run all slots at once until nothing is left but what needs the whole machine."""
         ends: list[threading.Event] = []
+        for slot in self._slots[len(self._turns.planned) :]:
+            self._idle.give(slot.lender)
         try:
-            for slot in self._slots:
+            for slot in self._slots[: len(self._turns.planned)]:
                 ends.append(self._started(slot))
             _wait(ends)
         except BaseException:
@@ -104,8 +109,9 @@ class _Study:
                     if not self._turns.goes_on(turn):
                         slot.shown.next_job()
                         continue
-                    with slot.at_work(turn.job):
-                        self._turns.take(turn, slot.launcher, slot.shown, where=slot.where)
+                    with slot.at_work(turn.job) as lent:
+                        self._turns.take(turn, slot.launcher, slot.shown, where=slot.where, places=lent)
+            self._idle.give(slot.lender)
         except BaseException as error:  # the main thread tells it, once every worker has ended
             self._failed.append(error)
             self._stop.ask()
@@ -120,10 +126,10 @@ class _Study:
                 turn = self._waiting.get_nowait()
             except queue.Empty:
                 return
-            with slot.at_work(turn.job):
+            with slot.at_work(turn.job) as lent:
                 if not timed_alone(turn.job):
-                    self._turns.take(turn, slot.launcher, slot.shown, where=slot.where)
-                elif self._turns.take_untimed(turn, slot.launcher, slot.shown, slot.where):
+                    self._turns.take(turn, slot.launcher, slot.shown, where=slot.where, places=lent)
+                elif self._turns.take_untimed(turn, slot.launcher, slot.shown, slot.where, lent):
                     self._to_be_timed.add(turn.number)
             if not timed_alone(turn.job):
                 yield turn
@@ -143,20 +149,24 @@ def _wait(ends: Sequence[threading.Event]) -> None:
 class _SlotAtWork:
     """A slot with what its thread needs."""
 
-    def __init__(self, place: int, slot: Slot, board: Board, stop: Stop, shown: Shown) -> None:
+    def __init__(self, place: int, slot: Slot, board: Board, idle: IdleSlots, stop: Stop, shown: Shown) -> None:
         self.name, self.shown = slot.name, shown
         self.where = f"slot {slot.name}"
-        self._place, self._board, self._timing = place, board, Timing()
+        self._place, self._board, self._idle, self._timing = place, board, idle, Timing()
         self.launcher = LocalLauncher(slot, stop, self._timing.on_part)
+        self.lender = Lender(self.launcher, functools.partial(board.at_work, place))
 
     @contextlib.contextmanager
-    def at_work(self, job: PlannedJob) -> Iterator[None]:
-        """Hold the slot for one turn of a job, and write into the round that was timed in it what the others did."""
+    def at_work(self, job: PlannedJob) -> Iterator[Lent]:
+        """Hold the slot for one turn of a job, and write into the round that was timed in it what the others did.
+
+        Gives where shards of the job may run.
+        """
         before = rounds_in(job.result_path)
         self._timing.taken()
         try:
-            with self._board.at_work(self._place):
-                yield
+            with self._board.at_work(self._place), Lent(self.launcher, self._idle) as lent:
+                yield lent
         finally:
             if (window := self._timing.taken()) is not None:
                 record_neighbours(job.result_path, before, self._board.neighbours(self._place, *window))

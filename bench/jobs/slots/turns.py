@@ -10,6 +10,7 @@ from bench.jobs.launcher import Launcher, OnUntimed
 from bench.jobs.progress import Shown
 from bench.jobs.run import Run
 from bench.jobs.run_job import run_job
+from bench.jobs.shards.places import Places
 from bench.jobs.slots.schedule import Turn, timed, untimed
 from bench.schema.result import UNFINISHED, Result, read_result
 from bench.schema.settings import describe
@@ -39,18 +40,27 @@ class Turns:
         return goes_on(turn, self.results)
 
     def take(
-        self, turn: Turn, launcher: Launcher, shown: Shown, on_untimed: OnUntimed = lambda: None, where: str = ""
+        self,
+        turn: Turn,
+        launcher: Launcher,
+        shown: Shown,
+        on_untimed: OnUntimed = lambda: None,
+        where: str = "",
+        places: Places | None = None,
     ) -> None:
         """Measure all that is due of a job, where anything is.
 
         where: said behind the outcome, as the name of a slot
+        places: where shards of its accuracy may run
         """
         job = turn.job
         due = passes_due(job, turn.round)
         if not self._measured_before(turn, due, shown):
-            self._measure(turn, due, launcher, shown, on_untimed, where)
+            self._measure(turn, due, launcher, shown, on_untimed, where, places)
 
-    def take_untimed(self, turn: Turn, launcher: Launcher, shown: Shown, where: str) -> bool:
+    def take_untimed(
+        self, turn: Turn, launcher: Launcher, shown: Shown, where: str, places: Places | None = None
+    ) -> bool:
         """Measure what is due of a job and times nothing; tell whether timed passes are left, which is a turn more.
 
         Where nothing but these is due, it does nothing.
@@ -58,13 +68,13 @@ class Turns:
         job = turn.job
         due = passes_due(job, turn.round)
         if job.cannot_run is not None or not timed(due):
-            self.take(turn, launcher, shown, where=where)
+            self.take(turn, launcher, shown, where=where, places=places)
             return False
         now = untimed(due)
         if not now and not training_left(job):
             shown.next_job()
             return True
-        self._measure(turn, now, launcher, shown, lambda: None, where, more_to_come=True)
+        self._measure(turn, now, launcher, shown, lambda: None, where, places, more_to_come=True)
         return self.results[turn.number].reason == UNFINISHED
 
     def take_timed(self, turn: Turn, launcher: Launcher, shown: Shown, where: str) -> None:
@@ -92,13 +102,14 @@ class Turns:
         shown: Shown,
         on_untimed: OnUntimed,
         where: str,
+        places: Places | None = None,
         *,
         more_to_come: bool = False,
     ) -> None:
         head = self._head(turn)
         shown.begin(turn.job.config.model.name, due, head)
         began = time.monotonic()
-        result = run_job(turn.job, due, launcher, shown.on_progress, on_untimed, more_to_come=more_to_come)
+        result = run_job(turn.job, due, launcher, shown.on_progress, on_untimed, places, more_to_come=more_to_come)
         self.results[turn.number] = result
         shown.next_job()
         outcome = result.status + (f": {result.reason}" if result.reason else "")

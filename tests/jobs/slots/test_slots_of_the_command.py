@@ -130,3 +130,20 @@ def test_with_exclusive_slot_rows_are_timed_beside_each_other_and_say_so(
         cores += part.host.cores if part.host is not None else []
     assert sorted(cores) == sorted(core for one in pair() for core in one)
     assert "timed while other slots worked" in (tmp_path / "out" / "comparison.html").read_text()
+
+
+def test_an_idle_slot_takes_a_share_of_the_images_of_a_row(
+    run_command: Any, bright_squares: list[str], tmp_path: Path
+) -> None:
+    """One row on two slots: half of its images are predicted on the second, and no figure changes."""
+    one_row = [*model(tmp_path / "told"), "batch_size=1", *bright_squares, "passes=[accuracy]"]
+    alone = run_command(*one_row, "device=cpu", f"out={tmp_path / 'alone'}")
+    assert alone.returncode == 0, alone.stderr
+    (tmp_path / "told").unlink()
+    done = run_command(*one_row, devices(), "accuracy.shards=auto", f"out={tmp_path / 'shards'}")
+    assert done.returncode == 0, done.stderr
+    assert len(processes(tmp_path / "told", least_runs=2)) == 2
+    [expected], [found] = results(tmp_path / "alone").values(), results(tmp_path / "shards").values()
+    assert figures(found) == figures(expected)
+    [before], [after] = tmp_path.glob("alone/jobs/*/predictions.json"), tmp_path.glob("shards/jobs/*/predictions.json")
+    assert after.read_bytes() == before.read_bytes()
