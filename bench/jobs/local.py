@@ -52,6 +52,11 @@ class LocalLauncher:
         self._reserve = Reserve()
         self._slot, self._stop, self._on_part = slot or _WHOLE_MACHINE, stop or Stop(), on_part
 
+    @property
+    def where(self) -> str:
+        """Give the name of the slot; "" without one."""
+        return "" if self._slot is _WHOLE_MACHINE else self._slot.name
+
     def start(self, job: PlannedJob, phase: str) -> LocalWorker:
         """See :class:`bench.jobs.launcher.Launcher`."""
         return LocalWorker(job, phase, self._reserve, self._slot, self._stop, self._on_part)

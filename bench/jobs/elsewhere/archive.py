@@ -20,11 +20,13 @@ def packed(home: Path, below: str = ".", weights: bool = True) -> bytes:
     below: the folder in it whose files are wanted
     weights: whether files of weights are in it
 
-    A file that is gone meanwhile is left out; those that are still written lie beside their names, and are hidden.
+    A file that is gone meanwhile is left out. Those that are still written are hidden, as is what only tells how far a
+    study is: no hidden file or folder is in it.
     """
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for folder, _, names in os.walk(home / below):
+        for folder, folders, names in os.walk(home / below):
+            folders[:] = [name for name in folders if not name.startswith(".")]
             for name in sorted(names):
                 path = Path(folder, name)
                 if name.startswith(".") or path.is_symlink() or (not weights and path.suffix in WEIGHTS):

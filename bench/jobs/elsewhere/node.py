@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.device.fingerprint import Fingerprint
+from bench.device.slots.gpu_lock import gpus_locked, gpus_of
 from bench.errors import UserError
 from bench.jobs.ask import CheckBrokenError
 from bench.jobs.elsewhere.asked import Asked, Order
@@ -24,11 +25,10 @@ from bench.jobs.launcher import OnProgress
 from bench.jobs.local import LocalLauncher
 from bench.jobs.plan import plan
 from bench.jobs.run_job import run_job
+from bench.jobs.slots.schedule import rounds_of
 from bench.jobs.start import CHECK_LOG
 from bench.jobs.stored import settle_alone
 from bench.private.environment import FromEnvironment
-from bench.schema.config import BenchConfig
-from bench.schema.result import PASSES
 
 OF_THE_NODE = ("processor", "usable cores", "GPU", "GPU driver")
 """Facts of a machine in which the nodes of a cluster may differ: a row stands, whichever of them measured it."""
@@ -91,7 +91,8 @@ def measure(order: Order, home: Path, on_progress: OnProgress, say: Callable[[st
             with contextlib.suppress(OSError):  # what the model printed
                 shutil.copy2(Path(scratch, CHECK_LOG), folder / CHECK_LOG)
         settle_alone(job, say)
-        _measure_rounds(job, on_progress)
+        with gpus_locked(gpus_of([job.config.device]), say):
+            _measure_rounds(job, on_progress)
 
 
 def _planned(asked: Asked, scratch: Path, say: Callable[[str], None]) -> list[PlannedJob]:
@@ -136,17 +137,12 @@ def _without_node(job: PlannedJob, sources: Sequence[str]) -> PlannedJob:
 
 def _measure_rounds(job: PlannedJob, on_progress: OnProgress) -> None:
     launcher = LocalLauncher()
-    for number in range(1, rounds_of(job.config) + 1):
+    for number in range(1, rounds_of(job) + 1):
         due = passes_due(job, number)
         if number > 1 and not due:
             return
         if run_job(job, due, launcher, on_progress).status != "ok":
             return
-
-
-def rounds_of(config: BenchConfig) -> int:
-    """Give the number of rounds of a job; a job without a pass that is measured in every round has one."""
-    return config.protocol.rounds if any(PASSES[name].in_rounds for name in config.passes) else 1
 
 
 @contextlib.contextmanager

@@ -11,10 +11,11 @@ from rich.progress import Progress as ProgressBar
 
 from bench.errors import UserError
 from bench.jobs.elsewhere.asked import Asked, Order, asked
-from bench.jobs.elsewhere.node import rounds_of
 from bench.jobs.elsewhere.place import Place, record_unable
 from bench.jobs.job import ComposedJob, PlannedJob, passes_due, read_stored, training_left
 from bench.jobs.run import Run
+from bench.jobs.slots.schedule import rounds_of
+from bench.jobs.status.board import write_queue
 from bench.jobs.stored import settle
 from bench.jobs.study import INTERRUPTED_EXIT
 from bench.schema.config import LauncherConfig
@@ -43,6 +44,7 @@ def run_elsewhere(jobs: Sequence[ComposedJob], run: Run) -> int:
             run.say_once(line)
         orders = _orders(question, [replace(job, folder=run.out / "jobs" / job.folder) for job in planned.jobs])
         settle([order.job for order in orders], run.say)
+        write_queue([order.job for order in orders], run.out, run.command)
         return _Study(orders, node, run).run_on(place)
 
 
@@ -111,7 +113,7 @@ class _Study:
             self._tell(job, record_unable(job), self._planned_on)
             return False
         stored = read_stored(job)
-        due = any(passes_due(job, number) for number in range(1, rounds_of(job.config) + 1))
+        due = any(passes_due(job, number) for number in range(1, rounds_of(job) + 1))
         if stored is None or stored.status != "ok" or due or training_left(job):
             return True
         self._run.say(f"{self._heads[job.folder]}: measured before")

@@ -21,6 +21,7 @@ from bench.jobs.elsewhere.on_ray.shares import Need, Node, Share, choose, need_o
 from bench.jobs.elsewhere.place import OnCounts, OnEnd, record_lost
 from bench.jobs.job import ComposedJob
 from bench.jobs.run import Run
+from bench.jobs.status.board import at_work
 from bench.schema.config import LauncherConfig
 from bench.schema.result import EARLIER
 
@@ -37,12 +38,16 @@ _LEAVE_SECONDS = 20
 
 @dataclass(frozen=True)
 class _Running:
-    """A job at work: its number of nodes so far, its node, and the part of it that it has."""
+    """A job at work: its number of nodes so far, its node, and the part of it that it has.
+
+    told: is closed when it is at work no more, and then the board of the study does not say so
+    """
 
     order: Order
     tries: int
     node: Node
     part: Share
+    told: contextlib.ExitStack
 
 
 class RayPlace:
@@ -129,7 +134,9 @@ class RayPlace:
             before = self._before(order)
             task = self._run_task.options(**self._options(node, part))
             ref = task.remote(order.to_json(), before, self._inbox)
-            self._running[ref] = _Running(order, tries, node, part)
+            told = contextlib.ExitStack()
+            told.enter_context(at_work(order.job, node.name))
+            self._running[ref] = _Running(order, tries, node, part, told)
         waiting[:] = left
 
     def _listen(self, waiting: list[tuple[Order, int]], on_end: OnEnd) -> None:
@@ -141,6 +148,7 @@ class RayPlace:
         self._take_in()
         for ref in done:
             running = self._running.pop(ref)
+            running.told.close()
             order = running.order
             try:
                 self._unpack(self._ray.get(ref), order)
@@ -161,8 +169,9 @@ class RayPlace:
 
     def _stop(self) -> None:
         """Interrupt all jobs as Ctrl-C does, and take what they have measured."""
-        for ref in self._running:
+        for ref, running in self._running.items():
             self._ray.cancel(ref, recursive=False)
+            running.told.close()
         with contextlib.suppress(KeyboardInterrupt, *self._losses()):
             self._ray.wait(list(self._running), num_returns=len(self._running), timeout=_LEAVE_SECONDS)
             self._take_in()
