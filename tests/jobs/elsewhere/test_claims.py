@@ -51,7 +51,7 @@ def test_of_many_who_find_a_claim_expired_one_gets_it(tmp_path: Path) -> None:
     processes = [context.Process(target=_attempt, args=(tmp_path, number, start, won)) for number in range(4)]
     for process in processes:
         process.start()
-    winners = [won.get(timeout=60) for _ in range(50)]
+    winners = [won.get(timeout=200) for _ in range(50)]
     for process in processes:
         process.join(60)
         assert process.exitcode == 0
