@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from slurm_cluster import cluster, why_not
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 TOY = ROOT / "tests" / "toys" / "halting.py"
 MORE = 4
