@@ -7,6 +7,7 @@ It reads the study's folder alone, while the study runs and after, also from ano
 from __future__ import annotations
 
 import argparse
+import shlex
 import shutil
 import sys
 import textwrap
@@ -50,20 +51,24 @@ def main(arguments: Sequence[str] | None = None, program: str = "python -m bench
         print(f"error: {error}", file=sys.stderr)
         return 2
     width = min(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns) if sys.stdout.isatty() else WIDTH
-    for line in status_lines(state, None if options.all else SHOWN, max(40, width), datetime.now(timezone.utc)):
+    most = None if options.all else SHOWN
+    for line in status_lines(state, str(options.out), most, max(40, width), datetime.now(timezone.utc)):
         print(line)
     return 0
 
 
-def status_lines(state: StudyState, most: int | None, width: int, now: datetime) -> Iterator[str]:
-    """Give the lines of a status, none of them wider than ``width`` but for a word that is.
+def status_lines(state: StudyState, out: str, most: int | None, width: int, now: datetime) -> Iterator[str]:
+    """Give the lines of a status, none of them wider than ``width`` but for a word that is, and the command.
 
+    out: the folder of the study, as the user calls it
     most: jobs of one kind that are listed; None for all
     """
     numbers = ", ".join(f"{number:,} {name.replace('_', ' ')}" for name, number in counts(state.jobs))
     yield from _wrapped(f"{len(state.jobs):,} job{'' if len(state.jobs) == 1 else 's'}: {numbers}", width)
     if state.planned:
-        yield from _wrapped(f"planned {_ago(state.planned, now)}: {state.command or 'no command known'}", width)
+        yield from _wrapped(f"planned {_ago(state.planned, now)}" + (" by" if state.command else ""), width)
+        if state.command:  # in one line, so that it can be pasted
+            yield _INDENT + visible(f"{state.command} out={shlex.quote(out)}")
     ended_ill = [job for job in state.jobs if job.state not in ("ok", AT_WORK, IN_PART, STOPPED, WAITING, UNREADABLE)]
     for title, jobs in (
         ("at work", _of(state, AT_WORK)),

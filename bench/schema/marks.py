@@ -148,9 +148,9 @@ def _neighbours(result: Result) -> Iterator[Mark]:
         most = max(each.slots for _, each in seen)
         yield Mark(
             "neighbours",
-            f"other slots worked in {figure_text(percent, 0, lambda shown: shown > 0)} % of its timing, "
+            f"other slots worked in {figure_text(percent, 0, lambda shown: shown > 0)} % of the time of its batches, "
             f"{figure_text(busy, 1, lambda shown: shown > 0)} of {most} on average",
-            "they share memory, disks and power with it; protocol.exclusive=machine times every row alone",
+            "other slots share memory, disks and power with it; protocol.exclusive=machine times every row alone",
         )
 
 

@@ -55,7 +55,7 @@ _COMPILED = said("compile {}", unsaid="none")
 
 
 def _beside(exclusive: Any) -> str:
-    return "timed while other slots worked" if exclusive == "slot" else ""
+    return "timed with protocol.exclusive=slot" if exclusive == "slot" else ""
 
 
 NO_FIGURE = frozenset(

@@ -33,7 +33,8 @@ ROOT = Path(__file__).resolve().parents[2]
 FIRST = {"50x50": 1, "64x96": 1}
 """The images of the first of two shards, which does not have the first image of the set."""
 SECOND = {"60x80": 1, "80x60": 1}
-WITNESS = {"60x80": 1}
+TWICE = dict.fromkeys(SECOND, 2)
+"""Each shard predicts the images of the shard that has the first one, of so few all."""
 
 
 class Worker:
@@ -159,7 +160,7 @@ def test_shards_are_predicted_and_merged_and_removed(make_row: MakeRow) -> None:
     # The worker that merges starts first, and waits.
     assert row.launcher.started == ["merge-of-2", "shard-1-of-2", "shard-2-of-2"]
     assert row.launcher.ran == ["shard-1-of-2", "shard-2-of-2", "merge-of-2"]
-    assert row.asked == {**FIRST, "60x80": 2, "80x60": 1}
+    assert row.asked == {**FIRST, **TWICE}
     assert result.accuracy is not None
     assert (result.accuracy.images_evaluated, result.accuracy.detections) == (4, 4)
     assert not (row.job.folder / "shards").exists()
@@ -202,7 +203,7 @@ def test_a_shard_that_dies_thrice_fails_the_row_and_costs_no_other_shard(make_ro
     assert row.launcher.ran == ["shard-1-of-2"] + ["shard-2-of-2"] * 3
     assert result.accuracy is None
     assert row.shards == ["1-of-2"]
-    assert row.asked == FIRST | WITNESS
+    assert row.asked == FIRST | SECOND
     assert row().status == "ok"
     assert row.launcher.ran == ["shard-2-of-2", "merge-of-2"]
     assert row.asked == SECOND
@@ -307,7 +308,7 @@ def test_what_is_left_of_a_shard_is_never_taken(make_row: MakeRow) -> None:
     (row.job.folder / "shards" / "2-of-2" / "shard.jsonl").rename(path.parent.parent / "2-of-2" / "shard.jsonl.part")
     row.asked  # noqa: B018
     assert row().status == "ok"
-    assert row.asked == {**FIRST, "60x80": 2, "80x60": 1}
+    assert row.asked == {**FIRST, **TWICE}
 
 
 def test_shards_of_other_contents_are_predicted_anew(make_row: MakeRow) -> None:
@@ -381,7 +382,7 @@ def test_an_error_of_ours_stops_the_other_shards(make_row: MakeRow, monkeypatch:
 
 def test_a_class_whose_answers_depend_on_what_came_before_is_told(make_row: MakeRow) -> None:
     [note] = make_row("in_shards.Counts")().notes
-    assert note.startswith("accuracy.shards: shard 1 of 2 found other instances in the first batch than shard 2, which")
+    assert note.startswith("accuracy.shards: shard 1 of 2 found other instances in images of shard 2 than that one: ")
 
 
 def test_seconds_are_those_of_the_wall(make_row: MakeRow) -> None:

@@ -144,7 +144,7 @@ def test_batches_go_to_the_shard_that_has_least() -> None:
     images = records((10, 10), (8, 10), (2, 10), (7, 10), (3, 10))
     assert owners(images, 1, 2) == [1, 2, 1, 2, 1]
     assert [image.id for image in images_of(Shard(1, 2), images, 1)] == [1, 3, 5]
-    assert [image.id for image in witnesses(Shard(2, 2), images, 1)] == [1]
+    assert [image.id for image in witnesses(Shard(2, 2), images, 1)] == [1, 3, 5]
     assert witnesses(Shard(1, 2), images, 1) == []
     assert owners(images, 2, 2) == [1, 2, 2]  # 180, 90, 30
     assert [image.id for image in images_of(Shard(2, 2), images, 2)] == [3, 4, 5]
@@ -229,8 +229,26 @@ def test_a_class_that_keeps_something_between_batches_is_told(dataset: CocoDatas
     first = owners(dataset.images, 1, 3)[0]
     others = " and ".join(str(number) for number in (1, 2, 3) if number != first)
     assert note.startswith(
-        f"accuracy.shards: shards {others} of 3 found other instances in the first batch than shard "
+        f"accuracy.shards: shards {others} of 3 found other instances in images of shard {first} than"
     )
+
+
+class Keyframes(Several):
+    """Halves the scores of every fourth image, as a tracker does that looks closely at some images."""
+
+    seen = 0
+
+    def postprocess(self, raw: list[torch.Tensor]) -> list[Instances]:
+        self.seen += 1
+        found = super().postprocess(raw)
+        return [dataclasses.replace(each, scores=each.scores / 2) for each in found] if self.seen % 4 == 0 else found
+
+
+def test_a_class_that_looks_closely_at_every_fourth_image_is_told(dataset: CocoDataset, tmp_path: Path) -> None:
+    """The first image of the data set, alone, would not show it."""
+    _, notes, _ = in_shards(lambda: Keyframes(Settings(CPU)), dataset, config_of(), tmp_path, 2)
+    [note] = notes
+    assert "found other instances in images of shard" in note
 
 
 @pytest.mark.parametrize("cls", [habits.NanScores, habits.Unsorted, habits.OnlyFirst, habits.TooMany])

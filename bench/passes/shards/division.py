@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 from bench.data.images import ImageRecord
 
+WITNESSES = 8
+"""Batches that are predicted by every shard: a model that behaves otherwise at every n-th batch shows it up to 8."""
+
 
 @dataclass(frozen=True)
 class Shard:
@@ -56,9 +59,12 @@ def images_of(shard: Shard, images: Sequence[ImageRecord], batch_size: int) -> l
 
 
 def witnesses(shard: Shard, images: Sequence[ImageRecord], batch_size: int) -> Sequence[ImageRecord]:
-    """Give the images that a shard predicts once more after its own: the data set's first batch, of another shard.
+    """Give the images that a shard predicts once more after its own: the first batches of another shard.
 
-    Where both shards say the same of them, what a shard says does not depend on the images that came before.
+    It is the shard that has the first batch of the data set. Where both say the same of them, what a shard says does
+    hardly depend on the images that came before.
     """
     first = owners(images, batch_size, shard.of)[:1]
-    return [] if first in ([], [shard.number]) else images[:batch_size]
+    if first in ([], [shard.number]):
+        return []
+    return images_of(Shard(first[0], shard.of), images, batch_size)[: WITNESSES * batch_size]

@@ -14,7 +14,7 @@ from bench.data.images import ImageRecord
 from bench.device.fingerprint import Fingerprint, fact_changes, in_words, source_changes
 from bench.errors import UserError
 from bench.passes.results import Results
-from bench.passes.shards.division import Shard, batches_of, owners
+from bench.passes.shards.division import WITNESSES, Shard, batches_of, owners
 from bench.passes.shards.file import Head, Tail, ends_of, entry_of, lines_of, path_of
 from bench.schema.result import Result
 
@@ -77,12 +77,16 @@ class MergedPredictions:
         """
         with contextlib.ExitStack() as stack:
             lines = {shard: self._lines(shard, stack) for shard in self._ends}
+            witnessed: list[bytes] = []
+            left = WITNESSES
             for place, records in enumerate(batches_of(images, self._batch_size)):
                 shard = Shard(self._owners[place], self._what.of)
                 taken = [self._next(lines[shard], shard, record) for record in records]
-                if not place:
-                    self._compare_witnesses(shard, [line for line, _ in taken])
+                if self._owners[place] == self._owners[0] and left:
+                    left -= 1
+                    witnessed += [line for line, _ in taken]
                 yield records, [results for _, results in taken]
+            self._compare_witnesses(Shard(self._owners[0], self._what.of), witnessed)
             for shard, rest in lines.items():
                 if next(rest, None) is not None:
                     self._what.refuse(shard, "it holds more images than the data set gives it")
@@ -108,7 +112,7 @@ class MergedPredictions:
         return line, results
 
     def _compare_witnesses(self, owner: Shard, lines: Sequence[bytes]) -> None:
-        """Note the shards that say something else of the first batch than the one to which it belongs."""
+        """Note the shards that say something else of the witnesses than the one to which they belong."""
         expected = hashlib.sha256(b"".join(lines)).hexdigest()
         others = [
             str(shard.number)
@@ -118,8 +122,8 @@ class MergedPredictions:
         if others:
             which = f"shard {others[0]}" if len(others) == 1 else f"shards {', '.join(others[:-1])} and {others[-1]}"
             self.notes = [
-                f"accuracy.shards: {which} of {owner.of} found other instances in the first batch "
-                f"than shard {owner.number}, which it belongs to: the model does not compute the same twice, or keeps "
+                f"accuracy.shards: {which} of {owner.of} found other instances in images of "
+                f"shard {owner.number} than that one: the model does not compute the same twice, or keeps "
                 f"something from one batch to the next; its AP without shards may be another"
             ]
 

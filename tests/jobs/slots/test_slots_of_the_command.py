@@ -129,7 +129,7 @@ def test_with_exclusive_slot_rows_are_timed_beside_each_other_and_say_so(
         assert SETTINGS["exclusive"].value(row) == "slot"
         cores += part.host.cores if part.host is not None else []
     assert sorted(cores) == sorted(core for one in pair() for core in one)
-    assert "timed while other slots worked" in (tmp_path / "out" / "comparison.html").read_text()
+    assert "timed with protocol.exclusive=slot" in (tmp_path / "out" / "comparison.html").read_text()
 
 
 def test_an_idle_slot_takes_a_share_of_the_images_of_a_row(

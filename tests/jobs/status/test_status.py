@@ -81,9 +81,10 @@ def test_the_lines_of_a_study(tmp_path: Path) -> None:
     write_result(Result("crashed", {}, "the worker was killed by SIGSEGV"), failed.result_path)
     put(tmp_path, running, 7, host="node7")
     state = replace(study_state(tmp_path), planned=(NOW - timedelta(hours=3)).isoformat())
-    assert list(status_lines(state, 20, 80, NOW)) == [
+    assert list(status_lines(state, "runs/a b", 20, 80, NOW)) == [
         "3 jobs: 1 crashed, 1 at work, 1 waiting",
-        "planned 3 h ago: maskbench study=x",
+        "planned 3 h ago by",
+        "  maskbench study=x out='runs/a b'",
         "",
         "at work",
         "  runs cpu fp32 b1: cuda:1 on node7, process 7, began 5 min ago",
@@ -101,11 +102,13 @@ def test_no_line_is_wider_than_80_columns_and_long_lists_are_counted(tmp_path: P
     write_queue(jobs, tmp_path, "maskbench " + " ".join(f"key{number}=value" for number in range(40)))
     for each in jobs[:25]:
         write_result(Result("failed", {}, "it went wrong \x1b[31m at length " * 9), each.result_path)
-    lines = list(status_lines(study_state(tmp_path), 20, 80, NOW))
-    assert max(map(len, lines)) <= 80
+    lines = list(status_lines(study_state(tmp_path), "o", 20, 80, NOW))
+    [command] = [line for line in lines if line.startswith("  maskbench")]
+    assert command.endswith("key39=value out=o"), "it can be pasted"
+    assert max(len(line) for line in lines if line != command) <= 80
     assert lines.count("  and 5 more (--all lists them)") == 2
     assert not any("\x1b" in line for line in lines)
-    everything = "\n".join(status_lines(study_state(tmp_path), None, 80, NOW))
+    everything = "\n".join(status_lines(study_state(tmp_path), "o", None, 80, NOW))
     assert all(each.config.model.name in everything for each in jobs)
 
 
@@ -210,6 +213,6 @@ def test_a_board_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
 
 def test_a_moment_that_is_none_is_told_as_unknown() -> None:
     state = StudyState("yesterday", "c", [])
-    assert list(status_lines(state, 20, 80, NOW))[1] == "planned at an unknown time: c"
+    assert list(status_lines(state, "o", 20, 80, NOW))[1:] == ["planned at an unknown time by", "  c out=o"]
     assert Queue("p", "c", [QueuedJob("j", "m", "s")]).jobs[0].rounds == 0
     assert AtWork(1, "h", "t").where == ""
