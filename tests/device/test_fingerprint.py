@@ -35,7 +35,7 @@ SOURCES = {"models.py": "aa", "layers.py": "bb"}
 
 def stored(**fields: Any) -> Result:
     measured = result(machine=MACHINE)
-    measured.measurement_version = 2
+    measured.measurement_version = 3
     for name, value in {"sources": SOURCES, **fields}.items():
         setattr(measured, name, value)
     return measured
@@ -76,12 +76,12 @@ def test_each_change_is_told(differs: dict[str, Any], told: list[str]) -> None:
 
 def test_another_way_of_measuring_is_a_change() -> None:
     [found] = changes(stored(measurement_version=1), now())
-    assert found == "the version of the way of measuring was 1 and is 2"
+    assert found == "the version of the way of measuring was 1 and is 3"
 
 
 def test_a_training_goes_on_on_another_machine_but_not_with_other_code() -> None:
     training = FinetuneResult("scratch", 9, 1.0, 4, "d")
-    trained = Result("failed", {}, finetune=training, machine=MACHINE, sources=SOURCES, measurement_version=2)
+    trained = Result("failed", {}, finetune=training, machine=MACHINE, sources=SOURCES, measurement_version=3)
     assert changes(trained, now(facts={**FACTS, "GPU driver": "590"})) == []
     assert changes(trained, now(sources={**SOURCES, "models.py": "ee"})) == ["models.py has changed"]
 

@@ -47,4 +47,4 @@ print(new_pages(30))
 """)
     before, after = numbers
     assert before > 0.9 * MASKS_OF_AN_IMAGE / PAGE
-    assert after < 0.1 * MASKS_OF_AN_IMAGE / PAGE
+    assert after < 0.3 * MASKS_OF_AN_IMAGE / PAGE
