@@ -31,6 +31,8 @@ class NoWorker:
 
     def tell_no_more(self) -> None: ...
 
+    def interrupt(self) -> None: ...
+
     def listen(self, until: Any, on_progress: Any, on_untimed: Callable[[], None] = lambda: None) -> Ending:
         on_untimed()
         return Ending(True)
