@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import json
+import subprocess
+import sys
 from pathlib import Path
-from typing import Any
 
 from bench.jobs.elsewhere.on_slurm.claims import Claim, claim, holder
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def _claim(owner: str, restarts: int = 0) -> Claim:
@@ -36,26 +39,31 @@ def test_a_name_may_have_what_patterns_are_made_of(tmp_path: Path) -> None:
     assert claim(tmp_path, "a[b]*", _claim("2_0"), lambda owner: True) == _claim("1_0")
 
 
-def _attempt(folder: Path, number: int, start: Any, won: Any) -> None:
-    start.wait()
-    for row in range(50):
-        if claim(folder, f"row{row}", _claim(f"2_{number}"), lambda owner: owner != "1_0") is None:
-            won.put((row, number))
+ATTEMPTS = """
+import json, pathlib, sys
+from bench.jobs.elsewhere.on_slurm.claims import Claim, claim
+
+folder, owner = pathlib.Path(sys.argv[1]), sys.argv[2]
+mine = Claim(owner, 0, "node", "2026-01-01T00:00:00+00:00")
+print("ready", flush=True)
+sys.stdin.readline()
+print(json.dumps([row for row in range(50) if claim(folder, f"row{row}", mine, lambda other: other != "1_0") is None]))
+"""
 
 
 def test_of_many_who_find_a_claim_expired_one_gets_it(tmp_path: Path) -> None:
     for row in range(50):
         assert claim(tmp_path, f"row{row}", _claim("1_0"), lambda owner: True) is None
-    context = multiprocessing.get_context("spawn")
-    start, won = context.Barrier(4), context.Queue()
-    processes = [context.Process(target=_attempt, args=(tmp_path, number, start, won)) for number in range(4)]
+    owners = [f"2_{number}" for number in range(4)]
+    command = [sys.executable, "-c", ATTEMPTS, str(tmp_path)]
+    pipe = subprocess.PIPE
+    processes = [subprocess.Popen([*command, owner], cwd=ROOT, stdin=pipe, stdout=pipe, text=True) for owner in owners]
+    assert [process.stdout.readline() for process in processes if process.stdout] == 4 * ["ready\n"]
     for process in processes:
-        process.start()
-    winners = [won.get(timeout=200) for _ in range(50)]
-    for process in processes:
-        process.join(60)
-        assert process.exitcode == 0
-    assert won.empty()
-    assert sorted(row for row, _ in winners) == list(range(50))
-    for row, number in winners:
-        assert holder(tmp_path, f"row{row}") == _claim(f"2_{number}")
+        assert process.stdin is not None
+        process.stdin.write("begin\n")
+        process.stdin.flush()
+    won = {owner: json.loads(process.communicate()[0]) for owner, process in zip(owners, processes, strict=True)}
+    assert sorted(row for rows in won.values() for row in rows) == list(range(50))
+    for owner, rows in won.items():
+        assert all(holder(tmp_path, f"row{row}") == _claim(owner) for row in rows)
