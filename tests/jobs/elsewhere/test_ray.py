@@ -45,6 +45,16 @@ def cluster(environment: dict[str, str], halt: Path) -> Iterator[Any]:
             made.shutdown()
 
 
+@pytest.fixture(autouse=True)
+def fresh(cluster: Any, halt: Path) -> None:
+    """Have two nodes of one CPU at the start of a test, and models that halt: an earlier one has killed a node."""
+    while len(cluster.worker_nodes) < 2:
+        cluster.add_node(num_cpus=1, object_store_memory=80 * 2**20)
+    cluster.wait_for_nodes()
+    for path in halt.iterdir():
+        path.unlink()
+
+
 @pytest.fixture
 def start(cluster: Any, environment: dict[str, str], bright_squares: list[str], tmp_path: Path) -> Callable[..., Any]:
     """Start a command in an empty folder, with the arguments of the bright squares."""
@@ -65,7 +75,7 @@ def _results(out: Path) -> list[Any]:
     return [json.loads(path.read_text()) for path in out.glob("jobs/*/result.json")]
 
 
-def _wait(condition: Callable[[], object], running: subprocess.Popen[str], seconds: float = 120) -> None:
+def _wait(condition: Callable[[], object], running: subprocess.Popen[str], seconds: float = 300) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert running.poll() is None, running.communicate()
@@ -91,6 +101,7 @@ def _accuracies(results: list[Any]) -> dict[int, Any]:
     return {shift: {k: v for k, v in each.items() if not k.endswith("seconds")} for shift, each in kept.items()}
 
 
+@pytest.mark.flaky(reruns=3)  # two raylets and a dozen processes, on as few cores as there are
 def test_a_node_that_is_killed(cluster: Any, start: Callable[..., Any], halt: Path, tmp_path: Path) -> None:
     shifts = ",".join(str(shift) for shift in SHIFTS)
     target = f"model._target_={TOYS / 'halting.py'}:Shifted"
@@ -100,11 +111,11 @@ def test_a_node_that_is_killed(cluster: Any, start: Callable[..., Any], halt: Pa
     _wait((halt / "shifted.reached").exists, running)
     _kill_node_of(halt / "shifted.reached", cluster)
     (halt / "open").touch()
-    said, errors = running.communicate(timeout=120)
+    said, errors = running.communicate(timeout=300)
     assert running.returncode == 0, said + errors
     assert "was lost; Shifted goes to another node" in said
     alone = start(*rows, f"out={local}")
-    assert alone.communicate(timeout=120)
+    assert alone.communicate(timeout=300)
     here, there = _results(local), _results(out)
     assert [result["status"] for result in there] == ["ok"] * 6
     assert sorted(_accuracies(there)) == list(SHIFTS)
@@ -119,11 +130,10 @@ def test_a_node_that_is_killed(cluster: Any, start: Callable[..., Any], halt: Pa
         assert cluster.address not in path.read_text()
 
 
+@pytest.mark.flaky(reruns=3)
 def test_what_was_measured_on_a_lost_node_is_kept(
     cluster: Any, start: Callable[..., Any], halt: Path, tmp_path: Path
 ) -> None:
-    cluster.add_node(num_cpus=1, object_store_memory=80 * 2**20)
-    (halt / "open").unlink(missing_ok=True)
     out = tmp_path / "out"
     target = f"model._target_={TOYS / 'halting_torch.py'}:HaltsSecond"
     running = start(
@@ -141,7 +151,7 @@ def test_what_was_measured_on_a_lost_node_is_kept(
     assert before["speed"] is None
     _kill_node_of(halt / "second.reached", cluster)
     (halt / "open").touch()
-    said, errors = running.communicate(timeout=120)
+    said, errors = running.communicate(timeout=300)
     assert running.returncode == 0, said + errors
     [after] = _results(out)
     assert after["status"] == "ok"

@@ -105,7 +105,7 @@ def test_a_cancelled_task_alone_runs_again(commands: Commands, tmp_path: Path) -
     interrupted = commands.start(out, "launcher=slurm")
     _wait(reached.exists, interrupted)
     interrupted.send_signal(signal.SIGTERM)  # taken as Ctrl-C, which a shell may have had its children ignore
-    said, errors = interrupted.communicate(timeout=120)
+    said, errors = interrupted.communicate(timeout=300)
     assert interrupted.returncode == 130, said + errors
     task = json.loads(reached.read_text())["slurm"]
     assert f"scancel {task.partition('_')[0]} ends them" in said
@@ -115,7 +115,7 @@ def test_a_cancelled_task_alone_runs_again(commands: Commands, tmp_path: Path) -
     _wait(lambda: "still with Slurm from an earlier command" in told.read_text(), following)
     _wait(lambda: [r["status"] for r in _others(_results(out)).values()] == ["ok"] * 5, following)
     subprocess.run(["scancel", task], env=commands.environment, check=True)
-    _, errors = following.communicate(timeout=120)
+    _, errors = following.communicate(timeout=300)
     assert following.returncode == 1, told.read_text() + errors
     assert len(list((out / ".slurm" / "logs").glob("*_3_submitted.pkl"))) == 1  # the fourth row was submitted once
     before = _results(out)
