@@ -132,7 +132,7 @@ def test_ctrl_c_keeps_the_shards_that_are_whole(
     before = asked(told)
     status, result = row("Waits")
     assert (status, result.status) == (0, "ok")
-    assert asked(told) - before == Counter({SQUARE: 1, "64x96": 1, "60x80": 1})
+    assert asked(told) - before == Counter({SQUARE: 1, "64x96": 1, "60x80": 1, "80x60": 1})
 
 
 def test_the_command_killed_leaves_no_worker(
