@@ -85,7 +85,8 @@ def measure(
 
 def children() -> list[psutil.Process]:
     """Give the processes that this one has started from ``start.py`` and that still run."""
-    return [p for p in psutil.Process().children() if any("start.py" in word for word in p.cmdline())]
+    running = [p for p in psutil.Process().children() if p.status() != psutil.STATUS_ZOMBIE]
+    return [p for p in running if any("start.py" in word for word in p.cmdline())]
 
 
 @pytest.mark.parametrize("settings", [{}, {"overlap": "highest_score"}, {"batch_size": 3, "evaluator": "pycocotools"}])
