@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from bench.errors import UserError
+from bench.files.collector import collector_off
 from bench.schema.facts import weights_kind
 from bench.schema.marks import Mark, mark_names, marks, why_never_best
 from bench.schema.metrics import FIGURES, NOISE, noise
@@ -168,7 +168,7 @@ def load(sources: Sequence[Path], out: Path, *, warn: bool = True) -> Comparison
         UserError: a source does not exist, or no result in them can be read.
     """
     places, state = ", ".join(str(source) for source in sources), _state(sources)
-    with _no_collections():
+    with collector_off():
         found = read_rows(find_results(sources), places, "left out of the report" if warn else None, Lean())
         base = out.resolve()
         found = [replace(row, shown=os.path.relpath(row.path.resolve(), base)) for row in found]
@@ -202,18 +202,6 @@ def _state(sources: Sequence[Path]) -> Any:
         paths = find_results(sources)
         return [(str(path), (state := path.stat()).st_mtime_ns, state.st_ino, state.st_size) for path in paths]
     return object()  # equal to nothing
-
-
-@contextlib.contextmanager
-def _no_collections() -> Iterator[None]:
-    """Let Python look for no circles of objects meanwhile: it would look through all rows again and again."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def _in_order(found: Sequence[Row]) -> tuple[list[Row], list[tuple[Any, ...]], list[dict[str, Any]]]:

@@ -209,9 +209,8 @@ def _context(
             context.note("a replayed results file has no speed and no memory: only its accuracy is measured")
         return context
     in_use, emulated = device_memory.use_by_others(device), numerics.emulated(config.precision, device)
-    for note in (*notes, *predictor.notes, note_on_module(predictor), in_use, emulated):
-        if note:
-            context.note(note)
+    for note in filter(None, (*notes, *predictor.notes, note_on_module(predictor), in_use, emulated)):
+        context.note(note)
     return context
 
 
