@@ -7,14 +7,14 @@
 # for you to accept; set-up never installs it.
 VENV ?= .venv
 
-.PHONY: bench test lint setup env
+.PHONY: bench test lint setup for_tests env
 
 bench: setup
 	@$(VENV)/bin/python run_bench.py $(ARGS)
 
 # The tests that measure time run alone; the others run in two processes. Real processes, servers and clocks take part, and
 # other work of the machine disturbs them: a test that fails is run again, and named at the end as one that was.
-test: setup
+test: for_tests
 ifdef ARGS
 	@$(VENV)/bin/python -m pytest $(ARGS)
 else
@@ -31,6 +31,13 @@ lint: setup
 
 setup:
 	@./setup.sh $(VENV) $(LIBS)
+
+# Servers and tools that only tests start.
+for_tests: setup
+	@cmp -s requirements/tests.txt $(VENV)/.maskbench-tests || { \
+	  echo "maskbench set-up: what only the tests start, as MLflow" >&2; \
+	  $(VENV)/bin/python -m pip install -q --disable-pip-version-check --no-input -r requirements/tests.txt && \
+	  cp requirements/tests.txt $(VENV)/.maskbench-tests; }
 
 env:
 	@./environment.sh "$(LIB)"
