@@ -35,8 +35,9 @@ setup:
 # Servers and tools that only tests start.
 for_tests: setup
 	@cmp -s requirements/tests.txt $(VENV)/.maskbench-tests || { \
-	  echo "maskbench set-up: what only the tests start, as MLflow" >&2; \
-	  $(VENV)/bin/python -m pip install -q --disable-pip-version-check --no-input -r requirements/tests.txt && \
+	  echo "maskbench set-up: what only the tests start, as MLflow (about a minute)" >&2; \
+	  { $(VENV)/bin/python -m pip install --disable-pip-version-check --no-input -r requirements/tests.txt \
+	      >$(VENV)/tests.log 2>&1 || { tail -n 40 $(VENV)/tests.log >&2; exit 1; }; } && \
 	  cp requirements/tests.txt $(VENV)/.maskbench-tests; }
 
 env:

@@ -125,6 +125,7 @@ def check_values(config: BenchConfig) -> None:
         ("protocol.rounds", protocol.rounds, 1),
         ("protocol.max_warmup_seconds", protocol.max_warmup_seconds, 0),
         ("protocol.min_samples", protocol.min_samples, 1),
+        ("protocol.timed_images", protocol.timed_images, 1),
         ("protocol.precision", protocol.precision, 0),
         ("protocol.max_seconds", protocol.max_seconds, 0.1),
         ("protocol.energy_seconds", protocol.energy_seconds, 0.1),

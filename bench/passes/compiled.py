@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from bench.data.images import ImageRecord, batches, read_images
 from bench.device import compiling
+from bench.passes.laps import batches_of_a_lap
 from bench.predictor import Predictor
 
 if TYPE_CHECKING:  # it imports torch, which a worker that replays results may do without
@@ -67,15 +67,22 @@ class Compiled:
 
 
 def batches_by_shape(
-    predictor: Predictor, images: Sequence[ImageRecord], size: int
+    predictor: Predictor, images: Sequence[ImageRecord], size: int, timed: Sequence[ImageRecord] = ()
 ) -> dict[Shape, Sequence[ImageRecord]]:
-    """Give a batch for each shape of input that a cycle through the images gives, in batches of ``size``.
+    """Give a batch for each shape of input that a cycle through some images gives, in batches of ``size``.
+
+    timed: those of the images that are timed, which have a cycle of their own
 
     A class that says ``stateless_preprocess`` and tells its ``input_size`` is asked with black images. Of any other
     class, images of other sizes count as another shape.
     """
     of_sizes: dict[tuple[tuple[int, int], ...], Sequence[ImageRecord]] = {}
-    for records in itertools.islice(batches(images, size), len(images) // math.gcd(len(images), size)):
+    once_round = (
+        itertools.islice(batches(images, size), batches_of_a_lap(len(images), size))
+        for images in (images, timed)
+        if images
+    )
+    for records in itertools.chain.from_iterable(once_round):
         of_sizes.setdefault(tuple((record.height, record.width) for record in records), records)
     of_shapes: dict[Shape, Sequence[ImageRecord]] = {}
     for sizes, batch in of_sizes.items():

@@ -24,6 +24,7 @@ from bench.device.host import HostWatch
 from bench.evaluation.intervals import median_reach
 from bench.evaluation.rle import masks_to_rle
 from bench.passes.base import Context, RunsTheModel
+from bench.passes.laps import batches_of_a_lap, timed_images
 from bench.passes.runner import Runner
 from bench.predictor import Instances, TorchPredictor
 from bench.schema.config import ProtocolConfig
@@ -53,7 +54,7 @@ class _Latencies:
 
 
 class SpeedPass(RunsTheModel):
-    """Times the model for one round, on the images of the dataset, repeated as often as the protocol needs.
+    """Times the model for one round, on the same images as every other row, repeated as often as the protocol needs.
 
     Every batch is timed three times: end to end, by stages, and at the ``model`` boundary. So a drift of the machine
     affects all three alike, and they can be compared.
@@ -70,7 +71,8 @@ class SpeedPass(RunsTheModel):
             ValueError: the first batch breaks a promise of the predictor's interface.
         """
         config, interleaved = context.config, context.round
-        samples = _Samples(context.runner, Clock(context.device))
+        images = timed_images(context.dataset.images, config.protocol, context.device.type != "cpu")
+        samples = _Samples(context.runner, Clock(context.device), images)
         started = datetime.now(timezone.utc).isoformat(timespec="seconds")
         again = interleaved is not None and not interleaved.first
         context.begins("warm_up")
@@ -112,9 +114,10 @@ def _record_compiling(context: Context) -> None:
 def _time_batches(samples: _Samples, context: Context, watch: Watch, host: HostWatch) -> list[bool]:
     """Time batches until there are enough; give for each whether the GPU was throttled."""
     config = context.config
-    enough = _Enough(config.protocol, context.round.batches if context.round else None)
+    lap = batches_of_a_lap(len(samples.images), config.batch_size)
+    enough = _Enough(config.protocol, lap, context.round.batches if context.round else None)
     throttled: list[bool] = []
-    for records in batches(context.dataset.images, config.batch_size):
+    for records in batches(samples.images, config.batch_size):
         samples.meet(records)
         samples.end_to_end(records)
         samples.by_stages(records)
@@ -132,12 +135,14 @@ class _Enough:
     """Decides when a round ends: by its share of the samples, the precision and the time that the protocol asks for.
 
     The interval of the median narrows with the root of the number of samples, so R rounds that each come within the
-    precision times the root of R come within it together. A number of ``batches`` replaces all three.
+    precision times the root of R come within it together. A round ends after a whole lap of its images, unless the time
+    is over in the first one. A number of ``batches`` replaces all of this.
     """
 
-    def __init__(self, protocol: ProtocolConfig, batches: int | None = None) -> None:
+    def __init__(self, protocol: ProtocolConfig, lap: int, batches: int | None = None) -> None:
         rounds = protocol.rounds
         self._batches = batches
+        self._lap = lap
         self._least = math.ceil(protocol.min_samples / rounds)
         self._precision = protocol.precision * math.sqrt(rounds)
         self._max_ms = 1000 * protocol.max_seconds / rounds
@@ -148,16 +153,19 @@ class _Enough:
         samples = len(model.latency_ms)
         if self._batches is not None:
             return samples / self._batches
-        spent = model.total_ms / self._max_ms
-        if spent >= 1:
-            return 1.0
-        if samples >= self._next_look:
-            # Sorting after every sample would be most of the work for a fast model.
-            self._next_look = samples + max(1, samples // 20)
-            reach = median_reach(model.latency_ms)
-            if reach is not None and reach <= self._precision:
+        spent, laps = model.total_ms / self._max_ms, samples / self._lap
+        if laps < 1:
+            return 1.0 if spent >= 1 else max(spent, min(0.9, laps, samples / self._least))
+        if samples % self._lap == 0:
+            if spent * (laps + 1) / laps > 1:  # another lap would take too long
                 return 1.0
-        return max(spent, min(0.9, samples / self._least))
+            if samples >= self._next_look:
+                # Sorting after every lap would be most of the work for a fast model.
+                self._next_look = samples + max(1, samples // 20)
+                reach = median_reach(model.latency_ms)
+                if reach is not None and reach <= self._precision:
+                    return 1.0
+        return min(0.99, max(spent, min(0.9, samples / self._least)))
 
 
 def _warm_up(samples: _Samples, context: Context) -> SpeedRound:
@@ -166,7 +174,7 @@ def _warm_up(samples: _Samples, context: Context) -> SpeedRound:
     It repeats the same batches because times of different images differ more than those of a cold and a warm machine.
     """
     protocol, size = context.config.protocol, context.config.batch_size
-    chosen = list(itertools.islice(batches(context.dataset.images, size), max(1, protocol.warmup_batches)))
+    chosen = list(itertools.islice(batches(samples.images, size), max(1, protocol.warmup_batches)))
     first_call_ms = _first_call(samples, context, chosen[0])
     if context.compiled is not None:
         context.compiled.first_call_done()
@@ -195,7 +203,7 @@ def _first_call(samples: _Samples, context: Context, records: Sequence[ImageReco
 
 def _warm_again(samples: _Samples, context: Context) -> SpeedRound:
     """Run one batch as warm-up: the process was warm before another one had its round."""
-    records = next(iter(batches(context.dataset.images, context.config.batch_size)))
+    records = next(iter(batches(samples.images, context.config.batch_size)))
     return SpeedRound(0, samples.untimed(records), [], True)
 
 
@@ -236,11 +244,12 @@ def _joined(earlier: SpeedResult, later: SpeedResult) -> SpeedResult:
 
 
 class _Samples:
-    """Times batches in three ways, and holds the samples."""
+    """Times batches in three ways, and holds the samples and the images that they are of."""
 
-    def __init__(self, runner: Runner, clock: Clock) -> None:
+    def __init__(self, runner: Runner, clock: Clock, images: Sequence[ImageRecord]) -> None:
         self.runner = runner
         self.clock = clock
+        self.images = images
         self.service, self.model = _Latencies(), _Latencies()
         self.decode, self.preprocess, self.network = _Latencies(), _Latencies(), _Latencies()
         self.postprocess, self.encode = _Latencies(), _Latencies()
@@ -264,6 +273,8 @@ class _Samples:
             input_sizes=self.input_sizes,
             decode=self.decode.timing(host),
             encode=self.encode.timing(host),
+            timed_images=len(self.images),
+            lap_batches=batches_of_a_lap(len(self.images), batch_size),
         )
 
     def untimed(self, records: Sequence[ImageRecord]) -> float:

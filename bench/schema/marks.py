@@ -116,6 +116,22 @@ def _few_samples(result: Result) -> Iterator[Mark]:
         )
 
 
+def _fewer_images(result: Result) -> Iterator[Mark]:
+    speed = result.speed
+    if speed is None or speed.lap_batches is None or speed.timed_images is None:
+        return
+    batches = [part.samples + (part.gpu.dropped_batches if part.gpu else 0) for part in speed.rounds]
+    if batches and min(batches) < speed.lap_batches:
+        share = f"{min(batches)} of {speed.lap_batches} batches that its {speed.timed_images} images are"
+        yield Mark(
+            "fewer images",
+            f"a round timed {share}, until protocol.max_seconds were over",
+            "it was timed on other images than the rows beside it; give more protocol.max_seconds, or fewer "
+            "protocol.timed_images",
+            never_best=True,
+        )
+
+
 def _why_few(result: Result, speed: SpeedResult, lacking: int) -> str:
     """Give why a row has few samples, and what would help."""
     rounds = within(result.config, ("protocol", "rounds"))
@@ -159,5 +175,6 @@ _TABLE: tuple[Callable[[Result], Iterator[Mark]], ...] = (
     _neighbours,
     _disturbed,
     _few_samples,
+    _fewer_images,
     _recompiled,
 )

@@ -30,7 +30,7 @@ EARLIER = "earlier"
 SHARDS = "shards"
 """The folder in that of a job for the shards of its accuracy, ``1-of-3``. Their results are no rows."""
 
-MEASUREMENT_VERSION = 3
+MEASUREMENT_VERSION = 4
 """Raised when the way of measuring changes, so that figures of before and after are not compared: what a timing
 contains, how memory is read, which images are evaluated.
 

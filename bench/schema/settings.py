@@ -246,6 +246,12 @@ _TABLE = (
     _key("dataset.without_mask", "Without a mask", "way with annotations without a mask", held=_ALL,
         parts=("accuracy",), label=said("without mask: {}")),
     _key("evaluator", "Evaluator", "evaluator", held=(GATE,), parts=("accuracy",), label=said()),
+    Setting(
+        "timed_images", "Timed images", "number of images that are timed",
+        lambda result: result.speed.timed_images if result.speed else None, ("protocol.timed_images",), held=_ALL,
+        parts=("speed",), label=said("timed on {} images"),
+        line=said("speed of the same {} images in every row, each timed equally often")
+    ),
     _key("protocol.cudnn_benchmark", "cuDNN benchmark", "cuDNN benchmark", held=_ALL, parts=_USED,
         label=if_so("cuDNN benchmark")),
     _key("protocol.pin", "Pinned", "cores of its own", held=(GATE, SERIES), parts=_TIMED, label=if_so("pinned")),

@@ -81,7 +81,7 @@ def test_an_older_way_of_measuring_is_kept_too(tmp_path: Path) -> None:
     planned = job(tmp_path)
     before = store(planned, measurement_version=1)
     [line] = settled(planned)
-    assert "the version of the way of measuring was 1 and is 3" in line
+    assert "the version of the way of measuring was 1 and is 4" in line
     assert read_result(tmp_path / "earlier" / planned.folder.name / "result.json") == before
 
 

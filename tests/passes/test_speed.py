@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import time
 import types
@@ -25,8 +26,10 @@ from bench.passes import speed as speed_pass
 from bench.passes.speed import PASS
 from bench.predictor import Instances, Predictor, Settings
 from bench.schema.config import BenchConfig, ProtocolConfig
+from bench.schema.latency import images_per_second
+from bench.schema.marks import Mark, marks
 from bench.schema.parts.speed import SpeedResult
-from bench.schema.result import read_result
+from bench.schema.result import Result, read_result
 
 CPU = torch.device("cpu")
 
@@ -141,7 +144,7 @@ def test_boundaries_and_stages_hold_what_they_should(dataset: CocoDataset) -> No
         (speed.postprocess, 20),
     ):
         assert slept <= min(timing.latency_ms) <= max(timing.latency_ms) < slept + 0.1
-    assert len(speed.model.latency_ms) == 8
+    assert len(speed.model.latency_ms) == 9, "three laps of three images, for at least 8 samples"
     assert speed.image_sizes[:4] == [[20, 30], [40, 20], [25, 25], [20, 30]]
     assert speed.input_sizes == speed.image_sizes
 
@@ -197,16 +200,16 @@ def test_the_first_call_of_each_shape_is_not_timed(dataset: CocoDataset) -> None
 
 def test_batches_count_images(dataset: CocoDataset) -> None:
     speed = measure(Naps(Settings(CPU)), dataset, config(batch_size=2))
-    assert len(speed.model.latency_ms) == 8
-    assert len(speed.detections_per_image) == 16
+    assert len(speed.model.latency_ms) == 9
+    assert len(speed.detections_per_image) == 18
 
 
 def test_mask_functions_inside_forward_count_as_postprocess(dataset: CocoDataset, library: types.ModuleType) -> None:
     original = vars(library.Head)["paste"]
     speed = measure(PastesInside(Settings(CPU)), dataset, config())
-    assert speed.network.latency_ms == pytest.approx([10] * 8, abs=0.1)
-    assert speed.postprocess.latency_ms == pytest.approx([50] * 8, abs=0.1)
-    assert speed.model.latency_ms == pytest.approx([60] * 8, abs=0.1)
+    assert speed.network.latency_ms == pytest.approx([10] * 9, abs=0.1)
+    assert speed.postprocess.latency_ms == pytest.approx([50] * 9, abs=0.1)
+    assert speed.model.latency_ms == pytest.approx([60] * 9, abs=0.1)
     assert vars(library.Head)["paste"] is original
 
 
@@ -222,7 +225,7 @@ def test_max_seconds_ends_a_slow_boundary(dataset: CocoDataset) -> None:
     slow = config()
     slow.protocol = ProtocolConfig(rounds=1, warmup_batches=0, min_samples=10_000, max_seconds=0.5)
     speed = measure(Naps(Settings(CPU)), dataset, slow)
-    assert len(speed.model.latency_ms) == 17, "17 times 30 ms are half a second and a bit"
+    assert len(speed.model.latency_ms) == 15, "another lap of three times 30 ms would be more than half a second"
 
 
 class WarmsUp(Blobs):
@@ -276,7 +279,7 @@ def test_timing_ends_when_the_median_is_known(dataset: CocoDataset) -> None:
     assert 6 <= len(regular.model.latency_ms) <= 60  # of the 600 that there is time for
     until_known.protocol.max_seconds = 0.5
     irregular = measure(Irregular(Settings(CPU)), dataset, until_known)
-    assert sum(irregular.model.latency_ms) >= 500
+    assert 450 <= sum(irregular.model.latency_ms) <= 500, "another lap would be over"
 
 
 def test_rounds_share_samples_and_stand_one_behind_the_other(dataset: CocoDataset) -> None:
@@ -286,10 +289,10 @@ def test_rounds_share_samples_and_stand_one_behind_the_other(dataset: CocoDatase
     first = measure(predictor, dataset, twice)
     kept = list(first.model.latency_ms)
     both = measure(predictor, dataset, twice, speed=first)
-    assert [part.samples for part in both.rounds] == [7, 7]
-    assert len(both.model.latency_ms) == len(both.end_to_end.latency_ms) == 14
-    assert both.model.latency_ms[:7] == kept
-    assert both.image_sizes[7:10] == both.image_sizes[:3]
+    assert [part.samples for part in both.rounds] == [9, 9]
+    assert len(both.model.latency_ms) == len(both.end_to_end.latency_ms) == 18
+    assert both.model.latency_ms[:9] == kept
+    assert both.image_sizes[9:12] == both.image_sizes[:3]
 
 
 @pytest.mark.parametrize(("end_ns", "took"), [(3_000_000, "-2"), (5_000_000, "0")])
@@ -332,3 +335,67 @@ def test_a_clock_that_is_not_fit_is_a_row_and_the_others_go_on(
     reason = "the clock says that a batch took 0 ms: it is not fit for timing on this machine"
     assert result_of["BendsTime"].reason == reason
     assert result_of["BendsTime"].speed is None
+
+
+class OfItsPixels(Blobs):
+    """Takes the milliseconds that ``slowness`` says for each unit of brightness: images differ in what they cost."""
+
+    slowness = 1.0
+
+    def preprocess(self, images: Sequence[np.ndarray]) -> list[torch.Tensor]:
+        self.brightness = sum(int(image.max()) for image in images)
+        return super().preprocess(images)
+
+    def forward(self, batch: list[torch.Tensor]) -> list[torch.Tensor]:
+        nap(self.slowness * self.brightness)
+        return super().forward(batch)
+
+
+class FiftyTimesSlower(OfItsPixels):
+    slowness = 50.0
+
+
+@pytest.fixture
+def unequal(tmp_path: Path) -> CocoDataset:
+    """Ten images of which the first two cost 9 and the others 1."""
+    records = []
+    for place in range(10):
+        path = tmp_path / f"{place}.png"
+        Image.fromarray(np.full((20, 20, 3), 9 if place < 2 else 1, np.uint8)).save(path)
+        records.append(ImageRecord(place, path, 20, 20))
+    return CocoDataset("unequal", tmp_path / "a.json", tuple(records), 3, (), [], "")
+
+
+def _fps(speed: SpeedResult) -> float:
+    found = images_per_second(speed.batch_size, speed.model.latency_ms)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_a_slow_row_is_timed_on_the_images_of_a_fast_one(unequal: CocoDataset, batch_size: int) -> None:
+    """A model that takes 50 times as long for every image has a fiftieth of the FPS, to the last digit.
+
+    The fast one goes round many times for its 1,000 samples; the slow one has time for two laps.
+    """
+    given = config(batch_size)
+    given.protocol = ProtocolConfig(rounds=1, warmup_batches=1, min_samples=1000, timed_images=10, max_seconds=3.0)
+    fast, slow_one = (measure(cls(Settings(CPU)), unequal, given) for cls in (OfItsPixels, FiftyTimesSlower))
+    assert len(fast.model.latency_ms) > 20 * len(slow_one.model.latency_ms)
+    assert _fps(fast) == pytest.approx(50 * _fps(slow_one), rel=1e-3)
+    assert "fewer images" not in [mark.name for speed in (fast, slow_one) for mark in marks_of(speed, given)]
+
+
+def test_a_row_too_slow_for_one_lap_is_told(unequal: CocoDataset) -> None:
+    """Nothing bounds a lap but the time; such a row has other images, and its speed is never the best."""
+    given = config()
+    given.protocol = ProtocolConfig(rounds=1, warmup_batches=1, min_samples=3, timed_images=10, max_seconds=1.0)
+    speed = measure(FiftyTimesSlower(Settings(CPU)), unequal, given)
+    assert len(speed.model.latency_ms) == 4, "450 450 50 50 ms are a second"
+    [mark] = [mark for mark in marks_of(speed, given) if mark.name != "disturbed"]
+    assert (mark.name, mark.never_best) == ("fewer images", True)
+    assert mark.sentence.startswith("a round timed 4 of 10 batches that its 10 images are")
+
+
+def marks_of(speed: SpeedResult, given: BenchConfig) -> list[Mark]:
+    return marks(Result("ok", dataclasses.asdict(given), speed=speed))

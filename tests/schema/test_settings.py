@@ -88,7 +88,7 @@ def test_the_names_that_a_gate_may_allow() -> None:
             "detections",
         ),
         *("max_detections", "overlap", "evaluator", "device", "cpu", "cores", "threads", "gpu", "driver"),
-        *("exif", "image_range", "without_mask", "runtime"),
+        *("exif", "image_range", "without_mask", "runtime", "timed_images"),
         *("power_limit", "clocks", "clock_source", "cudnn_benchmark", "channels_last", "pin", "pad_to", "exclusive"),
         *("host_memory_source", "device_memory_source"),
     }

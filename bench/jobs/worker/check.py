@@ -39,6 +39,7 @@ from bench.jobs.worker.sources import fingerprint, started_in
 from bench.jobs.worker.without_torch.device import device_of, resolve_device
 from bench.jobs.worker.without_torch.need import needs_torch
 from bench.passes.compiled import batches_by_shape
+from bench.passes.laps import timed_images
 from bench.predictor import ReplayPredictor
 from bench.schema.config import BenchConfig, DatasetConfig
 
@@ -141,7 +142,9 @@ def _check_predictor(
     match_labels(dataset, predictor.classes, config.dataset.aliases)
     if not isinstance(predictor, ReplayPredictor):
         if wants_one_shape(config):
-            refuse_other_shapes(config, predictor, batches_by_shape(predictor, dataset.images, config.batch_size))
+            timed = timed_images(dataset.images, config.protocol, on_a_gpu=config.device != "cpu")
+            shapes = batches_by_shape(predictor, dataset.images, config.batch_size, timed)
+            refuse_other_shapes(config, predictor, shapes)
         return _Checked(files)
     file = predictor.results_file
     notes = read_results(file, dataset, config.dataset).notes if file is not None else ()

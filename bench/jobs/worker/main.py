@@ -59,6 +59,7 @@ from bench.jobs.worker.without_torch.need import needs_torch
 from bench.passes.base import Context, InterleavedRound, load_pass
 from bench.passes.compiled import Compiled, batches_by_shape
 from bench.passes.heap import keep_freed_memory
+from bench.passes.laps import timed_images
 from bench.passes.shards.division import Shard
 from bench.passes.shards.merged import ToMerge
 from bench.predictor import Predictor, ReplayPredictor, TorchPredictor
@@ -195,7 +196,7 @@ def _context(
     predictor = build_predictor(job.filled, dataset, device, job.weights_path, notes.append)
     if "torch" in sys.modules:
         numerics.apply(config)
-    compiled = _ready(predictor, config, dataset)
+    compiled = _ready(predictor, config, dataset, on_a_gpu=device.type != "cpu")
     now = record(job, result, device, predictor.packages, dataset)
     result.model = _model_info(job, predictor)
     labels = match_labels(dataset, predictor.classes, config.dataset.aliases)
@@ -220,14 +221,17 @@ def _note_on_data(context: Context, passes: Sequence[str], image_notes: Sequence
         context.note(note)
 
 
-def _ready(predictor: Predictor | ReplayPredictor, config: BenchConfig, dataset: CocoDataset) -> Compiled | None:
+def _ready(
+    predictor: Predictor | ReplayPredictor, config: BenchConfig, dataset: CocoDataset, on_a_gpu: bool
+) -> Compiled | None:
     """Set memory format and compiler as the job asks for them; give what there is to compile."""
     if isinstance(predictor, TorchPredictor) and config.protocol.channels_last:
         predictor.use_channels_last()
     compiles = isinstance(predictor, TorchPredictor) and config.compile != "none"
     if not isinstance(predictor, Predictor) or not (compiles or wants_one_shape(config)):
         return None
-    shapes = batches_by_shape(predictor, dataset.images, config.batch_size)
+    timed = timed_images(dataset.images, config.protocol, on_a_gpu)
+    shapes = batches_by_shape(predictor, dataset.images, config.batch_size, timed)
     refuse_other_shapes(config, predictor, shapes)
     if not (compiles and isinstance(predictor, TorchPredictor)):
         return None

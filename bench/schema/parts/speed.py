@@ -136,6 +136,8 @@ class SpeedResult(Agreeing):
     detections_per_image: of the images of the ``model`` boundary
     image_sizes: [height, width] of the same images, in pixels
     input_sizes: [height, width] of each batch of the ``model`` boundary, in pixels, with the padding
+    timed_images: how many images each round went round; None in files of before there were such laps
+    lap_batches: after how many batches it had been round them, each image as often as every other
     """
 
     batch_size: PositiveCount
@@ -150,6 +152,8 @@ class SpeedResult(Agreeing):
     input_sizes: list[Size]
     decode: Timing | None = None
     encode: Timing | None = None
+    timed_images: PositiveCount | None = None
+    lap_batches: PositiveCount | None = None
 
     def check(self) -> None:
         """See :class:`Agreeing`."""
