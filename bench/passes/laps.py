@@ -1,7 +1,7 @@
 """The images that the speed pass goes round: the same for every row of a study, each as often as every other.
 
 A slow row times fewer batches than a fast one. Where each of them took the images as they come, the two would be timed
-on different images, and their FPS would differ for that alone. So a round ends only where all of these images were timed
+on different images, and their FPS would differ for that alone. So a round ends only where all of these were timed
 equally often.
 """
 
