@@ -13,8 +13,9 @@ from typing import TypeVar
 
 from bench.schema.config import ProtocolConfig
 
-MORE_ON_A_GPU = 5
-"""A GPU times that many more images than a CPU does, since it takes less time for each."""
+ON_A_CPU, ON_A_GPU = 10, 50
+"""How many images are timed without ``protocol.timed_images``. No other key decides it: a round that is added to others
+has their images."""
 
 _Image = TypeVar("_Image")
 
@@ -22,12 +23,9 @@ _Image = TypeVar("_Image")
 def timed_images(images: Sequence[_Image], protocol: ProtocolConfig, on_a_gpu: bool) -> list[_Image]:
     """Give the images to time, spread evenly over ``images``, in their order.
 
-    They are ``protocol.timed_images``, or without it as many as ``protocol.min_samples`` batches of one image need in
-    each round, and :data:`MORE_ON_A_GPU` times as many on a GPU; at most all.
+    They are ``protocol.timed_images``, or without it :data:`ON_A_CPU` or :data:`ON_A_GPU`; at most all.
     """
-    count = protocol.timed_images
-    if count is None:
-        count = math.ceil(protocol.min_samples / protocol.rounds) * (MORE_ON_A_GPU if on_a_gpu else 1)
+    count = protocol.timed_images or (ON_A_GPU if on_a_gpu else ON_A_CPU)
     count = min(count, len(images))
     return [images[place * len(images) // count] for place in range(count)]
 

@@ -238,8 +238,7 @@ class ProtocolConfig:
         ``max_warmup_seconds`` are over; 0 is no warm-up but the first call
     min_samples: least number of samples of the ``model`` boundary, one a batch, in all rounds together
     timed_images: how many images the timing goes round, spread evenly over those of the data set, so that every row is
-        timed on the same images, each as often as the others; null is, on a CPU, as many as fill ``min_samples``
-        batches of one image in all rounds together, divided by ``rounds``, and five times as many on a GPU
+        timed on the same images, each as often as the others; null is 10 on a CPU and 50 on a GPU
     precision: the timing goes on until the 95 % confidence interval of the median reaches no further than this share of
         the median to each side
     max_seconds: longest time for that, in all rounds together. Each batch is timed end to end and by stages too, which

@@ -131,7 +131,7 @@ def test_a_commit_with_a_sleep_in_it_fails_and_one_without_passes(repository: Pa
 
 def test_a_worker_that_dies_in_its_round(repository: Path, run: Run, tmp_path: Path) -> None:
     """The head ends in its second or third round: its row is crashed, which is worse; the base keeps its own."""
-    extra = "self.calls = getattr(self, 'calls', 0) + 1; self.calls > 24 and os._exit(7)"
+    extra = "self.calls = getattr(self, 'calls', 0) + 1; self.calls > 36 and os._exit(7)"
     write_model(repository, 0.020, extra)
     done = run("gate=interleaved", "gate.base_ref=main", f"out={tmp_path / 'out'}")
     assert done.returncode == 3, done.stdout + done.stderr

@@ -17,7 +17,7 @@ from bench.schema.config import ProtocolConfig
     [
         ({}, False, 10),
         ({}, True, 50),
-        ({"min_samples": 31}, False, 11),
+        ({"min_samples": 31, "rounds": 7}, False, 10),
         ({"timed_images": 7}, True, 7),
         ({"timed_images": 1000}, False, 100),
     ],
