@@ -36,18 +36,18 @@ class EnergyPass(RunsTheModel):
             if context.device.type == "cuda":
                 context.note("energy: the GPU has no counter that NVML may read")
             return None
-        ready = _ready_batches(context)
+        lap, ready = _ready_batches(context)
         clock = Clock(context.device)
         clock.synchronize()
         before, began = gpu.energy_joules(), time.perf_counter()
         wanted, seconds, images = config.protocol.energy_seconds, 0.0, 0
-        for batch in ready:
+        for done, batch in enumerate(ready, 1):
             runner.model(batch)
             clock.synchronize()
             images += config.batch_size
             seconds = time.perf_counter() - began
             context.progress("energy", min(seconds, wanted), wanted, config.batch_size)
-            if seconds >= wanted:
+            if seconds >= wanted and done % lap == 0:  # whole laps: every row draws energy for the same images
                 break
         after = gpu.energy_joules()
         if before is None or after is None or after <= before:
@@ -55,10 +55,10 @@ class EnergyPass(RunsTheModel):
         return EnergyResult(energy_joules=after - before, images=images, window_seconds=seconds)
 
 
-def _ready_batches(context: Context) -> Iterator[Any]:
+def _ready_batches(context: Context) -> tuple[int, Iterator[Any]]:
     """Check the model's output for the first batch; give host batches without end, ready for the model.
 
-    The same few are given again and again. Those of a class that does not say ``stateless_preprocess`` are made anew
+    The same few are given again and again, and their number stands before them. Those of a class that does not say ``stateless_preprocess`` are made anew
     each time, since the class may keep in ``self`` what belongs to a batch.
     """
     runner, config = context.runner, context.config
@@ -70,12 +70,12 @@ def _ready_batches(context: Context) -> Iterator[Any]:
             f"energy: {type(runner.predictor).__name__} does not say stateless_preprocess, so its preprocess runs "
             f"between the batches, and what the GPU draws meanwhile is counted"
         )
-        return (runner.preprocess(each) for each in itertools.cycle(images))
+        return len(images), (runner.preprocess(each) for each in itertools.cycle(images))
     prepared = [runner.preprocess(each) for each in images]
     outputs = runner.model(prepared[0])
     context.validate(chosen[0], outputs)
     _refuse_a_changed_batch(runner.predictor, outputs, runner.model(prepared[0]))
-    return itertools.cycle(prepared)
+    return len(prepared), itertools.cycle(prepared)
 
 
 def _refuse_a_changed_batch(predictor: Predictor, first: Sequence[Instances], second: Sequence[Instances]) -> None:

@@ -103,6 +103,7 @@ def test_energy_is_power_times_time(monkeypatch: pytest.MonkeyPatch, dataset: Co
     assert 0.5 <= result.window_seconds < time.perf_counter() - began
     assert 1 <= result.images <= 25
     assert result.energy_joules / result.images >= 6
+    assert result.images % energy.PREPARED == 0, "whole laps, so that rows of other speed draw for the same images"
 
 
 def test_no_counter_no_energy(monkeypatch: pytest.MonkeyPatch, dataset: CocoDataset) -> None:
