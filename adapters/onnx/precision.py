@@ -154,3 +154,15 @@ def graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
         for attribute in node.attribute:
             if attribute.HasField("g"):
                 yield from graphs(attribute.g)
+
+
+def reads_rounded(model: onnx.ModelProto) -> list[onnx.NodeProto]:
+    """Give the RoIAlign of a network, which computes in float32, whose features were rounded to 8 bits just before."""
+    made_by = nodes_by_output(model)
+    aligns = (node for node in model.graph.node if node.op_type == "RoiAlign" and node.input[0] in made_by)
+    return [node for node in aligns if made_by[node.input[0]].op_type == "DequantizeLinear"]
+
+
+def nodes_by_output(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
+    """Give the node that makes each value."""
+    return {output: node for node in model.graph.node for output in node.output}

@@ -12,6 +12,8 @@ import numpy as np
 import onnx
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 
+from adapters.onnx.precision import nodes_by_output, reads_rounded
+
 QUANTISED_OPERATORS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 """Operators that are quantised: those with weights. The others compute in float32, among them the NMS and RoIAlign."""
 
@@ -34,7 +36,8 @@ def quantise(file: Path, input_name: str, inputs: Iterator[np.ndarray], path: Pa
         each activation has in any of them
 
     Weights have a scale for each output channel, activations one scale each; QuantizeLinear and DequantizeLinear stand
-    around the operators, which both runtimes then fuse.
+    around the operators, which both runtimes then fuse. RoIAlign reads what its convolution computed, not what was
+    rounded for the next one: it computes in float32, and OpenVINO 2026.4 gives it wrong features of rounded values.
     """
     logging.getLogger().addFilter(_without_advice)
     try:
@@ -52,7 +55,7 @@ def quantise(file: Path, input_name: str, inputs: Iterator[np.ndarray], path: Pa
             )
     finally:
         logging.getLogger().removeFilter(_without_advice)
-    _copy_metadata(file, path)
+    _finish(file, path)
 
 
 def _without_advice(record: logging.LogRecord) -> bool:
@@ -60,8 +63,11 @@ def _without_advice(record: logging.LogRecord) -> bool:
     return "pre-processing" not in record.getMessage()
 
 
-def _copy_metadata(source: Path, target: Path) -> None:
+def _finish(source: Path, target: Path) -> None:
     written = onnx.load(str(target))
+    made_by = nodes_by_output(written)
+    for align in reads_rounded(written):
+        align.input[0] = made_by[made_by[align.input[0]].input[0]].input[0]
     del written.metadata_props[:]
     written.metadata_props.extend(onnx.load(str(source)).metadata_props)
     onnx.save(written, str(target))

@@ -46,6 +46,7 @@ def test_the_demo_its_exports_and_what_they_cost(run_command, tmp_path):
         ["model=onnx", f"model.weights={single}"],
         ["model=openvino", f"model.weights={single}"],
         ["model=onnx", f"model.weights={int8}", "precision=int8"],
+        ["model=openvino", f"model.weights={int8}", "precision=int8"],
     ):
         done = run_command(*row, *alike)
         assert done.returncode == 0, done.stderr
@@ -53,8 +54,9 @@ def test_the_demo_its_exports_and_what_they_cost(run_command, tmp_path):
     table = markdown.split("## AP lost, FPS gained\n\n")[1].split("\n\n")[0].splitlines()[2:]
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
     assert rows[0][5] == "base: torch, fp32"
-    losses = {row[0].split(" ")[0] + " " + row[5][:14]: float(row[2].split(" ")[0]) for row in rows[1:]}
-    assert losses.keys() == {"onnx ", "openvino ", "onnx precision int8"}
+    losses = {row[0].split(" ")[0] + " " + row[5][:14].strip(): float(row[2].split(" ")[0]) for row in rows[1:]}
+    assert losses.keys() == {"onnx ", "openvino ", "onnx precision int8", "openvino precision int8"}
+    assert abs(losses["openvino precision int8"] - losses["onnx precision int8"]) <= 3, "both lose what int8 costs"
     assert abs(losses["onnx "]) <= 0.2
     assert abs(losses["openvino "]) <= 0.2
     assert all(" times " in row[4] for row in rows[1:])
