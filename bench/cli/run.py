@@ -147,10 +147,11 @@ def _measured(jobs: list[ComposedJob], given: Sequence[str]) -> int:
     from bench.jobs.run import Run
     from bench.jobs.slots.fit import fitted
     from bench.jobs.study import INTERRUPTED_EXIT, run_study
+    from reports.text.output import output_width
 
     slots = find_slots(jobs[0].config.devices)
     jobs = fitted(jobs, slots)
-    console = Console(width=None if sys.stdout.isatty() else 120)  # rich would use 80 columns for a pipe
+    console = Console(width=output_width())
     config, command, arguments = jobs[0].config, _command(given), for_hydra(given)
     check_history(config.history)
     with output_folder(jobs, command, partial(console.print, markup=False, highlight=False, soft_wrap=True)) as out:

@@ -71,7 +71,7 @@ def test_each_job_has_the_state_that_its_files_say(tmp_path: Path) -> None:
     jobs["damaged"].result_path.write_text("{")
     assert states(tmp_path) == {
         **{"fine": "ok", "oom": "out_of_memory", "running": "at work", "elsewhere": "at work", "killed": "stopped"},
-        **{"again": "stopped", "damaged": "unreadable", "next": "waiting"},
+        **{"again": "to be timed", "damaged": "unreadable", "next": "waiting"},
     }
 
 
