@@ -75,7 +75,7 @@ class Shown(ABC):
         share = progress.done / max(progress.total, 1e-9)
         if progress.line:
             where = f"iteration {progress.done:.0f} of {progress.total:.0f}"
-            self._console.print(f"{self._head}: {where}: {progress.line}", markup=False, highlight=False)
+            self._say(f"{self._head}: {where}: {progress.line}")
         if progress.name == "finetune":
             left = time_text(elapsed * (1 - share) / share) if share > 0 and elapsed > 0.5 else ""
             self._doing = f"training {min(share, 1):.0%}" + (f", {left} left of it" if left else "")
