@@ -54,6 +54,30 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"available: {shown}" + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
 
 
+INSTALL_SECTIONS = frozenset(
+    [
+        "detectron2",
+        "fvcore",
+        "iopath",
+        "yacs",
+        "mmdet",
+        "mmcv",
+        "mmengine",
+        "torchvision",
+        "transformers",
+        "onnxruntime",
+        "openvino",
+        "onnx",
+        "onnxscript",
+        "ultralytics",
+        "cv2",
+        "ray",
+        "submitit",
+    ]
+)
+"""The modules that have a section of their own in ``docs/install.md``; others are told under ``#other``."""
+
+
 def absent_library(error: ModuleNotFoundError) -> str:
     """Return the reason of a row that is skipped because its library is not installed in this interpreter.
 
@@ -62,7 +86,8 @@ def absent_library(error: ModuleNotFoundError) -> str:
     name, remedy = (error.name or str(error)).partition(".")[0], ""
     if error.name and not str(error).startswith("No module named"):
         remedy = f"{error}; "
-    return f"{name} is not installed in {sys.executable}; {remedy}see docs/install.md#{name}"
+    section = name if name in INSTALL_SECTIONS else "other"
+    return f"{name} is not installed in {sys.executable}; {remedy}see docs/install.md#{section}"
 
 
 def called_as_maskbench() -> bool:

@@ -1,4 +1,4 @@
-"""The table of figures: each stands here once; tables, charts, exports, gates and the README's list of columns read it.
+"""The table of figures: each stands here once; tables, charts, exports, gates and the list of columns in docs/ read it.
 
 This module needs the standard library alone.
 """
@@ -44,7 +44,7 @@ class Figure:
 
     name: its name in tables and ``gate.thresholds``
     title: the head of its column
-    definition: the README's sentence
+    definition: the sentence of ``docs/columns.md``
     figure: reads it from a result, in its unit; None where it was not measured, for an AP also with random weights
     part: the part of the result that it comes from
     unit, decimals: of its values; decimals are None for text

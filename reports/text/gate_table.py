@@ -105,7 +105,14 @@ def _is_contrary(finding: Finding) -> bool:
 
 
 def _cells(finding: Finding) -> list[str]:
-    return [finding.model, finding.metric, *side_texts(finding), change_text(finding), interval_text(finding), finding.threshold]
+    return [
+        finding.model,
+        finding.metric,
+        *side_texts(finding),
+        change_text(finding),
+        interval_text(finding),
+        finding.threshold,
+    ]
 
 
 def side_texts(finding: Finding) -> list[str]:

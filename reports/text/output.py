@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterator
 from typing import Any, TextIO
 
-
 WIDTH = 120
 """Columns of what is printed where no terminal says how many it has."""
 

@@ -69,7 +69,8 @@ def test_jobs_that_were_measured_before_say_nothing_of_the_time_left() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(None, ""), (0.4, "0 s"), (89, "89 s"), (90, "2 min"), (3600, "60 min"), (11100, "3 h 05 min")]
+    ("seconds", "text"),
+    [(None, ""), (0.4, "0 s"), (89, "89 s"), (90, "2 min"), (3600, "60 min"), (11100, "3 h 05 min")],
 )
 def test_times_are_written_as_people_say_them(seconds: float | None, text: str) -> None:
     assert time_text(seconds) == text

@@ -50,14 +50,16 @@ def made_readable(configs: Path) -> Iterator[None]:
 
 
 def readable(text: str, configs: Path, width: int) -> str:
-    """Wrap the list of each group, and put below a group that is null the keys that its option ``default`` has."""
+    """Wrap the list of each group and long values, and put below a group that is null the keys that its option ``default`` has."""
     lines: list[str] = []
-    in_groups = False
+    in_groups = in_keys = False
     for line in text.splitlines():
         in_groups = line.startswith("== Groups") or (in_groups and not line.startswith("=="))
+        in_keys = line.startswith("== Keys") or in_keys
         name = line.partition(":")[0]
-        if in_groups and len(line) > width:
-            lines += textwrap.wrap(line, width, subsequent_indent="  ", break_on_hyphens=False)
+        if len(line) > width and (in_groups or in_keys):
+            indent = " " * (len(line) - len(line.lstrip()) + (2 if in_groups else 4))
+            lines += textwrap.wrap(line, width, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False)
         elif name in _OFF and line == f"{name}: null":
             lines.append(f"{name}: null    # with {name}=default it has these keys:")
             lines += [f"  {key}" for key in _keys(configs / name / "default.yaml")]
