@@ -1,4 +1,4 @@
-"""The progress of a study: on a terminal a bar with the time left, else a line at the begin of a job and each minute."""
+"""The progress of a study: a bar with the time left on a terminal, else a line when a job begins and one a minute."""
 
 from __future__ import annotations
 
@@ -41,6 +41,7 @@ class Shown(ABC):
         self._doing = ""
         self._began = 0.0
         self._trained = False
+        self._most = 0.0
         self.working = False
 
     @abstractmethod
@@ -54,7 +55,7 @@ class Shown(ABC):
     def begin(self, model: str, passes: Sequence[str], head: str) -> None:
         """Show that a job starts, which may run these passes; ``head`` is the beginning of its lines."""
         self._model, self._head, self._passes, self._begun = shortened(model, self._console.width), head, passes, []
-        self._doing, self.working, self._trained = "loading", True, False
+        self._doing, self.working, self._trained, self._most = "loading", True, False, 0.0
         if head and not self._console.is_terminal:
             self._say(f"{head}: begins ({', '.join(passes) or 'training'})")
         self._show(f"{self._model}: loading", None)
@@ -87,6 +88,8 @@ class Shown(ABC):
         within = min((len(self._begun) - 1 + share) / (len(self._passes) + 1), 1.0)
         if self._trained:
             within = TRAINING + (1 - TRAINING) * within
+        # Each process of a job loads; the bar does not go back for that.
+        within = self._most = max(self._most, within)
         self._show(f"{self._model}: {progress.name}", within, rate)
 
     def now(self) -> str:

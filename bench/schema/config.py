@@ -300,8 +300,8 @@ class FinetuneConfig:
 
     start: ``published`` (``model.zoo``), ``weights`` (``model.weights``), ``scratch``, or ``auto``: the weights where
         ``model.weights`` is the path of a checkpoint, else published where the model has such weights, else scratch.
-        Layers that depend on the classes start with random values where the classes differ. ``partial`` takes from ``model.weights``, which may be of another model, every parameter of
-        equal name and shape, such as the backbone.
+        Layers that depend on the classes start with random values where the classes differ. ``partial`` takes from
+        ``model.weights``, which may be of another model, every parameter of equal name and shape, such as the backbone.
     schedule: ``1x`` (12 epochs) or ``3x`` (36); ``iterations`` N overrides it. An iteration is one optimiser step on
         ``batch_size`` x ``accumulate`` images; AMP follows the job's ``precision``.
     batch_size: images of one step of the training; the job's own ``batch_size`` is that of the measurement alone.

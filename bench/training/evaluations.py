@@ -8,9 +8,9 @@ from bench.schema.config import FinetuneConfig
 class EvaluationPlan:
     """Says after which iterations a training is evaluated; the last one always is, with or without this plan.
 
-    ``finetune.evaluate_every=N`` is kept to. Without it, an evaluation is due after each epoch, and is made where all of
-    them, the last included, still take at most ``finetune.evaluate_share`` of the time of the whole training. They are
-    spread over it: at a third of the iterations, a third of that time may have been spent.
+    ``finetune.evaluate_every=N`` is kept to. Without it, an evaluation is due after each epoch, and is made where all
+    of them, the last included, still take at most ``finetune.evaluate_share`` of the time of the whole training. They
+    are spread over it: at a third of the iterations, a third of that time may have been spent.
 
     epoch: iterations of an epoch
     iterations: of the whole training

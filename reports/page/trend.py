@@ -97,7 +97,8 @@ def without_step(trends: Sequence[Trend]) -> str:
     short = sum(len(trend.points) < MIN_POINTS for trend in trends)
     if short == len(trends):
         runs = "one run" if longest == 1 else f"{longest} runs"
-        return f"Whether a figure has stepped cannot be told yet: no series has more than {runs}, and it takes {MIN_POINTS}."
+        most = f"no series has more than {runs}, and it takes {MIN_POINTS}"
+        return f"Whether a figure has stepped cannot be told yet: {most}."
     text = "No figure has stepped to another level"
     return text + (
         f", of the {len(trends) - short} of {len(trends)} that have {MIN_POINTS} runs or more." if short else "."

@@ -1,4 +1,4 @@
-"""Write the table of what is served, in ``docs/models.md``, family by library and runtime, from the configurations of the models.
+"""Write the table of what is served in ``docs/models.md``, family by library, from the configurations of the models.
 
 python -m reports.text.model_table [docs/models.md]
 """

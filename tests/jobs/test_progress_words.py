@@ -124,3 +124,15 @@ def test_rows_that_differ_in_an_option_are_not_called_the_same() -> None:
     jobs = [job("a", x=1, same=5), job("a", x=2, same=5), job("b", x=1), replace(job("a", x=1), batch_size=4)]
     plain = [describe(each) for each in jobs]
     assert described(jobs) == [f"{plain[0]} · x=1", f"{plain[1]} · x=2", plain[2], plain[3]]
+
+
+def test_a_job_whose_later_process_loads_does_not_go_back() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=80)
+    progress = StudyProgress(console, 1)
+    progress.begin("a", ["memory", "speed"], "[1/1]")
+    shares = []
+    for name, done in (("load", 0.0), ("memory", 0.5), ("memory", 1.0), ("load", 0.0), ("speed", 0.5)):
+        progress.on_progress(Progress(name, done, 1, 1))
+        shares.append(progress._bar.tasks[0].completed)
+    assert shares == sorted(shares)
+    assert shares == pytest.approx([0.0, 1.5 / 3, 2 / 3, 2 / 3, 2.5 / 3])

@@ -127,7 +127,7 @@ def test_evaluations_take_a_tenth_of_the_time_at_most() -> None:
 
 @pytest.mark.parametrize("share", [0.0, -0.1, 1.5, float("nan")])
 def test_a_share_is_a_share(share: float) -> None:
-    with pytest.raises(UserError, match="finetune.evaluate_share="):
+    with pytest.raises(UserError, match="evaluate_share="):
         _check_finetune(FinetuneConfig(evaluate_share=share))
 
 

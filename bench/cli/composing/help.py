@@ -50,7 +50,7 @@ def made_readable(configs: Path) -> Iterator[None]:
 
 
 def readable(text: str, configs: Path, width: int) -> str:
-    """Wrap the list of each group and long values, and put below a group that is null the keys that its option ``default`` has."""
+    """Wrap the list of each group and long values, and put below a group that is null its default keys."""
     lines: list[str] = []
     in_groups = in_keys = False
     for line in text.splitlines():
@@ -59,7 +59,10 @@ def readable(text: str, configs: Path, width: int) -> str:
         name = line.partition(":")[0]
         if len(line) > width and (in_groups or in_keys):
             indent = " " * (len(line) - len(line.lstrip()) + (2 if in_groups else 4))
-            lines += textwrap.wrap(line, width, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False)
+            wrapper = textwrap.TextWrapper(
+                width, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False
+            )
+            lines += wrapper.wrap(line)
         elif name in _OFF and line == f"{name}: null":
             lines.append(f"{name}: null    # with {name}=default it has these keys:")
             lines += [f"  {key}" for key in _keys(configs / name / "default.yaml")]

@@ -13,7 +13,7 @@ WIDE, MEDIUM, NARROW = 120, 100, 60
 
 
 _OTHERS, _RATE = 46, 16
-"""Columns that all but the name take in a narrow terminal, with the name of a pass; and those of the images per second."""
+"""Columns that all but the name take in a narrow terminal, a pass included, and those of the images per second."""
 
 
 def columns(width: int, time_left: Callable[[Task], str]) -> list[ProgressColumn]:
