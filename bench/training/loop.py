@@ -27,7 +27,7 @@ from bench.predictor import Target
 from bench.schema.config import BenchConfig
 from bench.schema.parts.training import FinetuneResult
 from bench.training.checkpoints import BEST, LAST, Checkpoints
-from bench.training.curve import OnProgress, Window, add_entry
+from bench.training.curve import OnProgress, Window, add_entry, start_text
 from bench.training.data import TrainingSet, training_batches
 from bench.training.evaluations import EvaluationPlan
 from bench.training.initial_weights import Start
@@ -124,9 +124,7 @@ class Training:
         config = self._config
         an_epoch = max(1, self._samples.batches_an_epoch // config.accumulate)
         evaluations = EvaluationPlan(config, an_epoch, self._iterations)
-        self._tell_start()
-        if self._done < self._iterations:
-            self._check_first_batch()
+        self._begin()
         save_every = config.checkpoint_every or min(an_epoch, CHECKPOINT_EVERY)
         batches = training_batches(
             self._samples,
@@ -148,26 +146,22 @@ class Training:
                 self._log()
             if last or (evaluations.is_due(self._done) and self._may_evaluate(evaluations)):
                 self._evaluate()
+            # An evaluation is no part of the next iteration, whose time tells the images per second.
+            self._count(time.monotonic() - began)
+            began = time.monotonic()
             if self._done % save_every == 0 or last:
-                self._count(time.monotonic() - began)
-                began = time.monotonic()
                 self._checkpoint()
         self.result.checkpoint = BEST if config.measure == "best" else LAST
         self._save(self.result)
         return self.result
 
-    def _tell_start(self) -> None:
-        """Say, before anything is learned, what the training starts from and how many images a step takes."""
-        config, anew = self._config, len(self.result.reinitialised)
-        start = "random values" if self.result.start == "scratch" else self.result.start
-        text = f"starts from {start}" + (f", {anew} parameters of the classes anew" if anew else "")
-        if self._done:
-            text = f"goes on; it started from {start}"
-        text += f"; {self._images_an_iteration} images an iteration"
-        if self._job.batch_size not in (1, config.batch_size):
-            text += f" by finetune.batch_size; batch_size={self._job.batch_size} is that of the measurement"
+    def _begin(self) -> None:
+        """Say what the training starts from, and let the model predict, before anything is learned."""
+        text = start_text(self.result, self._config, self._job.batch_size)
         print(f"iteration {self._done}: {text}", flush=True)
         self._progress("finetune", self._done, self._iterations, 0, None, text)
+        if self._done < self._iterations:
+            self._check_first_batch()
 
     def _iteration(self, batches: Any) -> dict[str, float]:
         """Do one optimiser step; return the losses by name and their ``total``, means over the accumulated batches."""
