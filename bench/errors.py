@@ -54,6 +54,16 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"available: {shown}" + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
 
 
+SECTIONS = Path(__file__).resolve().parents[1] / "adapters" / "install_sections.yaml"
+"""The file with the modules that have a section of their own in ``docs/install.md``."""
+
+
+def install_sections() -> set[str]:
+    """Give the modules that have a section of their own in ``docs/install.md``."""
+    lines = SECTIONS.read_text(encoding="utf-8").splitlines() if SECTIONS.is_file() else []
+    return {line.removeprefix("- ") for line in lines if line.startswith("- ")}
+
+
 def absent_library(error: ModuleNotFoundError) -> str:
     """Return the reason of a row that is skipped because its library is not installed in this interpreter.
 
@@ -62,7 +72,8 @@ def absent_library(error: ModuleNotFoundError) -> str:
     name, remedy = (error.name or str(error)).partition(".")[0], ""
     if error.name and not str(error).startswith("No module named"):
         remedy = f"{error}; "
-    return f"{name} is not installed in {sys.executable}; {remedy}see docs/install.md#{name}"
+    section = name if name in install_sections() else "other"
+    return f"{name} is not installed in {sys.executable}; {remedy}see docs/install.md#{section}"
 
 
 def called_as_maskbench() -> bool:

@@ -15,7 +15,7 @@ from pathlib import Path
 import reports
 from bench.errors import UserError, visible
 from bench.files.folder_lock import REPORTING, locked
-from reports.text.output import tolerant_output
+from reports.text.output import output_width, tolerant_output
 
 
 @tolerant_output()
@@ -76,8 +76,7 @@ def _print_report(sources: Sequence[Path], out: Path | None) -> None:
     only = sources[0] if len(sources) == 1 and sources[0].is_dir() else Path("comparison")
     with locked(out or only, REPORTING, lambda line: print(visible(line), file=sys.stderr), key="--out"):
         page = reports.build(sources, out or only)
-    # A file or a pipe has no width to ask for.
-    Console(width=None if sys.stdout.isatty() else 120).print(reports.terminal_table(sources), crop=False)
+    Console(width=output_width()).print(reports.terminal_table(sources), crop=False)
     print(visible(str(page)))
 
 

@@ -1,4 +1,4 @@
-"""Test that what the README shows is what happens."""
+"""Test that what the README and the pages of docs/ show is what happens."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from run_bench import compose
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+MODELS = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+COLUMNS_PAGE = (ROOT / "docs" / "columns.md").read_text(encoding="utf-8")
 
 
 class Model(torch.nn.Module):
@@ -33,7 +35,7 @@ class Model(torch.nn.Module):
         return {"masks": mask, "boxes": box, "scores": torch.ones(1), "labels": torch.zeros(1, dtype=torch.int64)}
 
 
-[SHOWN] = re.findall(r"```python\n(# my_package.py\n.*?)```", README, re.DOTALL)
+[SHOWN] = re.findall(r"```python\n(# my_package.py\n.*?)```", MODELS, re.DOTALL)
 
 PLAIN = (
     SHOWN.replace("TorchPredictor", "Predictor")
@@ -47,12 +49,12 @@ PLAIN = (
 def test_your_own_model(
     code: str, is_torch: bool, bright_squares: list[str], environment: dict[str, str], tmp_path: Path
 ) -> None:
-    """The class and the command of the README run as they stand, on data whose classes are cat and dog."""
+    """The class and the command of docs/models.md run as they stand, on data whose classes are cat and dog."""
     assert code.count("\n") < 30
     assert ("files_read" in code) == ("TorchPredictor" in code) == is_torch
     (tmp_path / "my_package.py").write_text(code)
     torch.jit.script(Model()).save(str(tmp_path / "model.pt"))
-    shown = re.search(r"python run_bench.py (model=custom .*?)\n\n", README, re.DOTALL)
+    shown = re.search(r"python run_bench.py (model=custom model._target_=my_package.*?)\n\n", MODELS, re.DOTALL)
     assert shown is not None
     command = shown.group(1).replace("\\\n", " ").split()
     dataset = dict(argument.split("=", 1) for argument in bright_squares)
@@ -98,8 +100,8 @@ def test_the_demo_table_shows_the_weights_that_are_here() -> None:
 
 
 def test_the_table_of_what_is_served_is_that_of_the_configurations() -> None:
-    assert with_model_table(README) == README, "run python -m reports.text.model_table"
-    [lines] = re.findall(r"^\| family \|.*\n((?:\|.*\n)+)", README, re.MULTILINE)
+    assert with_model_table(MODELS) == MODELS, "run python -m reports.text.model_table"
+    [lines] = re.findall(r"^\| family \|.*\n((?:\|.*\n)+)", MODELS, re.MULTILINE)
     cells = {row[1].strip(): [cell.strip() for cell in row[2:-1]] for row in (e.split("|") for e in lines.splitlines())}
     assert cells["Mask R-CNN"][:3] == [
         "R50-FPN, R50-FPN v2, demo",
@@ -121,5 +123,5 @@ def test_the_table_of_what_is_served_names_layouts_that_are_known() -> None:
 
 def test_every_column_is_defined() -> None:
     for name, column in COLUMNS.items():
-        assert f"| `{name}` | {column.unit or ''} | {column.description} |" in README
-    assert with_column_table(README) == README, "run python -m reports.text.column_table"
+        assert f"| `{name}` | {column.unit or ''} | {column.description} |" in COLUMNS_PAGE
+    assert with_column_table(COLUMNS_PAGE) == COLUMNS_PAGE, "run python -m reports.text.column_table"

@@ -36,7 +36,7 @@ from bench.schema.typed.overrides import as_text
 from reports.ci.files import write_all
 from reports.parts import Parts
 from reports.text.gate_table import gate_table
-from reports.text.output import tolerant_output
+from reports.text.output import output_width, tolerant_output
 from reports.text.styled import shown
 
 DEFAULT = Path(__file__).resolve().parents[2] / "configs" / "gate" / "default.yaml"
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None, program: str = "python -m bench
         "--history", type=filled, metavar="PATH", help="where a baseline that is a name, as last-good, is looked up"
     )
     options = parser.parse_args(arguments)
-    console = Console(width=None if sys.stdout.isatty() else 120)
+    console = Console(width=output_width())
     try:
         gate = from_settings(options.settings)
         if expanded(options.base, "BASE").exists() and options.head.exists():

@@ -122,10 +122,13 @@ def _table(runs: Sequence[Run]) -> Table:
 
 
 def _trend(history: History, options: argparse.Namespace, console: Console) -> None:
-    from reports.page.trend import share_text, write_trend
+    from reports.page.trend import share_text, without_step, write_trend
 
     out = options.out or history.path.with_name("trend.html")
-    for trend in write_trend(history, out, options.branch, options.model, options.last):
+    trends = write_trend(history, out, options.branch, options.model, options.last)
+    if not any(trend.steps for trend in trends):
+        console.print(without_step(trends), markup=False, soft_wrap=True)
+    for trend in trends:
         for step in trend.steps:
             run, verdict = trend.points[step.index].run, trend.verdict(step)
             text = f"{trend.series.label}: {trend.metric} {share_text(step)} at {run.name} (run {run.id})"

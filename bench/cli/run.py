@@ -6,6 +6,7 @@ processes of its own. Modules that ``--help`` does not need are imported in the 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
@@ -24,6 +25,7 @@ from omegaconf import DictConfig
 
 from bench.cli.arguments import Arguments, for_hydra
 from bench.cli.composing.errors import in_one_line
+from bench.cli.composing.help import first_of_sweeps, made_readable
 from bench.cli.composing.quicker import quicken
 from bench.cli.config_dir import check_names, seen_by_hydra
 from bench.cli.free_form import schema_for_hydra, with_own_names
@@ -89,9 +91,12 @@ def _composed_by_hydra(given: Arguments) -> list[tuple[DictConfig, dict[str, str
         if given.config_dir is not None:
             options.append(f"--config-dir={seen_by_hydra(Path(given.config_dir), Path(folder, 'configs'))}")
         of_ours = [f"hydra.help.app_name='{' '.join(_program())}'", f"hydra.sweep.dir='{folder}/sweep'"]
-        sys.argv = [argv[0], *options, *given.overrides, *_implied(given.overrides), *of_ours]
+        helps = "--help" in options
+        overrides = first_of_sweeps(given.overrides) if helps else given.overrides
+        sys.argv = [argv[0], *options, *overrides, *_implied(given.overrides), *of_ours]
         try:
-            hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="config")(collect)()
+            with made_readable(CONFIGS) if helps else contextlib.nullcontext():
+                hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="config")(collect)()
         finally:
             sys.argv = argv
     return composed
@@ -147,10 +152,11 @@ def _measured(jobs: list[ComposedJob], given: Sequence[str]) -> int:
     from bench.jobs.run import Run
     from bench.jobs.slots.fit import fitted
     from bench.jobs.study import INTERRUPTED_EXIT, run_study
+    from reports.text.output import output_width
 
     slots = find_slots(jobs[0].config.devices)
     jobs = fitted(jobs, slots)
-    console = Console(width=None if sys.stdout.isatty() else 120)  # rich would use 80 columns for a pipe
+    console = Console(width=output_width())
     config, command, arguments = jobs[0].config, _command(given), for_hydra(given)
     check_history(config.history)
     with output_folder(jobs, command, partial(console.print, markup=False, highlight=False, soft_wrap=True)) as out:
@@ -199,7 +205,7 @@ def _gated(jobs: list[ComposedJob], this: Run) -> int:
     from bench.history.baseline import find_baseline
 
     out, console = this.out, this.console
-    gate, baseline, history = the_gate(jobs), jobs[0].config.baseline, jobs[0].config.history
+    gate, baseline, history = the_gate(jobs, this.command), jobs[0].config.baseline, jobs[0].config.history
     assert gate is not None
     if baseline is not None and expanded(baseline, "baseline").exists():
         check_apart(Path(baseline), out)

@@ -21,8 +21,10 @@ from bench.jobs.status.state import (
     AT_WORK,
     IN_PART,
     STOPPED,
+    TO_BE_TIMED,
     UNREADABLE,
     WAITING,
+    WAS_INTERRUPTED,
     JobState,
     StudyState,
     counts,
@@ -34,6 +36,9 @@ WIDTH = 80
 
 SHOWN = 20
 """Jobs of one kind that are listed; of others the number is told."""
+
+_NO_STATUS = (IN_PART, STOPPED, TO_BE_TIMED, WAS_INTERRUPTED, AT_WORK, WAITING, UNREADABLE)
+"""States that are the title of their list, and no status of a result."""
 
 _INDENT = "  "
 
@@ -69,13 +74,15 @@ def status_lines(state: StudyState, out: str, most: int | None, width: int, now:
         yield from _wrapped(f"planned {_ago(state.planned, now)}" + (" by" if state.command else ""), width)
         if state.command:  # in one line, so that it can be pasted
             yield _INDENT + visible(f"{state.command} out={shlex.quote(out)}")
-    ended_ill = [job for job in state.jobs if job.state not in ("ok", AT_WORK, IN_PART, STOPPED, WAITING, UNREADABLE)]
+    ended_ill = [job for job in state.jobs if job.state not in ("ok", *_NO_STATUS)]
     for title, jobs in (
         ("at work", _of(state, AT_WORK)),
         ("stopped without a word; the same command with the same out= goes on", _of(state, STOPPED)),
+        ("interrupted; the same command with the same out= goes on", _of(state, WAS_INTERRUPTED)),
         ("failed or skipped", ended_ill),
         ("cannot be read", _of(state, UNREADABLE)),
         ("timed in part, more rounds to come", _of(state, IN_PART)),
+        ("measured in part, to be timed when nothing else runs", _of(state, TO_BE_TIMED)),
         ("waiting, the next one first", _of(state, WAITING)),
     ):
         if jobs:
@@ -91,7 +98,7 @@ def _of(state: StudyState, name: str) -> list[JobState]:
 def _listed(jobs: Sequence[JobState], most: int | None, width: int, now: datetime) -> Iterator[str]:
     for job in jobs[:most]:
         head = " ".join(filter(None, (job.job.model, job.job.setting)))
-        told = [] if job.state in (IN_PART, STOPPED, AT_WORK, WAITING, UNREADABLE) else [job.state.replace("_", " ")]
+        told = [] if job.state in _NO_STATUS else [job.state.replace("_", " ")]
         told += [job.reason] if job.reason else []
         told += [_place(job.at_work, now)] if job.at_work else []
         yield from _wrapped(": ".join([head, *told]), width, _INDENT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -50,8 +51,28 @@ class NothingComparedError(UserError):
         self.results = results
 
 
-def the_gate(jobs: Sequence[ComposedJob]) -> GateConfig | None:
+FIRST = "runs/base"
+"""The folder of the first run, in the command that a message prints."""
+
+
+def first_run(command: str) -> str:
+    """Give the command that measures what a later one with a gate is compared with.
+
+    command: the one with the gate, without ``out=``
+    """
+    words = shlex.split(command)
+    kept = [word for word in words if word != "study=ci" and not word.startswith(("gate=", "gate.", "history="))]
+    if not any(word.startswith("protocol=") for word in kept):
+        kept.append("protocol=gate")
+    if "study=ci" in words and not any(word.startswith("study=") for word in kept):
+        kept.append("study=none")
+    return shlex.join([*kept, f"out={FIRST}"])
+
+
+def the_gate(jobs: Sequence[ComposedJob], command: str = "python run_bench.py") -> GateConfig | None:
     """Check and give the gate that a command asks for; None without one.
+
+    command: what the user typed without ``out=``, for a message
 
     Raises:
         UserError: a gate has no baseline or a baseline no gate, or a value is impossible.
@@ -68,7 +89,10 @@ def the_gate(jobs: Sequence[ComposedJob]) -> GateConfig | None:
         if first.baseline is not None:
             raise UserError("gate=interleaved measures the base itself; leave out baseline=, or give gate=default")
     elif first.baseline is None:
-        raise UserError("baseline is missing; give baseline=DIR, the folder of a finished run, or gate=interleaved")
+        raise UserError(
+            f"baseline is missing: a gate compares with an earlier run. Make that run first with: {first_run(command)} "
+            f"and then give baseline={FIRST}; or give gate=interleaved gate.base_ref=main"
+        )
     rounds = gate.rounds or min(job.config.protocol.rounds for job in jobs)
     if rounds < LEAST_ROUNDS and any("speed" in job.config.passes for job in jobs):
         raise UserError(

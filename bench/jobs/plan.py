@@ -237,7 +237,8 @@ def _check_training(
     assert config.dataset.train is not None
     config.dataset.train.images, config.dataset.train.annotations = train.config.images, train.config.annotations
     if config.finetune.start == "auto":
-        config.finetune.start = "published" if config.model.zoo.url else "scratch"
+        named = config.model.weights not in ("random", "zoo", "own")
+        config.finetune.start = "weights" if named else "published" if config.model.zoo.url else "scratch"
     start = config.finetune.start
     if start in ("weights", "partial") and config.model.weights in ("random", "own"):
         raise UserError(

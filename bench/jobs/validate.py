@@ -299,6 +299,10 @@ def _check_finetune(config: FinetuneConfig) -> None:
     }
     for key, least in least_of.items():
         _refuse_below(f"finetune.{key}", getattr(config, key), least)
+    if not 0 < config.evaluate_share <= 1:
+        raise UserError(
+            f"finetune.evaluate_share={config.evaluate_share:g}: is a share of the time, must be over 0 to 1"
+        )
     if config.flip > 1:
         raise UserError(f"finetune.flip={config.flip:g}: is a probability, must be 0 to 1")
     if len(config.scales) != 2 or not 0 < config.scales[0] <= config.scales[1]:

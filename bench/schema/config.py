@@ -301,12 +301,13 @@ class AccuracyConfig:
 class FinetuneConfig:
     """How to train a model on ``dataset.train`` before it is measured (group ``finetune/``), alike in every library.
 
-    start: ``published`` (``model.zoo``), ``weights`` (``model.weights``), ``scratch``, or ``auto``: published where the
-        model has such weights, else scratch. Layers that depend on the classes start with random values where the
-        classes differ. ``partial`` takes from ``model.weights``, which may be of another model, every parameter of
-        equal name and shape, such as the backbone.
+    start: ``published`` (``model.zoo``), ``weights`` (``model.weights``), ``scratch``, or ``auto``: the weights where
+        ``model.weights`` is the path of a checkpoint, else published where the model has such weights, else scratch.
+        Layers that depend on the classes start with random values where the classes differ. ``partial`` takes from
+        ``model.weights``, which may be of another model, every parameter of equal name and shape, such as the backbone.
     schedule: ``1x`` (12 epochs) or ``3x`` (36); ``iterations`` N overrides it. An iteration is one optimiser step on
         ``batch_size`` x ``accumulate`` images; AMP follows the job's ``precision``.
+    batch_size: images of one step of the training; the job's own ``batch_size`` is that of the measurement alone.
     learning_rate: null is, for adamw, 1e-4 from weights and 1e-3 from scratch, and for sgd 0.02 for 16 images an
         iteration, in proportion for others (Goyal et al. 2017).
     backbone_lr_factor: learning rate of the backbone over that of the rest; null is 0.1 from weights, 1 from scratch.
@@ -316,7 +317,10 @@ class FinetuneConfig:
     flip: probability of a horizontal flip.
     scales: the shorter edge is drawn uniformly between these shares of the model's own test size; [0.6, 1.0] is 480 to
         800 for 800.
-    evaluate_every: iterations between two evaluations; null is once an epoch.
+    evaluate_every: iterations between two evaluations, whatever they cost; null is once an epoch, within
+        ``evaluate_share``.
+    evaluate_share: most of the training's time that evaluations once an epoch may take; those that would take more are
+        left out, but for the last. 1 leaves none out.
     evaluate_images: evaluate the first N images only; null is all.
     checkpoint_every: iterations between two checkpoints; null is once an epoch, and every 100 at least.
     measure: the checkpoint that is measured afterwards, ``last`` or ``best``. The best is chosen by mask AP on the very
@@ -344,6 +348,7 @@ class FinetuneConfig:
     scales: list[float] = field(default_factory=lambda: [0.6, 1.0])
     seed: int = 0
     evaluate_every: int | None = None
+    evaluate_share: float = 0.1
     evaluate_images: int | None = None
     checkpoint_every: int | None = None
     log_every: int = 20

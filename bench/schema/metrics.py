@@ -1,4 +1,4 @@
-"""The table of figures: each stands here once; tables, charts, exports, gates and the README's list of columns read it.
+"""The table of figures: each stands here once; tables, charts, exports, gates and the list of columns in docs/ read it.
 
 This module needs the standard library alone.
 """
@@ -44,7 +44,7 @@ class Figure:
 
     name: its name in tables and ``gate.thresholds``
     title: the head of its column
-    definition: the README's sentence
+    definition: the sentence of ``docs/columns.md``
     figure: reads it from a result, in its unit; None where it was not measured, for an AP also with random weights
     part: the part of the result that it comes from
     unit, decimals: of its values; decimals are None for text
@@ -224,6 +224,9 @@ _FIGURES = (
     Figure("reason", "Reason", "why the job did not end well", lambda result: result.reason, shown=("table",)),
     Figure("marks", "Marks", "why the row's speed means less than it seems: host-bound, neighbours, disturbed, few "
         "samples, recompiled", lambda result: mark_names(result) or None, shown=("table",)),
+    Figure("trained_from", "Trained from", "what a training before the measurement (finetune=) started from: scratch, "
+        "published weights, or a file's name; empty without a training",
+        lambda result: result.finetune.start if result.finetune else None),
     _ap("mask_ap", "Mask AP", f"{_AP}, mean over IoU 0.50:0.95; of an LVIS set by LVIS's rules; empty for random "
         "weights, and where there is no object to find", shown=(*_MAIN, "trend"), short="Mask\nAP", latex="AP",
         interval="bootstrap", resampled=True),

@@ -7,7 +7,7 @@ machine, a file's content, the clock. This module needs the standard library alo
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -156,6 +156,34 @@ def describe(config: BenchConfig, separator: str = " ") -> str:
     planned = Result("skipped", dataclasses.asdict(config))
     texts = (setting.spelled(setting.value(planned)) for setting in SETTINGS.values() if setting.spelled)
     return separator.join(text for text in texts if text)
+
+
+def described(configs: Sequence[BenchConfig]) -> list[str]:
+    """Give what :func:`describe` gives of each job, and for jobs of one model that it gives alike, what else differs.
+
+    So no two rows of a sweep over an option are called the same in a line of progress: ``cpu fp32 b1 · top_k=100``.
+    """
+    texts = [describe(config) for config in configs]
+    planned = [Result("skipped", dataclasses.asdict(config)) for config in configs]
+    alike = _alike(range(len(configs)), [(config.model.name, texts[n]) for n, config in enumerate(configs)])
+    for setting in labelled():
+        still_alike: list[list[int]] = []
+        for numbers in alike:
+            labels = setting.labels([planned[number] for number in numbers])
+            if len(set(labels)) > 1:
+                for number, label in zip(numbers, labels, strict=True):
+                    texts[number] += SEPARATOR + label if label else ""
+            still_alike += _alike(numbers, labels)
+        alike = still_alike
+    return texts
+
+
+def _alike(numbers: Iterable[int], keys: Sequence[Hashable]) -> list[list[int]]:
+    """Group the numbers whose keys, given in the same order, another one of them has too."""
+    groups: dict[Hashable, list[int]] = {}
+    for number, key in zip(numbers, keys, strict=True):
+        groups.setdefault(key, []).append(number)
+    return [group for group in groups.values() if len(group) > 1]
 
 
 def _key(path: str, title: str, words: str, *, paired: bool = False, **rest: Any) -> Setting:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from bench.schema.config import FinetuneConfig
 from bench.schema.parts.training import FinetuneResult
 
 OnProgress = Callable[..., None]
@@ -33,6 +34,23 @@ class Window:
     def means(self) -> dict[str, float]:
         """Return the mean of each loss over the iterations, by name."""
         return {name: value / self.iterations for name, value in self.sums.items()}
+
+
+def start_text(result: FinetuneResult, config: FinetuneConfig, batch_size: int) -> str:
+    """Say what a training starts from, or goes on from, and how many images an iteration takes.
+
+    Args:
+        batch_size: of the measurement
+    """
+    anew = len(result.reinitialised)
+    start = "random values" if result.start == "scratch" else result.start
+    text = f"starts from {start}" + (f", {anew} parameters anew" if anew else "")
+    if result.done:
+        text = f"goes on; it started from {start}"
+    text += f"; {config.batch_size * config.accumulate} images an iteration"
+    if batch_size not in (1, config.batch_size):
+        text += f" by finetune.batch_size; batch_size={batch_size} is that of the measurement"
+    return text
 
 
 def add_entry(

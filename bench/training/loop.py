@@ -27,8 +27,9 @@ from bench.predictor import Target
 from bench.schema.config import BenchConfig
 from bench.schema.parts.training import FinetuneResult
 from bench.training.checkpoints import BEST, LAST, Checkpoints
-from bench.training.curve import OnProgress, Window, add_entry
+from bench.training.curve import OnProgress, Window, add_entry, start_text
 from bench.training.data import TrainingSet, training_batches
+from bench.training.evaluations import EvaluationPlan
 from bench.training.initial_weights import Start
 from bench.training.optimizer import (
     backbone_factor,
@@ -75,6 +76,9 @@ class Training:
         assert config.finetune is not None
         self._config, self._job = config.finetune, config
         self._predictor, self._measured = start.predictor, measured
+        limit = self._config.evaluate_images
+        self._evaluated = measured if limit is None else measured.first(limit)
+        self._evaluation_seconds = 0.0
         self._module = start.predictor.module
         self._device = torch.device(config.device)
         self._samples = TrainingSet(train, start.predictor.training_edges(), self._config)
@@ -106,6 +110,8 @@ class Training:
             train_images=images,
             dataset_sha256=train.sha256,
             seconds=0.0,
+            done=0,
+            evaluation_seconds=0.0,
         )
 
     def run(self) -> FinetuneResult:
@@ -117,9 +123,8 @@ class Training:
         """
         config = self._config
         an_epoch = max(1, self._samples.batches_an_epoch // config.accumulate)
-        evaluate_every = config.evaluate_every or an_epoch
-        if self._done < self._iterations:
-            self._check_first_batch()
+        evaluations = EvaluationPlan(config, an_epoch, self._iterations)
+        self._begin()
         save_every = config.checkpoint_every or min(an_epoch, CHECKPOINT_EVERY)
         batches = training_batches(
             self._samples,
@@ -135,18 +140,28 @@ class Training:
             self._count(time.monotonic() - began)
             began = time.monotonic()
             self._done += 1
+            self.result.done = self._done
             last = self._done == self._iterations
             if self._done % config.log_every == 0 or last:
                 self._log()
-            if self._done % evaluate_every == 0 or last:
+            if last or (evaluations.is_due(self._done) and self._may_evaluate(evaluations)):
                 self._evaluate()
+            # An evaluation is no part of the next iteration, whose time tells the images per second.
+            self._count(time.monotonic() - began)
+            began = time.monotonic()
             if self._done % save_every == 0 or last:
-                self._count(time.monotonic() - began)
-                began = time.monotonic()
                 self._checkpoint()
         self.result.checkpoint = BEST if config.measure == "best" else LAST
         self._save(self.result)
         return self.result
+
+    def _begin(self) -> None:
+        """Say what the training starts from, and let the model predict, before anything is learned."""
+        text = start_text(self.result, self._config, self._job.batch_size)
+        print(f"iteration {self._done}: {text}", flush=True)
+        self._progress("finetune", self._done, self._iterations, 0, None, text)
+        if self._done < self._iterations:
+            self._check_first_batch()
 
     def _iteration(self, batches: Any) -> dict[str, float]:
         """Do one optimiser step; return the losses by name and their ``total``, means over the accumulated batches."""
@@ -209,20 +224,30 @@ class Training:
     def _check_first_batch(self) -> None:
         """Let the model predict the first images that it will be measured on, which checks what it gives."""
         self._module.eval()
+        began = time.monotonic()
         model = Runner(self._predictor, self._device, self._job.precision)
         first = self._measured.images[: self._job.batch_size]
         list(ModelPredictions(model, self._labels, self._job).outputs(first))
+        self._evaluation_seconds = (time.monotonic() - began) * len(self._evaluated.images) / len(first)
+
+    def _may_evaluate(self, plan: EvaluationPlan) -> bool:
+        """Tell whether an evaluation that is due costs little enough; count it where it does not."""
+        spent = self.result.evaluation_seconds or 0.0
+        training = max((self.result.seconds or 0.0) - spent, 1e-9)
+        if plan.is_affordable(self._done, training, spent, self._evaluation_seconds):
+            return True
+        self.result.left_out += 1
+        print(f"iteration {self._done}: not evaluated, which would take more than its share of the time", flush=True)
+        return False
 
     def _evaluate(self) -> None:
         """Evaluate mask AP on the measured set, and write the weights where they are the best so far."""
         self._module.eval()
-        limit = self._config.evaluate_images
-        figures = accuracy.mask_ap_of(
-            Runner(self._predictor, self._device, self._job.precision),
-            self._measured if limit is None else self._measured.first(limit),
-            self._labels,
-            self._job,
-        )
+        began = time.monotonic()
+        runner = Runner(self._predictor, self._device, self._job.precision)
+        figures = accuracy.mask_ap_of(runner, self._evaluated, self._labels, self._job)
+        self._evaluation_seconds = time.monotonic() - began
+        self.result.evaluation_seconds = (self.result.evaluation_seconds or 0.0) + self._evaluation_seconds
         best = max((e["mask_ap"] or 0.0 for e in self.result.evaluations), default=-1.0)
         entry = {"iteration": self._done, "mask_ap": figures["mask_ap"], "mask_ap50": figures["mask_ap50"]}
         self.result.evaluations.append(entry)
@@ -239,6 +264,7 @@ class Training:
             "scaler": self._scaler.state_dict(),
             "window": asdict(self._window),
         }
+        self.result.kept = self._done
         self._files.write_last(self._done, self.result, parts)
         self._save(self.result)
 

@@ -6,8 +6,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.schema.gate_report import AMBIGUOUS, BETTER, NOT_COMPARABLE, SAME, WORSE, Finding, GateReport, number_text
-from reports.text.gate_table import change_text, interval_text
+from bench.schema.gate_report import AMBIGUOUS, BETTER, NOT_COMPARABLE, SAME, WORSE, Finding, GateReport
+from reports.text.gate_table import change_text, estimate_notes, interval_text, side_texts
 from reports.text.markdown import escape, grid, grid_of_markdown
 
 LIMIT_BYTES = 1 << 20
@@ -102,16 +102,15 @@ def _details(findings: Sequence[Finding]) -> str:
     rows = [_values(finding) for finding in findings if finding.base is not None or finding.head is not None]
     if not rows:
         return ""
-    table = grid(_VALUES, rows)
-    return f"<details>\n<summary>Values of base and head</summary>\n\n{table}\n\n</details>"
+    notes = "".join(f"\n\n{escape(note)}." for note in estimate_notes(findings))
+    return f"<details>\n<summary>Values of base and head</summary>\n\n{grid(_VALUES, rows)}{notes}\n\n</details>"
 
 
 def _values(finding: Finding) -> list[str]:
     return [
         finding.model,
         finding.metric,
-        number_text(finding.base),
-        number_text(finding.head),
+        *side_texts(finding),
         finding.unit,
         change_text(finding),
         interval_text(finding),

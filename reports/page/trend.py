@@ -75,6 +75,7 @@ def write_trend(
             for series in all_series
         ],
         steps=[_step_row(trend, step) for trend in trends for step in trend.steps],
+        without_step=without_step(trends),
         notes=_notes(everything, runs),
         runs=[(run, date_text(run)) for run in reversed(runs)],
         rules=RULES,
@@ -86,6 +87,22 @@ def write_trend(
     except OSError as error:
         raise UserError(f"{out}: cannot be written: {error.strerror or error}") from error
     return trends
+
+
+def without_step(trends: Sequence[Trend]) -> str:
+    """Say that no figure has stepped, of the series that are long enough to tell."""
+    if not trends:
+        return "No figure was measured, so nothing is known of steps."
+    longest = max(len(trend.points) for trend in trends)
+    short = sum(len(trend.points) < MIN_POINTS for trend in trends)
+    if short == len(trends):
+        runs = "one run" if longest == 1 else f"{longest} runs"
+        most = f"no series has more than {runs}, and it takes {MIN_POINTS}"
+        return f"Whether a figure has stepped cannot be told yet: {most}."
+    text = "No figure has stepped to another level"
+    return text + (
+        f", of the {len(trends) - short} of {len(trends)} that have {MIN_POINTS} runs or more." if short else "."
+    )
 
 
 def _trends(series: Series) -> list[Trend]:

@@ -1,6 +1,6 @@
-"""Write the README's list of columns from the tables of settings and figures.
+"""Write the list of columns of ``docs/columns.md`` from the tables of settings and figures.
 
-python -m reports.text.column_table [README.md]
+python -m reports.text.column_table [docs/columns.md]
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def with_column_table(text: str) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Bring a file's list of columns up to date, and give the exit status."""
-    return bring_up_to_date(with_column_table, arguments)
+    return bring_up_to_date(with_column_table, arguments, "docs/columns.md")
 
 
 if __name__ == "__main__":

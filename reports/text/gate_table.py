@@ -9,6 +9,7 @@ from rich.console import Console, ConsoleOptions, Group, JustifyMethod, Renderab
 from rich.table import Table
 
 from bench.schema.gate_report import AMBIGUOUS, BETTER, NOT_COMPARABLE, SAME, WORSE, Finding, GateReport, number_text
+from bench.schema.metrics import METRICS
 from reports.text.styled import shown
 
 STYLES = {SAME: "", BETTER: "green", WORSE: "bold red", AMBIGUOUS: "yellow", NOT_COMPARABLE: "yellow"}
@@ -30,7 +31,7 @@ def gate_table(report: GateReport) -> RenderableType:
     parts: list[RenderableType] = [shown(f"\n{report.head} against {report.base}", "bold"), _Fitting(report)]
     for finding in report.of(WORSE, AMBIGUOUS, NOT_COMPARABLE):
         parts.append(shown(f"{finding.verdict}: {finding.sentence}", STYLES[finding.verdict]))
-    parts += [shown(note, "dim") for note in report.notes]
+    parts += [shown(note, "dim") for note in (*report.notes, *estimate_notes(report.findings))]
     parts.append(shown(f"gate: {report.outcome}", "bold green" if report.passed else "bold red"))
     return Group(*parts)
 
@@ -77,9 +78,47 @@ def gate_rows(report: GateReport) -> list[tuple[Finding, list[str]]]:
     ]
 
 
+def estimate_notes(findings: Sequence[Finding]) -> list[str]:
+    """Say which figures of a row are of one estimate and which are not, where a speed was compared."""
+    speeds = [finding for finding in findings if _over_rounds(finding) and finding.change is not None]
+    notes = []
+    if speeds:
+        notes.append(
+            "Base and Head of a speed are the medians of the rounds of each side; Change, interval and verdict are of "
+            "the test (rounds against rounds, or each batch against itself), so that they need not be their ratio"
+        )
+    if any(_is_contrary(finding) for finding in speeds):
+        notes.append("in brackets: medians that point the other way than the change, by which the verdict goes")
+    return notes
+
+
+def _over_rounds(finding: Finding) -> bool:
+    figure = METRICS.get(finding.metric)
+    return figure is not None and figure.over_rounds
+
+
+def _is_contrary(finding: Finding) -> bool:
+    """Tell whether the medians of a speed point the other way than its change."""
+    if finding.change is None or finding.base is None or finding.head is None:
+        return False
+    return _over_rounds(finding) and finding.change * (finding.head - finding.base) < 0
+
+
 def _cells(finding: Finding) -> list[str]:
-    figures = [number_text(finding.base), number_text(finding.head), change_text(finding), interval_text(finding)]
-    return [finding.model, finding.metric, *figures, finding.threshold]
+    return [
+        finding.model,
+        finding.metric,
+        *side_texts(finding),
+        change_text(finding),
+        interval_text(finding),
+        finding.threshold,
+    ]
+
+
+def side_texts(finding: Finding) -> list[str]:
+    """Give the figures of base and head, in brackets where they are medians that contradict the change."""
+    texts = [number_text(finding.base), number_text(finding.head)]
+    return [f"({text})" for text in texts] if _is_contrary(finding) else texts
 
 
 def change_text(finding: Finding) -> str:

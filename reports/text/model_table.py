@@ -1,6 +1,6 @@
-"""Write the README's table of what is served, family by library and runtime, from the configurations of the models.
+"""Write the table of what is served in ``docs/models.md``, family by library, from the configurations of the models.
 
-python -m reports.text.model_table [README.md]
+python -m reports.text.model_table [docs/models.md]
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def _published_ap(model: dict[str, Any]) -> float:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Bring a file's table of models up to date, and give the exit status."""
-    return bring_up_to_date(with_model_table, arguments)
+    return bring_up_to_date(with_model_table, arguments, "docs/models.md")
 
 
 if __name__ == "__main__":

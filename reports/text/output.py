@@ -8,6 +8,20 @@ import sys
 from collections.abc import Iterator
 from typing import Any, TextIO
 
+WIDTH = 120
+"""Columns of what is printed where no terminal says how many it has."""
+
+
+def output_width() -> int | None:
+    """Give the width for a ``rich`` console on stdout; None where it asks the terminal itself.
+
+    A file or a pipe has no width to ask for, and rich would take 80 columns: ``COLUMNS`` says it, else :data:`WIDTH`.
+    """
+    if sys.stdout.isatty():
+        return None
+    given = os.environ.get("COLUMNS", "")
+    return int(given) if given.isdecimal() and int(given) else WIDTH
+
 
 @contextlib.contextmanager
 def tolerant_output() -> Iterator[None]:

@@ -32,10 +32,14 @@ SPARED = ("host_rss_mb", "latency_ms_p95", "peak_allocated_mb", "boundary_ap", "
 first, then :data:`SPARED_LAST`."""
 
 SPARED_LAST = ("gpu_busy_percent", "latency_ms_p50", "status")
-"""What a narrower terminal leaves out. All other columns stay, and are never cut: then the table is wider than it."""
+"""What a narrower terminal leaves out; the names then hold every status but ok. All other columns stay, and are never
+cut: then the table is wider than it."""
 
 NAME_WIDTHS = 14, 20
 """The model's name has at least the first width, and the second where it holds so long a word, before a column goes."""
+
+_IN_NAMES = ("library", "status")
+"""Columns that go into the names where they are left out, so that nothing of them is lost."""
 
 _GAP = 2
 """Spaces between two columns."""
@@ -112,10 +116,12 @@ class _Fitting:
             spared.append(name)
             table, least = _table(self._comparison, spared, options.max_width)
         yield table
-        left_out = [name for name in spared if name != "library"]
+        left_out = [name for name in spared if name not in _IN_NAMES]
         if left_out:
             titles = ", ".join(self._comparison.title(name) for name in left_out)
             yield shown(f"left out, since the terminal is narrow: {titles}", style="dim")
+        if "status" in spared:
+            yield shown("a row is ok where its name says nothing else", style="dim")
 
     def _spareable(self) -> list[str]:
         """Give the columns that may go, the first first: at least one column of figures stays."""
@@ -139,8 +145,8 @@ def _marks(comparison: Comparison) -> list[str]:
 def _table(comparison: Comparison, spared: Sequence[str], width: int) -> tuple[Table, int]:
     """Give the table without the columns ``spared``, in ``width`` if it can be, and the least width that it can have.
 
-    Without the library's column, the models' names hold it; without that of a setting, they hold it if it is needed to
-    tell two rows apart.
+    Without the library's column, the models' names hold it, and without that of the status every status but ok; without
+    that of a setting, they hold it if it is needed to tell two rows apart.
     """
     differing = {name: head for name, head in _differing(comparison).items() if name not in spared}
     titles = {name: title for name, title in _titles(comparison, differing).items() if name not in spared}
@@ -151,6 +157,9 @@ def _table(comparison: Comparison, spared: Sequence[str], width: int) -> tuple[T
         model = shown(" · ".join((model_name(row), *library, *details[number])))
         if names := comparison.mark_names(number):
             model.append(f" [{names}]", style="yellow")
+        status = comparison.text(number, "status")
+        if "status" in spared and status != "ok":
+            model.append(f" [{status}]", style=_status_style(status))
         lines.append([model if column == "model" else _cell(comparison, number, column) for column in titles])
     widths = {}
     for place, (name, title) in enumerate(titles.items()):
@@ -199,7 +208,7 @@ def _titles(comparison: Comparison, differing: Mapping[str, str]) -> dict[str, s
 def _cell(comparison: Comparison, row: int, name: str) -> Text:
     text = comparison.text(row, name)
     if name == "status":
-        return shown(text, style={"ok": "green", "skipped": "yellow"}.get(text, "red"))
+        return shown(text, style=_status_style(text))
     if COLUMNS[name].better is None or not text:
         return shown(text)
     if name == "mask_ap":
@@ -208,6 +217,10 @@ def _cell(comparison: Comparison, row: int, name: str) -> Text:
         return shown(f"({text})", style="dim")
     # A space where the star would be keeps the decimal points in one line.
     return shown(f"{text}*", style="bold green") if (row, name) in comparison.best else shown(f"{text} ")
+
+
+def _status_style(status: str) -> str:
+    return {"ok": "green", "skipped": "yellow"}.get(status, "red")
 
 
 def _half_width(comparison: Comparison, row: int) -> str:

@@ -37,7 +37,7 @@ def test_the_help_names_the_command_that_was_typed(
     assert not ended.value.code
     shown = capsys.readouterr().out
     assert "usage: maskbench [KEY=VALUE ...]" in shown
-    assert "  maskbench check FILE --images DIR " in shown
+    assert "  maskbench check FILE --images DIR\n" in shown
     assert "python run_bench.py" not in shown
 
 

@@ -50,6 +50,8 @@ STANDS_FOR = {
     "dataset.max_pixels=N": "dataset.max_pixels=3",
     "dataset.max_json_gb=N": "dataset.max_json_gb=3",
     "finetune.iterations=N": "finetune.iterations=3",
+    "finetune.evaluate_every=N": "finetune.evaluate_every=3",
+    "finetune.evaluate_images=N": "finetune.evaluate_images=3",
     "model=a,b": "model=demo_solo_mmdet,demo_solov2_mmdet",
     "model.classes=[...]": "model.classes=[cat,dog]",
     "model.options.layout=NAME": "model.options.layout=yolo",
@@ -59,6 +61,7 @@ STANDS_FOR = {
 """What a page or a message has, where that is no value of its key, and what a reader gives there."""
 
 PRINTED = {
+    "baseline={}": "baseline=runs/base",
     "batch_size={}": "batch_size=2",
     "accuracy.parts=[{}]": "accuracy.parts=[boundary,bootstrap]",
     "accuracy.shards={}": "accuracy.shards=2",

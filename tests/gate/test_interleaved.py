@@ -251,7 +251,7 @@ def test_against_a_run_of_the_history(repository: Path, run: Run, tmp_path: Path
             "has p = 0.062 at least, after the correction over 2 tests",
         ),
         (["baseline="], "baseline= is empty"),
-        ([], "baseline is missing; give baseline=DIR"),
+        ([], "baseline is missing: a gate compares with an earlier run"),
         (["baseline=nowhere"], "nowhere: no such folder"),
         (["baseline=nowhere", "gate.rounds=3"], "gate.rounds=3: the test over rounds needs 6"),
         (["baseline=nowhere", "gate.thresholds.fps_modle=-3%"], "gate.thresholds.fps_modle: no such metric; did you"),

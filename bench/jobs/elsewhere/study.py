@@ -20,7 +20,7 @@ from bench.jobs.stored import settle
 from bench.jobs.study import INTERRUPTED_EXIT
 from bench.schema.config import LauncherConfig
 from bench.schema.result import Result, read_result
-from bench.schema.settings import describe
+from bench.schema.settings import described
 
 
 def run_elsewhere(jobs: Sequence[ComposedJob], run: Run) -> int:
@@ -82,9 +82,10 @@ class _Study:
     def __init__(self, orders: Sequence[Order], planned_on: str, run: Run) -> None:
         self._run, self._planned_on = run, planned_on
         self._orders = list(orders)
+        settings = described([order.job.config for order in orders])
         self._heads = {
-            order.job.folder: f"[{number}/{len(orders)}] {order.job.config.model.name} {describe(order.job.config)}"
-            for number, order in enumerate(orders, 1)
+            order.job.folder: f"[{number}/{len(orders)}] {order.job.config.model.name} {text}"
+            for number, (order, text) in enumerate(zip(orders, settings, strict=True), 1)
         }
         self._results: list[Result] = []
 

@@ -13,7 +13,7 @@ from bench.jobs.run_job import run_job
 from bench.jobs.shards.places import Places
 from bench.jobs.slots.schedule import Turn, timed, untimed
 from bench.schema.result import UNFINISHED, Result, read_result
-from bench.schema.settings import describe
+from bench.schema.settings import described
 
 
 def goes_on(turn: Turn, results: Mapping[int, Result]) -> bool:
@@ -30,6 +30,7 @@ class Turns:
     def __init__(self, planned: Sequence[PlannedJob], rounds: int, run: Run) -> None:
         self.planned, self.rounds, self._run = planned, rounds, run
         self.results: dict[int, Result] = {}
+        self._settings = described([job.config for job in planned])
 
     def of_round(self, number: int) -> list[Turn]:
         """Give the turns of one round, in the order of the jobs."""
@@ -123,4 +124,4 @@ class Turns:
         """Give the beginning of the lines of a turn: ``[3/8] round 2 of 3 model cpu fp32 b1``."""
         config = turn.job.config
         round_of = f" round {turn.round} of {self.rounds}" if self.rounds > 1 else ""
-        return f"[{turn.number}/{len(self.planned)}]{round_of} {config.model.name} {describe(config)}"
+        return f"[{turn.number}/{len(self.planned)}]{round_of} {config.model.name} {self._settings[turn.number - 1]}"

@@ -24,7 +24,7 @@ from bench.files.json_file import from_dict, write_text_atomically
 from bench.jobs.job import PlannedJob
 from bench.jobs.launcher import Launcher
 from bench.schema.result import PASSES
-from bench.schema.settings import describe
+from bench.schema.settings import described
 
 BOARD = ".board"
 
@@ -79,7 +79,11 @@ class AtWork:
 
 def write_queue(jobs: Sequence[PlannedJob], out: Path, command: str) -> None:
     """Write which jobs a study has planned."""
-    queued = [QueuedJob(job.folder.name, job.config.model.name, describe(job.config), _rounds(job)) for job in jobs]
+    settings = described([job.config for job in jobs])
+    queued = [
+        QueuedJob(job.folder.name, job.config.model.name, text, _rounds(job))
+        for job, text in zip(jobs, settings, strict=True)
+    ]
     with contextlib.suppress(OSError):
         write_text_atomically(out / BOARD / QUEUE, _text(Queue(_now(), command, queued)))
 

@@ -11,10 +11,12 @@ from pathlib import Path
 
 from bench.errors import UserError
 from bench.jobs.status.board import AtWork, QueuedJob, read_at_work, read_queue
-from bench.schema.result import STATUSES, UNFINISHED, parse_result, results_under
+from bench.schema.result import INTERRUPTED, STATUSES, UNFINISHED, parse_result, results_under
 
 WAITING, AT_WORK, IN_PART, STOPPED, UNREADABLE = "waiting", "at work", "timed in part", "stopped", "unreadable"
-"""States of a job beside the statuses of a result."""
+TO_BE_TIMED, WAS_INTERRUPTED = "to be timed", "interrupted"
+"""States of a job beside the statuses of a result. What times nothing of a job is measured before it waits for its
+timing; a job that was killed has left word on the board that it is at work."""
 
 _STATUS = re.compile(rb'\A\{\s*"status": "(\w+)"')
 _ROUND = b'"first_call_ms":'
@@ -91,8 +93,11 @@ def _state(out: Path, job: QueuedJob) -> JobState:
         result = parse_result(content, str(path))
     except UserError as error:
         return JobState(job, UNREADABLE, str(error))
-    stopped = result.reason == UNFINISHED
-    return JobState(job, STOPPED if stopped else result.status, "" if stopped else result.reason or "", working)
+    if result.reason == INTERRUPTED:
+        return JobState(job, WAS_INTERRUPTED)
+    if result.reason == UNFINISHED:
+        return JobState(job, TO_BE_TIMED if working is None else STOPPED, at_work=working)
+    return JobState(job, result.status, result.reason or "", working)
 
 
 def _may_live(working: AtWork) -> bool:
@@ -110,6 +115,6 @@ def _may_live(working: AtWork) -> bool:
 
 def counts(states: list[JobState]) -> Iterator[tuple[str, int]]:
     """Give each state that a job is in, and the number of jobs, those that ended first."""
-    for state in (*STATUSES, UNREADABLE, STOPPED, IN_PART, AT_WORK, WAITING):
+    for state in (*STATUSES, UNREADABLE, STOPPED, WAS_INTERRUPTED, IN_PART, TO_BE_TIMED, AT_WORK, WAITING):
         if number := sum(each.state == state for each in states):
             yield state, number

@@ -28,7 +28,7 @@ from bench.jobs.status.board import BOARD, AtWork, Queue, QueuedJob, at_work, re
 from bench.jobs.status.state import StudyState, study_state
 from bench.jobs.study import run_study
 from bench.schema.config import BenchConfig, DatasetConfig, ModelConfig
-from bench.schema.result import UNFINISHED, Result, write_result
+from bench.schema.result import INTERRUPTED, UNFINISHED, Result, write_result
 
 NOW = datetime(2026, 11, 27, 12, 0, tzinfo=timezone.utc)
 
@@ -71,7 +71,7 @@ def test_each_job_has_the_state_that_its_files_say(tmp_path: Path) -> None:
     jobs["damaged"].result_path.write_text("{")
     assert states(tmp_path) == {
         **{"fine": "ok", "oom": "out_of_memory", "running": "at work", "elsewhere": "at work", "killed": "stopped"},
-        **{"again": "stopped", "damaged": "unreadable", "next": "waiting"},
+        **{"again": "to be timed", "damaged": "unreadable", "next": "waiting"},
     }
 
 
@@ -94,6 +94,33 @@ def test_the_lines_of_a_study(tmp_path: Path) -> None:
         "",
         "waiting, the next one first",
         "  waits cpu fp32 b1",
+    ]
+
+
+def test_rows_that_were_interrupted_or_wait_for_their_timing_say_how_it_goes_on(tmp_path: Path) -> None:
+    cut, waits = (job(tmp_path, name) for name in ("cut", "waits"))
+    write_queue([cut, waits], tmp_path, "")
+    write_result(Result("failed", {}, INTERRUPTED), cut.result_path)
+    write_result(Result("failed", {}, UNFINISHED), waits.result_path)
+    assert list(status_lines(replace(study_state(tmp_path), planned=""), "o", 20, 80, NOW)) == [
+        "2 jobs: 1 interrupted, 1 to be timed",
+        "",
+        "interrupted; the same command with the same out= goes on",
+        "  cut cpu fp32 b1",
+        "",
+        "measured in part, to be timed when nothing else runs",
+        "  waits cpu fp32 b1",
+    ]
+
+
+def test_rows_of_a_sweep_over_an_option_are_told_apart(tmp_path: Path) -> None:
+    one, two = (job(tmp_path, f"m{number}") for number in (1, 2))
+    for number, each in enumerate((one, two)):
+        each.config.model.name, each.config.model.options = "m", {"top_k": 100 + number}
+    write_queue([one, two], tmp_path, "")
+    assert [each.job.setting for each in study_state(tmp_path).jobs] == [
+        "cpu fp32 b1 · top_k=100",
+        "cpu fp32 b1 · top_k=101",
     ]
 
 

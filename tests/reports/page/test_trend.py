@@ -204,3 +204,24 @@ def test_the_page_in_a_browser(history_path, trends):
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
         assert problems == []
         browser.close()
+
+
+@pytest.mark.parametrize(
+    ("last", "said"),
+    [
+        (2, "cannot be told yet: no series has more than 2 runs, and it takes 8"),
+        (7, "cannot be told yet: no series has more than 7 runs, and it takes 8"),
+    ],
+)
+def test_runs_too_few_to_tell_are_not_called_steady(history_path, tmp_path, last, said):
+    write_trend(History(history_path), tmp_path / "few.html", last=last)
+    page = (tmp_path / "few.html").read_text()
+    assert said in page
+    assert "No figure has stepped" not in page
+
+
+def test_a_long_steady_series_has_not_stepped(history_path, tmp_path):
+    write_trend(History(history_path), tmp_path / "steady.html", model="solov2_torchvision")
+    page = (tmp_path / "steady.html").read_text()
+    assert "No figure has stepped to another level" in page
+    assert "cannot be told" not in page
