@@ -223,7 +223,7 @@ _FIGURES = (
         shown=(*_TABLE, "terminal"), short="Status"),
     Figure("reason", "Reason", "why the job did not end well", lambda result: result.reason, shown=("table",)),
     Figure("marks", "Marks", "why the row's speed means less than it seems: host-bound, neighbours, disturbed, few "
-        "samples, recompiled", lambda result: mark_names(result) or None, shown=("table",)),
+        "samples, fewer images, recompiled", lambda result: mark_names(result) or None, shown=("table",)),
     Figure("trained_from", "Trained from", "what a training before the measurement (finetune=) started from: scratch, "
         "published weights, or a file's name; empty without a training",
         lambda result: result.finetune.start if result.finetune else None),
