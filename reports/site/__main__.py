@@ -64,8 +64,8 @@ def _build(options: argparse.Namespace) -> None:
     left_out = built.gathered.left_out
     for file, why in left_out[:_MOST_LINES]:
         print(visible(f"warning: {file}: {why}; left out of the site"), file=sys.stderr)
-    if more := len(left_out[_MOST_LINES:]):
-        print(f"warning: {more} more are left out of the site, whose first page lists all", file=sys.stderr)
+    if lacking := len(left_out[_MOST_LINES:]):
+        print(f"warning: {lacking} more are left out of the site, whose first page lists all", file=sys.stderr)
     if built.cleaned:
         print(f"{built.cleaned} results held paths or secrets, which the site leaves out", file=sys.stderr)
     site = built.site
@@ -77,12 +77,12 @@ def _build(options: argparse.Namespace) -> None:
     ]
     more = f"; {built.gathered.copies} copies of them count once" if built.gathered.copies else ""
     print(f"{', '.join(counts)}{more}")
-    lacking = len(site.runs) - built.reports
+    without = len(site.runs) - built.reports
     if built.reports:
         shown = f"the reports of {_count(built.reports, 'run')} are in the site, with the images that they show"
         print(f"{shown}; --reports none leaves them out")
-    if lacking and options.reports == "copy":
-        print(f"{_count(lacking, 'run')} without a report of its own; --reports draw draws it")
+    if without and options.reports == "copy":
+        print(f"{_count(without, 'run')} without a report of its own; --reports draw draws it")
     print(visible(str(built.page)))
 
 

@@ -78,7 +78,7 @@ def _site(measurements: Sequence[Measurement], out: Path) -> Site:
     found = boards(comparison.rows)
     for board in found:
         board.address = f"boards/{slug(board.title, (board.data, board.hardware))}.html"
-    addresses = {
+    addresses: dict[tuple[str, ...], str] = {
         **{model: f"models/{slug(' '.join(model), model)}.html" for model in models},
         **{run: f"runs/{slug('-'.join(run[-2:]), run)}/index.html" for run in runs},
     }

@@ -133,8 +133,8 @@ def index_page(
 
 def _entries(site: Site) -> Iterable[tuple[str, str, str, str]]:
     """Give what the search finds: its kind, its title, more words, and its address."""
-    for board in site.boards:
-        yield "leaderboard", board.title, " ".join(board.also), board.address
+    for each in site.boards:
+        yield "leaderboard", each.title, " ".join(each.also), each.address
     placed = {row: (board, group) for board in site.boards for group in board.groups for row in group.rows}
     for key, rows in site.models.items():
         where = dict.fromkeys(placed[row][0].title for row in rows if row in placed)
