@@ -15,6 +15,7 @@ from bench.trackers.tracked import RESULT, STUDY, KnownRuns, TrackedRow, Tracked
 _QUIET = {
     **{"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"},
     **{"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"},
+    "MLFLOW_LOGGING_LEVEL": "ERROR",
 }
 """Unless the user says otherwise: a server that is gone costs a minute and not ten, and MLflow tells nobody of this."""
 
