@@ -3,6 +3,7 @@
 python -m reports DIR... [--out DIR]                                              the report
 python -m reports DIR... --where "fps_model >= 20 and host_rss_mb <= 8000" --best mask_ap   which model to take
 python -m reports DIR --again DIR                                                 the same study twice: is it the same?
+python -m reports DIR --latex table.tex --columns model,mask_ap,fps_model         a table for a paper
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from bench.errors import UserError, visible
 from bench.files.folder_lock import REPORTING, locked
 from reports.text.output import output_width, tolerant_output
 
+OF_LATEX = ("columns", "rows", "intervals", "caption", "label")
+"""Options of a table for a paper."""
+
 
 @tolerant_output()
 def main(arguments: Sequence[str] | None = None, program: str = "python -m reports") -> int:
@@ -29,6 +33,8 @@ def main(arguments: Sequence[str] | None = None, program: str = "python -m repor
     options = parser.parse_args(arguments)
     if options.again and (options.where or options.best):
         parser.error("--again compares all rows; leave out --where and --best")
+    if options.latex is None and (lonely := [f"--{name}" for name in OF_LATEX if getattr(options, name) is not None]):
+        parser.error(f"{' and '.join(lonely)}: of a table for a paper; give --latex FILE, too")
     try:
         if options.where or options.best:
             from reports.table.selection import answer_from
@@ -38,6 +44,8 @@ def main(arguments: Sequence[str] | None = None, program: str = "python -m repor
             from reports.text import again
 
             return _print_answer(*again.answer_from(options.sources, options.again))
+        if options.latex:
+            return _write_latex(options)
         _print_report(options.sources, options.out)
         return 0
     except UserError as error:
@@ -60,7 +68,28 @@ def _parser(program: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("--best", metavar="COLUMN", help="the column that decides, as mask_ap")
     parser.add_argument("--again", type=Path, metavar="DIR", help="the folder of a second run of the same study")
+    paper = parser.add_argument_group("a table for a paper")
+    paper.add_argument("--latex", type=Path, metavar="FILE", help="write it to FILE, for booktabs and siunitx")
+    paper.add_argument("--columns", metavar="A,B", help="its columns: model,backbone,mask_ap,fps_model")
+    paper.add_argument("--rows", metavar="CONDITION", help="its rows, a condition on columns as that of --where")
+    paper.add_argument(
+        "--intervals", choices=("pm", "small", "none"), help="95 %% intervals: ± (pm, the default), in small type, none"
+    )
+    paper.add_argument("--caption", metavar="TEXT", help="what it is of; how to read it is added")
+    paper.add_argument("--label", metavar="NAME", help="default: tab:maskbench")
     return parser
+
+
+def _write_latex(options: argparse.Namespace) -> int:
+    """Write the table that a paper takes in, and say how."""
+    from reports.paper.latex_table import Paper, write_paper
+
+    given = {name: value for name in OF_LATEX if (value := getattr(options, name)) is not None}
+    if "columns" in given:
+        given["columns"] = tuple(name.strip() for name in given["columns"].split(",") if name.strip())
+    rows = write_paper(options.sources, options.latex, Paper(**given))
+    print(visible(f"{options.latex}: {rows} row{'' if rows == 1 else 's'}"))
+    return 0
 
 
 def _print_answer(text: str, yes: bool) -> int:

@@ -11,19 +11,23 @@ from pathlib import Path
 
 import pytest
 import yaml
+from literal_results import build_result
 
 from bench.cli.composing.errors import schema_keys
 from bench.cli.gate import from_settings
 from bench.errors import UserError
 from bench.schema.config import GateConfig
+from bench.schema.result import write_result
 from bench.schema.typed.overrides import GROUPS
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = {"github.yml": "vendor.github-workflows", "gitlab.yml": "vendor.gitlab-ci"}
+PAGES = "pages.yml"
+SCHEMAS = {**FILES, PAGES: "vendor.github-workflows"}
 DOCUMENTS = [ROOT / "docs" / "ci" / name for name in (*FILES, "README.md")]
 
 
-@pytest.mark.parametrize(("name", "schema"), FILES.items())
+@pytest.mark.parametrize(("name", "schema"), SCHEMAS.items())
 def test_valid_by_the_vendors_schema(name: str, schema: str) -> None:
     pytest.importorskip("check_jsonschema")
     command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", schema, str(ROOT / "docs" / "ci" / name)]
@@ -100,3 +104,38 @@ def test_the_plugin_is_registered_and_the_command_is_installed() -> None:
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     assert '[project.entry-points.pytest11]\nmaskbench = "maskbench_pytest"\n' in text
     assert '[project.scripts]\nmaskbench = "run_bench:main"\n' in text
+
+
+ONLY = """
+import importlib.abc, sys
+
+class Refuse(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"torch", "hydra", "omegaconf", "hotcoco", "pycocotools", "torchvision", "pynvml"}:
+            raise ModuleNotFoundError(f"{name}: not in the workflow", name=name)
+
+sys.meta_path.insert(0, Refuse())
+from reports.site.__main__ import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_the_site_of_the_workflow_needs_no_more_than_it_installs(tmp_path: Path) -> None:
+    """What a site of many results needs is installed there by hand, without torch, so its command must do without."""
+    workflow = yaml.safe_load((ROOT / "docs" / "ci" / PAGES).read_text())
+    steps = [step["run"] for step in workflow["jobs"]["site"]["steps"] if "run" in step]
+    [command] = [shlex.split(run) for run in steps if run.startswith("python -m reports.site ")]
+    [packages] = [set(run.split()[2:]) for run in steps if run.startswith("pip install ")]
+    assert {"pandas", "jinja2", "msgspec", "pyyaml"} <= packages
+    write_result(build_result(), tmp_path / "results" / "run" / "jobs" / "job0" / "result.json")
+    arguments = [
+        argument if argument.startswith("-") or argument == "none" else str(tmp_path / argument)
+        for argument in command[3:]
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", ONLY, *arguments], capture_output=True, text=True, check=False, timeout=120, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "public" / "index.html").exists()
+    uses = [step["uses"] for step in workflow["jobs"]["site"]["steps"] if "uses" in step]
+    assert all(re.fullmatch(r"actions/[\w-]+@v\d+", action) for action in uses)

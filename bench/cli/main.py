@@ -1,5 +1,5 @@
-"""The command: ``maskbench OVERRIDES`` measures; ``check``, ``export``, ``report``, ``gate``, ``history`` and
-``status`` do the rest."""
+"""The command: ``maskbench OVERRIDES`` measures; ``check``, ``export``, ``report``, ``gate``, ``history``,
+``status`` and ``site`` do the rest."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ COMMANDS = {
     "gate": "bench.cli.gate",
     "history": "bench.cli.history",
     "status": "bench.cli.status",
+    "site": "reports.site.__main__",
 }
 """Module of each command that is a word; its ``main`` takes the arguments and the beginning of its usage line."""
 

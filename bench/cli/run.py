@@ -147,6 +147,7 @@ def _measured(jobs: list[ComposedJob], given: Sequence[str]) -> int:
     from rich.console import Console
 
     from bench.cli.outputs import check_history, keep, output_folder, report
+    from bench.cli.tracking.track import check_installed, track
     from bench.device.slots.find import find_slots
     from bench.jobs.local import LocalLauncher
     from bench.jobs.run import Run
@@ -159,6 +160,7 @@ def _measured(jobs: list[ComposedJob], given: Sequence[str]) -> int:
     console = Console(width=output_width())
     config, command, arguments = jobs[0].config, _command(given), for_hydra(given)
     check_history(config.history)
+    check_installed(config.tracker)
     with output_folder(jobs, command, partial(console.print, markup=False, highlight=False, soft_wrap=True)) as out:
         launcher = LocalLauncher(slots[0] if slots else None)
         this = Run(
@@ -176,6 +178,7 @@ def _measured(jobs: list[ComposedJob], given: Sequence[str]) -> int:
             report(out, out, console)
             if status != INTERRUPTED_EXIT:
                 keep(config.history, out, console)
+                track(config.tracker, out, out, this.say)
             elif config.history is not None:  # a run that lacks rows and rounds must not be anyone's baseline
                 this.say(f"history: {config.history} does not get this run, since it was interrupted")
         return status
@@ -199,6 +202,7 @@ def _gated(jobs: list[ComposedJob], this: Run) -> int:
     """Run a study with a gate; give the exit status, 3 where the gate does not pass."""
     from bench.cli.gate import WORSE_EXIT, show
     from bench.cli.outputs import keep, report
+    from bench.cli.tracking.track import track
     from bench.files.paths import expanded
     from bench.gate.rows import check_apart
     from bench.gate.run import NothingComparedError, run_gated, the_gate
@@ -222,6 +226,7 @@ def _gated(jobs: list[ComposedJob], this: Run) -> int:
         return gated.status
     show(gated.report, console)
     keep(history, gated.results, console, gated.report)
+    track(jobs[0].config.tracker, gated.results, out, this.say)
     return gated.status if gated.report.passed else WORSE_EXIT
 
 

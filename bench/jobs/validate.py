@@ -14,6 +14,7 @@ from bench.device import cores
 from bench.errors import UserError, nearest
 from bench.jobs.job import ComposedJob
 from bench.private.interpolation import options_to_show
+from bench.private.texts import without_secrets
 from bench.schema.config import (
     ACCURACY_PARTS,
     AUTO,
@@ -32,6 +33,8 @@ from bench.schema.config import (
     PRECISIONS,
     SCHEDULE_EPOCHS,
     STARTS,
+    TRACKER_MODES,
+    TRACKERS,
     WEIGHTS_DTYPES,
     WITHOUT_MASK,
     BenchConfig,
@@ -39,6 +42,7 @@ from bench.schema.config import (
     FinetuneConfig,
     LauncherConfig,
     ModelConfig,
+    TrackerConfig,
 )
 from bench.schema.metrics import METRICS
 from bench.schema.result import PASSES
@@ -150,6 +154,7 @@ def check_shared(jobs: Sequence[ComposedJob]) -> None:
             raise UserError(f"{key}: all jobs of a command share it, and it has {len(values)} values; give one")
     for job in jobs[:1]:
         _check_launcher(job.config.launcher)
+        _check_tracker(job.config.tracker)
         devices, place = job.config.devices, job.config.launcher.name
         if devices is not None and place != "local":
             raise UserError(
@@ -187,6 +192,8 @@ def _check_words(config: BenchConfig) -> None:
         ("evaluator", config.evaluator, EVALUATORS),
         ("protocol.exclusive", config.protocol.exclusive, EXCLUSIVES),
         ("launcher.name", config.launcher.name, LAUNCHERS),
+        ("tracker.name", config.tracker.name, TRACKERS),
+        ("tracker.mode", config.tracker.mode, TRACKER_MODES),
         ("dataset.format", config.dataset.format, FORMATS),
         ("dataset.exif", config.dataset.exif, EXIFS),
         *(("dataset.without_mask", word, WITHOUT_MASK) for word in [config.dataset.without_mask] if word is not None),
@@ -272,6 +279,27 @@ def _check_launcher(launcher: LauncherConfig) -> None:
             raise UserError(f"launcher.{key}: only {places} has it, and this is launcher={launcher.name}")
     for key, least in (("gpus_per_node", 0), ("cpus_per_task", 1), ("time_min", 1)):
         _refuse_below(f"launcher.{key}", getattr(launcher, key), least)
+
+
+_KEYS_OF_TRACKERS = {
+    "none": (),
+    "mlflow": ("run", "uri", "experiment", "predictions"),
+    "wandb": ("run", "project", "entity", "mode", "predictions"),
+}
+"""The keys of ``tracker`` that each of them has."""
+
+
+def _check_tracker(tracker: TrackerConfig) -> None:
+    """Refuse a key that the chosen tracker does not have, and an address with a secret, which files would keep."""
+    for key, value in dataclasses.asdict(tracker).items():
+        if key != "name" and key not in _KEYS_OF_TRACKERS[tracker.name] and value != getattr(TrackerConfig(), key):
+            names = " or ".join(f"tracker={name}" for name, keys in _KEYS_OF_TRACKERS.items() if key in keys)
+            raise UserError(f"tracker.{key}: only {names} has it, and this is tracker={tracker.name}")
+    if tracker.uri is not None and (shown := without_secrets(tracker.uri)) != tracker.uri:
+        raise UserError(
+            f"tracker.uri={shown}: holds a password or a token, which files would keep; leave tracker.uri out and set "
+            "MLFLOW_TRACKING_URI in the environment, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+        )
 
 
 def _refuse_below(name: str, number: float | None, least: float) -> None:

@@ -55,6 +55,8 @@ def publishable_config(config: dict[str, Any]) -> dict[str, Any]:
             part = part.get(group) if isinstance(part, dict) else None
         if isinstance(part, dict) and isinstance(part.get(key), str):
             part[key] = publishable_path(part[key])
+    if isinstance(config.get("tracker"), dict):
+        config["tracker"]["uri"] = None  # a place of this machine, or of its owner's, and no condition
     config["model"]["options"] = _existing(config["model"]["options"])
     return config
 

@@ -35,6 +35,8 @@ SCHEDULE_EPOCHS = {"1x": 12, "3x": 36}
 WEIGHTS_DTYPES = ("fp32", "fp16")
 MEASURED_CHECKPOINTS = ("last", "best")
 LAUNCHERS = ("local", "ray", "slurm")
+TRACKERS = ("none", "mlflow", "wandb")
+TRACKER_MODES = ("offline", "online")
 AUTO = "auto"
 
 
@@ -440,10 +442,38 @@ class LauncherConfig:
 
 
 @dataclass
+class TrackerConfig:
+    """Where the figures of a command are logged once its report is written (group ``tracker/``).
+
+    No key holds a secret: MLflow and wandb read theirs from the environment. A tracker that fails changes no exit
+    status.
+
+    name: ``none``, ``mlflow`` or ``wandb``, each installed by its own name
+    run: what the study is called there; null is the name of the folder ``out``
+    uri: of MLflow: its server or store, as ``http://HOST:5000`` or ``sqlite:///mlflow.db``; null is
+        ``MLFLOW_TRACKING_URI``, or MLflow's own default
+    experiment: of MLflow
+    project, entity: of wandb; a null entity is the user's default
+    mode: of wandb: ``offline`` writes files below ``out``, which ``wandb sync`` sends later, ``online`` sends at once
+    predictions: whether the predictions of each row are kept there, which are large
+    """
+
+    name: str = "none"
+    run: str | None = None
+    uri: str | None = None
+    experiment: str = "maskbench"
+    project: str = "maskbench"
+    entity: str | None = None
+    mode: str = "offline"
+    predictions: bool = True
+
+
+@dataclass
 class BenchConfig:
     """One job: one model with one setting on one dataset.
 
     launcher: of the command: where its jobs run
+    tracker: of the command: where its figures are logged
     gate, baseline, history: settings of the command and not of a job: how the results are compared, with what (a folder
         of results, or the name of a run in the history), and the history that they are appended to
     out: the folder of the results
@@ -472,6 +502,7 @@ class BenchConfig:
     baseline: str | None = None
     history: str | None = None
     launcher: LauncherConfig = field(default_factory=LauncherConfig)
+    tracker: TrackerConfig = field(default_factory=TrackerConfig)
     out: str | None = None
     wait: bool = True
     device: str = "auto"

@@ -61,6 +61,7 @@ def _beside(exclusive: Any) -> str:
 NO_FIGURE = frozenset(
     (
         *("out", "passes", "accuracy", "study", "claims", "gate", "baseline", "history", "wait", "devices", "launcher"),
+        "tracker",
         *("protocol.rounds", "protocol.time_limit_s", "protocol.check_limit_s", "protocol.memory_limit_gb"),
         *("dataset.max_pixels", "dataset.max_json_gb", "dataset.allow_outside", "dataset.strict"),
         *("finetune.time_limit_s", "finetune.loader_processes", "model.licence"),

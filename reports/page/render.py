@@ -16,6 +16,7 @@ from PIL import Image
 from bench.errors import visible
 
 TEMPLATES = Path(__file__).parent / "templates"
+OF_THE_SITE = Path(__file__).parents[1] / "site" / "templates"
 
 
 def render(template: str, **context: Any) -> str:
@@ -27,7 +28,7 @@ def render(template: str, **context: Any) -> str:
 def _environment() -> jinja2.Environment:
     """The one environment of all pages, which keeps the templates that it has compiled."""
     return jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
+        loader=jinja2.FileSystemLoader([TEMPLATES, OF_THE_SITE]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

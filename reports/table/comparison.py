@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -159,10 +159,18 @@ class Comparison:
         return [number for number, row in enumerate(self.rows) if row.result.status not in ("ok", "skipped")]
 
 
-def load(sources: Sequence[Path], out: Path, *, warn: bool = True) -> Comparison:
+def load(
+    sources: Sequence[Path],
+    out: Path,
+    *,
+    warn: bool = True,
+    key: Callable[[Row], tuple[Any, ...]] | None = None,
+) -> Comparison:
     """Read every ``result.json`` under the sources; paths in the table are relative to ``out``.
 
     A file that cannot be read is left out, with a warning on stderr if ``warn``.
+
+    key: gives what is equal for rows that may be compared; None is :func:`comparison_key`
 
     Raises:
         UserError: a source does not exist, or no result in them can be read.
@@ -172,7 +180,7 @@ def load(sources: Sequence[Path], out: Path, *, warn: bool = True) -> Comparison
         found = read_rows(find_results(sources), places, "left out of the report" if warn else None, Lean())
         base = out.resolve()
         found = [replace(row, shown=os.path.relpath(row.path.resolve(), base)) for row in found]
-        rows, keys, records = _in_order(found)
+        rows, keys, records = _in_order(found, key or comparison_key)
     frame = _frame(records)
     del records  # of thousands of rows they take 100 MB
     comparable = _comparable_rows(rows, keys)
@@ -182,8 +190,8 @@ def load(sources: Sequence[Path], out: Path, *, warn: bool = True) -> Comparison
     tied = _tied(groups, best)
     best |= {(number, "mask_ap") for number in tied}
     comparison = Comparison(rows, frame, row_labels(rows), best, groups, tied)
-    _LAST.clear()
-    _LAST.append((state, comparison))
+    if key is None:
+        _LAST[:] = [(state, comparison)]
     return comparison
 
 
@@ -204,9 +212,11 @@ def _state(sources: Sequence[Path]) -> Any:
     return object()  # equal to nothing
 
 
-def _in_order(found: Sequence[Row]) -> tuple[list[Row], list[tuple[Any, ...]], list[dict[str, Any]]]:
-    """Give the rows in the order of the table, with their keys of :func:`comparison_key` and their records."""
-    keys, records = [comparison_key(row) for row in found], [_record(row) for row in found]
+def _in_order(
+    found: Sequence[Row], key: Callable[[Row], tuple[Any, ...]]
+) -> tuple[list[Row], list[tuple[Any, ...]], list[dict[str, Any]]]:
+    """Give the rows in the order of the table, with their keys and their records."""
+    keys, records = [key(row) for row in found], [_record(row) for row in found]
     order = sorted(range(len(found)), key=lambda place: _order(found[place], keys[place], records[place]))
     return [found[n] for n in order], [keys[n] for n in order], [records[n] for n in order]
 

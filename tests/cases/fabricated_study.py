@@ -89,6 +89,8 @@ def _rate(result: Result, mask_ap: float, replicates: int, rng: np.random.Genera
     common = np.random.default_rng(1).normal(0, 0.006, replicates)
     values = mask_ap + common + rng.normal(0, 0.003, replicates)
     accuracy.figures["mask_ap"] = mask_ap
+    accuracy.overlap_mask_ap = {"keep": mask_ap, "highest_score": mask_ap - 0.005}
+    accuracy.per_class = {"person": 1.2 * mask_ap, "car": 0.8 * mask_ap, "hair drier": None}
     accuracy.confidence_interval = [mask_ap - 0.015, mask_ap + 0.015]
     accuracy.bootstrap.mask_ap, accuracy.bootstrap.boundary_ap = values.tolist(), (values - 0.05).tolist()
     assert accuracy.boundary_figures is not None

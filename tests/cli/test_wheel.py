@@ -16,7 +16,17 @@ import pytest
 from bench.schema.result import Result, read_result
 
 ROOT = Path(__file__).resolve().parents[2]
-SOURCES = ("adapters", "bench", "configs", "reports", "weights", "run_bench.py", "pyproject.toml", "README.md")
+SOURCES = (
+    "adapters",
+    "bench",
+    "configs",
+    "reports",
+    "weights",
+    "maskbench.py",
+    "run_bench.py",
+    "pyproject.toml",
+    "README.md",
+)
 
 QUICK = ["protocol=quick", "protocol.max_seconds=0.2", "protocol.max_warmup_seconds=0.1", "device=cpu"]
 DEMO = ["study=demo", "model=demo_mask_rcnn_torchvision", "dataset.shapes.count=20", *QUICK]

@@ -26,11 +26,11 @@ from bench.schema.config import BenchConfig
 from bench.schema.typed.hydra_text import QUOTED, encoded, encoded_once_more, literal, name_in_map, quoted, unquoted
 from bench.schema.typed.map_text import NotAMapError, names_spelled, texts_spelled
 
-GROUPS = ("model", "dataset", "protocol", "finetune", "gate", "study", "launcher")
+GROUPS = ("model", "dataset", "protocol", "finetune", "gate", "study", "launcher", "tracker")
 
-ONE_FOR_ALL = ("out", "history", "baseline", "wait", "devices", "launcher")
-"""Keys of the command and not of a job, beside those of ``gate`` and ``launcher``: all jobs of a sweep share their
-value."""
+ONE_FOR_ALL = ("out", "history", "baseline", "wait", "devices", "launcher", "tracker")
+"""Keys of the command and not of a job, beside those of ``gate``, ``launcher`` and ``tracker``: all jobs of a sweep
+share their value."""
 
 Kind = Literal["text", "text or empty", "texts", "numbers", "other"]
 
@@ -106,7 +106,7 @@ def as_text(override: str) -> str:
     parts = _parts(value)
     if len(parts) == 1:
         return f"{prefix}{key}={_spelled(value) if value.strip() else ''}"
-    if key in ONE_FOR_ALL or key.startswith(("gate.", "launcher.")):
+    if key in ONE_FOR_ALL or key.startswith(("gate.", "launcher.", "tracker.")):
         remedy = as_typed(f"{prefix}{key}={quoted(value)}")
         raise UserError(
             f"{key}={value}: a comma makes a sweep, and all jobs of a command share {key}; where the comma belongs to "

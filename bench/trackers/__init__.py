@@ -1,0 +1,1 @@
+"""Log the figures of a study to MLflow or Weights & Biases."""
