@@ -14,12 +14,13 @@ from rich.text import Text
 from bench.errors import visible
 from bench.schema.metrics import FIGURES, shown_in
 from bench.schema.settings import tabled, telling
+from reports.answers.lines import answer_lines
 from reports.conversion.costs import TITLE, cost_lines
 from reports.cut import cut, cut_words
 from reports.table.checks import warnings
 from reports.table.claims import claims
-from reports.table.columns import COLUMNS
-from reports.table.comparison import INDISTINGUISHABLE, Comparison, load, loaded
+from reports.table.columns import COLUMNS, INTERVALS
+from reports.table.comparison import Comparison, load, loaded
 from reports.table.naming import model_name, row_details
 from reports.text.conditions import row_notes
 from reports.text.contents import other_contents
@@ -52,13 +53,14 @@ def terminal_table(sources: Sequence[Path]) -> RenderableType:
     if words := cut_words(comparison):
         parts.append(shown(words, style="yellow"))
     if comparison.best:
-        tied = f"; of mask AP also those {INDISTINGUISHABLE}" if comparison.groups else ""
+        tied = "".join(f"; {words}" for words in comparison.also_best_words())
         never = " or ".join(comparison.never_best_names())
         without = f" (of speed, busy and energy without rows that are marked {never})" if never else ""
         parts.append(shown(f"* best among comparable rows{without}{tied}", style="dim"))
     parts += [shown(line, style="yellow") for line in _marks(comparison)]
-    if any(comparison.interval(number) for number in range(len(comparison.rows))):
-        parts.append(shown("± half the width of the 95 % interval of mask AP (bootstrap over images)", style="dim"))
+    if names := [name for name in INTERVALS if comparison.has_intervals(name) and name in shown_in("terminal")]:
+        figures = " and ".join(comparison.title(name) for name in names)
+        parts.append(shown(f"± half the width of the 95 % interval of {figures}", style="dim"))
     if meaning := comparison.noise_meaning(shown_in("terminal")):
         parts.append(shown(f"in brackets: {meaning}", style="dim"))
     for number, row in enumerate(comparison.rows):
@@ -80,7 +82,7 @@ def terminal_table(sources: Sequence[Path]) -> RenderableType:
             status, reason = comparison.text(number, "status"), comparison.text(number, "reason") or "no reason"
             line = shown(f"  {comparison.labels[number]}: ")
             parts.append(line.append(status, style=style).append(visible(f": {reason}")))
-    return Group(*parts)
+    return Group(*parts, *answer_lines(comparison))
 
 
 def _conversions(comparison: Comparison) -> list[Text]:
@@ -202,14 +204,16 @@ def _cell(comparison: Comparison, row: int, name: str) -> Text:
         return shown(text, style={"ok": "green", "skipped": "yellow"}.get(text, "red"))
     if COLUMNS[name].better is None or not text:
         return shown(text)
-    if name == "mask_ap":
-        text += _half_width(comparison, row)
+    text += _half_width(comparison, row, name)
     if comparison.noise(row, name):
         return shown(f"({text})", style="dim")
     # A space where the star would be keeps the decimal points in one line.
     return shown(f"{text}*", style="bold green") if (row, name) in comparison.best else shown(f"{text} ")
 
 
-def _half_width(comparison: Comparison, row: int) -> str:
-    low, high = comparison.cell(row, "mask_ap_low"), comparison.cell(row, "mask_ap_high")
-    return "" if low is None or high is None else f" ± {(high - low) / 2:.1f}"
+def _half_width(comparison: Comparison, row: int, name: str) -> str:
+    """Give half the width of a figure's 95 % interval, with its decimals; "" where it has none."""
+    ends = [comparison.cell(row, end) for end in INTERVALS.get(name, ())]
+    if not ends or None in ends:
+        return ""
+    return f" ± {(ends[1] - ends[0]) / 2:.{comparison.decimals(name)}f}"
