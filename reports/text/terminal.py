@@ -35,6 +35,9 @@ first, then :data:`SPARED_LAST`."""
 SPARED_LAST = ("gpu_busy_percent", "latency_ms_p50", "status")
 """What a narrower terminal leaves out. All other columns stay, and are never cut: then the table is wider than it."""
 
+INTERVAL_OF_FPS = "fps_model_low"
+"""Stands for the half widths behind FPS, which go before any column does."""
+
 NAME_WIDTHS = 14, 20
 """The model's name has at least the first width, and the second where it holds so long a word, before a column goes."""
 
@@ -114,7 +117,7 @@ class _Fitting:
             spared.append(name)
             table, least = _table(self._comparison, spared, options.max_width)
         yield table
-        left_out = [name for name in spared if name != "library"]
+        left_out = [name for name in spared if name not in ("library", INTERVAL_OF_FPS)]
         if left_out:
             titles = ", ".join(self._comparison.title(name) for name in left_out)
             yield shown(f"left out, since the terminal is narrow: {titles}", style="dim")
@@ -125,7 +128,8 @@ class _Fitting:
         titles = _titles(self._comparison, differing)
         order = [name for name in (*SPARED, *reversed(differing), *SPARED_LAST) if name in titles]
         figures = [name for name in titles if name in FIGURES and name != "status"]
-        return order if set(figures) - set(order) else [name for name in order if name not in figures[:1]]
+        kept = order if set(figures) - set(order) else [name for name in order if name not in figures[:1]]
+        return [INTERVAL_OF_FPS, *kept]
 
 
 def _marks(comparison: Comparison) -> list[str]:
@@ -153,7 +157,7 @@ def _table(comparison: Comparison, spared: Sequence[str], width: int) -> tuple[T
         model = shown(" · ".join((model_name(row), *library, *details[number])))
         if names := comparison.mark_names(number):
             model.append(f" [{names}]", style="yellow")
-        lines.append([model if column == "model" else _cell(comparison, number, column) for column in titles])
+        lines.append([model if column == "model" else _cell(comparison, number, column, spared) for column in titles])
     widths = {}
     for place, (name, title) in enumerate(titles.items()):
         widths[name] = max(cell_len(text) for text in (*title.splitlines(), *(line[place].plain for line in lines)))
@@ -198,13 +202,14 @@ def _titles(comparison: Comparison, differing: Mapping[str, str]) -> dict[str, s
     return {name: title for name, title in (named | figures | dict(differing)).items() if name not in empty}
 
 
-def _cell(comparison: Comparison, row: int, name: str) -> Text:
+def _cell(comparison: Comparison, row: int, name: str, spared: Sequence[str]) -> Text:
     text = comparison.text(row, name)
     if name == "status":
         return shown(text, style={"ok": "green", "skipped": "yellow"}.get(text, "red"))
     if COLUMNS[name].better is None or not text:
         return shown(text)
-    text += _half_width(comparison, row, name)
+    if f"{name}_low" not in spared:
+        text += _half_width(comparison, row, name)
     if comparison.noise(row, name):
         return shown(f"({text})", style="dim")
     # A space where the star would be keeps the decimal points in one line.
