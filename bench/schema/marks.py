@@ -138,8 +138,10 @@ def _by_chance(heads: int, tosses: int) -> float:
 def _random_weights(result: Result) -> Iterator[Mark]:
     if untrained(result):
         fair = config("detections")(result) == "saturated"
-        speed = "its speed is fair, since every image has as many detections" if fair else (
-            "a trained model finds other instances, so its speed is another one; detections=saturated is fair"
+        speed = (
+            "its speed is fair, since every image has as many detections"
+            if fair
+            else ("a trained model finds other instances, so its speed is another one; detections=saturated is fair")
         )
         yield Mark("random weights", "its network was never trained", f"its masks are noise and it has no AP; {speed}")
 

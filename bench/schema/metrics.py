@@ -222,8 +222,9 @@ _FIGURES = (
     Figure("status", "Status", "ok, failed, out_of_memory, timeout, crashed or skipped", lambda result: result.status,
         shown=(*_TABLE, "terminal"), short="Status"),
     Figure("reason", "Reason", "why the job did not end well", lambda result: result.reason, shown=("table",)),
-    Figure("marks", "Marks", "what the row must not be read without: host-bound, neighbours, disturbed, throttled, "
-        "few samples, recompiled, contradiction, random weights, other input size", lambda result: mark_names(result) or None, shown=("table",)),
+    Figure("marks", "Marks", "what the row must not be read without: host-bound, neighbours, disturbed, throttled, few "
+        "samples, recompiled, contradiction, random weights, other input size",
+        lambda result: mark_names(result) or None, shown=("table",)),
     _ap("mask_ap", "Mask AP", f"{_AP}, mean over IoU 0.50:0.95; of an LVIS set by LVIS's rules; empty for random "
         "weights, and where there is no object to find", shown=(*_MAIN, "trend"), short="Mask\nAP", latex="AP",
         interval="bootstrap", resampled=True),

@@ -84,5 +84,3 @@ def _rows(comparison: Comparison, rows: Sequence[int]) -> str:
 
 def _were(rows: Sequence[int]) -> str:
     return "was" if len(rows) == 1 else "were"
-
-

@@ -35,7 +35,8 @@ def of_speed(comparison: Comparison) -> list[Context]:
     rows = [
         row
         for row in comparison.with_status("ok")
-        if comparison.cell(row, "fps_model") is not None and not any(mark.never_best for mark in comparison.marks_of(row))
+        if comparison.cell(row, "fps_model") is not None
+        and not any(mark.never_best for mark in comparison.marks_of(row))
     ]
     return _contexts(comparison, rows, _OF_SPEED, lambda row: _machine(comparison, row))
 

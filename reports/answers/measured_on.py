@@ -11,14 +11,14 @@ from reports.answers.answer import counted
 from reports.table.comparison import Comparison
 
 _MOST = 3
-"""Different values that the line lists; of more it says how many there are."""
+"""Different values that the line lists, of batch sizes twice as many; of more it says how many there are."""
 
 
 def measured_on(comparison: Comparison) -> str:
     """Give the line; what no row tells is left out, and where rows differ it says what there is.
 
-    No machine is named, only its kind: ``NVIDIA H200, driver 580.65, AMD EPYC 9354, 16 cores · coco, 5,000 images · fp32
-    and fp16 · batch 1``.
+    No machine is named, only its kind: ``NVIDIA H200, driver 580.65, AMD EPYC 9354, 16 cores · coco, 5,000 images ·
+    fp16 and fp32 · batch 1``.
     """
     comparison = comparison.whole or comparison
     numbers = [row for row, of in enumerate(comparison.rows) if of.result.machine] or range(len(comparison.rows))
@@ -73,7 +73,7 @@ def _batches(sizes: Iterable[Any]) -> str:
 
 def _listed(texts: Iterable[str], what: str) -> str:
     different = list(dict.fromkeys(text for text in texts if text))
-    if len(different) > _MOST:
+    if len(different) > _MOST * (2 if what == "sizes" else 1):
         return f"{len(different):,} {what}"
     separator = "; " if any("," in text for text in different) else ", "
     *first, last = different or [""]

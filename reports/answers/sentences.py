@@ -27,7 +27,7 @@ def answers(comparison: Comparison) -> list[Answer]:
     well, accurate, fast = whole.with_status("ok"), of_accuracy(whole), of_speed(whole)
     found: list[Answer] = []
     if len(well) == 1:
-        found += [Answer("Only row", tuple(_row(whole, named, well[0], ("mask_ap", "fps_model"))))]
+        found += [Answer("Only row", (*_row(whole, named, well[0], ("mask_ap", "fps_model")), Part(".")))]
     else:
         found += _of_contexts("Most accurate", accurate, lambda context: _most_accurate(whole, named, context))
         found += _of_contexts("Fastest", fast, lambda context: _fastest(whole, named, context))
@@ -113,5 +113,3 @@ def _row(comparison: Comparison, named: Named, row: int, columns: Sequence[str])
             said = f"{title} {text}" if unit == "points" else f"{text} {title}"
             texts.append(f"{said} {interval}" if interval else said)
     return [named.row(comparison, row), *([Part(f" ({', '.join(texts)})")] if texts else [])]
-
-

@@ -172,8 +172,10 @@ def test_a_wrong_filter_says_what_is_wrong_and_changes_nothing(page: Any) -> Non
 
 
 def test_others_on_the_page_learn_which_rows_are_shown(page: Any) -> None:
-    page.evaluate("addEventListener('maskbench:rows', () => {}); window.seen = [];"
-                  "document.addEventListener('maskbench:rows', (event) => window.seen.push(event.detail))")
+    page.evaluate(
+        "addEventListener('maskbench:rows', () => {}); window.seen = [];"
+        "document.addEventListener('maskbench:rows', (event) => window.seen.push(event.detail))"
+    )
     page.fill('[data-limit="fps_model"]', "45")
     rows = page.evaluate("window.seen.at(-1)")
     names = [page.inner_text(f'tr[data-row="{row}"] th span') for row in rows]

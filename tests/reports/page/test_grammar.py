@@ -37,11 +37,39 @@ WRITTEN = [
     *("not not fps_model > 3", "not fps_model > 3 and mask_ap > 1", "fps_model > 3 or mask_ap > 1 and batch_size == 7"),
     # What neither takes.
     *("", "fps_model", "1", "not fps_model", "fps_model > 1 and", "fps_model > 1; mask_ap", "fps_model = 5", "a"),
-    *("fps_model in (1, 2)", "fps_model is 25", "fps_model + 1 > 2", "fps_model > True", "fps_model > 1e999", "-library"),
+    *(
+        "fps_model in (1, 2)",
+        "fps_model is 25",
+        "fps_model + 1 > 2",
+        "fps_model > True",
+        "fps_model > 1e999",
+        "-library",
+    ),
     *("fps_model > 1j", "fps_model > 0x10", "f'a' == library", "'a' 'b' == library", "library > 'a'", "library == 3"),
-    *("fps_model > '3'", "fps_model > 007", "fps_model > 0_0", "fps_model > 1__0", "u'mmdet' == library", "fps_model >> 3"),
-    *("fps_model > 3 > 'a'", "fps_modell > 3", "library == mmdet", "mask > 3", "FPS > 3", "latency_ms_p5 < 3", "xyz == 1"),
-    *("fps_model >= 20 host_rss_mb < 8000", "(fps_model > 1", "fps_model > 1)", "(fps_model > 1) > 2", "'a\\n' == library"),
+    *(
+        "fps_model > '3'",
+        "fps_model > 007",
+        "fps_model > 0_0",
+        "fps_model > 1__0",
+        "u'mmdet' == library",
+        "fps_model >> 3",
+    ),
+    *(
+        "fps_model > 3 > 'a'",
+        "fps_modell > 3",
+        "library == mmdet",
+        "mask > 3",
+        "FPS > 3",
+        "latency_ms_p5 < 3",
+        "xyz == 1",
+    ),
+    *(
+        "fps_model >= 20 host_rss_mb < 8000",
+        "(fps_model > 1",
+        "fps_model > 1)",
+        "(fps_model > 1) > 2",
+        "'a\\n' == library",
+    ),
     "(" * 51 + "fps_model > 1" + ")" * 51,
     "(" * 50 + "fps_model > 1" + ")" * 50,
     "not " * 450 + "fps_model > 1",
@@ -73,7 +101,9 @@ def _made_up(count: int) -> list[str]:
         return made
 
     made = [condition(3) for _ in range(count)]
-    return [text if rng.random() > 0.1 else text.replace(" ", rng.choice((" and ", " not ", " ( ")), 1) for text in made]
+    return [
+        text if rng.random() > 0.1 else text.replace(" ", rng.choice((" and ", " not ", " ( ")), 1) for text in made
+    ]
 
 
 def by_python(text: str) -> Any:
@@ -139,7 +169,9 @@ def test_nearest_names_are_those_of_difflib(in_browser: Any) -> None:
     rng = random.Random(1)
     names = list(COLUMNS)
     words = [_misspelt(rng.choice(names), rng) for _ in range(150)]
-    found = in_browser.evaluate("words => words.map((word) => conditions.nearest(word, Object.keys(given.columns)))", words)
+    found = in_browser.evaluate(
+        "words => words.map((word) => conditions.nearest(word, Object.keys(given.columns)))", words
+    )
     assert found == [nearest(word, COLUMNS) for word in words]
     assert json.dumps(found).count("did you mean") > 100
 
