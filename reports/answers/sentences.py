@@ -10,7 +10,7 @@ from reports.answers.contexts import MOST_CONTEXTS, Context, of_accuracy, of_spe
 from reports.best.cells import overlap
 from reports.table.columns import COLUMNS, INTERVALS
 from reports.table.comparison import Comparison
-from reports.table.differences import ALPHA, between
+from reports.table.differences import ALPHA, p_against
 
 SHARE_OF_FASTEST = 0.5
 """The trade-off is the most accurate row that has at least this share of the fastest one's FPS."""
@@ -68,20 +68,20 @@ def _not_told_apart(comparison: Comparison, rows: Sequence[int]) -> tuple[list[i
     best, others = rows[0], rows[1:]
     pairs = max([len(rows), *(len(group.pairs["mask_ap"]) for group in comparison.groups if best in group.rows)])
     ends = {row: [comparison.cell(row, end) for end in INTERVALS["mask_ap"]] for row in rows}
+    close = [row for row in others if overlap(ends[best], ends[row])]
+    found = p_against(comparison.rows[best], [comparison.rows[row] for row in close], "mask_ap")
+    p_of = dict(zip(close, found, strict=True))
+    grouped = {row for group in comparison.groups if best in group.rows for row in group.rows}
     tied, tested = [], True
     for row in others:
-        if row in comparison.tied and any(best in group.rows and row in group.rows for group in comparison.groups):
+        # Where nothing is known of how far two may lie apart, only what is equal is named.
+        equal = None in (*ends[best], *ends[row]) and comparison.cell(row, "mask_ap") == comparison.cell(
+            best, "mask_ap"
+        )
+        p = p_of.get(row)
+        if (row in comparison.tied and row in grouped) or equal or (row in p_of and (p is None or p * pairs >= ALPHA)):
             tied.append(row)
-        elif None in ends[best] or None in ends[row]:
-            # Nothing is known of how far the two may lie apart; only what is equal is named.
-            if comparison.cell(row, "mask_ap") == comparison.cell(best, "mask_ap"):
-                tied.append(row)
-                tested = False
-        elif overlap(ends[best], ends[row]):
-            found = between(comparison.rows[best], comparison.rows[row], "mask_ap")
-            if found is None or min(1.0, found.p * pairs) >= ALPHA:
-                tied.append(row)
-                tested = tested and found is not None
+            tested = tested and (p is not None or row in grouped)
     return tied, tested
 
 
@@ -96,7 +96,8 @@ def _fastest(comparison: Comparison, named: Named, context: Context) -> list[Par
 def _trade_off(comparison: Comparison, named: Named, context: Context) -> list[Part]:
     accurate = [row for row in context.rows if comparison.cell(row, "mask_ap") is not None]
     fps = {row: comparison.cell(row, "fps_model") for row in context.rows}
-    quick = [row for row in accurate if fps[row] >= SHARE_OF_FASTEST * max(fps.values())]
+    least = SHARE_OF_FASTEST * max(fps.values(), default=0.0)
+    quick = [row for row in accurate if fps[row] >= least]
     if len(accurate) < 2 or not quick:
         return []
     best = max(quick, key=lambda row: (comparison.cell(row, "mask_ap"), fps[row]))

@@ -151,7 +151,13 @@ class Comparison:
 
     def marks_of(self, row: int) -> list[Mark]:
         """Give what the row must not be read without, such as what makes its speed mean less than it seems."""
-        return [*marks(self.rows[row].result), *([self.among[row]] if row in self.among else ())]
+        if row not in self._marks:
+            self._marks[row] = [*marks(self.rows[row].result), *([self.among[row]] if row in self.among else ())]
+        return self._marks[row]
+
+    @cached_property
+    def _marks(self) -> dict[int, list[Mark]]:
+        return {}
 
     def mark_names(self, row: int) -> str:
         """Give the names of the row's marks; "" without one."""
