@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from reports.answers.answer import Answer, Named, Part, joined
 from reports.answers.beware import beware
 from reports.answers.contexts import MOST_CONTEXTS, Context, of_accuracy, of_speed
-from reports.best.cells import overlap
+from reports.table.best.cells import overlap
 from reports.table.columns import COLUMNS, INTERVALS
 from reports.table.comparison import Comparison
 from reports.table.differences import ALPHA, p_against

@@ -21,10 +21,10 @@ from bench.schema.metrics import FIGURES, NOISE, noise
 from bench.schema.result import results_under
 from bench.schema.row import Row, read_rows
 from bench.schema.settings import COCO_DETECTIONS, REPORT, SETTINGS, held_equal
-from reports.best.cells import best_of_groups
-from reports.best.input_sizes import other_input_sizes
 from reports.lean import Lean
 from reports.records import write_records
+from reports.table.best.cells import best_of_groups
+from reports.table.best.input_sizes import other_input_sizes
 from reports.table.columns import COLUMNS, INTERVALS, decimals_of
 from reports.table.differences import ALPHA, Group, compare_all
 from reports.table.naming import model_name, row_labels

@@ -11,7 +11,7 @@ from typing import Any
 from bench.errors import UserError, nearest
 from bench.schema.marks import why_never_best
 from bench.schema.metrics import FIGURES, NOISE
-from reports.best.cells import overlap
+from reports.table.best.cells import overlap
 from reports.table.checks import warnings
 from reports.table.columns import COLUMNS, INTERVALS
 from reports.table.comparison import Comparison, load

@@ -12,7 +12,7 @@ from bench.schema.marks import Mark, marks, why_never_best
 from bench.schema.parts.speed import GpuReadings, SpeedResult, SpeedRound, Timing
 from bench.schema.result import Result
 from bench.schema.row import Row
-from reports.best.input_sizes import other_input_sizes
+from reports.table.best.input_sizes import other_input_sizes
 
 
 def row(model_ms: list[float], whole: list[float], gpu: GpuReadings | None = None, **config: Any) -> Result:
