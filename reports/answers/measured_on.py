@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from bench.schema.facts import data_called
@@ -34,9 +34,7 @@ def measured_on(comparison: Comparison) -> str:
 
 def _machine(row: Row) -> str:
     machine = row.result.machine or {}
-    gpu, cpu = (machine.get(key) if isinstance(machine.get(key), dict) else {} for key in ("gpu", "cpu"))
-    assert gpu is not None
-    assert cpu is not None
+    gpu, cpu = _part(machine, "gpu"), _part(machine, "cpu")
     used = gpu if str(row.setting("device") or "").startswith("cuda") else {}
     driver, cores = used.get("driver_version"), cpu.get("usable_cores")
     parts = (
@@ -46,6 +44,11 @@ def _machine(row: Row) -> str:
         counted(cores, "core") if isinstance(cores, int) else "",
     )
     return ", ".join(str(part) for part in parts if part)
+
+
+def _part(machine: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    part = machine.get(key)
+    return part if isinstance(part, dict) else {}
 
 
 def _data(comparison: Comparison, number: int) -> str:

@@ -229,8 +229,10 @@ def load(sources: Sequence[Path], out: Path, *, warn: bool = True) -> Comparison
     comparable = _comparable_rows(rows, keys)
     groups = compare_all(rows, comparable)
     best, among = best_of_groups(rows, frame, comparable, groups), other_input_sizes(rows, comparable)
+    texts: list[str | None] = frame["marks"].tolist()
     for number, mark in among.items():
-        frame.loc[number, "marks"] = ", ".join(filter(None, (frame.loc[number, "marks"], mark.name)))
+        texts[number] = ", ".join(text for text in (texts[number], mark.name) if text)
+    frame["marks"] = pd.Series(texts, index=frame.index, dtype="object")
     comparison = Comparison(
         rows, frame, row_labels(rows), best.cells, groups, best.tied, overlapping=best.overlapping, among=among
     )
