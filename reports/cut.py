@@ -45,6 +45,8 @@ def cut(comparison: Comparison, most: int = MOST_ROWS) -> Comparison:
         [part for group in comparison.groups if len((part := _part(group, places)).rows) > 1],
         {places[row]: p for row, p in comparison.tied.items() if row in places},
         comparison,
+        frozenset((places[row], column) for row, column in comparison.overlapping if row in places),
+        {places[row]: mark for row, mark in comparison.among.items() if row in places},
     )
 
 
@@ -58,7 +60,7 @@ def ranked(comparison: Comparison) -> list[int]:
     groups: dict[tuple[Any, ...], list[int]] = {}
     for number in comparison.with_status("ok"):
         groups.setdefault(comparison_key(comparison.rows[number]), []).append(number)
-    best = sorted({row for row, _ in comparison.best})
+    best = sorted({row for row, _ in comparison.best - comparison.overlapping})
     in_turn = [row for rank in itertools.zip_longest(*groups.values()) for row in rank if row is not None]
     failed, skipped = comparison.failed(), comparison.with_status("skipped")
     well = list(dict.fromkeys((*best, *in_turn)))

@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 
 from bench.schema.config import MISSING, BenchConfig
@@ -23,6 +24,9 @@ _DEFAULTS = BenchConfig()
 _DEMO = "demo_"
 """Begins the names of the models and of the files of weights that come with maskbench."""
 
+_FORMS = ("coco", "lvis", "yolo")
+"""Names of ``configs/dataset`` for sets in a form, which are called so until the user says what they are."""
+
 TIMING_KEYS = (
     *("warmup_batches", "max_warmup_seconds", "min_samples", "precision", "max_seconds", "energy_seconds"),
     "seed",
@@ -31,9 +35,21 @@ TIMING_KEYS = (
 
 
 def dataset_name(result: Result) -> str:
-    """Give the data set's name, with the number of images where it is not all of them: ``coco (first 100)``."""
-    name, limit = config("dataset", "name")(result) or "", config("dataset", "limit")(result)
-    return f"{name} (first {limit})" if limit else str(name)
+    """Give the data set's name, with the number of images where it is not all of them: ``coco (first 100)``.
+
+    A user's own set that was given no ``dataset.name`` has only that of its form, such as ``coco``. It is called by its
+    file of annotations and the folder of that.
+    """
+    name, limit = data_called(result), config("dataset", "limit")(result)
+    return f"{name} (first {limit})" if limit else name
+
+
+def data_called(result: Result) -> str:
+    """Give the data set's name, or what stands for it, without how much of it was used."""
+    name, file = config("dataset", "name")(result) or "", config("dataset", "annotations")(result)
+    if name in _FORMS and isinstance(file, str) and file:
+        return "/".join(PurePath(file.replace("\\", "/")).parts[-2:])
+    return str(name)
 
 
 def weights_name(result: Result) -> str:
@@ -117,8 +133,12 @@ def _default(keys: Sequence[str]) -> Any:
 
 
 def dataset_content(result: Result) -> str:
-    """Give the data set's name and the beginning of its files' digest: a changed annotation file is another set."""
-    return f"{dataset_name(result)} {result.contents.get('dataset', '')[:12]}".strip()
+    """Give the data set's name and the beginning of its files' digest: a changed annotation file is another set.
+
+    A file that lies elsewhere is the same set, so the name is that of the configuration.
+    """
+    name, limit = config("dataset", "name")(result) or "", config("dataset", "limit")(result)
+    return f"{name}{f' (first {limit})' if limit else ''} {result.contents.get('dataset', '')[:12]}".strip()
 
 
 def weights_content(result: Result) -> str | None:

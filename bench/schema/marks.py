@@ -11,7 +11,7 @@ import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from bench.schema.facts import gpu_busy, within
+from bench.schema.facts import config, gpu_busy, untrained, within
 from bench.schema.parts.speed import HostReadings, SpeedResult
 from bench.schema.result import Result
 from bench.schema.words import figure_text
@@ -24,6 +24,12 @@ HOST_BOUND_PERCENT = 80
 
 DISTURBED_PERCENT = 10
 """Share of the cores' time from which on others may disturb a timing (:mod:`bench.device.host` has the rule)."""
+
+LOW_POWER_PERCENT = 50
+"""A GPU that draws less than this share of its power limit was hardly at work."""
+
+_SIGNIFICANCE = 0.025
+"""Of the sign test of two timings of the same batches, one-sided."""
 
 WAITED_PERCENT = 5
 """Share of the time in which the process wanted cores and had none, from which on others did disturb it."""
@@ -74,6 +80,70 @@ def _host_bound(result: Result) -> Iterator[Mark]:
             "its FPS is the speed of its Python and of this processor, and the order of such rows is that of their "
             "Python; a larger batch_size or compile=reduce-overhead gives the GPU more to do",
         )
+
+
+def _perhaps_host_bound(result: Result) -> Iterator[Mark]:
+    """Mark a row of which no profiler says what the GPU did, but whose GPU drew little power while it was timed."""
+    limit = within(result.machine, ("gpu", "power_limit_watts"))
+    if result.busy is not None or result.speed is None or not isinstance(limit, int | float) or limit <= 0:
+        return
+    readings = [part.gpu.power_watts for part in result.speed.rounds if part.gpu is not None]
+    watts = [value for values in readings for value in values if value is not None]
+    percent = 100 * statistics.median(watts) / limit if watts else math.inf
+    if percent < LOW_POWER_PERCENT:
+        yield Mark(
+            "host-bound?",
+            f"the GPU drew {figure_text(percent, 0, lambda shown: shown < LOW_POWER_PERCENT)} % of its power limit, "
+            "and its busy time was not measured",
+            "its FPS may be the speed of its Python and of this processor; passes=[busy] with the same out= tells",
+        )
+
+
+def _throttled(result: Result) -> Iterator[Mark]:
+    rounds = result.speed.rounds if result.speed else []
+    kept = [part for part in rounds if part.gpu and part.gpu.kept_throttled and any(part.gpu.throttled.values())]
+    if kept:
+        reasons = sorted({name for part in kept if part.gpu for name, count in part.gpu.throttled.items() if count})
+        yield Mark(
+            "throttled",
+            f"the GPU's clocks were held down by {' and '.join(reasons)} in {len(kept)} of {len(rounds)} rounds, whose "
+            "batches are among its samples",
+            "its speed is that of a GPU that power or heat slows down; let it cool, or lower its clocks for all rows",
+        )
+
+
+def _contradiction(result: Result) -> Iterator[Mark]:
+    """Mark a row whose end to end was faster than the model boundary inside it, by a sign test over its batches."""
+    speed = result.speed
+    if speed is None:
+        return
+    model, whole = speed.model.latency_ms, speed.end_to_end.latency_ms
+    if sum(whole) >= sum(model):
+        return
+    faster = sum(all_of_it < part for all_of_it, part in zip(whole, model, strict=True))
+    if _by_chance(faster, len(model)) <= _SIGNIFICANCE:
+        yield Mark(
+            "contradiction",
+            f"end to end took less time than the model boundary inside it in {faster} of {len(model)} batches",
+            "this is an error of measurement, and neither speed can be believed; time it again, with another out=",
+            never_best=True,
+        )
+
+
+def _by_chance(heads: int, tosses: int) -> float:
+    """Give the probability of so many heads or more in so many fair tosses."""
+    return sum(math.comb(tosses, count) for count in range(heads, tosses + 1)) / 2**tosses
+
+
+def _random_weights(result: Result) -> Iterator[Mark]:
+    if untrained(result):
+        fair = config("detections")(result) == "saturated"
+        speed = (
+            "its speed is fair, since every image has as many detections"
+            if fair
+            else ("a trained model finds other instances, so its speed is another one; detections=saturated is fair")
+        )
+        yield Mark("random weights", "its network was never trained", f"its masks are noise and it has no AP; {speed}")
 
 
 def _disturbed(result: Result) -> Iterator[Mark]:
@@ -172,9 +242,13 @@ def _neighbours(result: Result) -> Iterator[Mark]:
 
 _TABLE: tuple[Callable[[Result], Iterator[Mark]], ...] = (
     _host_bound,
+    _perhaps_host_bound,
     _neighbours,
     _disturbed,
+    _throttled,
     _few_samples,
     _fewer_images,
     _recompiled,
+    _contradiction,
+    _random_weights,
 )

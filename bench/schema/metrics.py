@@ -222,8 +222,9 @@ _FIGURES = (
     Figure("status", "Status", "ok, failed, out_of_memory, timeout, crashed or skipped", lambda result: result.status,
         shown=(*_TABLE, "terminal"), short="Status"),
     Figure("reason", "Reason", "why the job did not end well", lambda result: result.reason, shown=("table",)),
-    Figure("marks", "Marks", "why the row's speed means less than it seems: host-bound, neighbours, disturbed, few "
-        "samples, fewer images, recompiled", lambda result: mark_names(result) or None, shown=("table",)),
+    Figure("marks", "Marks", "what the row must not be read without: host-bound, neighbours, disturbed, throttled, few "
+        "samples, fewer images, recompiled, contradiction, random weights, other input size",
+        lambda result: mark_names(result) or None, shown=("table",)),
     Figure("trained_from", "Trained from", "what a training before the measurement (finetune=) started from: scratch, "
         "published weights, or a file's name; empty without a training",
         lambda result: result.finetune.start if result.finetune else None),

@@ -9,22 +9,25 @@ from typing import Any
 
 from bench.schema.gate_report import GateReport
 from bench.schema.metrics import NOISE, shown_in
+from reports.answers.measured_on import measured_on
+from reports.answers.sentences import answers
 from reports.conversion.costs import HEADS as COST_HEADS
 from reports.conversion.costs import MEANING as COSTS_MEANING
 from reports.conversion.costs import cost_lines
 from reports.cut import cut_words
+from reports.page.controls import controls, figures
 from reports.page.details import job_details
 from reports.page.render import file_uri, render
 from reports.page.sections import accuracy, matrix, trainings
 from reports.plots.picture import Picture
 from reports.table.checks import published, signed, warnings
 from reports.table.claims import MEANING, claims
-from reports.table.columns import COLUMNS, dataset_name, evaluated_without_images, setting_columns
-from reports.table.comparison import Comparison
+from reports.table.columns import COLUMNS, INTERVALS, dataset_name, evaluated_without_images, setting_columns
+from reports.table.comparison import OVERLAPPING, Comparison
 from reports.table.differences import METRICS
 from reports.table.matrix import p_text
 from reports.table.naming import SEPARATOR, model_name, row_details
-from reports.text.conditions import ROW_COLUMNS, conditions, row_conditions, row_notes
+from reports.text.conditions import ROW_COLUMNS, conditions, mark_conditions, row_conditions, row_notes
 from reports.text.gate_table import HEADS, gate_rows
 from reports.text.published import HEADS as HEADS_OF_PUBLISHED
 from reports.text.published import MEANING as MEANING_OF_PUBLISHED
@@ -63,6 +66,8 @@ def write_html(
     page = render(
         "report.html",
         subtitle=_subtitle(comparison),
+        measured_on=measured_on(comparison),
+        answers=answers(comparison),
         **_table(comparison, model_pages),
         **_judgements(comparison, gate),
         problems=_problems(comparison),
@@ -88,7 +93,10 @@ def _table(comparison: Comparison, model_pages: Mapping[int, str]) -> dict[str, 
         "best": bool(comparison.best),
         "best_words": comparison.best_words(),
         "noise": comparison.noise_meaning(COLUMNS),
-        "intervals": any(comparison.interval(number) for number in range(len(comparison.rows))),
+        "intervals": " and ".join(comparison.title(name) for name in INTERVALS if comparison.has_intervals(name)),
+        "row_marks": mark_conditions(comparison),
+        "figures": figures(comparison),
+        **controls(comparison),
         "published": any(published(row) for row in comparison.rows),
     }
 
@@ -193,14 +201,16 @@ def _row(comparison: Comparison, number: int, model_pages: Mapping[int, str], de
             "text": comparison.text(number, name),
             "value": "" if comparison.cell(number, name) is None else comparison.cell(number, name),
             "best": (number, name) in comparison.best,
-            "note": "",
+            "note": comparison.interval(number, name) if name in INTERVALS else "",
+            "interval": name in INTERVALS,
             "bad": False,
             "noise": comparison.noise(number, name),
             "tooltip": NOISE_TOOLTIP if comparison.noise(number, name) else "",
         }
         for name in COLUMNS
     }
-    cells["mask_ap"]["note"] = comparison.interval(number)
+    for name in (column for row_of, column in comparison.overlapping if row_of == number):
+        cells[name]["tooltip"] = f"One of {OVERLAPPING}."
     if number in comparison.tied:
         p = p_text(comparison.tied[number])
         cells["mask_ap"]["tooltip"] = f"Not distinguishable from the best: corrected {p}"
@@ -209,6 +219,7 @@ def _row(comparison: Comparison, number: int, model_pages: Mapping[int, str], de
     second = [str(row.setting("model", key)) for key in ("backbone", "library") if row.setting("model", key)]
     second += details
     return {
+        "number": number,
         "cells": cells,
         "second": SEPARATOR.join(second),
         "label": comparison.labels[number],

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from bench.errors import UserError
 from bench.files.collector import collector_off
 from bench.schema.facts import weights_kind
-from bench.schema.marks import Mark, mark_names, marks, why_never_best
+from bench.schema.marks import Mark, marks
 from bench.schema.metrics import FIGURES, NOISE, noise
 from bench.schema.result import results_under
 from bench.schema.row import Row, read_rows
 from bench.schema.settings import COCO_DETECTIONS, REPORT, SETTINGS, held_equal
 from reports.lean import Lean
 from reports.records import write_records
-from reports.table.columns import COLUMNS, decimals_of
+from reports.table.best.cells import best_of_groups
+from reports.table.best.input_sizes import other_input_sizes
+from reports.table.columns import COLUMNS, INTERVALS, decimals_of
 from reports.table.differences import ALPHA, Group, compare_all
 from reports.table.naming import model_name, row_labels
 from reports.table.spreadsheet import plain_cell
@@ -31,6 +33,7 @@ from reports.table.spreadsheet import plain_cell
 INDISTINGUISHABLE = (
     f"not distinguishable from the best: paired bootstrap over images, Holm-corrected over all pairs, alpha {ALPHA:g}"
 )
+OVERLAPPING = "those whose 95 % interval overlaps that of the best"
 
 
 @dataclass(frozen=True)
@@ -41,12 +44,15 @@ class Comparison:
 
     frame:  one line a row, the columns of :data:`reports.table.columns.COLUMNS`, empty where not measured
     labels: a short name for each row, different from all others
-    best:   (number of the row, column) of each value to mark: the best among comparable rows, and of mask AP also
-            those that are not distinguishable from the best. A row with a mark that forbids it has none in speed
+    best:   (number of the row, column) of each value to mark: the best among comparable rows, and also those that are
+            not distinguishable from it (mask AP) or whose interval overlaps its (FPS). A row with a mark that forbids
+            it has none in speed
     groups: differences between comparable rows
     tied:   the corrected p of the difference from the best, by the number of each row that is marked though another
             row's mask AP is higher
     whole:  the comparison of which this is a part (:mod:`reports.cut`); None where these are all rows
+    overlapping: those in ``best`` that are not the best value, but whose interval overlaps that of the best
+    among: what marks a row among those that it is compared with, by its number
     """
 
     rows: list[Row]
@@ -56,6 +62,8 @@ class Comparison:
     groups: list[Group]
     tied: dict[int, float]
     whole: Comparison | None = None
+    overlapping: frozenset[tuple[int, str]] = frozenset()
+    among: Mapping[int, Mark] = field(default_factory=dict)
 
     @cached_property
     def _cells(self) -> Mapping[str, list[Any]]:
@@ -92,13 +100,44 @@ class Comparison:
         if decimals is None:
             return Path(value).name if column == "weights" else str(value)
         if isinstance(value, float):
-            decimals = decimals_of(column, value) + more
+            decimals = self.decimals(column) + more
         return f"{value:.{decimals}f}"
 
-    def interval(self, row: int) -> str:
-        """Give the 95 % interval of mask AP as ``[58.9, 63.4]``; "" without one."""
-        low, high = self.text(row, "mask_ap_low"), self.text(row, "mask_ap_high")
-        return f"[{low}, {high}]" if low and high else ""
+    @cached_property
+    def _decimals(self) -> dict[str, int]:
+        return {}
+
+    def decimals(self, column: str) -> int:
+        """Give the number of decimals that all figures of a column are printed with: what its smallest one needs."""
+        if column not in self._decimals:
+            sizes = (abs(value) for value in self._cells[column] if isinstance(value, float) and value)
+            self._decimals[column] = decimals_of(column, min(sizes, default=0.0))
+        return self._decimals[column]
+
+    def interval(self, row: int, column: str = "mask_ap") -> str:
+        """Give the 95 % interval of a figure as ``[58.9, 63.4]``, with its decimals; "" without one."""
+        ends = [self.cell(row, end) for end in INTERVALS.get(column, ())]
+        if not ends or None in ends:
+            return ""
+        low, high = (f"{end:.{self.decimals(column)}f}" for end in ends)
+        return f"[{low}, {high}]"
+
+    def has_intervals(self, column: str) -> bool:
+        """Tell whether any row has a 95 % interval of this figure."""
+        return any(self.interval(row, column) for row in range(len(self.rows)))
+
+    def ends(self, row: int, column: str) -> tuple[float, float] | None:
+        """Give the ends of a figure's 95 % interval; None where the figure counts as exact.
+
+        A speed without an interval was timed too seldom, or scatters too much: nothing is known of it but its sign.
+        """
+        names = INTERVALS.get(column)
+        if names is None or self.cell(row, column) is None:
+            return None
+        low, high = (self.cell(row, name) for name in names)
+        if low is None or high is None:
+            return (0.0, math.inf) if FIGURES[column].of_time else None
+        return low, high
 
     def noise(self, row: int, column: str) -> bool:
         """Tell whether a value is shown in grey, since the masks are noise (:data:`bench.schema.metrics.NOISE`)."""
@@ -111,12 +150,18 @@ class Comparison:
         return f"{' and '.join(grey)}, {NOISE}" if grey else ""
 
     def marks_of(self, row: int) -> list[Mark]:
-        """Give what makes the row's speed mean less than it seems."""
-        return marks(self.rows[row].result)
+        """Give what the row must not be read without, such as what makes its speed mean less than it seems."""
+        if row not in self._marks:
+            self._marks[row] = [*marks(self.rows[row].result), *([self.among[row]] if row in self.among else ())]
+        return self._marks[row]
+
+    @cached_property
+    def _marks(self) -> dict[int, list[Mark]]:
+        return {}
 
     def mark_names(self, row: int) -> str:
         """Give the names of the row's marks; "" without one."""
-        return mark_names(self.rows[row].result)
+        return ", ".join(mark.name for mark in self.marks_of(row))
 
     def marked_label(self, row: int) -> str:
         """Give the row's label with its marks: ``SOLO R50 · mmdet [host-bound]``."""
@@ -134,7 +179,13 @@ class Comparison:
         text = f"the best value among rows with the same {', '.join(words)} and {last}"
         if never := self.never_best_names():
             text += f", in speed and energy without rows that are marked {' or '.join(never)}"
-        return f"{text}; of mask AP also those {INDISTINGUISHABLE}" if self.groups else text
+        return "; ".join((text, *self.also_best_words()))
+
+    def also_best_words(self) -> list[str]:
+        """Say of which figures values that are not the best are marked too, and why."""
+        texts = [f"of mask AP also those {INDISTINGUISHABLE}"] if self.groups else []
+        names = [name for name in INTERVALS if any(column == name for _, column in self.overlapping)]
+        return texts + [f"of {self.title(name)} also {OVERLAPPING}" for name in names]
 
     def measured(self, columns: Iterable[str] | None = None) -> list[str]:
         """Give those of ``columns`` (of all columns without it) that hold a value in any row."""
@@ -185,11 +236,14 @@ def load(
     del records  # of thousands of rows they take 100 MB
     comparable = _comparable_rows(rows, keys)
     groups = compare_all(rows, comparable)
-    never = {number for number, row in enumerate(rows) if why_never_best(row.result)}
-    best = best_cells(comparable, _without_noise(rows, frame), never)
-    tied = _tied(groups, best)
-    best |= {(number, "mask_ap") for number in tied}
-    comparison = Comparison(rows, frame, row_labels(rows), best, groups, tied)
+    best, among = best_of_groups(rows, frame, comparable, groups), other_input_sizes(rows, comparable)
+    texts: list[str | None] = frame["marks"].tolist()
+    for number, mark in among.items():
+        texts[number] = ", ".join(text for text in (texts[number], mark.name) if text)
+    frame["marks"] = pd.Series(texts, index=frame.index, dtype="object")
+    comparison = Comparison(
+        rows, frame, row_labels(rows), best.cells, groups, best.tied, overlapping=best.overlapping, among=among
+    )
     if key is None:
         _LAST[:] = [(state, comparison)]
     return comparison
@@ -261,38 +315,6 @@ def comparison_key(row: Row, but: str | None = None) -> tuple[Any, ...]:
     return tuple(str(setting.equal(row.result)) for setting in held_equal(REPORT) if setting.key != but)
 
 
-def best_cells(
-    comparable: Iterable[Sequence[int]], frame: pd.DataFrame, never: Collection[int] = ()
-) -> frozenset[tuple[int, str]]:
-    """Give (number of the row, column) of the best values in each group; a column of equal values has none.
-
-    never: rows that are left out where the column is a figure of time
-    """
-    best: set[tuple[int, str]] = set()
-    cells = {name: column for name, column in _cells_of(frame).items() if COLUMNS[name].better}
-    for rows in comparable:
-        trusted = [row for row in rows if row not in never]
-        for name, values in cells.items():
-            of_time = name in FIGURES and FIGURES[name].of_time
-            measured = {row: values[row] for row in (trusted if of_time else rows) if values[row] is not None}
-            if len(set(measured.values())) < 2:
-                continue
-            target = max(measured.values()) if COLUMNS[name].better == "high" else min(measured.values())
-            best |= {(row, name) for row, value in measured.items() if value == target}
-    return frozenset(best)
-
-
-def _without_noise(rows: Sequence[Row], frame: pd.DataFrame) -> pd.DataFrame:
-    """Give the frame with empty cells where masks are noise: none of them is the best."""
-    return frame.assign(
-        **{
-            name: frame[name].mask(np.array([noise(name, row.result) for row in rows], dtype=bool))
-            for name, figure in FIGURES.items()
-            if figure.noise_if_untrained and name in frame
-        }
-    )
-
-
 def _comparable_rows(rows: Sequence[Row], keys: Sequence[tuple[Any, ...]]) -> list[list[int]]:
     """Group the numbers of the ``ok`` rows that may be compared."""
     groups: dict[tuple[Any, ...], list[int]] = {}
@@ -300,18 +322,6 @@ def _comparable_rows(rows: Sequence[Row], keys: Sequence[tuple[Any, ...]]) -> li
         if row.result.status == "ok":
             groups.setdefault(key, []).append(number)
     return list(groups.values())
-
-
-def _tied(groups: Sequence[Group], best: frozenset[tuple[int, str]]) -> dict[int, float]:
-    """Give the rows that are not distinguishable from the best of their group, each with its corrected p."""
-    tied: dict[int, float] = {}
-    for group in groups:
-        tops = [row for row in group.rows if (row, "mask_ap") in best]
-        for row in group.rows if tops else ():
-            difference = group.difference("mask_ap", tops[0], row)
-            if row not in tops and difference and not difference.significant:
-                tied[row] = difference.p_holm
-    return tied
 
 
 def write_csv(comparison: Comparison, path: Path) -> None:

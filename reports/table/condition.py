@@ -1,7 +1,8 @@
 """Conditions on the columns of a row: ``fps_model >= 20 and (library == 'mmdet' or not mask_ap < 30)``.
 
 A condition is parsed into comparisons, and nothing in it is ever run: it has columns, numbers, words in quotes, the
-comparisons between them, ``and``, ``or``, ``not`` and parentheses, and no more.
+comparisons between them, ``and``, ``or``, ``not`` and parentheses, and no more. ``templates/grammar.js`` of
+:mod:`reports.page` reads the same grammar, and a test holds the two to the same answers.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import ast
 import math
 import operator
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,8 +38,23 @@ ALLOWED = (
 LONGEST = 2000
 """Characters of a condition."""
 
+DEEPEST = 50
+"""Parentheses within one another."""
+
 Cell = Callable[[str], Any]
 """Gives the value of a column in a row; None where the cell is empty."""
+
+Ends = Callable[[str], tuple[float, float] | None]
+"""Gives the ends of the 95 % interval of a column in a row; None where the value counts as exact."""
+
+_DIGITS = r"[0-9]+(?:_[0-9]+)*"
+_TOKEN = re.compile(
+    rf"""(?P<space>[ \t\r\n]+) | (?P<name>[A-Za-z_][A-Za-z0-9_]*)
+    | (?P<number>(?:{_DIGITS}\.(?:{_DIGITS})?|\.{_DIGITS}|{_DIGITS})(?:[eE][+-]?{_DIGITS})?(?![A-Za-z0-9_.]))
+    | (?P<word>'(?:[^'\\\r\n]|\\['"\\])*'|"(?:[^"\\\r\n]|\\['"\\])*") | (?P<sign>[<>]=?|[=!]=|[()-])""",
+    re.VERBOSE,
+)
+"""What a condition is made of. It is less than Python has, so that a page can read the same without Python."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +79,18 @@ class Condition:
 
     def met(self, cell: Cell) -> bool:
         """Whether a row meets the condition; what depends on an empty cell is not met, nor is its opposite."""
-        return _met(self._tree, cell) is True
+        return _met(self._tree, cell, _exact) is True
+
+    def decided(self, cell: Cell, ends: Ends) -> bool | None:
+        """Whether a row meets the condition; None where that is not known well enough.
+
+        It is not where the answer depends on a comparison by size whose limit lies inside the figure's interval. ``==``
+        and ``!=`` ask for the figure as it was measured.
+        """
+        by_value, by_interval = _met(self._tree, cell, _exact), _met(self._tree, cell, ends)
+        if by_interval is None and by_value is not None:
+            return None
+        return by_value is True
 
 
 def parse(text: str) -> Condition:
@@ -75,11 +103,32 @@ def parse(text: str) -> Condition:
     if len(stripped) > LONGEST:
         raise UserError(f"{stripped[:40]!r}...: a condition of {len(stripped)} characters; at most {LONGEST} are taken")
     try:
-        tree = ast.parse(stripped, mode="eval").body
+        tree = ast.parse(_plain(stripped), mode="eval").body
         _check(tree, stripped)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise UserError(f"{text!r}: cannot be read; {ALLOWED}") from error
     return Condition(stripped, tree)
+
+
+def _plain(text: str) -> str:
+    """Give the condition on one line, its characters in their places.
+
+    Raises:
+        ValueError: it holds what is no token of a condition, or a text that Python reads in a way of its own.
+    """
+    place, depth, before, plain = 0, 0, "", ""
+    while place < len(text):
+        found = _TOKEN.match(text, place)
+        if found is None:
+            raise ValueError(text)
+        token, place = found[0], found.end()
+        depth += (token == "(") - (token == ")")
+        joined = found.lastgroup == "word" and (before[-1:] in ("'", '"') or before[-1:].isidentifier())
+        if depth > DEEPEST or (joined and before not in ("and", "or", "not")):
+            raise ValueError(text)
+        plain += " " * len(token) if found.lastgroup == "space" else token
+        before = before if found.lastgroup == "space" else token
+    return plain
 
 
 def _check(node: ast.expr, text: str) -> None:
@@ -139,21 +188,46 @@ def _number(node: ast.expr) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _met(node: ast.expr, cell: Cell) -> bool | None:
-    """Tell whether a row meets a condition; None where it depends on an empty cell (Kleene's logic of three values)."""
+def _exact(column: str) -> None:
+    """Let every value count as exact."""
+
+
+def _met(node: ast.expr, cell: Cell, ends: Ends) -> bool | None:
+    """Tell whether a row meets a condition, by Kleene's logic of three values.
+
+    None: it depends on an empty cell, or on a limit inside an interval.
+    """
     if isinstance(node, ast.UnaryOp):
-        inner = _met(node.operand, cell)
+        inner = _met(node.operand, cell, ends)
         return None if inner is None else not inner
     if isinstance(node, ast.BoolOp):
         decisive = isinstance(node.op, ast.Or)
-        outcomes = [_met(part, cell) for part in node.values]
-        return decisive if decisive in outcomes else None if None in outcomes else not decisive
+        return _joined([_met(part, cell, ends) for part in node.values], decisive)
     assert isinstance(node, ast.Compare)
     values = list(_values(node, cell))
     if None in values:
         return None
-    pairs = zip(values, node.ops, values[1:], strict=False)
-    return all(OPERATORS[_SIGNS[type(sign)]](first, second) for first, sign, second in pairs)
+    spans = [_span(operand, value, ends) for operand, value in zip((node.left, *node.comparators), values, strict=True)]
+    return _joined([_compared(_SIGNS[type(sign)], *spans[n : n + 2]) for n, sign in enumerate(node.ops)], False)
+
+
+def _joined(outcomes: Sequence[bool | None], decisive: bool) -> bool | None:
+    return decisive if decisive in outcomes else None if None in outcomes else not decisive
+
+
+def _span(operand: ast.expr, value: Any, ends: Ends) -> tuple[Any, Any, Any]:
+    """Give the least value of an operand, the measured one, and the greatest."""
+    found = ends(operand.id) if isinstance(operand, ast.Name) else None
+    return (value, value, value) if found is None else (found[0], value, found[1])
+
+
+def _compared(sign: str, first: tuple[Any, Any, Any], second: tuple[Any, Any, Any]) -> bool | None:
+    """Compare two operands; None where it depends on which values of their intervals they have."""
+    holds = OPERATORS[sign]
+    if sign in ("==", "!="):
+        return holds(first[1], second[1])
+    outcomes = {holds(one, other) for one in (first[0], first[2]) for other in (second[0], second[2])}
+    return outcomes.pop() if len(outcomes) == 1 else None
 
 
 def _values(node: ast.Compare, cell: Cell) -> Iterator[Any]:

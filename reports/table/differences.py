@@ -117,6 +117,32 @@ def between(first: Row, second: Row, metric: str) -> Difference | None:
     return groups[0].difference(metric, 0, 1) if groups else None
 
 
+def p_against(first: Row, others: Sequence[Row], metric: str) -> list[float | None]:
+    """Give for each of the others the p of its difference from the first, without correction.
+
+    It is None where the two do not hold the same draws. Thousands of rows take a second.
+    """
+    value: Callable[[Row], float | None] = COLUMNS[metric].value
+    held, found = _bootstrap(first), dict[int, float]()
+    own, samples = value(first), getattr(held, metric) if held else None
+    if held is None or own is None or not samples:
+        return [None] * len(others)
+    key = (held.images_sha256, held.seed, len(samples))
+    alike: list[tuple[int, float, Sequence[float]]] = []
+    for place, row in enumerate(others):
+        draws, figure = _bootstrap(row), value(row)
+        theirs = getattr(draws, metric) if draws else None
+        if draws and theirs and figure is not None and (draws.images_sha256, draws.seed, len(theirs)) == key:
+            alike.append((place, (own - figure) / 100, theirs))
+    one = np.asarray(samples, dtype=np.float64)[None]
+    for begin in range(0, len(alike), _AT_ONCE):
+        part = alike[begin : begin + _AT_ONCE]
+        measured = np.array([difference for _, difference, _ in part])
+        estimates = paired_differences(one, np.array([theirs for _, _, theirs in part]), measured)
+        found |= {place: estimate.p for (place, _, _), estimate in zip(part, estimates, strict=True)}
+    return [found.get(place) for place in range(len(others))]
+
+
 def _bootstrap(row: Row) -> BootstrapResult | None:
     measured = row.result.accuracy is not None and not row.random_weights
     bootstrap = row.result.accuracy.bootstrap if measured and row.result.accuracy else None

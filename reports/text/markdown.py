@@ -9,13 +9,15 @@ from pathlib import Path
 from bench.errors import visible
 from bench.schema.metrics import shown_in
 from bench.schema.settings import tabled
+from reports.answers.measured_on import measured_on
+from reports.answers.sentences import answers
 from reports.conversion.costs import HEADS as COST_HEADS
 from reports.conversion.costs import MEANING as COSTS_MEANING
 from reports.conversion.costs import TITLE, cost_lines
 from reports.cut import cut_words
 from reports.table.checks import MARK, PUBLISHED_TOLERANCE, published, signed, warnings
 from reports.table.claims import MEANING, claims
-from reports.table.columns import COLUMNS, setting_columns
+from reports.table.columns import COLUMNS, INTERVALS, setting_columns
 from reports.table.comparison import Comparison
 from reports.table.differences import METRICS
 from reports.table.matrix import MATRIX_MEANING, group_conditions, matrix_rows, matrix_texts
@@ -40,6 +42,8 @@ def write_markdown(comparison: Comparison, path: Path) -> None:
     """Write the table, its legend, claims, costs of conversions, differences, rows without a result, and conditions."""
     sections = [
         "# Comparison",
+        escape(measured_on(comparison)),
+        "\n".join(f"- **{one.title}:** {escape(one.text)}" for one in answers(comparison)),
         escape(cut_words(comparison)),
         table(comparison),
         _legend(comparison),
@@ -110,8 +114,7 @@ def _cell(comparison: Comparison, row: int, name: str, details: Sequence[str]) -
     if name == "model":
         names = comparison.mark_names(row)
         return escape(" · ".join((text, *details))) + (f" *({escape(names)})*" if names else "")
-    if name == "mask_ap" and text:
-        text = f"{text} {comparison.interval(row)}".strip()
+    text = f"{text} {comparison.interval(row, name)}".strip()
     if name == "published_mask_ap" and (check := published(comparison.rows[row])):
         text = f"{text} ({signed(check.difference)}){'' if check.holds else f' {MARK}'}"
     if comparison.noise(row, name):
@@ -121,8 +124,8 @@ def _cell(comparison: Comparison, row: int, name: str, details: Sequence[str]) -
 
 def _legend(comparison: Comparison) -> str:
     parts = [f"In bold: {comparison.best_words()}."] if comparison.best else []
-    if any(comparison.interval(number) for number in range(len(comparison.rows))):
-        parts.append("In brackets: the 95 % interval of mask AP, by bootstrap over images.")
+    if names := [comparison.title(name) for name in INTERVALS if comparison.has_intervals(name)]:
+        parts.append(f"In brackets: the 95 % interval of {' and '.join(names)}.")
     if any(published(row) for row in comparison.rows):
         parts.append(
             f"Beside the published AP: measured minus published, with {MARK} where they differ by more than "

@@ -14,12 +14,13 @@ from rich.text import Text
 from bench.errors import visible
 from bench.schema.metrics import FIGURES, shown_in
 from bench.schema.settings import tabled, telling
+from reports.answers.lines import answer_lines
 from reports.conversion.costs import TITLE, cost_lines
 from reports.cut import cut, cut_words
 from reports.table.checks import warnings
 from reports.table.claims import claims
-from reports.table.columns import COLUMNS
-from reports.table.comparison import INDISTINGUISHABLE, Comparison, load, loaded
+from reports.table.columns import COLUMNS, INTERVALS
+from reports.table.comparison import Comparison, load, loaded
 from reports.table.naming import model_name, row_details
 from reports.text.conditions import row_notes
 from reports.text.contents import other_contents
@@ -34,6 +35,9 @@ first, then :data:`SPARED_LAST`."""
 SPARED_LAST = ("gpu_busy_percent", "latency_ms_p50", "status")
 """What a narrower terminal leaves out; the names then hold every status but ok. All other columns stay, and are never
 cut: then the table is wider than it."""
+
+INTERVAL_OF_FPS = "fps_model_low"
+"""Stands for the half widths behind FPS, which go before any column does."""
 
 NAME_WIDTHS = 14, 20
 """The model's name has at least the first width, and the second where it holds so long a word, before a column goes."""
@@ -56,13 +60,14 @@ def terminal_table(sources: Sequence[Path]) -> RenderableType:
     if words := cut_words(comparison):
         parts.append(shown(words, style="yellow"))
     if comparison.best:
-        tied = f"; of mask AP also those {INDISTINGUISHABLE}" if comparison.groups else ""
+        tied = "".join(f"; {words}" for words in comparison.also_best_words())
         never = " or ".join(comparison.never_best_names())
         without = f" (of speed, busy and energy without rows that are marked {never})" if never else ""
         parts.append(shown(f"* best among comparable rows{without}{tied}", style="dim"))
     parts += [shown(line, style="yellow") for line in _marks(comparison)]
-    if any(comparison.interval(number) for number in range(len(comparison.rows))):
-        parts.append(shown("± half the width of the 95 % interval of mask AP (bootstrap over images)", style="dim"))
+    if names := [name for name in INTERVALS if comparison.has_intervals(name) and name in shown_in("terminal")]:
+        figures = " and ".join(comparison.title(name) for name in names)
+        parts.append(shown(f"± half the width of the 95 % interval of {figures}", style="dim"))
     if meaning := comparison.noise_meaning(shown_in("terminal")):
         parts.append(shown(f"in brackets: {meaning}", style="dim"))
     for number, row in enumerate(comparison.rows):
@@ -84,7 +89,7 @@ def terminal_table(sources: Sequence[Path]) -> RenderableType:
             status, reason = comparison.text(number, "status"), comparison.text(number, "reason") or "no reason"
             line = shown(f"  {comparison.labels[number]}: ")
             parts.append(line.append(status, style=style).append(visible(f": {reason}")))
-    return Group(*parts)
+    return Group(*parts, *answer_lines(comparison))
 
 
 def _conversions(comparison: Comparison) -> list[Text]:
@@ -116,7 +121,7 @@ class _Fitting:
             spared.append(name)
             table, least = _table(self._comparison, spared, options.max_width)
         yield table
-        left_out = [name for name in spared if name not in _IN_NAMES]
+        left_out = [name for name in spared if name not in (*_IN_NAMES, INTERVAL_OF_FPS)]
         if left_out:
             titles = ", ".join(self._comparison.title(name) for name in left_out)
             yield shown(f"left out, since the terminal is narrow: {titles}", style="dim")
@@ -129,7 +134,8 @@ class _Fitting:
         titles = _titles(self._comparison, differing)
         order = [name for name in (*SPARED, *reversed(differing), *SPARED_LAST) if name in titles]
         figures = [name for name in titles if name in FIGURES and name != "status"]
-        return order if set(figures) - set(order) else [name for name in order if name not in figures[:1]]
+        kept = order if set(figures) - set(order) else [name for name in order if name not in figures[:1]]
+        return [INTERVAL_OF_FPS, *kept]
 
 
 def _marks(comparison: Comparison) -> list[str]:
@@ -160,7 +166,7 @@ def _table(comparison: Comparison, spared: Sequence[str], width: int) -> tuple[T
         status = comparison.text(number, "status")
         if "status" in spared and status != "ok":
             model.append(f" [{status}]", style=_status_style(status))
-        lines.append([model if column == "model" else _cell(comparison, number, column) for column in titles])
+        lines.append([model if column == "model" else _cell(comparison, number, column, spared) for column in titles])
     widths = {}
     for place, (name, title) in enumerate(titles.items()):
         widths[name] = max(cell_len(text) for text in (*title.splitlines(), *(line[place].plain for line in lines)))
@@ -205,14 +211,14 @@ def _titles(comparison: Comparison, differing: Mapping[str, str]) -> dict[str, s
     return {name: title for name, title in (named | figures | dict(differing)).items() if name not in empty}
 
 
-def _cell(comparison: Comparison, row: int, name: str) -> Text:
+def _cell(comparison: Comparison, row: int, name: str, spared: Sequence[str]) -> Text:
     text = comparison.text(row, name)
     if name == "status":
         return shown(text, style=_status_style(text))
     if COLUMNS[name].better is None or not text:
         return shown(text)
-    if name == "mask_ap":
-        text += _half_width(comparison, row)
+    if f"{name}_low" not in spared:
+        text += _half_width(comparison, row, name)
     if comparison.noise(row, name):
         return shown(f"({text})", style="dim")
     # A space where the star would be keeps the decimal points in one line.
@@ -223,6 +229,9 @@ def _status_style(status: str) -> str:
     return {"ok": "green", "skipped": "yellow"}.get(status, "red")
 
 
-def _half_width(comparison: Comparison, row: int) -> str:
-    low, high = comparison.cell(row, "mask_ap_low"), comparison.cell(row, "mask_ap_high")
-    return "" if low is None or high is None else f" ± {(high - low) / 2:.1f}"
+def _half_width(comparison: Comparison, row: int, name: str) -> str:
+    """Give half the width of a figure's 95 % interval, with its decimals; "" where it has none."""
+    ends = [comparison.cell(row, end) for end in INTERVALS.get(name, ())]
+    if not ends or None in ends:
+        return ""
+    return f" ± {(ends[1] - ends[0]) / 2:.{comparison.decimals(name)}f}"

@@ -37,7 +37,8 @@ def row(
         parts[0].gpu = GpuReadings([], [], [], [], {"power cap": 3}, dropped, False)
     sizes = [[4, 5]] * sum(samples)
     speed = SpeedResult(1, parts, timing, timing, timing, timing, timing, [1] * sum(samples), sizes, [])
-    return Result("ok", {"protocol": {"min_samples": min_samples, "rounds": rounds}}, speed=speed)
+    config = {"protocol": {"min_samples": min_samples, "rounds": rounds}, "model": {"weights": "zoo"}}
+    return Result("ok", config, speed=speed)
 
 
 def names(result: Result) -> list[str]:

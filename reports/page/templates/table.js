@@ -1,28 +1,25 @@
 "use strict";
+// Sorting, columns, and the address, which holds what was chosen.
 (() => {
+  const { apply, announce, rows, filter, best, inputs, cellOf, places } = choice;
   const table = document.getElementById("main");
   const body = table.tBodies[0];
   const heads = [...table.tHead.rows[0].cells];
-  const rows = [...body.rows].filter((row) => row.dataset.text !== undefined);
-
-  const cell = (row, column) => row.querySelector(`[data-column="${column}"]`);
-  const value = (row, column) => cell(row, column)?.dataset.value ?? "";
+  const boxes = [...document.querySelectorAll(".boxes input")];
+  const opposite = { ascending: "descending", descending: "ascending" };
 
   const compare = (a, b, numeric) =>
     numeric ? Number(a) - Number(b) : a.localeCompare(b, undefined, { numeric: true, sensitivity: "base" });
 
-  function sort(head) {
+  function sort(head, order) {
     const column = head.dataset.column;
     const numeric = head.classList.contains("num");
-    const opposite = { ascending: "descending", descending: "ascending" };
-    const first = head.dataset.first === "desc" ? "descending" : "ascending";
-    const order = opposite[head.getAttribute("aria-sort")] ?? first;
     for (const other of heads) other.removeAttribute("aria-sort");
     head.setAttribute("aria-sort", order);
     const sign = order === "ascending" ? 1 : -1;
+    const held = new Map(rows.map((row) => [row, cellOf(row, column).dataset.value]));
     rows.sort((left, right) => {
-      const a = value(left, column);
-      const b = value(right, column);
+      const [a, b] = [held.get(left), held.get(right)];
       // What was not measured comes last in either direction.
       if (a === "" || b === "") return (a === "") - (b === "");
       return sign * compare(a, b, numeric);
@@ -30,43 +27,97 @@
     body.append(...rows);
   }
 
-  const operators = {
-    ">=": (a, b) => a >= b, "<=": (a, b) => a <= b, ">": (a, b) => a > b, "<": (a, b) => a < b, "=": (a, b) => a === b,
-  };
-
-  function matches(row, word) {
-    const parts = /^([a-z0-9_]+)(>=|<=|=|>|<)(.+)$/.exec(word);
-    const head = parts && heads.find((other) => other.dataset.column === parts[1]);
-    if (!head) return row.dataset.text.toLowerCase().includes(word);
-    const held = value(row, parts[1]);
-    if (held === "") return false;
-    if (head.classList.contains("num")) return operators[parts[2]](Number(held), Number(parts[3]));
-    return parts[2] === "=" && held.toLowerCase().includes(parts[3]);
+  function show(box) {
+    const place = places.get(box.dataset.column);
+    for (const row of [heads[place].parentElement, ...rows]) row.cells[place].hidden = !box.checked;
   }
 
-  function filter() {
-    const words = document.getElementById("filter").value.toLowerCase().split(/\s+/).filter(Boolean);
-    let shown = 0;
-    for (const row of rows) {
-      row.hidden = !words.every((word) => matches(row, word));
-      shown += row.hidden ? 0 : 1;
+  // --- the address -----------------------------------------------------------------------------------------------
+
+  const nameOf = (input) => (input.dataset.sign ? `limit.${input.dataset.limit}` : `only.${input.dataset.limit}`);
+
+  function remember() {
+    const state = new URLSearchParams();
+    if (filter.value) state.set("filter", filter.value);
+    for (const input of inputs) if (input.value !== "") state.set(nameOf(input), input.value);
+    if (best.value !== best.dataset.first) state.set("best", best.value);
+    const sorted = heads.find((head) => head.hasAttribute("aria-sort"));
+    if (sorted) state.set("sort", `${sorted.dataset.column} ${sorted.getAttribute("aria-sort")}`);
+    const changed = boxes.filter((box) => box.checked !== box.defaultChecked).map((box) => box.dataset.column);
+    if (changed.length) state.set("columns", changed.join(" "));
+    const text = state.toString();
+    history.replaceState(null, "", text ? `#${text}` : location.pathname + location.search);
+  }
+
+  function recall() {
+    const state = new URLSearchParams(location.hash.slice(1));
+    filter.value = state.get("filter") ?? "";
+    for (const input of inputs) {
+      input.value = state.get(nameOf(input)) ?? "";
+      // A page of other rows may lack the word: then no row has it, and the condition is told as a filter.
+      if (input.value === "" && state.has(nameOf(input))) filter.value = `${input.dataset.limit} == '${state.get(nameOf(input)).slice(1)}'`;
     }
-    document.getElementById("count").textContent =
-      words.length ? `${shown} of ${rows.length} rows` : `${rows.length} row${rows.length === 1 ? "" : "s"}`;
+    best.value = state.get("best") ?? best.dataset.first;
+    if (best.selectedIndex < 0) best.value = best.dataset.first;
+    const changed = (state.get("columns") ?? "").split(" ");
+    for (const box of boxes) {
+      box.checked = box.defaultChecked !== changed.includes(box.dataset.column);
+      show(box);
+    }
+    const [column, order] = (state.get("sort") ?? "").split(" ");
+    const head = heads.find((one) => one.dataset.column === column);
+    if (head && order in opposite) sort(head, order);
+    apply();
   }
 
-  for (const head of heads) head.querySelector("button").addEventListener("click", () => sort(head));
-  document.getElementById("filter").addEventListener("input", filter);
-  for (const box of document.querySelectorAll(".boxes input")) {
-    const show = () => {
-      for (const part of table.querySelectorAll(`[data-column="${box.dataset.column}"]`)) part.hidden = !box.checked;
-    };
-    box.addEventListener("change", show);
-    // A browser keeps the ticks over a reload; the table must follow them.
-    show();
+  const ofState = () => location.hash.includes("=");
+
+  // --- what a person does ----------------------------------------------------------------------------------------
+
+  for (const head of heads) {
+    head.addEventListener("click", () => {
+      const first = head.dataset.first === "desc" ? "descending" : "ascending";
+      sort(head, opposite[head.getAttribute("aria-sort")] ?? first);
+      remember();
+    });
   }
+  for (const input of [filter, best, ...inputs]) {
+    input.addEventListener("input", () => { apply(); remember(); });
+  }
+  for (const box of boxes) box.addEventListener("change", () => { show(box); remember(); });
+  document.getElementById("clear").addEventListener("click", () => {
+    for (const input of [filter, ...inputs]) input.value = "";
+    apply();
+    remember();
+  });
+  document.getElementById("copy").addEventListener("click", async (event) => {
+    const code = document.getElementById("command");
+    const button = event.currentTarget;
+    try {
+      await navigator.clipboard.writeText(code.textContent);
+    } catch {
+      // A page from a file may not write to the clipboard; what is selected, a person can copy.
+      getSelection().selectAllChildren(code);
+      document.execCommand("copy");
+    }
+    button.textContent = "Copied";
+    setTimeout(() => { button.textContent = "Copy"; }, 1500);
+  });
   document.addEventListener("click", (event) => {
     for (const open of document.querySelectorAll(".chooser[open]")) if (!open.contains(event.target)) open.open = false;
   });
-  filter();
+  addEventListener("hashchange", () => {
+    if (!ofState()) return;
+    recall();
+    document.getElementById("table").scrollIntoView();
+  });
+  if (ofState()) recall();
+  else {
+    for (const input of [filter, ...inputs]) input.value = "";  // a browser keeps them over a reload
+    best.value = best.dataset.first;
+    for (const box of boxes) { box.checked = box.defaultChecked; }
+    apply();
+  }
+  // Scripts that come later, such as that of the plots, listen by then.
+  addEventListener("load", announce);
 })();

@@ -119,7 +119,7 @@ def test_a_claim_names_its_rows_and_stands_for_every_comparable_two(tmp_path, wr
     results = []
     for name, precision, batch, options in settings:
         numbers = {"model_ms": [9.0, 11.0, 9.0, 11.0], "precision": precision, "batch_size": batch}
-        result = build_result(name.upper(), weights="random", **numbers)
+        result = build_result(name.upper(), **numbers)
         result.config["model"] |= {"name": name, "options": options}
         result.config["claims"] = [{**CLAIM, "metric": "fps_model"}]
         results.append(result)

@@ -120,7 +120,7 @@ def test_no_marked_row_silently_wins_a_selection(comparison: Comparison) -> None
     text, found = answer(comparison, "fps_model>=20", "mask_ap")
     assert found
     assert "Slow R50-FPN · torchvision: mask_ap 50.0 points" in text
-    assert "fps_model 25.00 images/s [host-bound: the GPU computed 35 % of the time]" in text
+    assert "fps_model 25.00 images/s [25.00, 25.00] [host-bound: the GPU computed 35 % of the time]" in text
     assert "[disturbed: 68 % of its batches" in text
     assert "[" not in answer(comparison, None, "peak_allocated_mb")[0]  # a memory means what it says
 

@@ -32,7 +32,7 @@ def test_markdown_table(run, tmp_path):
     comparison = load([run], tmp_path)
     markdown.write_markdown(comparison, tmp_path / "comparison.md")
     text = (tmp_path / "comparison.md").read_text()
-    header, rule, *rows = text.split("\n\n")[1].splitlines()
+    header, rule, *rows = text.split("\n\n")[3].splitlines()
     pipes = [len(re.findall(r"(?<!\\)\|", line)) for line in (header, rule, *rows)]
     assert len(set(pipes)) == 1
     assert len(rows) == 3

@@ -100,6 +100,6 @@ def test_the_legend_says_that_marked_rows_have_no_star(disturbed: bool, write_ru
     if disturbed:
         with_disturbed_batches(results[0])
     text = "\n".join(printed(write_run(tmp_path, results), 200))
-    assert ("50.00*" if disturbed else "100.00*") in text
+    assert ("50.00 ± 0.00*" if disturbed else "100.00 ± 0.00*") in text
     said = "* best among comparable rows (of speed, busy and energy without rows that are marked disturbed)"
     assert (said in text) == disturbed
