@@ -58,8 +58,8 @@ class EnergyPass(RunsTheModel):
 def _ready_batches(context: Context) -> tuple[int, Iterator[Any]]:
     """Check the model's output for the first batch; give host batches without end, ready for the model.
 
-    The same few are given again and again, and their number stands before them. Those of a class that does not say ``stateless_preprocess`` are made anew
-    each time, since the class may keep in ``self`` what belongs to a batch.
+    The same few are given again and again, and their number stands before them. Those of a class that does not say
+    ``stateless_preprocess`` are made anew each time, since the class may keep in ``self`` what belongs to a batch.
     """
     runner, config = context.runner, context.config
     chosen = list(itertools.islice(batches(context.dataset.images, config.batch_size), PREPARED))
