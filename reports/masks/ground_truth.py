@@ -17,6 +17,7 @@ from bench.errors import UserError
 from bench.schema.config import EXIFS, FORMATS, WITHOUT_MASK, DatasetConfig
 from bench.schema.row import Row
 from reports.masks.drawing import RGB, Drawn, class_colour
+from reports.masks.judged import Rules
 from reports.masks.photograph import read_photograph
 from reports.masks.predictions import Predicted, read_predictions
 from reports.table.columns import dataset_files, evaluated_without_images
@@ -132,6 +133,7 @@ class GroundTruth:
             kept = [[a["category_id"], a["iscrowd"], a["segmentation"]] for a in of_image]
             self._annotations[image_id] = json.dumps(kept, separators=(",", ":"))
         self.categories = {category.id: category.name for category in dataset.categories}
+        self._federation = dataset.federation
         self._pictures: dict[tuple[Id, int], np.ndarray | str] = {}
         self.colour_classes(())
 
@@ -201,6 +203,14 @@ class GroundTruth:
     def crowds(self, image_id: Id) -> list[Drawn]:
         """The crowds of an image, in which a detection is neither right nor wrong, the first :data:`MOST_OBJECTS`."""
         return self._drawn(image_id, crowds=True)
+
+    def rules(self, image_id: Id, most: int) -> Rules:
+        """Which detections of an image count; ``most`` is the limit of detections of the row's evaluation."""
+        if self._federation is None:
+            return Rules(most)
+        annotated = {category_id for category_id, _, _ in self._annotated(image_id)}
+        counted = frozenset(annotated | self._federation.absent[image_id])
+        return Rules(most, counted, self._federation.incomplete[image_id])
 
     def _drawn(self, image_id: Id, crowds: bool) -> list[Drawn]:
         chosen = [(of, segmentation) for of, crowd, segmentation in self._annotated(image_id) if bool(crowd) == crowds]

@@ -8,19 +8,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image, ImageEnhance
 
 from bench.data.ids import Id, as_id, rising
 from bench.evaluation.diagnosis import SCORE
 from bench.schema.parts.accuracy import AccuracyResult, Calibration, ImageFaults
 from bench.schema.row import Row
 from reports.cut import best_of
-from reports.masks.faults import MOST_PIXELS, draw_faults, sort_out
+from reports.masks.drawing import Drawn
+from reports.masks.faults import sort_out
 from reports.masks.ground_truth import MOST_OBJECTS, Datasets, GroundTruth
+from reports.masks.outline import UNITS, outline
 from reports.masks.panels import drawn_rows, predictions_path
 from reports.masks.predictions import Predicted, read_predictions
 from reports.page.busy import busy_details
 from reports.page.details import checks
-from reports.page.render import file_uri, jpeg_uri, render
+from reports.page.render import file_uri, render, webp_uri
 from reports.plots.picture import Picture
 from reports.table.accuracy import (
     COCO_HEADINGS,
@@ -38,6 +41,10 @@ from reports.text.training import training_facts
 
 FOLDER = "models"
 IMAGES_PER_KIND = 4
+
+MOST_PIXELS = 460
+"""The longer side of an image as shown, in pixels."""
+
 MOST_WITH_IMAGES = 100
 """Pages with images: to draw those of one takes a fifth of a second."""
 
@@ -89,32 +96,43 @@ def write_model_page(
 
 
 def _page(comparison: Comparison, page: ModelPage, training: Picture | None, datasets: Datasets | None) -> str:
+    row, accuracy = comparison.rows[page.row], accuracy_of(comparison, page.row)
+    assert accuracy is not None
+    kinds, reason = _images(row, accuracy, datasets if page.images else None, page.images)
+    photographs = {image["photograph"]: image for kind in kinds for image in kind["images"] if image["photograph"]}
+    return render(
+        "model.html",
+        **page_context(comparison, page),
+        curve=file_uri(training.path) if training else None,
+        kinds=kinds,
+        photographs=photographs.values(),
+        reason=reason,
+    )
+
+
+def page_context(comparison: Comparison, page: ModelPage) -> dict[str, Any]:
+    """What a page says, without its pictures."""
     number = page.row
     row, accuracy = comparison.rows[number], accuracy_of(comparison, number)
     assert accuracy is not None
     heads, figures = figures_table(comparison, [number], (*COCO_HEADINGS, *OTHER_HEADINGS))
     errors = error_points(accuracy)
-    kinds, reason = _images(row, accuracy, datasets if page.images else None, page.images)
     finetune = row.result.finetune
-    return render(
-        "model.html",
-        label=comparison.labels[number],
-        headline=_headline(comparison, number),
-        marks=comparison.marks_of(number),
-        busy=busy_details(row.result),
-        setting=row_setting(row),
-        checks=checks(row),
-        figures=[(head, text) for head, text in zip(heads, figures[0], strict=True) if text],
-        classes=[(name, texts[0]) for name, texts, _ in per_class_table(comparison, [number])],
-        errors=[(name, ERROR_MEANINGS[name], points) for name, points in errors.items()],
-        longest=max([*errors.values(), 0.1]),
-        calibration=accuracy.calibration and _bins(accuracy.calibration),
-        training=training_facts(finetune) if finetune else [],
-        curve=file_uri(training.path) if training else None,
-        kinds=kinds,
-        reason=reason,
-        result=row.shown,
-    )
+    return {
+        "label": comparison.labels[number],
+        "headline": _headline(comparison, number),
+        "marks": comparison.marks_of(number),
+        "busy": busy_details(row.result),
+        "setting": row_setting(row),
+        "checks": checks(row),
+        "figures": [(head, text) for head, text in zip(heads, figures[0], strict=True) if text],
+        "classes": [(name, texts[0]) for name, texts, _ in per_class_table(comparison, [number])],
+        "errors": [(name, ERROR_MEANINGS[name], points) for name, points in errors.items()],
+        "longest": max([*errors.values(), 0.1]),
+        "calibration": accuracy.calibration and _bins(accuracy.calibration),
+        "training": training_facts(finetune) if finetune else [],
+        "result": row.shown,
+    }
 
 
 def _images(
@@ -157,8 +175,7 @@ def _worst(row: Row, accuracy: AccuracyResult, datasets: Datasets) -> tuple[list
     """The worst images of each kind, and "", or none and the reason."""
     if accuracy.worst_images is None:
         return [], "Faults by image were not measured."
-    chosen = {kind: _chosen(kind, accuracy.worst_images.get(kind, ())) for kind in KINDS}
-    ids = sorted({_id(faults) for listed in chosen.values() for faults in listed}, key=rising)
+    chosen, ids = _worst_images(accuracy), worst_ids(accuracy)
     if not ids:
         return [], "No image has a fault."
     if evaluated_without_images(row):
@@ -169,7 +186,7 @@ def _worst(row: Row, accuracy: AccuracyResult, datasets: Datasets) -> tuple[list
     predictions = read_predictions(predictions_path(row), truth.shapes(ids), SCORE)
     if isinstance(predictions, str):
         return [], f"No image can be shown: {predictions}."
-    shown = _draw(ids, truth, predictions)
+    shown = _draw(ids, truth, predictions, accuracy.max_detections)
     return [
         {
             "title": KINDS[kind][0],
@@ -179,6 +196,15 @@ def _worst(row: Row, accuracy: AccuracyResult, datasets: Datasets) -> tuple[list
         for kind, listed in chosen.items()
         if listed
     ], ""
+
+
+def _worst_images(accuracy: AccuracyResult) -> dict[str, list[ImageFaults]]:
+    return {kind: _chosen(kind, (accuracy.worst_images or {}).get(kind, ())) for kind in KINDS}
+
+
+def worst_ids(accuracy: AccuracyResult) -> list[Id]:
+    """The ids of the images that a page shows, rising."""
+    return sorted({_id(faults) for listed in _worst_images(accuracy).values() for faults in listed}, key=rising)
 
 
 def _id(faults: ImageFaults) -> Id:
@@ -192,29 +218,51 @@ def _chosen(kind: str, listed: Sequence[ImageFaults]) -> list[ImageFaults]:
     return faulty[:IMAGES_PER_KIND]
 
 
-def _draw(ids: Sequence[Id], truth: GroundTruth, predictions: Mapping[Id, Predicted]) -> Shown:
+def _draw(ids: Sequence[Id], truth: GroundTruth, predictions: Mapping[Id, Predicted], most: int) -> Shown:
     shown: Shown = {}
     for image_id in ids:
         if image_id not in truth.images:
-            shown[image_id] = {"name": f"image {image_id}", "reason": "no longer in the annotations", "uris": ()}
+            absent = {"reason": "no longer in the annotations", "photograph": ""}
+            shown[image_id] = {"name": f"image {image_id}", **absent}
             continue
-        pictures, reason = _pictures(truth, image_id, predictions[image_id])
-        uris = [jpeg_uri(picture, quality=80) for picture in pictures]
-        shown[image_id] = {"name": truth.file_name(image_id), "reason": reason, "uris": uris}
+        picture, reason = _picture(truth, image_id, predictions[image_id], most)
+        shown[image_id] = {"name": truth.file_name(image_id), "reason": reason, **picture}
     return shown
 
 
-def _pictures(truth: GroundTruth, image_id: Id, predicted: Predicted) -> tuple[Sequence[np.ndarray], str]:
-    """The objects and the detections of an image, drawn; and what is not shown of it, "" where all is."""
+def _picture(truth: GroundTruth, image_id: Id, predicted: Predicted, most: int) -> tuple[dict[str, Any], str]:
+    """The objects and the detections of an image as outlines; and what is not shown of it, "" where all is.
+
+    most: how many detections count, see :meth:`reports.masks.ground_truth.GroundTruth.rules`
+    """
+    none = {"photograph": ""}
     if predicted.other_size:
-        return (), "masks of another size than the image"
+        return none, "masks of another size than the image"
     objects, crowds = truth.objects(image_id), truth.crowds(image_id)
     if max(len(objects), len(crowds)) == MOST_OBJECTS:
-        return (), f"{MOST_OBJECTS} objects or more, too many to be shown"
+        return none, f"{MOST_OBJECTS} objects or more, too many to be shown"
     pixels = truth.image(image_id, MOST_PIXELS)
     if isinstance(pixels, str):
-        return (), " ".join(pixels.split())
-    return draw_faults(pixels, sort_out(objects, crowds, predicted.kept)), predicted.left_out()
+        return none, " ".join(pixels.split())
+    height, width = pixels.shape[:2]
+    faults = sort_out(objects, crowds, predicted.kept, truth.rules(image_id, most))
+    sides = [
+        [*_outlines("found", right, truth, height, width), *_outlines(kind, wrong, truth, height, width)]
+        for kind, right, wrong in (("missed", faults.matched, faults.missed), ("false", faults.true, faults.false))
+    ]
+    # The photograph is nearly grey, so that a yellow thing is not taken for a missed one.
+    grey = np.asarray(ImageEnhance.Color(Image.fromarray(pixels)).enhance(0.25))
+    size = {"width": width * UNITS, "height": height * UNITS}
+    return {"photograph": webp_uri(grey), "key": f"photograph-{image_id}", **size, "sides": sides}, predicted.left_out()
+
+
+def _outlines(
+    kind: str, masks: Sequence[Drawn], truth: GroundTruth, height: int, width: int
+) -> list[tuple[str, str, str]]:
+    """The kind, the path and the words of each mask."""
+    names = [truth.categories.get(drawn.category_id, "unknown class") for drawn in masks]
+    paths = [outline(drawn.at, height, width)[0] for drawn in masks]
+    return [(kind, path, f"{name}, {kind}") for path, name in zip(paths, names, strict=True)]
 
 
 def _caption(faults: ImageFaults) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from reports.page.render import file_uri
+from reports.page.render import Embedding
 from reports.plots.picture import Picture
 from reports.table.accuracy import (
     COCO_HEADINGS,
@@ -45,7 +45,9 @@ def matrix(comparison: Comparison, group: Group, metric: str) -> dict[str, Any]:
     }
 
 
-def accuracy(comparison: Comparison, pictures: Sequence[Picture], model_pages: Mapping[int, str]) -> dict[str, Any]:
+def accuracy(
+    comparison: Comparison, pictures: Sequence[Picture], model_pages: Mapping[int, str], embedding: Embedding
+) -> dict[str, Any]:
     """The tables, plots and classes of the rows that have figures of accuracy."""
     rows = rows_with_figures(comparison)
     names = [(comparison.labels[row], model_pages.get(row)) for row in rows]
@@ -55,17 +57,17 @@ def accuracy(comparison: Comparison, pictures: Sequence[Picture], model_pages: M
         "names": names,
         "per_class_title": comparison.with_limit("Mask AP"),
         "per_class": per_class_table(comparison, rows),
-        "pictures": [(picture, file_uri(picture.path)) for picture in pictures],
+        "pictures": [(picture, embedding.picture(picture.path)) for picture in pictures],
         "errors": ERROR_MEANINGS,
     }
 
 
-def trainings(comparison: Comparison, pictures: Mapping[int, Picture]) -> list[dict[str, Any]]:
+def trainings(comparison: Comparison, pictures: Mapping[int, Picture], embedding: Embedding) -> list[dict[str, Any]]:
     """The label, facts and curves of each row that was trained before it was measured."""
     sections = []
     for number, row in enumerate(comparison.rows):
         if training := row.result.finetune:
             picture = pictures.get(number)
             entry = {"label": comparison.labels[number], "facts": training_facts(training), "picture": picture}
-            sections.append({**entry, "uri": file_uri(picture.path) if picture else None})
+            sections.append({**entry, "uri": embedding.picture(picture.path) if picture else None})
     return sections
