@@ -64,10 +64,11 @@ def _path(mask: np.ndarray, down: float, across: float) -> str:
     words: list[str] = []
     here = np.zeros(2, np.int64)
     for line in lines:
-        points = simplified(np.asarray(line)[:-1] + origin, TOLERANCE)
+        every = np.asarray(line)[:-1] + origin
+        few = simplified(every, TOLERANCE)
+        # A mask that is thinner than the tolerance would be a line, and not be seen.
+        points = few if len(few) > 2 else every
         whole = np.rint(points * (across * UNITS, down * UNITS)).astype(np.int64)
-        if len(whole) < 3:
-            continue
         steps = np.diff(whole, axis=0, prepend=here[None])
         words.append(_subpath(steps))
         here = whole[0]  # to which z goes back

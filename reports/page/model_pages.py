@@ -111,7 +111,7 @@ def _page(comparison: Comparison, page: ModelPage, training: Picture | None, dat
 
 
 def page_context(comparison: Comparison, page: ModelPage) -> dict[str, Any]:
-    """What a page says, without its pictures."""
+    """What a page says, without its pictures: values whose ``repr`` tells them apart."""
     number = page.row
     row, accuracy = comparison.rows[number], accuracy_of(comparison, number)
     assert accuracy is not None
@@ -125,7 +125,7 @@ def page_context(comparison: Comparison, page: ModelPage) -> dict[str, Any]:
         "busy": busy_details(row.result),
         "setting": row_setting(row),
         "checks": checks(row),
-        "figures": [(head, text) for head, text in zip(heads, figures[0], strict=True) if text],
+        "figures": [(head.title, head.meaning, text) for head, text in zip(heads, figures[0], strict=True) if text],
         "classes": [(name, texts[0]) for name, texts, _ in per_class_table(comparison, [number])],
         "errors": [(name, ERROR_MEANINGS[name], points) for name, points in errors.items()],
         "longest": max([*errors.values(), 0.1]),

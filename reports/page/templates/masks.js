@@ -57,7 +57,7 @@
   const hue = (n) => `hsl(${Math.round((n * 222.49 + 30) % 360)} 95% ${62 - 9 * (n % 2)}%)`;
 
   function colour(one) {
-    const by = byId("colour").value;
+    const by = byId("colour").value === "auto" ? (state.oneClass ? "instance" : "class") : byId("colour").value;
     if (by === "kind" || one.kind === "missed" || one.kind === "crowd" || one.kind === "uncounted") return null;
     if (by === "instance") return hue(one.kind === "false" ? 1000 + Number(one.name.slice(1)) : one.object);
     return current().set.classes[one.category]?.[1] ?? null;
@@ -100,9 +100,12 @@
     if (image.photograph) svg.append(svgNode("image", { href: photographs[image.photograph] ?? "", width, height }));
     const notes = image.reason ? [image.reason] : [];
     if (state.absent) notes.unshift(`${state.absent} is not among the images here`);
+    const shown = Object.fromEntries(Object.entries(sides).map(([side, of]) => [side, instances(of)]));
+    // Where all masks are of one class, its colour tells nothing.
+    state.oneClass = new Set(Object.values(shown).flatMap((listed) => listed.map((one) => one.category))).size < 2;
     for (const [side, of] of Object.entries(sides)) {
       const row = of === TRUTH ? null : rowOf(set, of);
-      const listed = instances(of);
+      const listed = shown[side];
       const group = svgNode("g", { "clip-path": `url(#viewer-${side}-clip)` });
       if (shows("truth") && of !== TRUTH) {
         for (const [, crowd, path] of image.objects) if (!crowd) group.append(svgNode("path", { class: "halo", d: path }), svgNode("path", { class: "mark truth", d: path }));
@@ -187,7 +190,13 @@
   }
 
   const representative = (set, side) => (side === TRUTH ? TRUTH : rowOf(set, side)?.row ?? side);
-  const address = () => `#masks/${[current().key, state.left, state.right].map(encodeURIComponent).join("/")}`;
+
+  /* What another part of the page keeps in the address, ``#filter=...``, stays behind it. */
+  function address() {
+    const own = /^#masks\/[^&]*&?(.*)$/.exec(location.hash);
+    const others = own ? own[1] : location.hash.includes("=") ? location.hash.slice(1) : "";
+    return `#masks/${[current().key, state.left, state.right].map(encodeURIComponent).join("/")}${others ? `&${others}` : ""}`;
+  }
 
   /* Show the state; ``keep`` writes it into the address, from which it can be opened again. */
   function show(keep) {
@@ -227,7 +236,7 @@
 
   /* ``#masks/IMAGE/LEFT/RIGHT``: a file name, and numbers of rows or "truth". */
   function fromAddress() {
-    const parts = /^#masks\/([^/]*)\/([^/]*)\/([^/]*)$/.exec(location.hash);
+    const parts = /^#masks\/([^/]*)\/([^/]*)\/([^/&]*)(?:&.*)?$/.exec(location.hash);
     if (!parts) return false;
     let image = parts[1];
     try { image = decodeURIComponent(image); } catch { /* as it stands */ }
@@ -235,7 +244,7 @@
     state.absent = at < 0 ? image : "";
     Object.assign(state, { left: side(parts[2]), right: side(parts[3]) }, at < 0 ? {} : { at });
     show(false);
-    viewer.scrollIntoView();
+    viewer.scrollIntoView({ behavior: "instant" });
     return true;
   }
 
@@ -247,7 +256,7 @@
     if (at >= 0 && !(named < 0 && rowOf(current().set, left))) state.at = at;
     Object.assign(state, { left: left ?? TRUTH, right });
     show(true);
-    viewer.scrollIntoView();
+    viewer.scrollIntoView({ behavior: "instant" });
     stage.focus({ preventScroll: true });
   });
 
@@ -292,8 +301,6 @@
 
   byId("image").append(...images.map((one, at) => htmlNode("option", { value: at }, sets.length > 1 ? `${one.set.name}: ${one.key}` : one.key)));
   byId("score").min = Math.min(...sets.map((set) => set.least));
-  // Where all objects are of one class, its colour tells nothing.
-  if (sets.every((set) => set.classes.length < 2)) byId("colour").value = "instance";
   viewer.hidden = false;
   Object.assign(state, defaults(images[0].set));
   if (!fromAddress()) show(false);
