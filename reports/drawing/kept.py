@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from types import TracebackType
@@ -66,28 +66,41 @@ class Kept:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with contextlib.suppress(OSError):  # a folder that cannot be written is told by what writes the report
-            for path in self.files() - {path for entry in self._now.values() for path in entry.files}:
-                (self._out / path).unlink(missing_ok=True)
+        self._remove(self.files())
+        with contextlib.suppress(OSError):
             if kind is None and self._now:
                 text = msgspec.json.format(msgspec.json.encode(self._now), indent=1)
                 (self._out / LIST).write_bytes(text + b"\n")
 
     def files(self) -> set[str]:
-        """Give the files of the earlier report that may be shown again, by their paths in its folder."""
+        """Give the files of the earlier report that may still be shown again, by their paths in its folder."""
         return {path for entry in self._earlier.values() for path in entry.files}
 
     def find(self, section: str, name: str, key: str | None) -> Any:
-        """Give what drawing gave where it would give it again; None where it must be drawn."""
-        entry = self._earlier.get(name)
-        if entry is None or key is None or entry.key != key:
+        """Give what drawing gave where it would give it again; None where it must be drawn, and the old files are gone.
+
+        Each name is asked for once.
+        """
+        entry = self._earlier.pop(name, None)
+        if entry is None:
             return None
+        answer = self._answer(section, entry) if entry.key == key else None
+        if answer is None:
+            self._remove(entry.files)
+        else:
+            self._now[name] = entry
+        return answer
+
+    def _answer(self, section: str, entry: Entry) -> Any:
         try:
-            answer = msgspec.json.decode(entry.answer, type=ANSWERS[section], dec_hook=self._path, strict=True)
+            return msgspec.json.decode(entry.answer, type=ANSWERS[section], dec_hook=self._path, strict=True)
         except (msgspec.ValidationError, msgspec.DecodeError, KeyError):
             return None
-        self._now[name] = entry
-        return answer
+
+    def _remove(self, paths: Iterable[str]) -> None:
+        with contextlib.suppress(OSError):  # a folder that cannot be written is told by what writes the report
+            for path in paths:
+                (self._out / path).unlink(missing_ok=True)
 
     def note(self, section: str, name: str, key: str | None, answer: Any) -> None:
         """Take down what was drawn; without a key, or without an answer, it will be drawn again the next time."""

@@ -11,7 +11,8 @@ from reports.masks.ground_truth import Datasets
 from reports.masks.panels import Panel, draw_panel, panels
 from reports.masks.shown import Masks
 from reports.masks.viewer import Viewer, shown_rows, viewers, write_viewer
-from reports.page.model_pages import ModelPage, model_pages, page_context, worst_ids, write_model_page
+from reports.page.model_pages import ModelPage, model_pages, page_context, write_model_page
+from reports.page.worst_images import worst_ids
 from reports.plots.overview import ACCURACY, OVERVIEW, drawn
 from reports.plots.picture import Picture
 from reports.plots.training import draw_training, trained_rows

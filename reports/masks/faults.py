@@ -12,10 +12,11 @@ from reports.masks.judged import FALSE, FOUND, Rules, judge
 
 @dataclass(frozen=True)
 class Faults:
-    """The objects and the detections of one image: ``matched`` and ``true`` have a partner, the others have none."""
+    """The objects of one image, by their places, and its detections: ``matched`` and ``true`` have a partner, and the
+    others have none."""
 
-    matched: list[Drawn]
-    missed: list[Drawn]
+    matched: list[int]
+    missed: list[int]
     true: list[Drawn]
     false: list[Drawn]
 
@@ -31,8 +32,8 @@ def sort_out(
     judged = judge(objects, crowds, confident, rules or Rules())
     taken = {one.object for one in judged if one.kind == FOUND}
     return Faults(
-        matched=[item for index, item in enumerate(objects) if index in taken],
-        missed=[item for index, item in enumerate(objects) if index not in taken],
+        matched=[index for index in range(len(objects)) if index in taken],
+        missed=[index for index in range(len(objects)) if index not in taken],
         true=[one.drawn for one in judged if one.kind == FOUND],
         false=[one.drawn for one in judged if one.kind == FALSE],
     )

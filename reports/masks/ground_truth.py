@@ -18,7 +18,8 @@ from bench.schema.config import EXIFS, FORMATS, WITHOUT_MASK, DatasetConfig
 from bench.schema.row import Row
 from reports.masks.drawing import RGB, Drawn, class_colour
 from reports.masks.judged import Rules
-from reports.masks.photograph import read_photograph
+from reports.masks.outline import outline
+from reports.masks.photograph import drawing_size, read_photograph
 from reports.masks.predictions import Predicted, read_predictions
 from reports.table.columns import dataset_files, evaluated_without_images
 
@@ -27,6 +28,9 @@ MOST_OBJECTS = 2000
 
 IMAGES_KEPT = 24
 """So many images are kept at the size of a drawing."""
+
+OUTLINES_KEPT = 200
+"""The outlines of the objects of so many images are kept: many rows did worst on the same ones."""
 
 PREDICTED_BYTES = 64 << 20
 """How much the masks may take that are kept for the next panel."""
@@ -135,6 +139,7 @@ class GroundTruth:
         self.categories = {category.id: category.name for category in dataset.categories}
         self._federation = dataset.federation
         self._pictures: dict[tuple[Id, int], np.ndarray | str] = {}
+        self._outlines: dict[tuple[Id, int], list[tuple[str, bool]]] = {}
         self.colour_classes(())
 
     @classmethod
@@ -203,6 +208,18 @@ class GroundTruth:
     def crowds(self, image_id: Id) -> list[Drawn]:
         """The crowds of an image, in which a detection is neither right nor wrong, the first :data:`MOST_OBJECTS`."""
         return self._drawn(image_id, crowds=True)
+
+    def outlines(self, image_id: Id, most: int) -> list[tuple[str, bool]]:
+        """The outlines of the objects and then of the crowds of an image, in a drawing whose longer side has ``most``
+        pixels; see :func:`reports.masks.outline.outline`."""
+        key = image_id, most
+        if key not in self._outlines:
+            if len(self._outlines) == OUTLINES_KEPT:
+                del self._outlines[next(iter(self._outlines))]
+            size = drawing_size(*self.shape(image_id), most)
+            drawn = (*self.objects(image_id), *self.crowds(image_id))
+            self._outlines[key] = [outline(one.at, *size) for one in drawn]
+        return self._outlines[key]
 
     def rules(self, image_id: Id, most: int) -> Rules:
         """Which detections of an image count; ``most`` is the limit of detections of the row's evaluation."""

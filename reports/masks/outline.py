@@ -65,7 +65,7 @@ def _path(mask: np.ndarray, down: float, across: float) -> str:
     here = np.zeros(2, np.int64)
     for line in lines:
         every = np.asarray(line)[:-1] + origin
-        few = simplified(every, TOLERANCE)
+        few = simplified(_corners(every), TOLERANCE)
         # A mask that is thinner than the tolerance would be a line, and not be seen.
         points = few if len(few) > 2 else every
         whole = np.rint(points * (across * UNITS, down * UNITS)).astype(np.int64)
@@ -73,6 +73,12 @@ def _path(mask: np.ndarray, down: float, across: float) -> str:
         words.append(_subpath(steps))
         here = whole[0]  # to which z goes back
     return "".join(words)
+
+
+def _corners(points: np.ndarray) -> np.ndarray:
+    """The points of a closed line, float (N, 2), at which it turns: most of a line along pixels' edges does not."""
+    before, after = points - np.roll(points, 1, 0), np.roll(points, -1, 0) - points
+    return points[before[:, 0] * after[:, 1] != before[:, 1] * after[:, 0]]
 
 
 def _subpath(steps: np.ndarray) -> str:

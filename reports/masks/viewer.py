@@ -17,7 +17,6 @@ from bench.data.ids import Id
 from bench.evaluation.diagnosis import SCORE
 from bench.schema.row import Row
 from reports.cut import best_of
-from reports.masks.drawing import Drawn
 from reports.masks.ground_truth import MOST_OBJECTS, Datasets, GroundTruth
 from reports.masks.judged import judge
 from reports.masks.outline import UNITS, outline
@@ -32,7 +31,7 @@ from reports.table.comparison import Comparison
 IMAGES, IMAGES_IN_ALL = 6, 12
 """So many images of a dataset are shown at most, and so many of all datasets together where these are few."""
 
-MOST_MODELS = 60
+MOST_MODELS = 40
 
 MOST_OUTLINES = 100
 """Of so many detections of an image, those of the highest scores, the outline is there."""
@@ -161,20 +160,19 @@ def _image(truth: GroundTruth, image_id: Id, classes: Mapping[Id, int]) -> dict[
     height, width = drawing_size(*truth.shape(image_id), MOST_PIXELS)
     objects, crowds = truth.objects(image_id), truth.crowds(image_id)
     too_many = max(len(objects), len(crowds)) == MOST_OBJECTS
-    listed = [(drawn, crowd) for crowd, part in enumerate((objects, crowds)) for drawn in part]
+    listed = [] if too_many else [(drawn, crowd) for crowd, part in enumerate((objects, crowds)) for drawn in part]
+    outlines = [] if too_many else truth.outlines(image_id, MOST_PIXELS)
     return {
         "name": truth.file_name(image_id),
         "width": width * UNITS,
         "height": height * UNITS,
         "photograph": "",
         "reason": f"{MOST_OBJECTS} objects or more, too many to be shown" if too_many else "",
-        "objects": [] if too_many else [_object(drawn, crowd, classes, height, width) for drawn, crowd in listed],
+        "objects": [
+            [classes[drawn.category_id], crowd, path, int(coarse)]
+            for (drawn, crowd), (path, coarse) in zip(listed, outlines, strict=True)
+        ],
     }
-
-
-def _object(drawn: Drawn, crowd: int, classes: Mapping[Id, int], height: int, width: int) -> list[Any]:
-    path, coarse = outline(drawn.at, height, width)
-    return [classes[drawn.category_id], crowd, path, int(coarse)]
 
 
 def _within(images: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> int:

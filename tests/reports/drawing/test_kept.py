@@ -16,6 +16,8 @@ from bench.schema.parts.accuracy import ImageFaults
 from bench.schema.result import read_result, write_result
 from reports.drawing import keys
 from reports.drawing.kept import LIST, Kept
+from reports.drawing.process import DrawingProcess
+from reports.parts import PartFailedError
 from reports.plots.picture import Picture
 
 
@@ -110,6 +112,29 @@ def test_a_row_that_is_gone_takes_its_page_along(study, tmp_path):
     reports.build([study / "jobs/job0", study / "jobs/job1"], out)
     assert not (out / "models/model-2-r50-fpn-torchvision.html").exists()
     assert "Model 2" not in (out / "plots/masks_shapes.js").read_text()
+
+
+def test_what_could_not_be_drawn_is_not_lost_and_is_tried_again(study, tmp_path, monkeypatch):
+    """A page without images is written in the place of an earlier one with them, and is not kept for the next time."""
+    out, name = tmp_path / "out", "models/model-0-r50-fpn-torchvision.html"
+    reports.build([study], out)
+    with_images = (out / name).read_bytes()
+    (out / name).write_bytes(with_images + b"edited")
+    monkeypatch.setattr(DrawingProcess, "ask", _without_images(DrawingProcess.ask))
+    reports.build([study], out)
+    assert "The images could not be drawn." in (out / name).read_text()
+    monkeypatch.undo()
+    reports.build([study], out)
+    assert (out / name).read_bytes() == with_images
+
+
+def _without_images(ask):
+    def fails(self, method, *arguments):
+        if method == "pages":
+            raise PartFailedError("no images today")
+        return ask(self, method, *arguments)
+
+    return fails
 
 
 def test_a_report_that_cannot_begin_leaves_the_earlier_one(study, tmp_path):

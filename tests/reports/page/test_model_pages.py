@@ -20,7 +20,8 @@ from bench.schema.parts.accuracy import ImageFaults
 from reports.masks.drawing import Drawn
 from reports.masks.faults import sort_out
 from reports.masks.ground_truth import Datasets
-from reports.page.model_pages import _id, model_pages, write_model_page
+from reports.page.model_pages import model_pages, write_model_page
+from reports.page.worst_images import _id
 from reports.table.comparison import load
 
 SHAPE = (40, 60)
