@@ -130,10 +130,11 @@ def _predicted(
 ) -> dict[str, Any]:
     """The detections on one image, each as ``[class, score, kind, object, IoU, outline, is coarse]``.
 
-    Numbers are cut off, not rounded: an IoU of 0.4999 would be shown as one that is enough.
+    None stands for detections that cannot be matched: then no object is told to be missed. Numbers are cut off, not
+    rounded: an IoU of 0.4999 would be shown as one that is enough.
     """
     if predicted.other_size:
-        return {"note": "masks of another size than the image", "detections": []}
+        return {"note": "masks of another size than the image", "detections": None}
     accuracy = row.result.accuracy
     rules = truth.rules(image_id, accuracy.max_detections if accuracy else MOST_MASKS)
     judged = judge(truth.objects(image_id), truth.crowds(image_id), predicted.kept, rules)
@@ -189,7 +190,7 @@ def _within(images: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any
 def _without_idle_classes(data: dict[str, Any]) -> dict[str, Any]:
     """The data with the classes that stand in it: LVIS has 1,203, of which few are in some images."""
     items = [item for image in data["images"] for item in image["objects"]]
-    items += [item for row in data["rows"] for image in row["images"] for item in image["detections"]]
+    items += [item for row in data["rows"] for image in row["images"] for item in image["detections"] or ()]
     used = sorted({item[0] for item in items if item[0] >= 0})
     places = {old: new for new, old in enumerate(used)}
     for item in items:

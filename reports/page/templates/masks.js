@@ -44,7 +44,7 @@
     }
     const row = rowOf(set, side);
     const of = row?.images[place];
-    if (!of) return [];
+    if (!of?.detections) return [];
     const least = row.untrained ? -Infinity : Number(byId("score").value);
     const listed = of.detections
       .map(([category, score, kind, object, iou, path, coarse], n) => ({ category, score, kind, object, iou, path, coarse, name: `${KINDS[kind]}${n + 1}` }))
@@ -155,7 +155,7 @@
     const { set } = current();
     const row = of === TRUTH ? null : rowOf(set, of);
     const count = (kind) => listed.filter((one) => one.kind === kind).length;
-    const counts = of === TRUTH ? `${count("found")} objects` : `${count("found")} found, ${count("missed")} missed, ${count("false")} false`;
+    const counts = of === TRUTH ? `${count("found")} objects` : !row?.images[current().place]?.detections ? "no masks" : `${count("found")} found, ${count("missed")} missed, ${count("false")} false`;
     const page = row && pages[row.row];
     const name = page ? htmlNode("a", { href: page }, labelOf(set, of)) : labelOf(set, of);
     const caption = htmlNode("caption", {}, name, `: ${counts}`);

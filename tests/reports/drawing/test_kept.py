@@ -162,10 +162,20 @@ def _noted(out: Path) -> Picture:
 def test_what_is_noted_is_found_again_by_its_key_alone(tmp_path):
     picture = _noted(tmp_path)
     with Kept(tmp_path) as kept:
-        assert kept.find("plots", "plots/a.png", "other key") is None
         assert kept.find("plots", "plots/b.png", "key") is None
-        assert kept.find("plots", "plots/a.png", None) is None
         assert kept.find("plots", "plots/a.png", "key") == [picture]
+    assert picture.path.exists()
+    with Kept(tmp_path) as kept:
+        assert kept.find("plots", "plots/a.png", "key") == [picture]
+
+
+@pytest.mark.parametrize("key", ["other key", None])
+def test_what_is_to_be_drawn_again_is_gone_at_once(tmp_path, key):
+    """Whatever becomes of the drawing, the old picture does not stand beside new figures."""
+    picture = _noted(tmp_path)
+    with Kept(tmp_path) as kept:
+        assert kept.find("plots", "plots/a.png", key) is None
+        assert not picture.path.exists()
 
 
 @pytest.mark.parametrize("path", ["../secret.png", "plots/../../secret.png", "/etc/hostname", "plots", "other/a.png"])

@@ -146,7 +146,7 @@ def test_what_cannot_be_shown_is_said(make_result, write_run, tiny_dataset, tmp_
     (run / "jobs/job1/predictions.json").write_text(f"[{other}]")
     data, _ = _written(run, tmp_path / "out")
     assert [row["reason"] for row in data["rows"]] == ["", "", "no predictions file"]
-    assert data["rows"][1]["images"][0]["note"] == "masks of another size than the image"
+    assert data["rows"][1]["images"][0] == {"note": "masks of another size than the image", "detections": None}
     assert data["rows"][2]["images"] == []
 
 

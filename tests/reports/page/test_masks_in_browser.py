@@ -347,6 +347,16 @@ def test_masks_of_several_classes_are_coloured_by_class(page_path, open_page):
     assert len(set(zip(classes, strokes, strict=True))) == len(set(classes)) == len(set(strokes))
 
 
+def test_a_row_without_predictions_has_missed_nothing(tmp_path, open_page):
+    run = write_masks_study(tmp_path, 2, images=4)
+    (run / "jobs/job1/predictions.json").unlink()
+    page = open_page(reports.build([run], tmp_path / "report"), "#masks/000001.jpg/0/1")
+    assert page.locator("#viewer-list-right caption").inner_text().endswith(": no masks")
+    assert _listed(page, "right") == []
+    assert "no predictions file" in page.locator("#viewer-status").inner_text()
+    assert _listed(page, "left") != []
+
+
 def test_a_page_of_ten_models_is_small(tmp_path):
     """The aim is 3 MB with photographs of a real set; plots may take one of them."""
     page = reports.build([write_masks_study(tmp_path, 10)], tmp_path / "report")

@@ -209,11 +209,11 @@ def test_what_would_mislead_on_an_image_is_said_in_its_place(run, tmp_path, monk
     _write_pages(run, tmp_path / "report")
     assert "(masks of another size than the image)" in page.read_text()
     (run / "jobs/job0/predictions.json").write_text("[]")
-    for room in ("page.model_pages", "masks.ground_truth"):
+    for room in ("page.worst_images", "masks.ground_truth"):
         monkeypatch.setattr(f"reports.{room}.MOST_OBJECTS", 2)
     _write_pages(run, tmp_path / "report")
     assert "(2 objects or more, too many to be shown)" in page.read_text()
-    assert "data:image/jpeg" not in page.read_text()
+    assert "data:image/webp" not in page.read_text().split('<section id="figures">')[0]
 
 
 def test_an_id_that_was_too_large_for_the_result_finds_its_image():
