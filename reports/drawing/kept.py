@@ -106,7 +106,12 @@ class Kept:
         """Take down what was drawn; without a key, or without an answer, it will be drawn again the next time."""
         if key is None or not answer or section not in ANSWERS:
             return
-        files = {path.relative_to(self._out).as_posix(): _sha256(path) for path in self._paths(answer)}
+        files: dict[str, str] = {}
+        for path in self._paths(answer):
+            sha256 = _sha256(path)
+            if sha256 is None:
+                return
+            files[path.relative_to(self._out).as_posix()] = sha256
         encoded = msgspec.Raw(msgspec.json.encode(answer, enc_hook=self._relative))
         self._now[name] = Entry(key, encoded, files)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -29,8 +29,10 @@ MOST_OBJECTS = 2000
 IMAGES_KEPT = 24
 """So many images are kept at the size of a drawing."""
 
-OUTLINES_KEPT = 200
-"""The outlines of the objects of so many images are kept: many rows did worst on the same ones."""
+MADE_KEPT = 400
+"""So many things that are made of an image are kept, each of some ten kilobytes."""
+
+T = TypeVar("T")
 
 PREDICTED_BYTES = 64 << 20
 """How much the masks may take that are kept for the next panel."""
@@ -139,7 +141,7 @@ class GroundTruth:
         self.categories = {category.id: category.name for category in dataset.categories}
         self._federation = dataset.federation
         self._pictures: dict[tuple[Id, int], np.ndarray | str] = {}
-        self._outlines: dict[tuple[Id, int], list[tuple[str, bool]]] = {}
+        self._made: dict[tuple[str, Id], Any] = {}
         self.colour_classes(())
 
     @classmethod
@@ -212,14 +214,21 @@ class GroundTruth:
     def outlines(self, image_id: Id, most: int) -> list[tuple[str, bool]]:
         """The outlines of the objects and then of the crowds of an image, in a drawing whose longer side has ``most``
         pixels; see :func:`reports.masks.outline.outline`."""
-        key = image_id, most
-        if key not in self._outlines:
-            if len(self._outlines) == OUTLINES_KEPT:
-                del self._outlines[next(iter(self._outlines))]
+
+        def made() -> list[tuple[str, bool]]:
             size = drawing_size(*self.shape(image_id), most)
-            drawn = (*self.objects(image_id), *self.crowds(image_id))
-            self._outlines[key] = [outline(one.at, *size) for one in drawn]
-        return self._outlines[key]
+            return [outline(one.at, *size) for one in (*self.objects(image_id), *self.crowds(image_id))]
+
+        return self.once(f"outlines {most}", image_id, made)
+
+    def once(self, name: str, image_id: Id, make: Callable[[], T]) -> T:
+        """What ``make`` gives under this name for an image, made once: many rows did worst on the same images."""
+        key = name, image_id
+        if key not in self._made:
+            if len(self._made) == MADE_KEPT:
+                del self._made[next(iter(self._made))]
+            self._made[key] = make()
+        return self._made[key]
 
     def rules(self, image_id: Id, most: int) -> Rules:
         """Which detections of an image count; ``most`` is the limit of detections of the row's evaluation."""

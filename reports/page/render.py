@@ -91,7 +91,7 @@ def literal(text: str) -> Markup:
 def webp_uri(pixels: np.ndarray, quality: int = 75) -> str:
     """A ``data:`` URI of a photograph, uint8 RGB (H, W, 3), as a WebP."""
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "WEBP", method=4, quality=quality)
+    Image.fromarray(pixels).save(buffer, "WEBP", method=2, quality=quality)
     return _uri(buffer.getvalue(), "webp")
 
 

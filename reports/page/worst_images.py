@@ -122,10 +122,14 @@ def _picture(truth: GroundTruth, image_id: Id, predicted: Predicted, most: int) 
         for kind, part in (("found", faults.true), ("false", faults.false))
         for drawn in part
     ]
-    # The photograph is nearly grey, so that a yellow thing is not taken for a missed one.
-    grey = np.asarray(ImageEnhance.Color(Image.fromarray(pixels)).enhance(0.25))
+    photograph = truth.once("photograph of a page", image_id, lambda: _grey(pixels))
     size = {"width": width * UNITS, "height": height * UNITS, "sides": [of_objects, of_detections]}
-    return {"photograph": webp_uri(grey), "key": f"photograph-{image_id}", **size}, predicted.left_out()
+    return {"photograph": photograph, "key": f"photograph-{image_id}", **size}, predicted.left_out()
+
+
+def _grey(pixels: np.ndarray) -> str:
+    """The address of a photograph that is nearly grey, so that a yellow thing is not taken for a missed one."""
+    return webp_uri(np.asarray(ImageEnhance.Color(Image.fromarray(pixels)).enhance(0.25)))
 
 
 def _words(truth: GroundTruth, drawn: Drawn, kind: str) -> str:

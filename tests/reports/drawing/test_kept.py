@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,13 @@ def study(tmp_path_factory) -> Path:
     write_result(result, path)
     reports.build([run], run / "report")
     return run
+
+
+@pytest.fixture
+def copy(study, tmp_path) -> Path:
+    """The run with its report in another place, where nothing is drawn again either."""
+    reports.build([study], study / "report")
+    return Path(shutil.copytree(study, tmp_path / "run"))
 
 
 def _marked(out: Path) -> dict[str, int]:
@@ -105,26 +113,25 @@ def test_a_report_that_lies_elsewhere_is_the_same(study, tmp_path):
     ).read_bytes()
 
 
-def test_a_row_that_is_gone_takes_its_page_along(study, tmp_path):
-    out = tmp_path / "out"
-    reports.build([study], out)
+def test_a_row_that_is_gone_takes_its_page_along(copy):
+    out = copy / "report"
     assert (out / "models/model-2-r50-fpn-torchvision.html").exists()
-    reports.build([study / "jobs/job0", study / "jobs/job1"], out)
+    shutil.rmtree(copy / "jobs/job2")
+    reports.build([copy], out)
     assert not (out / "models/model-2-r50-fpn-torchvision.html").exists()
     assert "Model 2" not in (out / "plots/masks_shapes.js").read_text()
 
 
-def test_what_could_not_be_drawn_is_not_lost_and_is_tried_again(study, tmp_path, monkeypatch):
+def test_what_could_not_be_drawn_is_not_lost_and_is_tried_again(copy, monkeypatch):
     """A page without images is written in the place of an earlier one with them, and is not kept for the next time."""
-    out, name = tmp_path / "out", "models/model-0-r50-fpn-torchvision.html"
-    reports.build([study], out)
+    out, name = copy / "report", "models/model-0-r50-fpn-torchvision.html"
     with_images = (out / name).read_bytes()
     (out / name).write_bytes(with_images + b"edited")
     monkeypatch.setattr(DrawingProcess, "ask", _without_images(DrawingProcess.ask))
-    reports.build([study], out)
+    reports.build([copy], out)
     assert "The images could not be drawn." in (out / name).read_text()
     monkeypatch.undo()
-    reports.build([study], out)
+    reports.build([copy], out)
     assert (out / name).read_bytes() == with_images
 
 
@@ -138,8 +145,7 @@ def _without_images(ask):
 
 
 def test_a_report_that_cannot_begin_leaves_the_earlier_one(study, tmp_path):
-    out = tmp_path / "out"
-    reports.build([study], out)
+    out = study / "report"
     before = sorted((out / "plots").iterdir())
     with pytest.raises(UserError):
         reports.build([tmp_path / "absent"], out)
