@@ -23,6 +23,9 @@ LIST = "plots/drawn.json"
 
 FOLDERS = ("plots", "models")
 
+OTHER_FORMS = (".pdf", ".svg")
+"""Where a picture lies beside itself in another form, that is drawn and kept with it."""
+
 ANSWERS: Mapping[str, Any] = {
     "plots": list[Picture],
     "accuracy": list[Picture],
@@ -129,6 +132,7 @@ class Kept:
                 yield from self._paths(part)
         elif isinstance(answer, Picture):
             yield answer.path
+            yield from (other for end in OTHER_FORMS if (other := answer.path.with_suffix(end)).exists())
         elif isinstance(answer, Masks):
             yield from (answer.script, *answer.photographs)
 

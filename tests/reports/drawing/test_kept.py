@@ -175,6 +175,19 @@ def test_what_is_noted_is_found_again_by_its_key_alone(tmp_path):
         assert kept.find("plots", "plots/a.png", "key") == [picture]
 
 
+def test_a_picture_is_kept_with_its_other_forms(tmp_path):
+    (tmp_path / "plots").mkdir()
+    pdf = tmp_path / "plots/a.pdf"
+    pdf.write_bytes(b"for a paper")
+    picture = _noted(tmp_path)
+    with Kept(tmp_path) as kept:
+        assert kept.files() == {"plots/a.png", "plots/a.pdf"}
+        assert kept.find("plots", "plots/a.png", "key") == [picture]
+    pdf.write_bytes(b"for another paper")
+    with Kept(tmp_path) as kept:
+        assert kept.find("plots", "plots/a.png", "key") is None
+
+
 @pytest.mark.parametrize("key", ["other key", None])
 def test_what_is_to_be_drawn_again_is_gone_at_once(tmp_path, key):
     """Whatever becomes of the drawing, the old picture does not stand beside new figures."""
