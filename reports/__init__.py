@@ -13,13 +13,14 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 
-def build(sources: Sequence[Path], out: Path, gate: Path | None = None) -> Path:
+def build(sources: Sequence[Path], out: Path, gate: Path | None = None, split: bool = False) -> Path:
     """Write ``comparison.{md,csv,tex,html,json}``, ``differences.{csv,json}``, ``models/*.html`` and ``plots/*.png``.
 
     sources: run folders, folders of several runs, or ``result.json`` files. A result that cannot be read is a
         warning on stderr and is left out.
     out: the folder that the files are written into
     gate: a ``gate.json``; the page begins with its verdicts
+    split: pictures lie beside the page, not inside it, so that the page is small
     Returns the path of ``comparison.html``. A part that fails is left out, and a line on stderr names it and says why.
 
     Raises:
@@ -27,7 +28,7 @@ def build(sources: Sequence[Path], out: Path, gate: Path | None = None) -> Path:
     """
     from reports.writing import write_report
 
-    return write_report(sources, out, gate)
+    return write_report(sources, out, gate, split)
 
 
 def terminal_table(sources: Path | Sequence[Path]) -> RenderableType:

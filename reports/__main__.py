@@ -2,6 +2,7 @@
 
 python -m reports DIR... [--out DIR]                                              the report
 python -m reports DIR... --where "fps_model >= 20 and host_rss_mb <= 8000" --best mask_ap   which model to take
+python -m reports DIR --split                                                     pictures beside the page
 python -m reports DIR --again DIR                                                 the same study twice: is it the same?
 python -m reports DIR --latex table.tex --columns model,mask_ap,fps_model         a table for a paper
 """
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str] | None = None, program: str = "python -m repor
             return _print_answer(*again.answer_from(options.sources, options.again))
         if options.latex:
             return _write_latex(options)
-        _print_report(options.sources, options.out)
+        _print_report(options.sources, options.out, options.split)
         return 0
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -67,6 +68,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
         "--where", metavar="CONDITION", help="rows to choose among, a condition on columns: 'fps_model >= 20'"
     )
     parser.add_argument("--best", metavar="COLUMN", help="the column that decides, as mask_ap")
+    parser.add_argument("--split", action="store_true", help="leave the pictures beside the page, in plots/")
     parser.add_argument("--again", type=Path, metavar="DIR", help="the folder of a second run of the same study")
     paper = parser.add_argument_group("a table for a paper")
     paper.add_argument("--latex", type=Path, metavar="FILE", help="write it to FILE, for booktabs and siunitx")
@@ -98,13 +100,13 @@ def _print_answer(text: str, yes: bool) -> int:
     return 0 if yes else 1
 
 
-def _print_report(sources: Sequence[Path], out: Path | None) -> None:
+def _print_report(sources: Sequence[Path], out: Path | None, split: bool) -> None:
     """Write the report, then print its table and the path of its page."""
     from rich.console import Console
 
     only = sources[0] if len(sources) == 1 and sources[0].is_dir() else Path("comparison")
     with locked(out or only, REPORTING, lambda line: print(visible(line), file=sys.stderr), key="--out"):
-        page = reports.build(sources, out or only)
+        page = reports.build(sources, out or only, split=split)
     Console(width=output_width()).print(reports.terminal_table(sources), crop=False)
     print(visible(str(page)))
 

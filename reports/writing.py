@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +11,9 @@ from typing import Any
 from bench.errors import UserError
 from bench.schema.gate_report import GateReport, read_report
 from reports.cut import cut
+from reports.drawing.kept import Kept
 from reports.drawing.process import DrawingProcess
-from reports.parts import Parts
+from reports.parts import PartFailedError, Parts
 from reports.table.comparison import Comparison, load, write_csv, write_json
 
 FILES = (
@@ -23,6 +24,7 @@ FILES = (
 
 PICTURES = (
     *("pareto*.png", "latency.png", "throughput.png", "stages.png", "memory.png", "panel_*.png"),
+    *("masks_*.js", "masks_*.webp"),
     *("errors.png", "calibration.png", "training_*.png"),
 )
 """Patterns of the names of the files in ``plots/`` that belong to a report."""
@@ -31,7 +33,7 @@ GENERATOR = '<meta name="generator" content="maskbench">'
 """Stands in every page of ``models/`` that belongs to a report."""
 
 
-def write_report(sources: Sequence[Path], out: Path, gate: Path | None = None) -> Path:
+def write_report(sources: Sequence[Path], out: Path, gate: Path | None = None, split: bool = False) -> Path:
     """Write the files that :func:`reports.build` names; arguments and errors are the same there."""
     with Parts() as parts, DrawingProcess() as drawing:
         comparison = load(sources, out)
@@ -39,33 +41,34 @@ def write_report(sources: Sequence[Path], out: Path, gate: Path | None = None) -
             (out / "plots").mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"{out}: the report cannot be written: {error}") from error
-        parts.run("removing of an earlier report", _remove_old, out)
         shown = cut(comparison)
         drawing.begin(replace(shown, whole=None), out.resolve())
-        with ThreadPoolExecutor(1) as executor:  # this thread waits for the pictures
+        with Kept(out) as kept, ThreadPoolExecutor(1) as executor:  # this thread waits for the pictures
+            parts.run("removing of an earlier report", _remove_old, out, kept.files())
             tables = executor.submit(_write_tables, comparison, shown, out, parts)
             verdicts = parts.run("verdicts of the gate", read_report, gate) if gate else None
-            parts.run("comparison.html", _write_page, shown, drawing, verdicts, out, parts)
+            parts.run("comparison.html", _write_page, shown, _Drawn(drawing, parts, kept), verdicts, out, split)
             tables.result()
         if not any((out / name).exists() for name in FILES):
             raise UserError(f"{out}: the report cannot be written; give a folder that can")
     return out / "comparison.html"
 
 
-def _remove_old(out: Path) -> None:
+def _remove_old(out: Path, kept: Collection[str]) -> None:
     """Remove an earlier report, which may have had other rows: none of it must stand beside what is written now.
 
-    A file in ``models/`` that is not ours stays.
+    A file in ``models/`` that is not ours stays, and so do the ``kept`` ones, which may be drawn the same again.
     """
     for name in FILES:
         (out / name).unlink(missing_ok=True)
     for pattern in PICTURES:
         for old in (out / "plots").glob(pattern):
-            old.unlink()
+            if f"plots/{old.name}" not in kept:
+                old.unlink()
     for page in (out / "models").glob("*.html"):
         with open(page, encoding="utf-8", errors="replace") as file:
             ours = GENERATOR in file.read(1000)
-        if ours:
+        if ours and f"models/{page.name}" not in kept:
             page.unlink()
 
 
@@ -82,25 +85,26 @@ def _write_tables(comparison: Comparison, shown: Comparison, out: Path, parts: P
     parts.run("comparison.tex", write_latex, shown, out / "comparison.tex")
 
 
-def _write_page(
-    comparison: Comparison, drawing: DrawingProcess, verdicts: GateReport | None, out: Path, parts: Parts
-) -> None:
+def _write_page(comparison: Comparison, drawn: _Drawn, verdicts: GateReport | None, out: Path, split: bool) -> None:
     from reports.page.comparison_page import Pictures, write_html
+    from reports.page.render import Embedding
 
-    drawn = _Drawn(drawing, parts)
     plots, accuracy = drawn.pictures("plots"), drawn.pictures("accuracy")
     trainings = drawn.by_row("trainings")
-    pictures = Pictures(plots, accuracy, trainings, drawn.pictures("panels"))
+    pictures = Pictures(plots, accuracy, trainings, drawn.pictures("panels"), drawn.pictures("masks"))
     # A page without the images that cannot be drawn is better than none.
     pages = drawn.by_row("pages", trainings, instead="pages_without_images")
-    write_html(comparison, pictures, pages, out / "comparison.html", verdicts)
+    write_html(comparison, pictures, pages, out / "comparison.html", verdicts, Embedding(split))
 
 
 class _Drawn:
-    """Lets the other process draw what it can; each picture is a part of the report."""
+    """Lets the other process draw what it can; each picture is a part of the report.
 
-    def __init__(self, drawing: DrawingProcess, parts: Parts) -> None:
-        self._drawing, self._parts = drawing, parts
+    What an earlier report has drawn from the same is taken as it is.
+    """
+
+    def __init__(self, drawing: DrawingProcess, parts: Parts, kept: Kept) -> None:
+        self._drawing, self._parts, self._kept = drawing, parts, kept
 
     def pictures(self, section: str) -> list[Any]:
         """Give the pictures of a section in their order."""
@@ -113,12 +117,23 @@ class _Drawn:
             drawn |= answer
         return drawn
 
+    def _key(self, section: str, place: int, *given: Any) -> str | None:
+        """Give the digest of what a drawing follows from; None where it cannot be told, so it is drawn."""
+        try:
+            return self._drawing.ask("key", section, place, *given)
+        except PartFailedError:
+            return None
+
     def _answers(self, section: str, *given: Any, instead: str | None = None) -> list[Any]:
         """Draw a section; what cannot be drawn by its own method is tried by another, ``instead``."""
         ask, run = self._drawing.ask, self._parts.run
         answers = []
         for place, name in enumerate(run(section, ask, "names", section) or ()):
-            answer = run(name if instead is None else f"images of {name}", ask, section, place, *given)
+            key = self._key(section, place, *given)
+            answer = self._kept.find(section, name, key)
+            if answer is None:
+                answer = run(name if instead is None else f"images of {name}", ask, section, place, *given)
+                self._kept.note(section, name, key, answer)
             if answer is None and instead is not None:
                 answer = run(name, ask, instead, place, *given)
             answers += [] if answer is None else [answer]

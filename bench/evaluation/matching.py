@@ -285,28 +285,6 @@ def _mask_iou(detections: Sequence[dict[str, Any]], truths: Sequence[dict[str, A
     return np.asarray(mask_library().iou(detections, truths, crowd.astype(int).tolist()))
 
 
-def match_image(
-    detections: Sequence[dict[str, Any]],
-    category: Sequence[int],
-    truths: Sequence[dict[str, Any]],
-    object_category: Sequence[int],
-    crowd: Sequence[bool],
-) -> np.ndarray:
-    """The object that each detection of one image matches at IoU 0.5, whatever its area: int (D,), -1 for none.
-
-    A detection that lies in a crowd and matches nothing else gets the index of the crowd.
-
-    Args:
-        detections, category: D masks as compressed RLE, by falling score, and their classes
-        truths, object_category, crowd: the same of the G objects, and which of them are crowds
-    """
-    crowds = np.array(crowd, bool)
-    alike = np.array(category, np.int64)[:, None] == np.array(object_category, np.int64)
-    iou = np.where(alike, _mask_iou(detections, truths, crowds), -1.0)
-    needless = np.repeat(crowds[:, None], len(AREA_RANGES), axis=1)
-    return match(iou, crowds, needless, np.zeros((len(detections), len(AREA_RANGES)), bool))[2]
-
-
 def match(
     iou: np.ndarray, crowd: np.ndarray, object_ignored: np.ndarray, outside: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

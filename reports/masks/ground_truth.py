@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -17,7 +17,9 @@ from bench.errors import UserError
 from bench.schema.config import EXIFS, FORMATS, WITHOUT_MASK, DatasetConfig
 from bench.schema.row import Row
 from reports.masks.drawing import RGB, Drawn, class_colour
-from reports.masks.photograph import read_photograph
+from reports.masks.judged import Rules
+from reports.masks.outline import outline
+from reports.masks.photograph import drawing_size, read_photograph
 from reports.masks.predictions import Predicted, read_predictions
 from reports.table.columns import dataset_files, evaluated_without_images
 
@@ -26,6 +28,11 @@ MOST_OBJECTS = 2000
 
 IMAGES_KEPT = 24
 """So many images are kept at the size of a drawing."""
+
+MADE_KEPT = 400
+"""So many things that are made of an image are kept, each of some ten kilobytes."""
+
+T = TypeVar("T")
 
 PREDICTED_BYTES = 64 << 20
 """How much the masks may take that are kept for the next panel."""
@@ -132,7 +139,9 @@ class GroundTruth:
             kept = [[a["category_id"], a["iscrowd"], a["segmentation"]] for a in of_image]
             self._annotations[image_id] = json.dumps(kept, separators=(",", ":"))
         self.categories = {category.id: category.name for category in dataset.categories}
+        self._federation = dataset.federation
         self._pictures: dict[tuple[Id, int], np.ndarray | str] = {}
+        self._made: dict[tuple[str, Id], Any] = {}
         self.colour_classes(())
 
     @classmethod
@@ -201,6 +210,33 @@ class GroundTruth:
     def crowds(self, image_id: Id) -> list[Drawn]:
         """The crowds of an image, in which a detection is neither right nor wrong, the first :data:`MOST_OBJECTS`."""
         return self._drawn(image_id, crowds=True)
+
+    def outlines(self, image_id: Id, most: int) -> list[tuple[str, bool]]:
+        """The outlines of the objects and then of the crowds of an image, in a drawing whose longer side has ``most``
+        pixels; see :func:`reports.masks.outline.outline`."""
+
+        def made() -> list[tuple[str, bool]]:
+            size = drawing_size(*self.shape(image_id), most)
+            return [outline(one.at, *size) for one in (*self.objects(image_id), *self.crowds(image_id))]
+
+        return self.once(f"outlines {most}", image_id, made)
+
+    def once(self, name: str, image_id: Id, make: Callable[[], T]) -> T:
+        """What ``make`` gives under this name for an image, made once: many rows did worst on the same images."""
+        key = name, image_id
+        if key not in self._made:
+            if len(self._made) == MADE_KEPT:
+                del self._made[next(iter(self._made))]
+            self._made[key] = make()
+        return self._made[key]
+
+    def rules(self, image_id: Id, most: int) -> Rules:
+        """Which detections of an image count; ``most`` is the limit of detections of the row's evaluation."""
+        if self._federation is None:
+            return Rules(most)
+        annotated = {category_id for category_id, _, _ in self._annotated(image_id)}
+        counted = frozenset(annotated | self._federation.absent[image_id])
+        return Rules(most, counted, self._federation.incomplete[image_id])
 
     def _drawn(self, image_id: Id, crowds: bool) -> list[Drawn]:
         chosen = [(of, segmentation) for of, crowd, segmentation in self._annotated(image_id) if bool(crowd) == crowds]

@@ -50,6 +50,15 @@ class Panel:
 def panels(comparison: Comparison, datasets: Datasets) -> list[Panel]:
     """Choose :data:`IMAGES` images of every dataset that is still where and what it was."""
     chosen = []
+    for name, rows, truth in shown_sets(comparison, datasets):
+        first = comparison.rows[rows[0]]
+        image_ids = tuple(truth.choose(IMAGES, first.setting("dataset", "limit")))
+        chosen += [Panel(f"panel_{name}_{place}.png", rows, i, image_ids) for place, i in _places(image_ids)]
+    return chosen
+
+
+def shown_sets(comparison: Comparison, datasets: Datasets) -> Iterator[tuple[str, tuple[int, ...], GroundTruth]]:
+    """Give each dataset that is still where and what it was: a name for its files, its rows to draw, and its images."""
     names: dict[str, int] = {}
     for rows in _datasets(comparison).values():
         first = comparison.rows[rows[0]]
@@ -59,10 +68,7 @@ def panels(comparison: Comparison, datasets: Datasets) -> list[Panel]:
         name = _file_name(dataset_name(first))
         # Two datasets may bear one name.
         names[name] = names.get(name, 0) + 1
-        prefix = f"panel_{name}" if names[name] == 1 else f"panel_{name}-{names[name]}"
-        image_ids = tuple(truth.choose(IMAGES, first.setting("dataset", "limit")))
-        chosen += [Panel(f"{prefix}_{place}.png", tuple(rows), i, image_ids) for place, i in _places(image_ids)]
-    return chosen
+        yield (name if names[name] == 1 else f"{name}-{names[name]}"), tuple(rows), truth
 
 
 def draw_panel(comparison: Comparison, panel: Panel, folder: Path, datasets: Datasets) -> Picture:
@@ -157,6 +163,9 @@ def _draw_panel(path: Path, truth: GroundTruth, image_id: Id, titles: Sequence[s
         seen: set[Id] = set()
         for axes in grid.flat:
             axes.set_axis_off()
+            # Else the layout asks for ticks that nobody sees, which is a quarter of the time.
+            axes.xaxis.set_visible(False)
+            axes.yaxis.set_visible(False)
         for axes, title, (note, masks) in zip(grid.flat, wrapped, cells, strict=False):
             axes.set_title(title, fontsize=9.5)
             if masks is None or isinstance(picture, str):

@@ -15,9 +15,11 @@ from reports.conversion.costs import HEADS as COST_HEADS
 from reports.conversion.costs import MEANING as COSTS_MEANING
 from reports.conversion.costs import cost_lines
 from reports.cut import cut_words
+from reports.masks.shown import Masks
 from reports.page.controls import controls, figures
 from reports.page.details import job_details
-from reports.page.render import file_uri, render
+from reports.page.masks_section import masks_data
+from reports.page.render import INSIDE, Embedding, render
 from reports.page.sections import accuracy, matrix, trainings
 from reports.plots.picture import Picture
 from reports.table.checks import published, signed, warnings
@@ -47,12 +49,14 @@ def telling() -> list[str]:
 
 @dataclass(frozen=True)
 class Pictures:
-    """The pictures of a report: plots of the whole comparison, of its accuracy, of trainings by row, and panels."""
+    """The pictures of a report: plots of the whole comparison, of its accuracy, of trainings by row, and panels;
+    and the files of the viewer of masks."""
 
     plots: Sequence[Picture] = ()
     accuracy: Sequence[Picture] = ()
     trainings: Mapping[int, Picture] = field(default_factory=dict)
     panels: Sequence[Picture] = ()
+    masks: Sequence[Masks] = ()
 
 
 def write_html(
@@ -61,10 +65,12 @@ def write_html(
     model_pages: Mapping[int, str],
     path: Path,
     gate: GateReport | None = None,
+    embedding: Embedding = INSIDE,
 ) -> Path:
     """Write the page to ``path`` and give ``path``; ``model_pages`` are links by row, relative to the page."""
     page = render(
         "report.html",
+        policy=embedding.policy,
         subtitle=_subtitle(comparison),
         measured_on=measured_on(comparison),
         answers=answers(comparison),
@@ -74,7 +80,7 @@ def write_html(
         conditions=conditions(comparison),
         row_heads=ROW_COLUMNS,
         row_conditions=row_conditions(comparison),
-        **_pictures(comparison, pictures, model_pages),
+        **_pictures(comparison, pictures, model_pages, embedding),
         definitions=list(COLUMNS.values()),
         jobs=[{**job_details(comparison, row), "page": model_pages.get(row)} for row in range(len(comparison.rows))],
     )
@@ -138,13 +144,20 @@ def _problems(comparison: Comparison) -> list[tuple[str, str, list[dict[str, str
     ]
 
 
-def _pictures(comparison: Comparison, pictures: Pictures, model_pages: Mapping[int, str]) -> dict[str, Any]:
-    """The sections that show pictures; each picture lies inside the page."""
+def _pictures(
+    comparison: Comparison, pictures: Pictures, model_pages: Mapping[int, str], embedding: Embedding
+) -> dict[str, Any]:
+    """The sections that show pictures; each picture lies inside the page, or beside it."""
     return {
-        "plots": [(picture, file_uri(picture.path)) for picture in pictures.plots],
-        "accuracy": accuracy(comparison, pictures.accuracy, model_pages),
-        "trainings": trainings(comparison, pictures.trainings),
-        "panels": [(picture, file_uri(picture.path, photograph=True)) for picture in pictures.panels],
+        "plots": [(picture, embedding.picture(picture.path)) for picture in pictures.plots],
+        "accuracy": accuracy(comparison, pictures.accuracy, model_pages, embedding),
+        "trainings": trainings(comparison, pictures.trainings, embedding),
+        # The first one is for a reader without JavaScript; the others are files for a paper.
+        "panels": [
+            (picture, "" if place else embedding.picture(picture.path, photograph=True))
+            for place, picture in enumerate(pictures.panels)
+        ],
+        "masks": masks_data(pictures.masks, comparison.labels, model_pages, embedding),
         "panels_absent": _panels_absent(comparison),
     }
 

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from bench.data.ids import Id, as_id, rising
-from bench.evaluation.diagnosis import SCORE
-from bench.schema.parts.accuracy import AccuracyResult, Calibration, ImageFaults
+from bench.schema.parts.accuracy import AccuracyResult, Calibration
 from bench.schema.row import Row
 from reports.cut import best_of
-from reports.masks.faults import MOST_PIXELS, draw_faults, sort_out
-from reports.masks.ground_truth import MOST_OBJECTS, Datasets, GroundTruth
-from reports.masks.panels import drawn_rows, predictions_path
-from reports.masks.predictions import Predicted, read_predictions
+from reports.masks.ground_truth import Datasets
+from reports.masks.panels import drawn_rows
 from reports.page.busy import busy_details
 from reports.page.details import checks
-from reports.page.render import file_uri, jpeg_uri, render
+from reports.page.render import file_uri, render
+from reports.page.worst_images import worst_images
 from reports.plots.picture import Picture
 from reports.table.accuracy import (
     COCO_HEADINGS,
@@ -31,24 +25,13 @@ from reports.table.accuracy import (
     figures_table,
     per_class_table,
 )
-from reports.table.columns import evaluated_without_images
 from reports.table.comparison import Comparison
 from reports.text.conditions import row_setting
 from reports.text.training import training_facts
 
 FOLDER = "models"
-IMAGES_PER_KIND = 4
 MOST_WITH_IMAGES = 100
 """Pages with images: to draw those of one takes a fifth of a second."""
-
-KINDS = {
-    "missed": ("Most missed", "objects that no detection of their class covers"),
-    "false": ("Most false", "detections that match no object of their class"),
-    "masks": ("Worst masks", "objects that were detected, with the least mean IoU"),
-}
-
-Shown = dict[Id, dict[str, Any]]
-"""The name and the pictures of each image that is shown, by the id of the image."""
 
 
 @dataclass(frozen=True)
@@ -89,32 +72,43 @@ def write_model_page(
 
 
 def _page(comparison: Comparison, page: ModelPage, training: Picture | None, datasets: Datasets | None) -> str:
+    row, accuracy = comparison.rows[page.row], accuracy_of(comparison, page.row)
+    assert accuracy is not None
+    kinds, reason = _images(row, accuracy, datasets if page.images else None, page.images)
+    photographs = {image["photograph"]: image for kind in kinds for image in kind["images"] if image["photograph"]}
+    return render(
+        "model.html",
+        **page_context(comparison, page),
+        curve=file_uri(training.path) if training else None,
+        kinds=kinds,
+        photographs=photographs.values(),
+        reason=reason,
+    )
+
+
+def page_context(comparison: Comparison, page: ModelPage) -> dict[str, Any]:
+    """What a page says, without its pictures: values whose ``repr`` tells them apart."""
     number = page.row
     row, accuracy = comparison.rows[number], accuracy_of(comparison, number)
     assert accuracy is not None
     heads, figures = figures_table(comparison, [number], (*COCO_HEADINGS, *OTHER_HEADINGS))
     errors = error_points(accuracy)
-    kinds, reason = _images(row, accuracy, datasets if page.images else None, page.images)
     finetune = row.result.finetune
-    return render(
-        "model.html",
-        label=comparison.labels[number],
-        headline=_headline(comparison, number),
-        marks=comparison.marks_of(number),
-        busy=busy_details(row.result),
-        setting=row_setting(row),
-        checks=checks(row),
-        figures=[(head, text) for head, text in zip(heads, figures[0], strict=True) if text],
-        classes=[(name, texts[0]) for name, texts, _ in per_class_table(comparison, [number])],
-        errors=[(name, ERROR_MEANINGS[name], points) for name, points in errors.items()],
-        longest=max([*errors.values(), 0.1]),
-        calibration=accuracy.calibration and _bins(accuracy.calibration),
-        training=training_facts(finetune) if finetune else [],
-        curve=file_uri(training.path) if training else None,
-        kinds=kinds,
-        reason=reason,
-        result=row.shown,
-    )
+    return {
+        "label": comparison.labels[number],
+        "headline": _headline(comparison, number),
+        "marks": comparison.marks_of(number),
+        "busy": busy_details(row.result),
+        "setting": row_setting(row),
+        "checks": checks(row),
+        "figures": [(head.title, head.meaning, text) for head, text in zip(heads, figures[0], strict=True) if text],
+        "classes": [(name, texts[0]) for name, texts, _ in per_class_table(comparison, [number])],
+        "errors": [(name, ERROR_MEANINGS[name], points) for name, points in errors.items()],
+        "longest": max([*errors.values(), 0.1]),
+        "calibration": accuracy.calibration and _bins(accuracy.calibration),
+        "training": training_facts(finetune) if finetune else [],
+        "result": row.shown,
+    }
 
 
 def _images(
@@ -123,7 +117,7 @@ def _images(
     """The worst images of each kind, and "", or none and the reason."""
     if not wanted:
         return [], f"Of so many rows, the pages of the best {MOST_WITH_IMAGES} show images."
-    return _worst(row, accuracy, datasets) if datasets else ([], "The images could not be drawn.")
+    return worst_images(row, accuracy, datasets) if datasets else ([], "The images could not be drawn.")
 
 
 def _headline(comparison: Comparison, row: int) -> list[tuple[str, str, str]]:
@@ -151,75 +145,6 @@ def _bins(calibration: Calibration) -> dict[str, Any]:
         if share is not None
     ]
     return {"error": 100 * calibration.expected_error, "bins": bins}
-
-
-def _worst(row: Row, accuracy: AccuracyResult, datasets: Datasets) -> tuple[list[dict[str, Any]], str]:
-    """The worst images of each kind, and "", or none and the reason."""
-    if accuracy.worst_images is None:
-        return [], "Faults by image were not measured."
-    chosen = {kind: _chosen(kind, accuracy.worst_images.get(kind, ())) for kind in KINDS}
-    ids = sorted({_id(faults) for listed in chosen.values() for faults in listed}, key=rising)
-    if not ids:
-        return [], "No image has a fault."
-    if evaluated_without_images(row):
-        return [], "The dataset was evaluated without its image files, so no image can be shown."
-    truth = datasets.of(row)
-    if truth is None:
-        return [], "The dataset that was measured is not there or has changed, so no image can be shown."
-    predictions = read_predictions(predictions_path(row), truth.shapes(ids), SCORE)
-    if isinstance(predictions, str):
-        return [], f"No image can be shown: {predictions}."
-    shown = _draw(ids, truth, predictions)
-    return [
-        {
-            "title": KINDS[kind][0],
-            "meaning": KINDS[kind][1],
-            "images": [{**shown[_id(faults)], "caption": _caption(faults)} for faults in listed],
-        }
-        for kind, listed in chosen.items()
-        if listed
-    ], ""
-
-
-def _id(faults: ImageFaults) -> Id:
-    """The id of the image in its one form: a result may hold a number that is too large for a file as a text."""
-    return as_id(faults.image_id) or 0
-
-
-def _chosen(kind: str, listed: Sequence[ImageFaults]) -> list[ImageFaults]:
-    """The worst of the listed images that have a fault of the kind."""
-    faulty = [f for f in listed if (f.mean_iou is not None if kind == "masks" else getattr(f, kind) > 0)]
-    return faulty[:IMAGES_PER_KIND]
-
-
-def _draw(ids: Sequence[Id], truth: GroundTruth, predictions: Mapping[Id, Predicted]) -> Shown:
-    shown: Shown = {}
-    for image_id in ids:
-        if image_id not in truth.images:
-            shown[image_id] = {"name": f"image {image_id}", "reason": "no longer in the annotations", "uris": ()}
-            continue
-        pictures, reason = _pictures(truth, image_id, predictions[image_id])
-        uris = [jpeg_uri(picture, quality=80) for picture in pictures]
-        shown[image_id] = {"name": truth.file_name(image_id), "reason": reason, "uris": uris}
-    return shown
-
-
-def _pictures(truth: GroundTruth, image_id: Id, predicted: Predicted) -> tuple[Sequence[np.ndarray], str]:
-    """The objects and the detections of an image, drawn; and what is not shown of it, "" where all is."""
-    if predicted.other_size:
-        return (), "masks of another size than the image"
-    objects, crowds = truth.objects(image_id), truth.crowds(image_id)
-    if max(len(objects), len(crowds)) == MOST_OBJECTS:
-        return (), f"{MOST_OBJECTS} objects or more, too many to be shown"
-    pixels = truth.image(image_id, MOST_PIXELS)
-    if isinstance(pixels, str):
-        return (), " ".join(pixels.split())
-    return draw_faults(pixels, sort_out(objects, crowds, predicted.kept)), predicted.left_out()
-
-
-def _caption(faults: ImageFaults) -> str:
-    iou = "" if faults.mean_iou is None else f", mean IoU {faults.mean_iou:.2f}"
-    return f"{faults.missed} missed, {faults.false} false{iou}"
 
 
 def _file_name(label: str, taken: set[str]) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import functools
 import io
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import jinja2
 import numpy as np
@@ -42,6 +44,37 @@ def _shown(value: Any) -> Any:
     return visible(value) if type(value) is str else value
 
 
+@dataclass(frozen=True)
+class Embedding:
+    """Where the pictures of a page lie: inside the page, or with ``split`` beside it, in the folder ``beside``."""
+
+    split: bool = False
+    beside: str = "plots"
+
+    def picture(self, path: Path, photograph: bool = False) -> str:
+        """The address of a PNG file for the page; inside of it the picture is a WebP, see :func:`file_uri`."""
+        return self._beside(path) if self.split else file_uri(path, photograph)
+
+    def as_it_is(self, path: Path) -> str:
+        """The address of a WebP file or a script, whose bytes stay as they are."""
+        return self._beside(path) if self.split else _uri(path.read_bytes(), "webp")
+
+    @property
+    def policy(self) -> str:
+        """The page's Content-Security-Policy: no network, and of files only those beside the page."""
+        beside = " 'self'" if self.split else ""
+        return (
+            f"default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'{beside}; img-src data:{beside}"
+        )
+
+    def _beside(self, path: Path) -> str:
+        return quote(f"{self.beside}/{path.name}")
+
+
+INSIDE = Embedding()
+"""One file that needs nothing else."""
+
+
 def file_uri(path: Path, photograph: bool = False) -> str:
     """A ``data:`` URI of a PNG file as WebP: of the same pixels, a third of the size; of a photograph a tenth."""
     buffer = io.BytesIO()
@@ -56,11 +89,11 @@ def literal(text: str) -> Markup:
     return Markup(visible(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"))
 
 
-def jpeg_uri(pixels: np.ndarray, quality: int = 86) -> str:
-    """A ``data:`` URI of pixels, uint8 RGB (H, W, 3), as a JPEG."""
+def webp_uri(pixels: np.ndarray, quality: int = 75) -> str:
+    """A ``data:`` URI of a photograph, uint8 RGB (H, W, 3), as a WebP."""
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "JPEG", quality=quality)
-    return _uri(buffer.getvalue(), "jpeg")
+    Image.fromarray(pixels).save(buffer, "WEBP", method=2, quality=quality)
+    return _uri(buffer.getvalue(), "webp")
 
 
 def _uri(data: bytes, kind: str) -> str:

@@ -74,7 +74,7 @@ class Comparison:
         """Give the value in a type of Python's own; None where the cell is empty."""
         return self._cells[column][row]
 
-    @property
+    @cached_property
     def limit(self) -> int | None:
         """The limit of detections by which all AP in the table were counted, where it is not COCO's; else None.
 

@@ -176,12 +176,14 @@ def _differences(
     value: Callable[[Row], float | None] = COLUMNS[metric].value
     figures = {number: figure for number in numbers if (figure := value(rows[number])) is not None}
     samples = {number: found for number in figures if (found := getattr(_bootstrap(rows[number]), metric))}
+    replicates = np.array(list(samples.values()), dtype=np.float64)
+    places = {number: place for place, number in enumerate(samples)}
     pairs: list[tuple[int, int]] = []
     estimates: list[Estimate] = []
     for first, others in _partners(list(samples), paired):
         measured = np.array([(figures[first] - figures[other]) / 100 for other in others])
-        one = np.asarray(samples[first], dtype=np.float64)[None]
-        estimates += paired_differences(one, np.array([samples[other] for other in others]), measured)
+        one, other_rows = replicates[[places[first]]], replicates[[places[other] for other in others]]
+        estimates += paired_differences(one, other_rows, measured)
         pairs += [(first, other) for other in others]
     corrected = holm([estimate.p for estimate in estimates])
     return {

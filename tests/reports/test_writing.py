@@ -160,7 +160,9 @@ def test_where_memory_runs_out_the_pages_have_no_pictures(
     assert all("The images could not be drawn." in text for text in _pages(tmp_path / "report"))
     assert (tmp_path / "report" / "plots" / "pareto.png").exists()
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("warning: left out of the report: plots/panel_tiny_1.png, images of models/a-")
+    assert line.startswith(
+        "warning: left out of the report: plots/panel_tiny_1.png, plots/masks_tiny.js, images of models/a-"
+    )
     assert line.endswith(": more than the 1 GiB of memory that a picture may take")
 
 
