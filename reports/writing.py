@@ -23,6 +23,7 @@ FILES = (
 
 PICTURES = (
     *("pareto*.png", "latency.png", "throughput.png", "stages.png", "memory.png", "panel_*.png"),
+    *(f"{name}{end}" for name in ("pareto*", "latency", "throughput", "stages", "memory") for end in (".pdf", ".svg")),
     *("errors.png", "calibration.png", "training_*.png"),
 )
 """Patterns of the names of the files in ``plots/`` that belong to a report."""
@@ -90,7 +91,8 @@ def _write_page(
     drawn = _Drawn(drawing, parts)
     plots, accuracy = drawn.pictures("plots"), drawn.pictures("accuracy")
     trainings = drawn.by_row("trainings")
-    pictures = Pictures(plots, accuracy, trainings, drawn.pictures("panels"))
+    live = next(iter(drawn.pictures("live")), None)
+    pictures = Pictures(plots, accuracy, trainings, drawn.pictures("panels"), live)
     # A page without the images that cannot be drawn is better than none.
     pages = drawn.by_row("pages", trainings, instead="pages_without_images")
     write_html(comparison, pictures, pages, out / "comparison.html", verdicts)

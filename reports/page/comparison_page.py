@@ -7,8 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
+
 from bench.schema.gate_report import GateReport
 from bench.schema.metrics import NOISE, shown_in
+from reports.charts.live import Live
 from reports.conversion.costs import HEADS as COST_HEADS
 from reports.conversion.costs import MEANING as COSTS_MEANING
 from reports.conversion.costs import cost_lines
@@ -44,12 +47,13 @@ def telling() -> list[str]:
 
 @dataclass(frozen=True)
 class Pictures:
-    """The pictures of a report: plots of the whole comparison, of its accuracy, of trainings by row, and panels."""
+    """The pictures of a report: plots of all rows, of their accuracy, of trainings by row, panels, and live charts."""
 
     plots: Sequence[Picture] = ()
     accuracy: Sequence[Picture] = ()
     trainings: Mapping[int, Picture] = field(default_factory=dict)
     panels: Sequence[Picture] = ()
+    live: Live | None = None
 
 
 def write_html(
@@ -133,12 +137,18 @@ def _problems(comparison: Comparison) -> list[tuple[str, str, list[dict[str, str
 def _pictures(comparison: Comparison, pictures: Pictures, model_pages: Mapping[int, str]) -> dict[str, Any]:
     """The sections that show pictures; each picture lies inside the page."""
     return {
+        "charts": _charts(pictures.live),
         "plots": [(picture, file_uri(picture.path)) for picture in pictures.plots],
         "accuracy": accuracy(comparison, pictures.accuracy, model_pages),
         "trainings": trainings(comparison, pictures.trainings),
         "panels": [(picture, file_uri(picture.path, photograph=True)) for picture in pictures.panels],
         "panels_absent": _panels_absent(comparison),
     }
+
+
+def _charts(live: Live | None) -> dict[str, Any] | None:
+    """What the page needs to draw the charts itself: JSON that cannot end its script element, and the library."""
+    return None if live is None else {"data": Markup(live.data.replace("<", "\\u003c")), "library": live.library}
 
 
 def _panels_absent(comparison: Comparison) -> str:
@@ -209,6 +219,7 @@ def _row(comparison: Comparison, number: int, model_pages: Mapping[int, str], de
     second = [str(row.setting("model", key)) for key in ("backbone", "library") if row.setting("model", key)]
     second += details
     return {
+        "number": number,
         "cells": cells,
         "second": SEPARATOR.join(second),
         "label": comparison.labels[number],
