@@ -16,8 +16,10 @@ from reports.charts.look import Look, Spec
 WIDTH = 900
 """Width of a chart's axes in a picture, in pixels of CSS."""
 
-SCALE = 1.6
-"""Pixels of a PNG for each of CSS."""
+SCALE, SCALE_OF_MANY = 1.6, 1.1
+"""Pixels of a PNG for each of CSS; the second where more than :data:`MANY` rows stand one below the other."""
+
+MANY = 30
 
 ENDINGS = (".png", ".pdf", ".svg")
 
@@ -25,11 +27,12 @@ ENDINGS = (".png", ".pdf", ".svg")
 def write(spec: Spec, path: Path) -> None:
     """Write a chart of Vega-Lite, or of Vega, as a PNG to ``path``, and beside it as PDF and SVG; fetch nothing."""
     vega = spec if "marks" in spec else compiled(spec)
+    many = isinstance(spec["height"], dict) and len(spec["data"]["values"]) > MANY
     svg = vl_convert.vega_to_svg(vega, allowed_base_urls=[])
     path.with_suffix(".svg").write_text(svg, encoding="utf-8")
     path.with_suffix(".pdf").write_bytes(vl_convert.svg_to_pdf(svg))
-    with Image.open(io.BytesIO(vl_convert.svg_to_png(svg, scale=SCALE))) as image:
-        image.convert("RGB").save(path, optimize=False, compress_level=6)  # a tenth of what was given
+    with Image.open(io.BytesIO(vl_convert.svg_to_png(svg, scale=SCALE_OF_MANY if many else SCALE))) as image:
+        image.convert("RGB").save(path, optimize=False, compress_level=3)  # a third of what was given
 
 
 def compiled(spec: Spec) -> Spec:

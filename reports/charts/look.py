@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from reports.plots.palette import HUES
+
 Spec = dict[str, Any]
 """A Vega-Lite specification, or a part of one."""
 
@@ -13,12 +15,6 @@ STAGES = ("decode_ms", "preprocess_ms", "network_ms", "postprocess_ms", "encode_
 
 MEMORY = ("module_mb", "peak_allocated_mb", "peak_reserved_mb", "process_device_mb", "host_rss_mb")
 """The figures of memory; the first is that of parameters and buffers, which has no column."""
-
-HUES = ("#0072B2", "#C95400", "#008A63", "#B85C95", "#B07A00", "#2E8CC4", "#6A51A3", "#6E6E6E", "#96690F")
-"""Okabe and Ito's palette without its yellow, as dark as a mark on white must be (3 to 1), and three more colours."""
-
-SHADES = 0.3
-"""So much of the ground is at most mixed into a hue, to tell the rows of one family apart."""
 
 FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
 

@@ -9,9 +9,10 @@ import numpy as np
 
 from bench.schema.marks import why_never_best
 from bench.schema.metrics import FIGURES, MB, shown_in
-from reports.charts.look import HUES, SHADES, STAGES, Look
+from reports.charts.look import STAGES, Look
 from reports.charts.sweeps import sweeps
 from reports.cut import ranked
+from reports.plots.palette import HUES, SHADES
 from reports.table.columns import COLUMNS, INTERVALS, dataset_name
 from reports.table.comparison import Comparison
 from reports.table.machine import machine_key

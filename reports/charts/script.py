@@ -8,6 +8,7 @@ import gzip
 import hashlib
 import os
 import tempfile
+from importlib.metadata import version
 from pathlib import Path
 
 import vl_convert
@@ -35,7 +36,7 @@ def library() -> str:
 
 
 def _kept_file() -> Path:
-    versions = "-".join((vl_convert.__version__, vl_convert.get_vega_version(), vl_convert.get_vega_embed_version()))
+    versions = "-".join((version("vl-convert-python"), vl_convert.get_vega_version(), vl_convert.get_vega_embed_version()))
     return cache_folder("charts") / f"vega-{versions}.txt"
 
 

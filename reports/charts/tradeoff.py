@@ -77,7 +77,8 @@ FRONT: list[Spec] = [
 
 def spec(look: Look, width: int | str, x_title: str, y_title: str, log: bool, values: Sequence[Any]) -> Spec:
     """Give the chart of these :func:`points`."""
-    scale = {"type": "log" if log else "linear", "zero": False, "nice": False, "padding": 36}
+    scale: Spec = {"type": "log"} if log else {"type": "linear", "zero": False}
+    scale |= {"nice": False, "padding": 36}
     own = {"field": "colour", "type": "nominal", "scale": None, "legend": None}
     bound = {"color": own, "opacity": {"value": 0.55}}
     return {

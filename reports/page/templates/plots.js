@@ -72,7 +72,7 @@
   }
 
   const wide = (values) => values.length && Math.min(...values) > 0 && Math.max(...values) / Math.min(...values) > 12;
-  const scale = (log, padding) => ({ type: log ? "log" : "linear", zero: false, nice: false, padding });
+  const scale = (log, padding) => ({ ...(log ? { type: "log" } : { type: "linear", zero: false }), nice: false, padding });
 
   /* Each maker gives the specification of its chart for the rows that are shown, or null where there is none. */
   const makers = {
