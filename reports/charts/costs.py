@@ -18,7 +18,7 @@ LABELS = {
     "labelOffset": {"condition": _TWO_LINES, "value": 0},
 }
 
-MEMORY_TITLES = {
+MEMORY_TITLES: dict[str, str] = {
     "module_mb": "Parameters and buffers",
     **{name: COLUMNS[name].title for name in MEMORY if name in COLUMNS},
 }
@@ -88,26 +88,29 @@ def stages(look: Look, width: int | str, found: Sequence[Record]) -> Spec:
     """Give the chart of the median times of the five stages one after the other, shortest sum on top."""
     keys = ("row", "name", "marks", "whole", "noise", *STAGES)
     values = [{key: record[key] for key in keys if key in record} for record in found if "network_ms" in record]
-    titles = [COLUMNS[name].title for name in STAGES]
-    named = {"fold": list(STAGES), "as": ["stage", "ms"]}
-    title = " : ".join(f"datum.stage == '{name}' ? '{COLUMNS[name].title}'" for name in STAGES) + " : ''"
-    order = " : ".join(f"datum.stage == '{name}' ? {place}" for place, name in enumerate(STAGES)) + " : 9"
     total = " + ".join(f"(datum.{name} || 0)" for name in STAGES)
     parts = " + ' + ' + ".join(
         f"(isValid(datum.{name}) ? {_number(f'datum.{name}')} : '\N{EN DASH}')" for name in STAGES
     )
-    x = {"type": "quantitative", "title": "milliseconds a batch (median; less is better)", "axis": NUMBERS}
-    noise = {"test": "datum.noise && datum.stage == 'encode_ms'"}
-    whole = [{"field": "name", "title": "Row"}, {"field": "whole", "title": "End to end, as a whole, ms"}]
+    x: Spec = {"type": "quantitative", "title": "milliseconds a batch (median; less is better)", "axis": NUMBERS}
     chart = _rows(look, width, values, 30, {"field": "total", "op": "min"})
     chart["transform"] += [
         {"calculate": total, "as": "total"},
         {"calculate": "max(datum.total, datum.whole || 0)", "as": "furthest"},
         {"calculate": f"{_number('datum.total')} + ' = ' + {parts}", "as": "sum"},
     ]
-    bars = {
+    return chart | {"layer": [_stage_bars(look, x), *_whole_marks(look, x), _sums(look, x)]}
+
+
+def _stage_bars(look: Look, x: Spec) -> Spec:
+    """Give one bar behind the other, pale where a stage's masks are noise."""
+    titles = [COLUMNS[name].title for name in STAGES]
+    title = " : ".join(f"datum.stage == '{name}' ? '{COLUMNS[name].title}'" for name in STAGES) + " : ''"
+    order = " : ".join(f"datum.stage == '{name}' ? {place}" for place, name in enumerate(STAGES)) + " : 9"
+    noise = {"test": "datum.noise && datum.stage == 'encode_ms'"}
+    return {
         "transform": [
-            named,
+            {"fold": list(STAGES), "as": ["stage", "ms"]},
             {"filter": "isValid(datum.ms)"},
             {"calculate": title, "as": "title"},
             {"calculate": order, "as": "order"},
@@ -124,18 +127,25 @@ def stages(look: Look, width: int | str, found: Sequence[Record]) -> Spec:
             ],
         },
     }
-    ticks = [
+
+
+def _whole_marks(look: Look, x: Spec) -> list[Spec]:
+    """Give the upright line of end to end, timed as a whole, on a wider one: it is seen on a dark bar too."""
+    tip = [{"field": "name", "title": "Row"}, {"field": "whole", "title": "End to end, as a whole, ms"}]
+    return [
         {
             "mark": {"type": "tick", "size": 24, "thickness": thickness, "color": colour},
-            "encoding": {"x": {"field": "whole", **x}, "tooltip": whole},
+            "encoding": {"x": {"field": "whole", **x}, "tooltip": tip},
         }
-        for thickness, colour in ((5, look.ground), (2, look.ink))  # seen on a dark bar too
+        for thickness, colour in ((5, look.ground), (2, look.ink))
     ]
-    text = {
+
+
+def _sums(look: Look, x: Spec) -> Spec:
+    return {
         "mark": {"type": "text", "align": "left", "dx": 8, "color": look.ink, "fontSize": 10.5, "tooltip": None},
         "encoding": {"x": {"field": "furthest", **x}, "text": {"field": "sum"}},
     }
-    return chart | {"layer": [bars, *ticks, text]}
 
 
 def _number(value: str) -> str:
@@ -172,7 +182,7 @@ def memory(look: Look, width: int | str, found: Sequence[Record]) -> Spec:
         ],
     }
     colours = [look.memory[MEMORY.index(name)] for name in measured]
-    colour = {"field": "title", "type": "nominal", "sort": titles, "scale": _scale(titles, colours)}
+    colour: Spec = {"field": "title", "type": "nominal", "sort": titles, "scale": _scale(titles, colours)}
     text = {"type": "text", "align": "left", "dx": 4, "fontSize": 10, "color": look.ink, "tooltip": None}
     written = {"field": "mb", "type": "quantitative", "format": ",.4~r"}
     return chart | {

@@ -36,7 +36,9 @@ def library() -> str:
 
 
 def _kept_file() -> Path:
-    versions = "-".join((version("vl-convert-python"), vl_convert.get_vega_version(), vl_convert.get_vega_embed_version()))
+    versions = "-".join(
+        (version("vl-convert-python"), vl_convert.get_vega_version(), vl_convert.get_vega_embed_version())
+    )
     return cache_folder("charts") / f"vega-{versions}.txt"
 
 
