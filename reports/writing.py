@@ -25,6 +25,7 @@ FILES = (
 PICTURES = (
     *("pareto*.png", "latency.png", "throughput.png", "stages.png", "memory.png", "panel_*.png"),
     *("masks_*.js", "masks_*.webp"),
+    *(f"{name}{end}" for name in ("pareto*", "latency", "throughput", "stages", "memory") for end in (".pdf", ".svg")),
     *("errors.png", "calibration.png", "training_*.png"),
 )
 """Patterns of the names of the files in ``plots/`` that belong to a report."""
@@ -91,7 +92,14 @@ def _write_page(comparison: Comparison, drawn: _Drawn, verdicts: GateReport | No
 
     plots, accuracy = drawn.pictures("plots"), drawn.pictures("accuracy")
     trainings = drawn.by_row("trainings")
-    pictures = Pictures(plots, accuracy, trainings, drawn.pictures("panels"), drawn.pictures("masks"))
+    pictures = Pictures(
+        plots,
+        accuracy,
+        trainings,
+        panels=drawn.pictures("panels"),
+        masks=drawn.pictures("masks"),
+        live=next(iter(drawn.pictures("live")), None),
+    )
     # A page without the images that cannot be drawn is better than none.
     pages = drawn.by_row("pages", trainings, instead="pages_without_images")
     write_html(comparison, pictures, pages, out / "comparison.html", verdicts, Embedding(split))

@@ -3,7 +3,7 @@
     child.py FD MODULE:CLASS MEMORY FOLDER
 
 FD is one end of a connection, over which the other process sends the arguments of the class, and then questions: the
-name of a method and its arguments. MEMORY is how many bytes of address space this process may take, and FOLDER the one
+name of a method and its arguments. MEMORY is how many bytes of memory this process may ask for, and FOLDER the one
 that paths are relative to.
 """
 
@@ -49,11 +49,14 @@ def main(arguments: list[str]) -> None:
 
 
 def _bounded(limit: int) -> int:
-    """Bound this process's address space in bytes, and give the bound: a user's own limit may be lower."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    """Bound what this process may write to, in bytes, and give the bound: a user's own limit may be lower.
+
+    Not the address space: V8, which draws charts, reserves 60 GB of it that it never touches.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
     limit = min(limit, *(bound for bound in (soft, hard) if bound != resource.RLIM_INFINITY), limit)
     with contextlib.suppress(OSError, ValueError):  # a system that has no such limit
-        resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
     return limit
 
 

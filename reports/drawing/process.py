@@ -28,7 +28,7 @@ LIMIT_SECONDS = 300.0
 """The longest time that one answer may take."""
 
 LIMIT_BYTES = 8 << 30
-"""The most address space that the process may take."""
+"""The most memory that the process may ask for."""
 
 MOST_DEATHS = 5
 """So many processes may die of one method; then it is asked no more, since it would kill most of the next ones too."""
@@ -43,7 +43,7 @@ class DrawingProcess:
     """Asks an object in another process, which is started anew after it has died.
 
     drawings: the object's class, as ``module:name``
-    limit_seconds, limit_bytes: the most time that an answer may take, and the most address space
+    limit_seconds, limit_bytes: the most time that an answer may take, and the most memory
     """
 
     def __init__(

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
+from reports.charts.live import Live, live
+from reports.charts.overview import OVERVIEW
 from reports.drawing import keys
 from reports.masks.ground_truth import Datasets
 from reports.masks.panels import Panel, draw_panel, panels
@@ -13,7 +15,7 @@ from reports.masks.shown import Masks
 from reports.masks.viewer import Viewer, shown_rows, viewers, write_viewer
 from reports.page.model_pages import ModelPage, model_pages, page_context, write_model_page
 from reports.page.worst_images import worst_ids
-from reports.plots.overview import ACCURACY, OVERVIEW, drawn
+from reports.plots.overview import ACCURACY, drawn
 from reports.plots.picture import Picture
 from reports.plots.training import draw_training, trained_rows
 from reports.table.accuracy import accuracy_of
@@ -31,8 +33,10 @@ class Drawings:
         self._datasets = Datasets()
 
     def names(self, section: str) -> list[str]:
-        """The files of a section: ``plots``, ``accuracy``, ``trainings``, ``panels``, ``masks`` or
-        ``pages``."""
+        """The files of a section: ``plots``, ``accuracy``, ``trainings``, ``panels``, ``masks``, ``pages``; a word for
+        what stands in the page, ``live``."""
+        if section == "live":
+            return ["interactive plots"]
         files = {
             "plots": lambda: list(OVERVIEW),
             "accuracy": lambda: list(ACCURACY),
@@ -76,7 +80,12 @@ class Drawings:
 
     def plots(self, place: int) -> list[Picture]:
         """Draw one of the plots of all rows."""
-        return drawn(list(OVERVIEW.values())[place], self._comparison, self._out / PLOTS)
+        return list(OVERVIEW.values())[place](self._comparison, self._out / PLOTS)
+
+    def live(self, place: int) -> list[Live]:
+        """Give what the page needs to draw the plots of all rows itself."""
+        found = live(self._comparison)
+        return [found] if found else []
 
     def accuracy(self, place: int) -> list[Picture]:
         """Draw one of the plots of the accuracy pass."""

@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
+
 from bench.schema.gate_report import GateReport
 from bench.schema.metrics import NOISE, shown_in
 from reports.answers.measured_on import measured_on
 from reports.answers.sentences import answers
+from reports.charts.live import Live
 from reports.conversion.costs import HEADS as COST_HEADS
 from reports.conversion.costs import MEANING as COSTS_MEANING
 from reports.conversion.costs import cost_lines
@@ -49,14 +52,15 @@ def telling() -> list[str]:
 
 @dataclass(frozen=True)
 class Pictures:
-    """The pictures of a report: plots of the whole comparison, of its accuracy, of trainings by row, and panels;
-    and the files of the viewer of masks."""
+    """The pictures of a report: plots of all rows, of their accuracy, of trainings by row, and panels; the files of the
+    viewer of masks; and what the page needs to draw the plots itself."""
 
     plots: Sequence[Picture] = ()
     accuracy: Sequence[Picture] = ()
     trainings: Mapping[int, Picture] = field(default_factory=dict)
     panels: Sequence[Picture] = ()
     masks: Sequence[Masks] = ()
+    live: Live | None = None
 
 
 def write_html(
@@ -149,6 +153,7 @@ def _pictures(
 ) -> dict[str, Any]:
     """The sections that show pictures; each picture lies inside the page, or beside it."""
     return {
+        "charts": _charts(pictures.live),
         "plots": [(picture, embedding.picture(picture.path)) for picture in pictures.plots],
         "accuracy": accuracy(comparison, pictures.accuracy, model_pages, embedding),
         "trainings": trainings(comparison, pictures.trainings, embedding),
@@ -160,6 +165,11 @@ def _pictures(
         "masks": masks_data(pictures.masks, comparison.labels, model_pages, embedding),
         "panels_absent": _panels_absent(comparison),
     }
+
+
+def _charts(live: Live | None) -> dict[str, Any] | None:
+    """What the page needs to draw the charts itself: JSON that cannot end its script element, and the library."""
+    return None if live is None else {"data": Markup(live.data.replace("<", "\\u003c")), "library": live.library}
 
 
 def _panels_absent(comparison: Comparison) -> str:

@@ -1,4 +1,4 @@
-"""The plots that show every row at once: accuracy against speed, latency, stages, memory, and of the accuracy pass."""
+"""The plots of the accuracy pass that show every row at once."""
 
 from __future__ import annotations
 
@@ -6,29 +6,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from reports.plots.accuracy import calibration, errors
-from reports.plots.costs import latency, memory, stages
-from reports.plots.pareto import pareto
 from reports.plots.picture import Picture
-from reports.plots.sweep import latency_throughput
 from reports.table.comparison import Comparison
 
 Draw = Callable[[Comparison, Path], "Picture | list[Picture] | None"]
 """Draws a plot into a folder, one for each group of comparable rows, or none where there is no data for it."""
 
-OVERVIEW: Mapping[str, Draw] = {
-    "pareto.png": pareto,
-    "throughput.png": latency_throughput,
-    "latency.png": latency,
-    "stages.png": stages,
-    "memory.png": memory,
-}
 ACCURACY: Mapping[str, Draw] = {"errors.png": errors, "calibration.png": calibration}
 """The plots by the name of their file, in the order in which a page shows them."""
-
-
-def draw_plots(comparison: Comparison, folder: Path) -> list[Picture]:
-    """Draw every plot of :data:`OVERVIEW` for which the comparison has data into ``folder``."""
-    return [picture for draw in OVERVIEW.values() for picture in drawn(draw, comparison, folder)]
 
 
 def draw_accuracy_plots(comparison: Comparison, folder: Path) -> list[Picture]:

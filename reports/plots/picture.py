@@ -11,8 +11,13 @@ WIDTH = 9.6
 
 @dataclass(frozen=True)
 class Picture:
-    """A PNG file, and the title and the caption that a page shows with it."""
+    """A PNG file, and the title and the caption that a page shows with it.
+
+    chart: the name of the chart in :mod:`reports.charts` of which it is a picture, and which the page draws itself; the
+        same picture as PDF and SVG then lies beside it. "" for a picture alone
+    """
 
     path: Path
     title: str
     caption: str
+    chart: str = ""

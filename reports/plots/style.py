@@ -13,23 +13,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
+from reports.plots.palette import HUES, SHADES
 from reports.table.comparison import Comparison
 
 Colour = tuple[float, float, float]
-
-FAMILY_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6A51A3", "#7F7F7F", "#A6761D")
-"""Okabe and Ito's palette without its yellow, which is too pale for a line on white, and three more colours."""
-
-MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
-
-STAGE_COLOURS = {
-    "decode_ms": "#E3E7EB",
-    "preprocess_ms": "#A9BCCB",
-    "network_ms": "#23405C",
-    "postprocess_ms": "#D98E32",
-    "encode_ms": "#8C4A7E",
-}
-"""The five stages in their order, in colours that also differ in lightness: for the colour-blind, and in print."""
 
 INK, FAINT = "#222222", "#8A8F94"
 
@@ -68,19 +55,13 @@ def row_colours(comparison: Comparison) -> list[Colour]:
         families.setdefault(comparison.text(row, "model"), []).append(row)
     colours: dict[int, Colour] = {}
     for hue, name in enumerate(sorted(families)):
-        base = to_rgb(FAMILY_COLOURS[hue % len(FAMILY_COLOURS)])
+        base = to_rgb(HUES[hue % len(HUES)])
         rows = sorted(families[name], key=lambda row: comparison.labels[row])
         for place, row in enumerate(rows):
-            white = 0.45 * place / max(len(rows) - 1, 3)
+            white = SHADES * place / max(len(rows) - 1, 3)
             red, green, blue = (channel + (1.0 - channel) * white for channel in base)
             colours[row] = (red, green, blue)
     return [colours[row] for row in range(len(comparison.rows))]
-
-
-def marked_label(comparison: Comparison, row: int) -> str:
-    """Give the name of a row, with its marks in brackets on a second line."""
-    names = comparison.mark_names(row)
-    return f"{comparison.labels[row]}\n[{names}]" if names else comparison.labels[row]
 
 
 def row_axis(axes: Axes, labels: list[str]) -> None:
@@ -90,10 +71,3 @@ def row_axis(axes: Axes, labels: list[str]) -> None:
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     axes.grid(axis="x")
-
-
-def log_axis(axes: Axes) -> None:
-    """Make the x axis logarithmic, with plain numbers at 1, 2 and 5 times each power of ten."""
-    axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.xaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:.0e}"[0] in "25" else "")

@@ -7,8 +7,9 @@ from pathlib import Path
 from matplotlib.axes import Axes
 
 from bench.schema.parts.training import FinetuneResult
+from reports.plots.palette import HUES
 from reports.plots.picture import WIDTH, Picture
-from reports.plots.style import FAINT, FAMILY_COLOURS, INK, figure
+from reports.plots.style import FAINT, INK, figure
 from reports.table.comparison import Comparison
 from reports.text.training import kept_iteration
 
@@ -49,8 +50,8 @@ def _losses(axes: Axes, training: FinetuneResult) -> None:
     if all("total" in entry for entry in training.curve):
         axes.plot(iterations, [entry["total"] for entry in training.curve], color=INK, linewidth=1.8, label="total")
     for place, name in enumerate(names if len(names) > 1 else ()):
-        colour = FAMILY_COLOURS[place % len(FAMILY_COLOURS)]
-        style = ("-", "--", ":")[place // len(FAMILY_COLOURS) % 3]
+        colour = HUES[place % len(HUES)]
+        style = ("-", "--", ":")[place // len(HUES) % 3]
         values = [entry.get(name, float("nan")) for entry in training.curve]
         axes.plot(iterations, values, style, color=colour, linewidth=1.1, label=name)
     # A schedule of steps divides by 10. A cosine halves its rate too at its end, but there the rate is near 0 already.
@@ -66,10 +67,10 @@ def _losses(axes: Axes, training: FinetuneResult) -> None:
 
 
 def _evaluations(axes: Axes, training: FinetuneResult, evaluated: list[tuple[float, float]]) -> None:
-    axes.plot(*zip(*evaluated, strict=True), "o-", color=FAMILY_COLOURS[0], markersize=4, linewidth=1.4)
+    axes.plot(*zip(*evaluated, strict=True), "o-", color=HUES[0], markersize=4, linewidth=1.4)
     kept = [point for point in evaluated if point[0] == kept_iteration(training)]
     if kept:
-        axes.plot(*kept[0], "o", markersize=10, markerfacecolor="none", markeredgecolor=FAMILY_COLOURS[1])
+        axes.plot(*kept[0], "o", markersize=10, markerfacecolor="none", markeredgecolor=HUES[1])
         axes.annotate(f"{kept[0][1]:.1f}", kept[0], (0, -14), textcoords="offset points", ha="center", fontsize=8.5)
     axes.set_title("Mask AP", fontsize=9.5)
     axes.set_ylim(bottom=0)

@@ -47,7 +47,7 @@ def test_names_and_reasons_are_escaped(page_path):
 
 def test_the_page_needs_nothing_else(page_path):
     text = page_path.read_text()
-    assert not re.search(r'(?:src|href)="(?!data:|#|comparison\.|differences\.|models/)', text)
+    assert not re.search(r'(?:src|href)="(?!data:|#|comparison\.|differences\.|models/|plots/)', text)
     assert "@import" not in text
     assert not re.search(r"url\((?!#)", text)
 
