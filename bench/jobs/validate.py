@@ -114,9 +114,7 @@ def check_values(config: BenchConfig) -> None:
         cores.split()
     _check_input_size(config)
     _check_dataset(config)
-    for name in config.gate.thresholds if config.gate else ():
-        if name not in METRICS:
-            raise UserError(f"gate.thresholds.{name}: no such metric; {nearest(name, METRICS)}")
+    _check_thresholds(config)
     _check_parts(config)
     if config.finetune is not None:
         _check_finetune(config.finetune)
@@ -141,6 +139,12 @@ def check_values(config: BenchConfig) -> None:
         ("model.score_threshold", config.model.score_threshold, 0),
     ):
         _refuse_below(name, number, least)
+
+
+def _check_thresholds(config: BenchConfig) -> None:
+    for name in config.gate.thresholds if config.gate else ():
+        if name not in METRICS:
+            raise UserError(f"gate.thresholds.{name}: no such metric; {nearest(name, METRICS)}")
 
 
 def check_shared(jobs: Sequence[ComposedJob]) -> None:

@@ -31,6 +31,23 @@ def log(config: TrackerConfig, study: TrackedStudy, known: KnownRuns) -> str:
     return f"wandb, project {config.project}, group {study.name}{where}"
 
 
+QUIET: Mapping[str, Any] = {
+    "silent": True,
+    "console": "off",
+    "disable_git": True,
+    "save_code": False,
+    "disable_code": True,
+    "disable_job_creation": True,
+    "host": "maskbench",
+    "program": "maskbench",
+    "x_disable_meta": True,
+    "x_disable_stats": True,
+    "x_disable_machine_info": True,
+    "x_save_requirements": False,
+}
+"""Settings of wandb under which it tells nothing of this machine by itself."""
+
+
 def _run(
     wandb: Any,
     config: TrackerConfig,
@@ -45,20 +62,6 @@ def _run(
     Nothing of this machine is told but what the result says of it: no host, no user, no folder, no code.
     """
     known.keep(job, known.ids.get(job) or secrets.token_hex(4))
-    quiet = wandb.Settings(
-        silent=True,
-        console="off",
-        disable_git=True,
-        save_code=False,
-        disable_code=True,
-        disable_job_creation=True,
-        host="maskbench",
-        program="maskbench",
-        x_disable_meta=True,
-        x_disable_stats=True,
-        x_disable_machine_info=True,
-        x_save_requirements=False,
-    )
     return wandb.init(
         project=config.project,
         entity=config.entity,
@@ -70,7 +73,7 @@ def _run(
         resume="allow",
         reinit="create_new",
         config=dict(conditions),
-        settings=quiet,
+        settings=wandb.Settings(**QUIET),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from reports.charts.look import MEMORY, STAGES, Look, Spec, config
@@ -195,22 +195,8 @@ def memory(look: Look, width: int | str, found: Sequence[Record]) -> Spec:
 
 def throughput(look: Look, width: int | str, found: Sequence[Record]) -> Spec:
     """Give the chart of throughput against latency, a line for each sweep over batch sizes."""
-    lines = list(dict.fromkeys(record["line"] for record in found if "line" in record))
-    colours = {record["line"]: record["colour"] for record in reversed(found) if "line" in record}
-    values = [
-        {key: record[key] for key in ("row", "name", "line", "batch", "marks", "p50")}
-        | {"fps": record["figures"]["fps_model"][0], "colour": colours[record["line"]]}
-        for record in found
-        if "line" in record
-    ]
+    lines, colours, values = _sweeps(found)
     x = {"type": "log", "nice": False, "padding": 30}
-    colour = {"field": "line", "type": "nominal", "scale": _scale(lines, [colours[line] for line in lines])}
-    tip = [
-        *({"field": "name", "title": "Row"}, {"field": "batch", "title": "Batch size"}),
-        {"field": "fps", "title": "Images a second", "format": ".4~g"},
-        {"field": "p50", "title": "Median latency, ms", "format": ".4~g"},
-    ]
-    fill = {"field": "fill", "type": "nominal", "scale": None, "legend": None}
     return {
         "width": width,
         "height": HEIGHT,
@@ -227,26 +213,50 @@ def throughput(look: Look, width: int | str, found: Sequence[Record]) -> Spec:
                 "title": "images a second (more is better)",
             },
         },
-        "layer": [
-            {
-                "mark": {"type": "line", "tooltip": None},
-                "encoding": {
-                    "color": colour,
-                    "strokeDash": {"field": "line", "type": "nominal", "sort": lines},
-                    "order": {"field": "batch", "type": "quantitative"},
-                },
-            },
-            {
-                "mark": {"type": "point", "size": 70, "filled": False, "opacity": 1, "cursor": "pointer"},
-                "encoding": {"color": colour, "fill": fill, "tooltip": tip},
-            },
-            {
-                "mark": {"type": "text", "dy": -12, "color": look.ink, "tooltip": None},
-                "encoding": {"text": {"field": "batch", "type": "quantitative"}},
-            },
-        ],
+        "layer": _layers_of_sweeps(look, lines, colours),
         "config": config(look),
     }
+
+
+def _sweeps(found: Sequence[Record]) -> tuple[list[str], dict[str, str], list[Record]]:
+    """Give the names of the lines, the colour of each, and their points."""
+    lines = list(dict.fromkeys(record["line"] for record in found if "line" in record))
+    colours = {record["line"]: record["colour"] for record in reversed(found) if "line" in record}
+    values = [
+        {key: record[key] for key in ("row", "name", "line", "batch", "marks", "p50")}
+        | {"fps": record["figures"]["fps_model"][0], "colour": colours[record["line"]]}
+        for record in found
+        if "line" in record
+    ]
+    return lines, colours, values
+
+
+def _layers_of_sweeps(look: Look, lines: Sequence[str], colours: Mapping[str, str]) -> list[Spec]:
+    colour = {"field": "line", "type": "nominal", "scale": _scale(lines, [colours[line] for line in lines])}
+    tip = [
+        *({"field": "name", "title": "Row"}, {"field": "batch", "title": "Batch size"}),
+        {"field": "fps", "title": "Images a second", "format": ".4~g"},
+        {"field": "p50", "title": "Median latency, ms", "format": ".4~g"},
+    ]
+    fill = {"field": "fill", "type": "nominal", "scale": None, "legend": None}
+    return [
+        {
+            "mark": {"type": "line", "tooltip": None},
+            "encoding": {
+                "color": colour,
+                "strokeDash": {"field": "line", "type": "nominal", "sort": lines},
+                "order": {"field": "batch", "type": "quantitative"},
+            },
+        },
+        {
+            "mark": {"type": "point", "size": 70, "filled": False, "opacity": 1, "cursor": "pointer"},
+            "encoding": {"color": colour, "fill": fill, "tooltip": tip},
+        },
+        {
+            "mark": {"type": "text", "dy": -12, "color": look.ink, "tooltip": None},
+            "encoding": {"text": {"field": "batch", "type": "quantitative"}},
+        },
+    ]
 
 
 HEIGHT = 400

@@ -102,19 +102,23 @@ def spec(look: Look, width: int | str, x_title: str, y_title: str, log: bool, va
             },
             _interval("y", bound),
             _interval("x", bound),
-            {
-                "name": "dots",
-                "mark": {"type": "point", "size": 80, "filled": False, "opacity": 1, "cursor": "pointer"},
-                "encoding": {
-                    "fill": {"field": "fill", "type": "nominal", "scale": None, "legend": None},
-                    "color": own,
-                    "strokeWidth": {"condition": {"test": "datum.hollow", "value": 2}, "value": 1},
-                    "shape": {"field": "library", "type": "nominal"},
-                    "tooltip": {"field": "tip", "type": "nominal"},
-                },
-            },
+            _dots(own),
         ],
         "config": config(look),
+    }
+
+
+def _dots(own: Spec) -> Spec:
+    return {
+        "name": "dots",
+        "mark": {"type": "point", "size": 80, "filled": False, "opacity": 1, "cursor": "pointer"},
+        "encoding": {
+            "fill": {"field": "fill", "type": "nominal", "scale": None, "legend": None},
+            "color": own,
+            "strokeWidth": {"condition": {"test": "datum.hollow", "value": 2}, "value": 1},
+            "shape": {"field": "library", "type": "nominal"},
+            "tooltip": {"field": "tip", "type": "nominal"},
+        },
     }
 
 

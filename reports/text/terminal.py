@@ -60,10 +60,7 @@ def terminal_table(sources: Sequence[Path]) -> RenderableType:
     if words := cut_words(comparison):
         parts.append(shown(words, style="yellow"))
     if comparison.best:
-        tied = "".join(f"; {words}" for words in comparison.also_best_words())
-        never = " or ".join(comparison.never_best_names())
-        without = f" (of speed, busy and energy without rows that are marked {never})" if never else ""
-        parts.append(shown(f"* best among comparable rows{without}{tied}", style="dim"))
+        parts.append(shown(_best_words(comparison), style="dim"))
     parts += [shown(line, style="yellow") for line in _marks(comparison)]
     if names := [name for name in INTERVALS if comparison.has_intervals(name) and name in shown_in("terminal")]:
         figures = " and ".join(comparison.title(name) for name in names)
@@ -90,6 +87,14 @@ def terminal_table(sources: Sequence[Path]) -> RenderableType:
             line = shown(f"  {comparison.labels[number]}: ")
             parts.append(line.append(status, style=style).append(visible(f": {reason}")))
     return Group(*parts, *answer_lines(comparison))
+
+
+def _best_words(comparison: Comparison) -> str:
+    """Say what the star means."""
+    tied = "".join(f"; {words}" for words in comparison.also_best_words())
+    never = " or ".join(comparison.never_best_names())
+    without = f" (of speed, busy and energy without rows that are marked {never})" if never else ""
+    return f"* best among comparable rows{without}{tied}"
 
 
 def _conversions(comparison: Comparison) -> list[Text]:
