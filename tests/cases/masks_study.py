@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,13 @@ from bench.schema.config import ShapesConfig
 from bench.schema.result import write_result
 
 
-def write_masks_study(folder: Path, models: int, images: int = 8, classes: int | None = None) -> Path:
+def write_masks_study(
+    folder: Path, models: int, images: int = 8, classes: int | None = None, ms: Sequence[float] | None = None
+) -> Path:
     """Write the images, and a run of so many models that gets worse from the first to the last; give the run.
 
     classes: so many there are left of the six; all become the first ones
+    ms: the latency of each model; None is that of :func:`build_result`
     """
     data = folder / "data"
     (data / "images").mkdir(parents=True)
@@ -34,7 +38,8 @@ def write_masks_study(folder: Path, models: int, images: int = 8, classes: int |
     dataset["limit"] = None  # type: ignore[assignment]
     run = folder / "run"
     for number in range(models):
-        result = build_result(f"Model {number}", mask_ap=0.5 - 0.4 * number / models, dataset=dataset)
+        timed = {"model_ms": [ms[number] * share for share in (0.99, 1.0, 1.01)] * 12} if ms else {}
+        result = build_result(f"Model {number}", mask_ap=0.5 - 0.4 * number / models, dataset=dataset, **timed)
         job = run / "jobs" / f"job{number}"
         write_result(result, job / "result.json")
         lines = ",\n".join(map(json.dumps, predictions(content, number, models)))
