@@ -123,7 +123,7 @@ def test_a_full_disk_ends_a_study_in_one_line(
     status = study.run_study([composed(passes=["flops"])], Run(tmp_path, [], "", LocalLauncher(), console))
     assert status == 1
     assert isinstance(console.file, io.StringIO)
-    [line] = console.file.getvalue().splitlines()
+    [_, line] = console.file.getvalue().splitlines()  # after that of a job that begins
     assert line.startswith(f"{tmp_path}/jobs/job/result.json: No space left on device; stopped. What was measured is")
     assert not list(tmp_path.rglob("*.json"))
 

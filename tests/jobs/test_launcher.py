@@ -204,20 +204,21 @@ def test_rounds_of_models_are_interleaved_and_added(
     ]
     done = run_command(*command, "protocol.rounds=2")
     assert done.returncode == 0, done.stderr
-    heads = [line.split(" Blobs")[0] for line in done.stdout.splitlines() if line.startswith("[")]
+    ended = [line for line in done.stdout.splitlines() if line.startswith("[") and ": ok (" in line]
+    heads = [line.split(" Blobs")[0] for line in ended]
     assert heads == ["[1/2] round 1 of 2", "[2/2] round 1 of 2", "[1/2] round 2 of 2", "[2/2] round 2 of 2"]
     two = results_in(tmp_path)
     for result in two:
         assert result.speed is not None
-        assert [part.samples for part in result.speed.rounds] == [6, 6]  # fewer give no interval
-        assert len(result.speed.network.latency_ms) == 12
+        assert [part.samples for part in result.speed.rounds] == [8, 8]  # two laps of 4: fewer than 6 give no interval
+        assert len(result.speed.network.latency_ms) == 16
     # The same command with one round more adds it to what is there.
     assert run_command(*command, "protocol.rounds=3").returncode == 0
     for before, after in zip(two, results_in(tmp_path), strict=True):
         assert after.speed is not None
         assert before.speed is not None
         assert len(after.speed.rounds) == 3
-        assert after.speed.model.latency_ms[:12] == before.speed.model.latency_ms
+        assert after.speed.model.latency_ms[:16] == before.speed.model.latency_ms
         assert after.memory == before.memory
 
 
