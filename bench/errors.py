@@ -73,7 +73,13 @@ def absent_library(error: ModuleNotFoundError) -> str:
     if error.name and not str(error).startswith("No module named"):
         remedy = f"{error}; "
     section = name if name in install_sections() else "other"
-    return f"{name} is not installed in {sys.executable}; {remedy}see docs/install.md#{section}"
+    return f"{name} is not installed in {_interpreter()}; {remedy}see docs/install.md#{section}"
+
+
+def _interpreter() -> str:
+    """Give the path of this interpreter from the current folder, or else its environment's: a report may publish it."""
+    path = Path(sys.executable)
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else Path(*path.parts[-3:]))
 
 
 def called_as_maskbench() -> bool:

@@ -64,7 +64,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory, bright_squares: list[str]) 
             each["segmentation"] = _rle(each["segmentation"], *sizes[each["image_id"]])
     (folder / "results.json").write_text(json.dumps(results))
     for name in ("mine", "a", "b", "first", "second"):
-        write_result(build_result(model_ms=[32.0, 33.0, 34.0] * 12), folder / "runs" / name / "jobs" / "one" / "result.json")
+        write_result(
+            build_result(model_ms=[32.0, 33.0, 34.0] * 12), folder / "runs" / name / "jobs" / "one" / "result.json"
+        )
     return folder
 
 

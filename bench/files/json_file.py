@@ -115,8 +115,15 @@ def write_text_atomically(path: Path, text: str) -> None:
 
 
 def write_atomically(path: Path, content: bytes | memoryview) -> None:
-    """Write to ``path`` by way of a temporary file beside it, flushed to the disk; an older file stays until then."""
+    """Write to ``path`` by way of a temporary file beside it, flushed to the disk; an older file stays until then.
+
+    What is no file, such as ``/dev/stdout`` or a pipe, is written into: to replace it would destroy it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and not path.is_file():
+        with open(path, "wb") as stream:
+            stream.write(content)
+        return
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with open(temporary, "wb") as file:

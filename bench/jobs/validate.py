@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -105,6 +106,7 @@ def check_values(config: BenchConfig) -> None:
     _refuse_empty(config)
     _refuse_infinite("", dataclasses.asdict(config))
     _check_words(config)
+    _check_names(config)
     if not config.passes and config.finetune is None:
         raise UserError(f"passes=[]: measures nothing; give some of {', '.join(PASSES)}")
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps|xpu(:\d+)?", config.device):
@@ -184,6 +186,16 @@ def _refuse_infinite(key: str, value: Any) -> None:
     parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list | tuple) else ()
     for name, part in parts:
         _refuse_infinite(f"{key}.{name}" if key else str(name), part)
+
+
+def _check_names(config: BenchConfig) -> None:
+    """Refuse a name that would break the lines of tables and of the terminal."""
+    model = config.model
+    for key, name in (("name", model.name), ("family", model.family), ("backbone", model.backbone)):
+        if any(unicodedata.category(letter) in ("Cc", "Zl", "Zp") for letter in name):
+            raise UserError(
+                f"model.{key}={name!r}: holds a line break or a control character, must be one line of text"
+            )
 
 
 def _check_words(config: BenchConfig) -> None:

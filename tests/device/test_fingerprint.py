@@ -10,7 +10,7 @@ from gate_cases import result
 
 from bench.device.fingerprint import Fingerprint, changes, digest_of, facts_of, in_words
 from bench.schema.parts.training import FinetuneResult
-from bench.schema.result import Result
+from bench.schema.result import MEASUREMENT_VERSION, Result
 
 MACHINE: dict[str, Any] = {
     "cpu": {"name": "AMD EPYC 9354", "usable_cores": 16, "logical_cores": 32},
@@ -35,7 +35,7 @@ SOURCES = {"models.py": "aa", "layers.py": "bb"}
 
 def stored(**fields: Any) -> Result:
     measured = result(machine=MACHINE)
-    measured.measurement_version = 3
+    measured.measurement_version = MEASUREMENT_VERSION
     for name, value in {"sources": SOURCES, **fields}.items():
         setattr(measured, name, value)
     return measured
@@ -76,12 +76,12 @@ def test_each_change_is_told(differs: dict[str, Any], told: list[str]) -> None:
 
 def test_another_way_of_measuring_is_a_change() -> None:
     [found] = changes(stored(measurement_version=1), now())
-    assert found == "the version of the way of measuring was 1 and is 3"
+    assert found == "the version of the way of measuring was 1 and is 4"
 
 
 def test_a_training_goes_on_on_another_machine_but_not_with_other_code() -> None:
     training = FinetuneResult("scratch", 9, 1.0, 4, "d")
-    trained = Result("failed", {}, finetune=training, machine=MACHINE, sources=SOURCES, measurement_version=3)
+    trained = Result("failed", {}, finetune=training, machine=MACHINE, sources=SOURCES, measurement_version=MEASUREMENT_VERSION)
     assert changes(trained, now(facts={**FACTS, "GPU driver": "590"})) == []
     assert changes(trained, now(sources={**SOURCES, "models.py": "ee"})) == ["models.py has changed"]
 

@@ -208,8 +208,9 @@ def test_a_row_beside_busy_processes_is_marked(tmp_path: Path, busy: None) -> No
     assert host is not None
     assert host.disturbed_batches == 15
     assert min(host.others_percent) > 30
-    [mark] = marks(Result("ok", {"protocol": {"min_samples": 15, "rounds": 1}}, speed=speed))
-    assert (mark.name, mark.never_best) == ("disturbed", True)
+    found = marks(Result("ok", {"protocol": {"min_samples": 15, "rounds": 1}}, speed=speed))
+    [mark] = [mark for mark in found if mark.name == "disturbed"]
+    assert mark.never_best
     assert mark.sentence.startswith("100 % of its batches were timed while other programs took the cores, ")
 
 

@@ -33,6 +33,7 @@ def refused(done: Any, *words: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (["model.family='two\nlines'"], ["model.family='two\\nlines': holds a line break", "must be one line of text"]),
         (["protocol.min_sample=3"], ["protocol.min_sample: no such key", "protocol.min_samples"]),
         (["+protocol.min_sample=3"], ["protocol.min_sample: no such key", "protocol.min_samples"]),
         (["+typo=1"], ["typo: no such key"]),

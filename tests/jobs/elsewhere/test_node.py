@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -119,7 +118,7 @@ def test_a_node_without_the_library(data: list[str], measured: Measured) -> None
     question = asked(lacking, "maskbench", LauncherConfig("ray"), [])
     result = measured(replace(order, asked=question))
     assert result["status"] == "skipped"
-    assert result["reason"].startswith(f"detectron2 is not installed in {sys.executable}")
+    assert result["reason"].startswith("detectron2 is not installed in ")
 
 
 def test_figures_of_another_machine_are_not_continued(data: list[str], measured: Measured, tmp_path: Path) -> None:
