@@ -70,7 +70,7 @@ const choice = (() => {
   function said(row, condition) {
     const texts = condition.columns.map((column) => {
       const shown = value(row, column) === null ? "" : column === "model" ? known(row).model : figure(row, column, condition);
-      const text = shown || (data.columns[column].text ? "not known" : "not measured");
+      const text = shown || data.columns[column].empty || (data.columns[column].text ? "not known" : "not measured");
       const interval = places.has(column) ? cellOf(row, column).querySelector(".interval") : null;
       const grey = known(row).noise.includes(column) ? " (not to be compared)" : "";
       const alone = ends(row, column) && !interval ? " (too few or too unequal batches for an interval)" : "";
