@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import PurePath
 from typing import Any
 
 from bench.schema.marks import MARK_NAMES, why_never_best
-from bench.schema.metrics import FIGURES
+from bench.schema.metrics import FIGURES, NOISE
+from reports.table.best.unlike import FORBIDDEN, TOLD, differences
 from reports.table.columns import COLUMNS, INTERVALS
 from reports.table.comparison import Comparison
 from reports.table.condition import ALLOWED, DEEPEST, EMPTY, LONGEST, MARKS
@@ -67,8 +68,10 @@ def figures(comparison: Comparison) -> dict[str, Any]:
     rows: by number, each row of the table: label, status, reason, why it is never the best in speed, columns of noise,
         the ends of its intervals (null: without end), its model's family, and the later rows that are not
         distinguishable from it in mask AP
+    unlike: in what rows differ that a report holds equal (:mod:`reports.table.best.unlike`)
+    grey: the heads of the columns that hold noise in any row
     sources: where the results lie, from the page's folder
-    rules: what a condition may be
+    rules: what a condition may be, and the sentences of warnings
     """
     rows = [number for number, row in enumerate(comparison.rows) if row.result.status != "skipped"]
     alike = _alike(comparison)
@@ -84,8 +87,11 @@ def figures(comparison: Comparison) -> dict[str, Any]:
             for name, column in COLUMNS.items()
         },
         "rows": {number: _row(comparison, number) | {"alike": alike.get(number, [])} for number in rows},
+        "unlike": [asdict(one) for one in differences(comparison.rows)],
+        "grey": _grey(comparison),
         "sources": _sources(comparison),
-        "rules": {"allowed": ALLOWED, "longest": LONGEST, "deepest": DEEPEST},
+        "rules": {"allowed": ALLOWED, "longest": LONGEST, "deepest": DEEPEST}
+        | {"forbidden": FORBIDDEN, "told": TOLD, "noise": NOISE},
     }
 
 
@@ -106,6 +112,12 @@ def _row(comparison: Comparison, number: int) -> dict[str, Any]:
         "noise": [name for name in COLUMNS if comparison.noise(number, name)],
         "ends": {name: _json(found) for name, found in ends.items() if found},
     }
+
+
+def _grey(comparison: Comparison) -> dict[str, str]:
+    rows = range(len(comparison.rows))
+    names = [name for name in COLUMNS if any(comparison.noise(row, name) for row in rows)]
+    return {name: comparison.title(name) for name in names}
 
 
 def _json(ends: tuple[float, float]) -> list[float | None]:

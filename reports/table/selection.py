@@ -12,12 +12,12 @@ from bench.errors import UserError, nearest
 from bench.schema.marks import why_never_best
 from bench.schema.metrics import FIGURES, NOISE
 from reports.table.best.cells import overlap
+from reports.table.best.unlike import unlike
 from reports.table.checks import warnings
 from reports.table.columns import COLUMNS, INTERVALS
 from reports.table.comparison import Comparison, load
 from reports.table.condition import Condition, empty_text, parse
 from reports.table.differences import apart
-from reports.table.machine import machine_kinds
 
 _MOST_MORE = 15
 """Decimals that are added to a figure at most."""
@@ -109,7 +109,7 @@ def answer(comparison: Comparison, where: str | None, best: str | None) -> tuple
     if selection.fallen:
         lines.append("fell out:")
         lines += [f"  {comparison.labels[row]}: {why}" for row, why in selection.fallen]
-    lines += [f"! {warning}" for warning in _unlike(comparison, selection.satisfying)]
+    lines += [f"! {warning}" for warning in unlike([comparison.rows[number] for number in selection.satisfying])]
     if grey := comparison.noise_meaning(name for name in asked if name != best):
         lines.append(f"! {grey}")
     return "\n".join(lines), bool(selection.satisfying)
@@ -215,19 +215,3 @@ def _not_distinguishable(comparison: Comparison, rows: Sequence[int], best: str)
                 if difference and not difference.significant:
                     tied.append(row)
     return tied
-
-
-def _unlike(comparison: Comparison, numbers: Sequence[int]) -> list[str]:
-    """Name what the rows differ in but must not; precision and batch size may differ, since a user chooses them."""
-    rows = [comparison.rows[number] for number in numbers]
-    facts: dict[str, set[Any]] = {
-        "machine": machine_kinds(row for row in rows if row.result.machine),
-        "dataset": {comparison.text(number, "dataset") for number in numbers},
-        "detections setting": {str(row.setting("detections")) for row in rows},
-        "limit of detections": {row.result.accuracy.max_detections for row in rows if row.result.accuracy},
-    }
-    return [
-        f"these rows are not of one {name}, so they cannot be compared"
-        for name, kinds in facts.items()
-        if len(kinds) > 1
-    ]

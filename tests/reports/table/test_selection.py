@@ -110,7 +110,7 @@ def test_figures_of_noise_are_told_where_they_are_asked_for(tmp_path: Path, make
 def test_rows_of_different_datasets_are_not_compared(tmp_path: Path, make_result: Any, write_run: Any) -> None:
     results = [make_result("A"), make_result("B", dataset={"name": "shapes"})]
     text, _ = answer(load([write_run(tmp_path / "run", results)], tmp_path), None, "fps_model")
-    assert "! these rows are not of one dataset" in text
+    assert "! these rows differ in data set, so they cannot be compared" in text
 
 
 @pytest.mark.parametrize(
@@ -202,3 +202,19 @@ def test_rows_without_a_mark_are_not_disturbed(tmp_path: Path, make_result: Any,
     quiet, loud = (0, 1) if comparison.text(0, "model") == "Quiet" else (1, 0)
     assert limit.violation(comparison, quiet) is None
     assert limit.violation(comparison, loud) == "marks != disturbed: disturbed"
+
+
+def test_data_of_one_name_and_two_contents_are_not_compared(tmp_path: Path, make_result: Any, write_run: Any) -> None:
+    results = [make_result("A"), make_result("B")]
+    for result, digest in zip(results, ("1" * 64, "2" * 64), strict=True):
+        result.contents["dataset"] = digest
+    text, _ = answer(load([write_run(tmp_path / "run", results)], tmp_path), None, "mask_ap")
+    assert text.endswith("\n! these rows differ in data set, so they cannot be compared")
+
+
+def test_what_a_user_chooses_is_told_and_can_be_compared(tmp_path: Path, make_result: Any, write_run: Any) -> None:
+    results = [make_result("A"), make_result("B", precision="fp16", batch_size=4)]
+    text, _ = answer(load([write_run(tmp_path / "run", results)], tmp_path), None, "mask_ap")
+    assert text.endswith(
+        "\n! these rows differ in precision and batch size, so a difference between them is not one of the models alone"
+    )
