@@ -256,3 +256,22 @@ def test_the_page_warns_of_the_rows_that_are_left_as_the_command_does(browser: A
     page.fill("#filter", "fps_model >= 60")
     assert page.locator("#within .warning").count() == 0
     page.close()
+
+
+def test_the_address_keeps_the_choice_beside_a_place_in_the_page(page: Any) -> None:
+    page.fill('[data-limit="fps_model"]', "30")
+    page.click('nav a[href="#conditions"]')
+    assert page.evaluate("location.hash") == "#conditions&limit.fps_model=30"
+    page.reload()
+    assert page.input_value('[data-limit="fps_model"]') == "30"
+    page.wait_for_function("scrollY > 100")
+    page.fill('[data-limit="fps_model"]', "24.5")
+    assert page.evaluate("location.hash") == "#conditions&limit.fps_model=24.5"
+    page.go_back()
+    assert page.evaluate("location.hash") == "#limit.fps_model=30"
+    page.wait_for_function("document.querySelector('[data-limit=fps_model]').value === '30'")
+    page.evaluate("location.hash = ''")
+    page.wait_for_function("document.querySelector('[data-limit=fps_model]').value === ''")
+    assert page.inner_text("#count") == "8 rows"
+    page.click('nav a[href="#conditions"]')
+    assert page.evaluate("location.hash") == "#conditions"
