@@ -86,6 +86,8 @@
   const ofState = () => read(location.hash).state.size > 0;
   function scroll() {
     const { anchor } = read(location.hash);
+    // The browser knows of no target where the choice follows its name.
+    for (const row of rows) row.classList.toggle("target", ofState() && row.id === anchor);
     if (ofState()) document.getElementById(anchor || "table")?.scrollIntoView({ behavior: "instant" });
   }
 

@@ -267,6 +267,9 @@ def test_the_address_keeps_the_choice_beside_a_place_in_the_page(page: Any) -> N
     page.wait_for_function("scrollY > 100")
     page.fill('[data-limit="fps_model"]', "24.5")
     assert page.evaluate("location.hash") == "#conditions&limit.fps_model=24.5"
+    page.click("#within dd a")
+    page.wait_for_function("document.querySelectorAll('tr.target.first').length === 1")
+    page.go_back()
     page.go_back()
     assert page.evaluate("location.hash") == "#limit.fps_model=30"
     page.wait_for_function("document.querySelector('[data-limit=fps_model]').value === '30'")
