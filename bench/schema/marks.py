@@ -35,6 +35,13 @@ WAITED_PERCENT = 5
 """Share of the time in which the process wanted cores and had none, from which on others did disturb it."""
 
 
+MARK_NAMES = (
+    *("host-bound", "host-bound?", "neighbours", "disturbed", "throttled", "few samples", "fewer images"),
+    *("recompiled", "contradiction", "random weights", "other input size"),
+)
+"""The name of every mark; the last one is given by the rows beside a row."""
+
+
 @dataclass(frozen=True)
 class Mark:
     """One mark of a row.

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import PurePath
 from typing import Any
 
-from bench.schema.marks import why_never_best
-from bench.schema.metrics import FIGURES
+from bench.schema.marks import MARK_NAMES, why_never_best
+from bench.schema.metrics import FIGURES, NOISE
+from reports.table.best.unlike import FORBIDDEN, TOLD, differences
 from reports.table.columns import COLUMNS, INTERVALS
 from reports.table.comparison import Comparison
-from reports.table.condition import ALLOWED, DEEPEST, LONGEST
+from reports.table.condition import ALLOWED, DEEPEST, EMPTY, LONGEST, MARKS
 
 MEMORY = ("process_device_mb", "peak_reserved_mb", "host_rss_mb")
 """Columns of memory; a limit is of the first that any row has: on a GPU that of the whole process, else the host's."""
@@ -62,12 +63,15 @@ def controls(comparison: Comparison) -> dict[str, Any]:
 def figures(comparison: Comparison) -> dict[str, Any]:
     """Give what the cells of the table do not tell, as JSON.
 
-    columns: of every column whether it holds text, which direction is better, and whether a mark can forbid its best
+    columns: of every column whether it holds text, which direction is better, whether a mark can forbid its best,
+        what its empty cell means if that is known, and the words that it can hold if they are several in one cell
     rows: by number, each row of the table: label, status, reason, why it is never the best in speed, columns of noise,
         the ends of its intervals (null: without end), its model's family, and the later rows that are not
         distinguishable from it in mask AP
+    unlike: in what rows differ that a report holds equal (:mod:`reports.table.best.unlike`)
+    grey: the heads of the columns that hold noise in any row
     sources: where the results lie, from the page's folder
-    rules: what a condition may be
+    rules: what a condition may be, and the sentences of warnings
     """
     rows = [number for number, row in enumerate(comparison.rows) if row.result.status != "skipped"]
     alike = _alike(comparison)
@@ -79,12 +83,22 @@ def figures(comparison: Comparison) -> dict[str, Any]:
                 "timed": name in FIGURES and FIGURES[name].of_time,
                 "unit": column.unit,
             }
+            | column_rules(name)
             for name, column in COLUMNS.items()
         },
         "rows": {number: _row(comparison, number) | {"alike": alike.get(number, [])} for number in rows},
+        "unlike": [asdict(one) for one in differences(comparison.rows)],
+        "grey": _grey(comparison),
         "sources": _sources(comparison),
-        "rules": {"allowed": ALLOWED, "longest": LONGEST, "deepest": DEEPEST},
+        "rules": {"allowed": ALLOWED, "longest": LONGEST, "deepest": DEEPEST}
+        | {"forbidden": FORBIDDEN, "told": TOLD, "noise": NOISE},
     }
+
+
+def column_rules(column: str) -> dict[str, Any]:
+    """Give what the grammar must know of a column beside its kind: what its empty cell means, the words it can hold."""
+    empty = {"empty": EMPTY[column]} if column in EMPTY else {}
+    return empty | ({"words": MARK_NAMES} if column == MARKS else {})
 
 
 def _row(comparison: Comparison, number: int) -> dict[str, Any]:
@@ -98,6 +112,12 @@ def _row(comparison: Comparison, number: int) -> dict[str, Any]:
         "noise": [name for name in COLUMNS if comparison.noise(number, name)],
         "ends": {name: _json(found) for name, found in ends.items() if found},
     }
+
+
+def _grey(comparison: Comparison) -> dict[str, str]:
+    rows = range(len(comparison.rows))
+    names = [name for name in COLUMNS if any(comparison.noise(row, name) for row in rows)]
+    return {name: comparison.title(name) for name in names}
 
 
 def _json(ends: tuple[float, float]) -> list[float | None]:

@@ -16,11 +16,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.errors import UserError, nearest
+from bench.schema.marks import MARK_NAMES
 from reports.table.columns import COLUMNS
 
+
+def _one_is(first: Any, second: Any) -> bool:
+    """Tell whether two values are equal; of the words of a frozenset, whether one is."""
+    sets = [value if isinstance(value, frozenset) else frozenset((value,)) for value in (first, second)]
+    return not sets[0].isdisjoint(sets[1])
+
+
 OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
-    "==": operator.eq,
-    "!=": operator.ne,
+    "==": _one_is,
+    "!=": lambda first, second: not _one_is(first, second),
     ">=": operator.ge,
     "<=": operator.le,
     ">": operator.gt,
@@ -34,6 +42,12 @@ ALLOWED = (
     f"a condition has columns, numbers, words in quotes, {' '.join(OPERATORS)}, and, or, not and parentheses, as "
     "fps_model >= 20 and library == 'mmdet'"
 )
+
+MARKS = "marks"
+"""The column that holds several words in one text: a condition on it asks whether one of them is that word."""
+
+EMPTY: Mapping[str, str] = {MARKS: "no mark", "runtime": "torch", "input_size": "the model's own"}
+"""What an empty cell means in the columns in which it is known to be empty, and not unknown: there it is ''."""
 
 LONGEST = 2000
 """Characters of a condition."""
@@ -55,6 +69,28 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 """What a condition is made of. It is less than Python has, so that a page can read the same without Python."""
+
+
+def held(column: str, value: Any) -> Any:
+    """Give what a condition compares of a cell: its value, of marks each word; None where it is not known."""
+    if column == MARKS:
+        return frozenset(value.split(", ")) if value else frozenset(("",))
+    return "" if value is None and column in EMPTY else value
+
+
+def empty_text(column: str) -> str:
+    """Say what an empty cell means: a text, such as a licence, is not measured."""
+    return EMPTY.get(column, "not known" if COLUMNS[column].decimals is None else "not measured")
+
+
+def check_word(column: str, word: str) -> None:
+    """Refuse a word that no row can have in a column.
+
+    Raises:
+        UserError: no mark has this name.
+    """
+    if column == MARKS and word not in ("", *MARK_NAMES):
+        raise UserError(f"{word}: no such mark; {nearest(word, MARK_NAMES)}")
 
 
 @dataclass(frozen=True)
@@ -158,6 +194,10 @@ def _check_comparison(node: ast.Compare, text: str) -> None:
             raise UserError(f"{text!r}: {_source(text, node)} compares a number with a word; {ALLOWED}")
         if kinds[place] and not isinstance(sign, ast.Eq | ast.NotEq):
             raise UserError(f"{text!r}: {_source(text, node)}: words can be == or != only, as library == 'mmdet'")
+        pair = node.left if place == 0 else node.comparators[place - 1], node.comparators[place]
+        for one, other in (pair, pair[::-1]):
+            if isinstance(one, ast.Name) and isinstance(other, ast.Constant) and isinstance(other.value, str):
+                check_word(one.id, other.value)
 
 
 def _is_text(node: ast.expr, text: str) -> bool:
@@ -233,7 +273,7 @@ def _compared(sign: str, first: tuple[Any, Any, Any], second: tuple[Any, Any, An
 def _values(node: ast.Compare, cell: Cell) -> Iterator[Any]:
     for operand in (node.left, *node.comparators):
         if isinstance(operand, ast.Name):
-            yield cell(operand.id)
+            yield held(operand.id, cell(operand.id))
         else:
             yield operand.value if isinstance(operand, ast.Constant) else _number(operand)
 

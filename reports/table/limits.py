@@ -12,7 +12,7 @@ from bench.errors import UserError, nearest
 from bench.schema.words import figure_text
 from reports.table.columns import COLUMNS, INTERVALS, decimals_of
 from reports.table.comparison import Comparison
-from reports.table.condition import OPERATORS
+from reports.table.condition import OPERATORS, check_word, empty_text, held
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,10 @@ class Limit:
         """
         wanted = f"{self.column} {self.text}"
         value = comparison.cell(row, self.column)
-        if value is None:
+        asked = held(self.column, value)
+        if asked is None:
             return f"{wanted}: not measured"
-        if self.compare(value, self.bound):
+        if self.compare(asked, self.bound):
             return None
         unit = COLUMNS[self.column].unit
         parts = (f"{wanted}: {self._text(comparison, row, value)}", unit, self._ends(comparison, row))
@@ -42,7 +43,7 @@ class Limit:
     def _text(self, comparison: Comparison, row: int, value: Any) -> str:
         """Give the value with enough decimals to see that it violates the limit."""
         if not isinstance(value, float):
-            return comparison.text(row, self.column)
+            return comparison.text(row, self.column) or empty_text(self.column)
         return figure_text(value, decimals_of(self.column, value), lambda figure: self.compare(figure, self.bound))
 
     def _ends(self, comparison: Comparison, row: int) -> str:
@@ -71,7 +72,9 @@ def _parse(column: str, text: object) -> Limit:
     if COLUMNS[column].decimals is None:
         if sign not in ("==", "!="):
             raise UserError(f"{column}={text!r}: holds text, which can be == or != only, as {example}")
-        return Limit(column, f"{sign} {bound}", compare, bound.strip("'\""))
+        word = bound.strip("'\"")
+        check_word(column, word)
+        return Limit(column, f"{sign} {bound}", compare, word)
     try:
         number = float(bound)
     except ValueError:

@@ -12,12 +12,12 @@ from bench.errors import UserError, nearest
 from bench.schema.marks import why_never_best
 from bench.schema.metrics import FIGURES, NOISE
 from reports.table.best.cells import overlap
+from reports.table.best.unlike import unlike
 from reports.table.checks import warnings
 from reports.table.columns import COLUMNS, INTERVALS
 from reports.table.comparison import Comparison, load
-from reports.table.condition import Condition, parse
+from reports.table.condition import Condition, empty_text, parse
 from reports.table.differences import apart
-from reports.table.machine import machine_kinds
 
 _MOST_MORE = 15
 """Decimals that are added to a figure at most."""
@@ -109,7 +109,7 @@ def answer(comparison: Comparison, where: str | None, best: str | None) -> tuple
     if selection.fallen:
         lines.append("fell out:")
         lines += [f"  {comparison.labels[row]}: {why}" for row, why in selection.fallen]
-    lines += [f"! {warning}" for warning in _unlike(comparison, selection.satisfying)]
+    lines += [f"! {warning}" for warning in unlike([comparison.rows[number] for number in selection.satisfying])]
     if grey := comparison.noise_meaning(name for name in asked if name != best):
         lines.append(f"! {grey}")
     return "\n".join(lines), bool(selection.satisfying)
@@ -158,7 +158,7 @@ def _why(comparison: Comparison, row: int, wanted: Condition, decided: bool | No
 
 def _values(comparison: Comparison, row: int, condition: Condition) -> str:
     more = _more_decimals(comparison, row, condition)
-    texts = {name: comparison.text(row, name, more) or _empty(name) for name in condition.columns}
+    texts = {name: comparison.text(row, name, more) or empty_text(name) for name in condition.columns}
     texts = {name: text + _interval(comparison, row, name) for name, text in texts.items()}
     texts = {name: text + _grey(comparison, row, name) for name, text in texts.items()}
     if len(texts) == 1:
@@ -171,11 +171,6 @@ def _interval(comparison: Comparison, row: int, name: str) -> str:
     if found := comparison.interval(row, name):
         return f" {found}"
     return " (too few or too unequal batches for an interval)" if comparison.ends(row, name) else ""
-
-
-def _empty(column: str) -> str:
-    """Say what an empty cell means: a text, such as a licence, is not measured."""
-    return "not known" if COLUMNS[column].decimals is None else "not measured"
 
 
 def _more_decimals(comparison: Comparison, row: int, condition: Condition) -> int:
@@ -201,7 +196,7 @@ def _figures(comparison: Comparison, row: int, names: Sequence[str], condition: 
         unit = COLUMNS[name].unit
         named = comparison.with_limit(name) if name in FIGURES and FIGURES[name].limited else name
         digits = more if condition and name in condition.columns else 0
-        text = f"{named} {comparison.text(row, name, digits) or 'not measured'}{f' {unit}' if unit else ''}"
+        text = f"{named} {comparison.text(row, name, digits) or empty_text(name)}{f' {unit}' if unit else ''}"
         text += _grey(comparison, row, name)
         texts.append(text + (f" {found}" if (found := comparison.interval(row, name)) else ""))
     return ", ".join(texts) or comparison.text(row, "status")
@@ -220,19 +215,3 @@ def _not_distinguishable(comparison: Comparison, rows: Sequence[int], best: str)
                 if difference and not difference.significant:
                     tied.append(row)
     return tied
-
-
-def _unlike(comparison: Comparison, numbers: Sequence[int]) -> list[str]:
-    """Name what the rows differ in but must not; precision and batch size may differ, since a user chooses them."""
-    rows = [comparison.rows[number] for number in numbers]
-    facts: dict[str, set[Any]] = {
-        "machine": machine_kinds(row for row in rows if row.result.machine),
-        "dataset": {comparison.text(number, "dataset") for number in numbers},
-        "detections setting": {str(row.setting("detections")) for row in rows},
-        "limit of detections": {row.result.accuracy.max_detections for row in rows if row.result.accuracy},
-    }
-    return [
-        f"these rows are not of one {name}, so they cannot be compared"
-        for name, kinds in facts.items()
-        if len(kinds) > 1
-    ]

@@ -70,7 +70,7 @@ const choice = (() => {
   function said(row, condition) {
     const texts = condition.columns.map((column) => {
       const shown = value(row, column) === null ? "" : column === "model" ? known(row).model : figure(row, column, condition);
-      const text = shown || (data.columns[column].text ? "not known" : "not measured");
+      const text = shown || data.columns[column].empty || (data.columns[column].text ? "not known" : "not measured");
       const interval = places.has(column) ? cellOf(row, column).querySelector(".interval") : null;
       const grey = known(row).noise.includes(column) ? " (not to be compared)" : "";
       const alone = ends(row, column) && !interval ? " (too few or too unequal batches for an interval)" : "";
@@ -160,7 +160,21 @@ const choice = (() => {
     }));
   }
 
-  function tell(left, open, asked) {
+  // What the command says after "!": in what the rows differ that must be equal, and which figures are noise.
+  function warnings(left, condition) {
+    const differ = (kinds) => new Set(left.map((row) => kinds[number(row)]).filter((kind) => kind !== null)).size > 1;
+    const found = data.unlike.filter(({ kinds }) => differ(kinds));
+    const texts = [["forbidden", false], ["told", true]].map(([rule, chosen]) => {
+      const words = found.filter((one) => one.chosen === chosen).map((one) => one.words);
+      return words.length ? data.rules[rule].replace("{}", () => words.join(" and ")) : "";
+    });
+    const grey = (condition?.columns ?? []).filter((column) => column !== best.value && Object.hasOwn(data.grey, column));
+    if (grey.length) texts.push(`${grey.map((column) => data.grey[column]).join(" and ")}, ${data.rules.noise}`);
+    return texts.filter(Boolean).map((text) =>
+      Object.assign(document.createElement("span"), { className: "warning", textContent: `! ${text}` }));
+  }
+
+  function tell(left, open, asked, condition) {
     const place = document.getElementById("within");
     const first = best.value ? ranked(left, best.value) : [];
     for (const row of rows) row.classList.toggle("first", asked && row === first[0]);
@@ -169,6 +183,7 @@ const choice = (() => {
     const words = place.querySelector("dd");
     if (first.length === 0) {
       words.textContent = open.length ? "No row is known to be one; see those that are not known well enough." : "No row.";
+      words.append(...warnings([], condition));
       return;
     }
     const close = alike(first[0], first.slice(1), best.value);
@@ -177,7 +192,7 @@ const choice = (() => {
     words.replaceChildren(link(first[0]), ` (${title} ${printed(first[0], best.value)}${unit ? ` ${unit}` : ""})`);
     close.slice(0, 3).forEach((row, n) => words.append(n ? ", " : ", not distinguishable from ", link(row)));
     if (close.length > 3) words.append(` and ${close.length - 3} more`);
-    words.append(`; the best of ${left.length} row${left.length === 1 ? "" : "s"}.`);
+    words.append(`; the best of ${left.length} row${left.length === 1 ? "" : "s"}.`, ...warnings(first, condition));
   }
 
   function apply() {
@@ -218,7 +233,7 @@ const choice = (() => {
     const changed = asked !== "" || words.length > 0;
     document.getElementById("count").textContent = !changed ? `${rows.length} row${rows.length === 1 ? "" : "s"}`
       : `${left.length} of ${rows.length} rows${open.length ? `, ${open.length} not known well enough` : ""}`;
-    tell(left.filter((row) => known(row).status === "ok"), open, changed);
+    tell(left.filter((row) => known(row).status === "ok"), open, changed, all);
     list("open", open);
     list("fallen", changed ? fallen : []);
     document.getElementById("command").textContent = command(asked);

@@ -6,9 +6,18 @@ const conditions = (() => {
     `|(?<number>(?:${digits}\\.(?:${digits})?|\\.${digits}|${digits})(?:[eE][+-]?${digits})?(?![A-Za-z0-9_.]))` +
     "|(?<word>'(?:[^'\\\\\\r\\n]|\\\\['\"\\\\])*'|\"(?:[^\"\\\\\\r\\n]|\\\\['\"\\\\])*\")|(?<sign>[<>]=?|[=!]=|[()-])", "y");
   const holds = {
-    "==": (a, b) => a === b, "!=": (a, b) => a !== b, ">=": (a, b) => a >= b, "<=": (a, b) => a <= b,
+    "==": (a, b) => oneIs(a, b), "!=": (a, b) => !oneIs(a, b), ">=": (a, b) => a >= b, "<=": (a, b) => a <= b,
     ">": (a, b) => a > b, "<": (a, b) => a < b,
   };
+
+  // A list holds the words of one cell: one of them must be that word.
+  const oneIs = (a, b) => [a].flat().some((word) => [b].flat().includes(word));
+
+  // What a condition compares of a cell; null where it is not known.
+  function held({ words, empty }, value) {
+    if (words !== undefined) return (value ?? "").split(", ");
+    return value === null && empty !== undefined ? "" : value;
+  }
 
   // The ratio of Python's difflib.SequenceMatcher, so that both name the same nearest columns.
   function matches(a, b, alo, ahi, blo, bhi) {
@@ -48,7 +57,8 @@ const conditions = (() => {
     return found;
   }
 
-  // columns: {name: {text: whether it holds text}}; rules: what Python says of all conditions
+  // columns: {name: {text: whether it holds text, empty: what an empty cell means if that is known, words: all that it
+  // can hold, if several in one cell}}; rules: what Python says of all conditions
   function parse(given, columns, rules) {
     const text = given.trim();
     const refuse = (why) => { throw new Error(why); };
@@ -123,6 +133,11 @@ const conditions = (() => {
       if (number(part) === null) refuse(`'${text}': ${source(part)} is not allowed; ${rules.allowed}`);
       return false;
     }
+    function checkWord(one, word) {
+      const words = one.kind === "name" && word.kind === "word" ? columns[one.name].words : undefined;
+      if (words === undefined || ["", ...words].includes(word.value)) return;
+      refuse(`${word.value}: no such mark; ${nearest(word.value, words)}`);
+    }
     function check(part) {
       if (part.kind === "and" || part.kind === "or") part.parts.forEach(check);
       else if (part.kind === "not") check(part.inner);
@@ -133,6 +148,9 @@ const conditions = (() => {
           if (kinds[n] && !["==", "!="].includes(sign)) {
             refuse(`'${text}': ${source(part)}: words can be == or != only, as library == 'mmdet'`);
           }
+        });
+        part.operands.slice(1).forEach((two, n) => {
+          for (const [one, word] of [[part.operands[n], two], [two, part.operands[n]]]) checkWord(one, word);
         });
         part.values = part.operands.map((one) => (one.kind === "word" ? one.value : one.kind === "name" ? null : number(one)));
       } else {
@@ -145,11 +163,12 @@ const conditions = (() => {
     const tree = either();
     if (place < list.length) unread();
     check(tree);
-    return made(text, tree);
+    return made(text, tree, columns);
   }
 
-  function made(text, tree) {
+  function made(text, tree, columns) {
     const names = [];
+    const read = (cell) => (name) => held(columns[name], cell(name));
     (function walk(part) {
       if (part.kind === "name" && !names.includes(part.name)) names.push(part.name);
       for (const inner of part.parts ?? part.operands ?? (part.inner ? [part.inner] : [])) walk(inner);
@@ -158,11 +177,11 @@ const conditions = (() => {
       text,
       columns: names,
       either: tree.kind === "or",
-      parts: () => (tree.kind === "and" ? tree.parts.map((part) => made(text.slice(part.start, part.end), part)) : [made(text, tree)]),
-      met: (cell) => met(tree, cell, () => null) === true,
+      parts: () => (tree.kind === "and" ? tree.parts.map((part) => made(text.slice(part.start, part.end), part, columns)) : [made(text, tree, columns)]),
+      met: (cell) => met(tree, read(cell), () => null) === true,
       // true, false, or null where it is not known well enough
       decided(cell, ends) {
-        const [byValue, byInterval] = [met(tree, cell, () => null), met(tree, cell, ends)];
+        const [byValue, byInterval] = [met(tree, read(cell), () => null), met(tree, read(cell), ends)];
         return byInterval === null && byValue !== null ? null : byValue === true;
       },
     };

@@ -193,8 +193,7 @@
 
   /* What another part of the page keeps in the address, ``#filter=...``, stays behind it. */
   function address() {
-    const own = /^#masks\/[^&]*&?(.*)$/.exec(location.hash);
-    const others = own ? own[1] : location.hash.includes("=") ? location.hash.slice(1) : "";
+    const others = location.hash.slice(1).replace(/^[^&=]*(&|$)/, "");
     return `#masks/${[current().key, state.left, state.right].map(encodeURIComponent).join("/")}${others ? `&${others}` : ""}`;
   }
 

@@ -34,6 +34,14 @@
 
   // --- the address -----------------------------------------------------------------------------------------------
 
+  // ``#ANCHOR&key=value&...``: the place in the page, such as plots or masks/IMAGE/LEFT/RIGHT, and then the choice.
+  const started = [...rows];
+  const read = (hash) => {
+    const [, anchor, state] = /^#?(?:([^&=]*)(?:&|$))?(.*)$/.exec(hash);
+    return { anchor: anchor ?? "", state: new URLSearchParams(state) };
+  };
+  const written = (anchor, state) => [anchor, state.toString()].filter(Boolean).join("&");
+
   const nameOf = (input) => (input.dataset.sign ? `limit.${input.dataset.limit}` : `only.${input.dataset.limit}`);
 
   function remember() {
@@ -45,12 +53,12 @@
     if (sorted) state.set("sort", `${sorted.dataset.column} ${sorted.getAttribute("aria-sort")}`);
     const changed = boxes.filter((box) => box.checked !== box.defaultChecked).map((box) => box.dataset.column);
     if (changed.length) state.set("columns", changed.join(" "));
-    const text = state.toString();
+    const text = written(read(location.hash).anchor, state);
     history.replaceState(null, "", text ? `#${text}` : location.pathname + location.search);
   }
 
   function recall() {
-    const state = new URLSearchParams(location.hash.slice(1));
+    const { state } = read(location.hash);
     filter.value = state.get("filter") ?? "";
     for (const input of inputs) {
       input.value = state.get(nameOf(input)) ?? "";
@@ -67,10 +75,21 @@
     const [column, order] = (state.get("sort") ?? "").split(" ");
     const head = heads.find((one) => one.dataset.column === column);
     if (head && order in opposite) sort(head, order);
+    else {
+      for (const other of heads) other.removeAttribute("aria-sort");
+      rows.splice(0, rows.length, ...started);
+      body.append(...rows);
+    }
     apply();
   }
 
-  const ofState = () => location.hash.includes("=");
+  const ofState = () => read(location.hash).state.size > 0;
+  function scroll() {
+    const { anchor } = read(location.hash);
+    // The browser knows of no target where the choice follows its name.
+    for (const row of rows) row.classList.toggle("target", ofState() && row.id === anchor);
+    if (ofState()) document.getElementById(anchor || "table")?.scrollIntoView({ behavior: "instant" });
+  }
 
   // --- what a person does ----------------------------------------------------------------------------------------
 
@@ -106,11 +125,16 @@
   document.addEventListener("click", (event) => {
     for (const open of document.querySelectorAll(".chooser[open]")) if (!open.contains(event.target)) open.open = false;
   });
-  addEventListener("hashchange", () => {
-    if (!ofState()) return;
-    recall();
-    document.getElementById("table").scrollIntoView();
+  // A link to a place in the page keeps the choice beside it.
+  document.addEventListener("click", (event) => {
+    const place = event.target.closest('a[href^="#"]')?.getAttribute("href");
+    if (!place || place.includes("=") || !ofState() || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    const next = `#${written(place.slice(1), read(location.hash).state)}`;
+    if (next === location.hash) scroll();
+    else location.hash = next;
   });
+  addEventListener("hashchange", () => { recall(); scroll(); });
   if (ofState()) recall();
   else {
     for (const input of [filter, ...inputs]) input.value = "";  // a browser keeps them over a reload
@@ -119,5 +143,5 @@
     apply();
   }
   // Scripts that come later, such as that of the plots, listen by then.
-  addEventListener("load", announce);
+  addEventListener("load", () => { announce(); if (read(location.hash).anchor) scroll(); });
 })();

@@ -17,7 +17,7 @@ import reports
 from bench.schema.result import Result, write_result
 from reports.__main__ import main
 from reports.table.comparison import load
-from reports.table.selection import select
+from reports.table.selection import answer, select
 
 
 def _results() -> list[Result]:
@@ -235,3 +235,46 @@ def test_axe_finds_nothing_serious(browser: Any, run: Path, scheme: str) -> None
     ]
     assert ours == []
     page.close()
+
+
+def test_the_page_warns_of_the_rows_that_are_left_as_the_command_does(browser: Any, tmp_path: Path) -> None:
+    results = [build_result("A", model_ms=[10.0] * 3), build_result("B", model_ms=[20.0] * 3)]
+    results.append(build_result("C", model_ms=[40.0] * 3, precision="fp16"))
+    for number, result in enumerate(results):
+        result.contents["dataset"] = ("1" if number == 0 else "2") * 64
+        result.machine = {**(result.machine or {}), "torch_threads": (4, 4, None)[number]}
+        write_result(result, tmp_path / "jobs" / f"job{number}" / "result.json")
+    page = browser.new_page()
+    page.goto(reports.build([tmp_path], tmp_path).as_uri())
+    data = "! these rows differ in data set, so they cannot be compared"
+    told = "! these rows differ in precision, so a difference between them is not one of the models alone"
+    for limit, expected in (("fps_model >= 1", [data, told]), ("fps_model >= 30", [data]), ("fps_model < 60", [told])):
+        page.fill("#filter", limit)
+        assert page.locator("#within .warning").all_inner_texts() == expected
+        text, _ = answer(load([tmp_path], tmp_path), limit, "mask_ap")
+        assert [line for line in text.splitlines() if line.startswith("!")] == expected
+    page.fill("#filter", "fps_model >= 60")
+    assert page.locator("#within .warning").count() == 0
+    page.close()
+
+
+def test_the_address_keeps_the_choice_beside_a_place_in_the_page(page: Any) -> None:
+    page.fill('[data-limit="fps_model"]', "30")
+    page.click('nav a[href="#conditions"]')
+    assert page.evaluate("location.hash") == "#conditions&limit.fps_model=30"
+    page.reload()
+    assert page.input_value('[data-limit="fps_model"]') == "30"
+    page.wait_for_function("scrollY > 100")
+    page.fill('[data-limit="fps_model"]', "24.5")
+    assert page.evaluate("location.hash") == "#conditions&limit.fps_model=24.5"
+    page.click("#within dd a")
+    page.wait_for_function("document.querySelectorAll('tr.target.first').length === 1")
+    page.go_back()
+    page.go_back()
+    assert page.evaluate("location.hash") == "#limit.fps_model=30"
+    page.wait_for_function("document.querySelector('[data-limit=fps_model]').value === '30'")
+    page.evaluate("location.hash = ''")
+    page.wait_for_function("document.querySelector('[data-limit=fps_model]').value === ''")
+    assert page.inner_text("#count") == "8 rows"
+    page.click('nav a[href="#conditions"]')
+    assert page.evaluate("location.hash") == "#conditions"

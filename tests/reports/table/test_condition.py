@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bench.errors import UserError
+from bench.schema import marks
+from reports.table.best.input_sizes import NAME
 from reports.table.condition import parse
 from reports.table.limits import parse_limits
 
@@ -107,3 +111,38 @@ def test_an_unknown_column_names_the_nearest() -> None:
 def test_a_limit_that_cannot_fail_or_cannot_hold_is_refused(bound: str) -> None:
     with pytest.raises(UserError, match="is no number"):
         parse_limits({"fps_model": f">= {bound}"})
+
+
+@pytest.mark.parametrize(
+    ("text", "unmarked", "disturbed", "both"),
+    [
+        ("marks != 'disturbed'", True, False, False),
+        ("not marks == 'disturbed'", True, False, False),
+        ("marks == 'disturbed'", False, True, True),
+        ("marks == ''", True, False, False),
+        ("marks != ''", False, True, True),
+        ("marks != 'few samples' and 'disturbed' == marks", False, True, False),
+    ],
+)
+def test_a_condition_on_marks_asks_for_one_of_them(text: str, unmarked: bool, disturbed: bool, both: bool) -> None:
+    cells = (None, "disturbed", "disturbed, few samples")
+    assert [met(text, marks=cell) for cell in cells] == [unmarked, disturbed, both]
+
+
+@pytest.mark.parametrize("column", ["runtime", "input_size"])
+def test_an_empty_cell_with_a_meaning_is_known_to_be_empty(column: str) -> None:
+    assert met(f"{column} != 'other'", **{column: None})
+    assert met(f"{column} == ''", **{column: None})
+    assert not met(f"{column} != 'other'", **{column: "other"})
+
+
+def test_an_unknown_mark_names_the_nearest() -> None:
+    with pytest.raises(UserError, match=r"distrubed: no such mark; did you mean disturbed\?"):
+        parse("mask_ap > 1 and marks != 'distrubed'")
+    with pytest.raises(UserError, match=r"few sample: no such mark; did you mean few samples\?"):
+        parse_limits({"marks": "!= few sample"})
+
+
+def test_every_mark_has_its_name_in_the_list() -> None:
+    source = Path(marks.__file__).read_text(encoding="utf-8")
+    assert {*re.findall(r'yield Mark\(\s*"([^"]+)"', source), NAME} == set(marks.MARK_NAMES)

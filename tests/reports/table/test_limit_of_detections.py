@@ -151,7 +151,7 @@ def test_published_and_expected_ap_are_cocos(make: Make, load_all: Any) -> None:
 
 def test_the_best_row_of_several_limits_is_told_with_a_warning(make: Make, load_all: Any) -> None:
     text, _ = answer(load_all(make("A", 1000), make("B", 100)), None, "mask_ap")
-    assert "! these rows are not of one limit of detections, so they cannot be compared" in text
+    assert "! these rows differ in most detections of an image, so they cannot be compared" in text
     text, _ = answer(load_all(make("A", 1000), make("B", 1000)), "mask_ap50 > 1", "mask_ap")
     assert "mask_ap (1000 detections) 37.2 points [35.7, 38.7], mask_ap50 (1000 detections) 55.8 points" in text
     assert "!" not in text

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from literal_results import with_busy, with_replicates
+from literal_results import with_busy, with_disturbed_batches, with_replicates
 
 from bench.errors import UserError
 from reports.__main__ import main
@@ -110,7 +110,7 @@ def test_figures_of_noise_are_told_where_they_are_asked_for(tmp_path: Path, make
 def test_rows_of_different_datasets_are_not_compared(tmp_path: Path, make_result: Any, write_run: Any) -> None:
     results = [make_result("A"), make_result("B", dataset={"name": "shapes"})]
     text, _ = answer(load([write_run(tmp_path / "run", results)], tmp_path), None, "fps_model")
-    assert "! these rows are not of one dataset" in text
+    assert "! these rows differ in data set, so they cannot be compared" in text
 
 
 @pytest.mark.parametrize(
@@ -186,3 +186,35 @@ def test_figures_of_a_column_have_the_same_decimals(tmp_path: Path, make_result:
         result.flops.mean = flops
     comparison = load([write_run(tmp_path / "run", results)], tmp_path)
     assert sorted(comparison.text(row, "gflops") for row in (0, 1)) == ["0.0011", "17.5000"]
+
+
+def test_rows_without_a_mark_are_not_disturbed(tmp_path: Path, make_result: Any, write_run: Any) -> None:
+    results = [make_result("Quiet"), with_disturbed_batches(make_result("Loud"))]
+    comparison = load([write_run(tmp_path / "run", results)], tmp_path)
+    assert families(comparison, select(comparison, "marks != 'disturbed'", None).satisfying) == ["Quiet"]
+    assert families(comparison, select(comparison, "marks == 'disturbed'", None).satisfying) == ["Loud"]
+    assert (
+        "Quiet R50-FPN · torchvision: marks == 'disturbed': no mark"
+        in answer(comparison, "marks == 'disturbed'", None)[0]
+    )
+    assert "Quiet R50-FPN · torchvision: marks no mark" in answer(comparison, "marks != 'disturbed'", None)[0]
+    [limit] = parse_limits({"marks": "!= disturbed"})
+    quiet, loud = (0, 1) if comparison.text(0, "model") == "Quiet" else (1, 0)
+    assert limit.violation(comparison, quiet) is None
+    assert limit.violation(comparison, loud) == "marks != disturbed: disturbed"
+
+
+def test_data_of_one_name_and_two_contents_are_not_compared(tmp_path: Path, make_result: Any, write_run: Any) -> None:
+    results = [make_result("A"), make_result("B")]
+    for result, digest in zip(results, ("1" * 64, "2" * 64), strict=True):
+        result.contents["dataset"] = digest
+    text, _ = answer(load([write_run(tmp_path / "run", results)], tmp_path), None, "mask_ap")
+    assert text.endswith("\n! these rows differ in data set, so they cannot be compared")
+
+
+def test_what_a_user_chooses_is_told_and_can_be_compared(tmp_path: Path, make_result: Any, write_run: Any) -> None:
+    results = [make_result("A"), make_result("B", precision="fp16", batch_size=4)]
+    text, _ = answer(load([write_run(tmp_path / "run", results)], tmp_path), None, "mask_ap")
+    assert text.endswith(
+        "\n! these rows differ in precision and batch size, so a difference between them is not one of the models alone"
+    )
