@@ -19,7 +19,6 @@ from bench.schema.parts.speed import SpeedRound
 from bench.schema.result import Result, read_result
 from reports.site.__main__ import main
 from reports.site.build import build_site
-from reports.site.gather import contradictions
 
 DIGEST, OTHER = "ab" * 32, "cd" * 32
 
@@ -126,22 +125,6 @@ def test_two_files_of_one_measurement_that_disagree_are_both_left_out(
     assert "runs/true/job0/result.json" in told
     assert rows_of(board_of(out, "H200")) == [["SOLO R50-FPN"]]
     assert "has other figures" in (out / "index.html").read_text()
-
-
-@pytest.mark.parametrize("where", ["figures", "overlap"])
-def test_a_mask_ap_that_somebody_raised_is_found(where: str) -> None:
-    result = made()
-    assert result.accuracy is not None
-    assert result.accuracy.figures is not None
-    assert list(contradictions(result)) == []
-    if where == "overlap":
-        result.accuracy.per_class = None
-        result.accuracy.overlap_mask_ap = {"keep": 0.372, "highest_score": 0.365}
-        assert list(contradictions(result)) == []
-    result.accuracy.figures["mask_ap"] = 0.472
-    [why] = contradictions(result)
-    assert "mask AP is 47.20" in why
-    assert "37.20" in why
 
 
 def test_the_digest_of_a_data_set_decides_and_not_its_name(tmp_path: Path, write_run: WriteRun) -> None:
