@@ -18,8 +18,8 @@ import msgspec
 from bench.errors import UserError
 from bench.files.json_file import read_file
 from bench.private.texts import publishable
-from bench.schema.facts import machine
 from bench.schema.result import Result, parse_result, results_under
+from bench.schema.row import identity
 
 RESULT = "result.json"
 
@@ -140,7 +140,7 @@ def _one_of_each(found: Sequence[Measurement], gathered: Gathered) -> None:
     """Take one file of each measurement: of a row that went on, the newest; of files that disagree, none."""
     same: dict[Any, list[Measurement]] = {}
     for number, one in enumerate(found):
-        same.setdefault(_identity(one) or number, []).append(one)
+        same.setdefault(identity(one.job, one.result) or number, []).append(one)
     for files in same.values():
         files.sort(key=_age)
         disagreeing = [(a, b) for a, b in itertools.pairwise(files) if not _goes_on(a.result, b.result)]
@@ -149,16 +149,6 @@ def _one_of_each(found: Sequence[Measurement], gathered: Gathered) -> None:
             continue
         gathered.measurements.append(files[-1])
         gathered.copies += len(files) - 1
-
-
-def _identity(one: Measurement) -> tuple[Any, ...] | None:
-    """Give what two files share that tell of one measurement; None where a file does not say when it was made."""
-    speed = one.result.speed
-    began = speed.rounds[0].started if speed and speed.rounds else one.result.started
-    if began is None or not one.result.measured:
-        return None
-    facts = (machine("cpu", "name")(one.result), machine("gpu", "name")(one.result))
-    return one.job, began, *map(str, facts)
 
 
 def _age(one: Measurement) -> tuple[str, int]:
