@@ -178,6 +178,11 @@ class Result(Agreeing):
         parts = sum(self.seconds_by_part.values())
         if self.seconds is not None and parts > 1.05 * self.seconds + 1:
             raise ValueError(f"seconds_by_part add up to {parts:.1f}, of seconds {self.seconds:.1f}")
+        asked = self.config.get("batch_size")
+        if self.speed is not None and asked is not None and self.speed.batch_size != asked:
+            raise ValueError(
+                f"it contradicts itself: config.batch_size is {asked}, and speed.batch_size {self.speed.batch_size}"
+            )
 
     @property
     def measured(self) -> bool:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError
-from bench.schema.facts import untrained, weights_name, within
-from bench.schema.result import Result, read_result
+from bench.schema.facts import machine, untrained, weights_name, within
+from bench.schema.result import PASSES, Result, read_result
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,43 @@ class Row:
         """Give a value of the job's configuration; ``default`` where it is absent or null."""
         value = within(self.result.config, keys)
         return default if value is None else value
+
+
+def identity(job: str, result: Result) -> tuple[Any, ...] | None:
+    """Give what two files share that tell of one measurement; None where a file does not say when it was made.
+
+    job: the name of the job's folder
+    """
+    speed = result.speed
+    began = speed.rounds[0].started if speed and speed.rounds else result.started
+    if began is None or not result.measured:
+        return None
+    facts = (machine("cpu", "name")(result), machine("gpu", "name")(result))
+    return job, began, *map(str, facts)
+
+
+def same_measurement(one: Row, other: Row) -> bool:
+    """Tell whether two rows are of one measurement and hold the same figures, as copies of a file do."""
+    known = identity(one.job, one.result)
+    if known is None or known != identity(other.job, other.result):
+        return False
+    return all(getattr(one.result, name) == getattr(other.result, name) for name in PASSES)
+
+
+def each_once(rows: Sequence[Row], warn: bool) -> list[Row]:
+    """Give the rows without those that are copies of one before them, each with a line on stderr if ``warn``."""
+    found: list[Row] = []
+    alike: dict[Any, list[Row]] = {}
+    for row in rows:
+        known = identity(row.job, row.result)
+        others = alike.setdefault(known, []) if known is not None else []
+        first = next((other for other in others if same_measurement(other, row)), None)
+        if first is None:
+            others.append(row)
+            found.append(row)
+        elif warn:
+            print(f"warning: {row.path}: the same measurement as {first.path}; it counts once", file=sys.stderr)
+    return found
 
 
 def read_rows(

@@ -5,7 +5,8 @@ Rows that may be compared stand together between two rules, the best of each fig
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,9 @@ COLUMNS_UNLESS_GIVEN = ("model", "backbone", "library", "mask_ap", "fps_model")
 INTERVALS_AS = ("pm", "small", "none")
 CAPTION = "Instance segmentation models."
 LABEL = "tab:maskbench"
+
+_SYMBOLS = (r"\dagger", r"\ddagger", r"\S", r"\P", r"\ast", r"\star", r"\circ", r"\diamond")
+"""What stands behind the name of a row that must not be read without a mark; after these come letters."""
 
 _UNITS = {"images/s": "", "points": "", "images": "", "per image": "", "%": r"\%"}
 """How units stand in a head; "" where the title says it."""
@@ -76,6 +80,7 @@ def latex(comparison: Comparison, paper: Paper) -> str:
     columns = [_Column(comparison, name, paper.intervals) for name in paper.columns]
     details = _details(comparison, paper.columns)
     said = next((place for place, name in enumerate(paper.columns) if COLUMNS[name].decimals is None), None)
+    symbols = _symbols(comparison) if said is not None else {}
     body: list[str] = []
     before = None
     for row, own in enumerate(details):
@@ -83,6 +88,8 @@ def latex(comparison: Comparison, paper: Paper) -> str:
         body += [r"\midrule"] if before not in (None, key) else []
         before = key
         cells = [column.cell(row, own if place == said else ()) for place, column in enumerate(columns)]
+        if said is not None:
+            cells[said] += "".join(rf"$^{{{symbols[mark.name]}}}$" for mark in comparison.marks_of(row))
         line = " & ".join(cells) + r" \\"
         # The row before ends in a command that takes a [ or a * for an argument of its own.
         body.append(f"{{}}{line}" if line.startswith(("[", "*")) else line)
@@ -91,7 +98,7 @@ def latex(comparison: Comparison, paper: Paper) -> str:
             r"% Needs \usepackage{booktabs} and \usepackage{siunitx}.",
             r"\begin{table}",
             r"\centering",
-            rf"\caption{{{escape(_ended(paper.caption))} {_legend(comparison, columns)}}}",
+            rf"\caption{{{escape(_ended(paper.caption))} {_legend(comparison, columns)}{_marks(symbols)}}}",
             rf"\label{{{_label(paper.label)}}}",
             rf"\begin{{tabular}}{{@{{}}{''.join(column.kind for column in columns)}@{{}}}}",
             r"\toprule",
@@ -104,6 +111,19 @@ def latex(comparison: Comparison, paper: Paper) -> str:
             "",
         )
     )
+
+
+def _symbols(comparison: Comparison) -> dict[str, str]:
+    """Give a symbol for each mark that any row has, by its name."""
+    names = dict.fromkeys(mark.name for row in range(len(comparison.rows)) for mark in comparison.marks_of(row))
+    letters = (rf"\mathrm{{{letter}}}" for letter in "abcdefghijklmnopqrstuvwxyz")
+    return dict(zip(names, itertools.chain(_SYMBOLS, letters), strict=False))
+
+
+def _marks(symbols: Mapping[str, str]) -> str:
+    """Say in the caption what each symbol stands for; "" without one."""
+    said = ", ".join(rf"$^{{{symbol}}}$ {escape(name)}" for name, symbol in symbols.items())
+    return f" Rows bear marks: {said}." if said else ""
 
 
 def _details(comparison: Comparison, columns: Sequence[str]) -> list[list[str]]:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError
+from bench.schema.metrics import FIGURES
 from reports.page.render import render
 from reports.parts import Parts
 from reports.site.conditions import boards, held
 from reports.site.folder import SiteFolder
 from reports.site.gather import RESULT, Gathered, Measurement, gather
 from reports.site.pages import Site, board_page, index_page, model_key, model_page, run_page, slug
+from reports.table.columns import COLUMNS
 from reports.table.comparison import load
 from reports.writing import FILES, GENERATOR, PICTURES, write_report
 
@@ -111,12 +115,56 @@ def _reports(site: Site, folder: SiteFolder, how: str, parts: Parts) -> dict[tup
 
 
 def _copied(site: Site, run: tuple[str, ...], folder: SiteFolder, place: str) -> bool:
-    """Copy the report that measuring wrote, if there is one."""
+    """Copy the report that measuring wrote, if there is one.
+
+    Raises:
+        UserError: it is of other figures than its results, since one was measured or changed after it.
+    """
     source = next(site.measurements[row].folder for row in site.runs[run])
     if not (source / "comparison.html").is_file():
         return False
+    if stale := _stale(site, run, source):
+        raise UserError(f"{stale} has changed since it was written; write it anew, or give --reports draw")
     for path in [*(source / name for name in FILES), *_pages(source), *_pictures(source)]:
         folder.copy(path, f"{place}/{path.relative_to(source).as_posix()}")
+    return True
+
+
+def _stale(site: Site, run: tuple[str, ...], source: Path) -> str | None:
+    """Give the name of a job of the run whose figures are not in its report; None where all are.
+
+    The figures decide, as ``comparison.json`` has them: a folder that was copied has other times of its files.
+    """
+    records = _records(source / "comparison.json")
+    written = (source / "comparison.html").stat().st_mtime_ns
+    for row in site.runs[run]:
+        job = site.measurements[row].job
+        if records is not None:
+            if not any(_same_figures(site, row, record) for record in records):
+                return job
+        elif any(path.stat().st_mtime_ns > written for path in (source / "jobs" / job / RESULT,) if path.is_file()):
+            return job
+    return None
+
+
+def _records(path: Path) -> list[dict[str, Any]] | None:
+    try:
+        read = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return [one for one in read if isinstance(one, dict)] if isinstance(read, list) else None
+
+
+def _same_figures(site: Site, row: int, record: Mapping[str, Any]) -> bool:
+    for name in FIGURES:
+        if name in COLUMNS and name in record:
+            ours, theirs = site.comparison.cell(row, name), record[name]
+            if (ours is None) != (theirs is None):
+                return False
+            if isinstance(ours, (int, float)) and not (
+                isinstance(theirs, (int, float)) and math.isclose(ours, theirs, rel_tol=1e-6, abs_tol=1e-9)
+            ):
+                return False
     return True
 
 

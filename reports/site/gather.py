@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,13 +18,10 @@ import msgspec
 from bench.errors import UserError
 from bench.files.json_file import read_file
 from bench.private.texts import publishable
-from bench.schema.facts import machine
 from bench.schema.result import Result, parse_result, results_under
+from bench.schema.row import identity
 
 RESULT = "result.json"
-
-_SAME_AP, _SAME_MEAN = 1e-6, 1e-4
-"""By how much two spellings of one AP may differ, as fractions: the same figure, and the mean of its classes."""
 
 _OF_LETTERS = 12
 """Digits of a digest that name a result in addresses."""
@@ -87,9 +83,6 @@ def gather(sources: Sequence[Path], out: Path) -> Gathered:
         if found.digest in read:
             gathered.copies += 1
             continue
-        if contradiction := next(contradictions(found.result), None):
-            gathered.left_out.append((shown, contradiction))
-            continue
         read[found.digest] = found
     _one_of_each(list(read.values()), gathered)
     if not gathered.measurements:
@@ -99,27 +92,6 @@ def gather(sources: Sequence[Path], out: Path) -> Gathered:
             "finished run, or a folder of such folders"
         )
     return gathered
-
-
-def contradictions(result: Result) -> Iterator[str]:
-    """Say what of a result cannot be true beside the rest of it: mask AP stands in it in three ways."""
-    accuracy = result.accuracy
-    mask_ap = (accuracy.figures or {}).get("mask_ap") if accuracy else None
-    if accuracy is None or mask_ap is None:
-        return
-    again = (accuracy.overlap_mask_ap or {}).get(accuracy.overlap)
-    if again is not None and abs(again - mask_ap) > _SAME_AP:
-        yield (
-            f"it contradicts itself: mask AP is {100 * mask_ap:.2f}, and with overlap {accuracy.overlap}, which is the "
-            f"same figure, {100 * again:.2f}"
-        )
-    classes = [value for value in (accuracy.per_class or {}).values() if value is not None]
-    if classes and abs(math.fsum(classes) / len(classes) - mask_ap) > _SAME_MEAN:
-        mean = 100 * math.fsum(classes) / len(classes)
-        yield (
-            f"it contradicts itself: mask AP is {100 * mask_ap:.2f}, and the mean of its {len(classes)} classes, which "
-            f"is the same figure, {mean:.2f}"
-        )
 
 
 def _files(sources: Sequence[Path], out: Path) -> Iterator[tuple[Path, Path]]:
@@ -168,7 +140,7 @@ def _one_of_each(found: Sequence[Measurement], gathered: Gathered) -> None:
     """Take one file of each measurement: of a row that went on, the newest; of files that disagree, none."""
     same: dict[Any, list[Measurement]] = {}
     for number, one in enumerate(found):
-        same.setdefault(_identity(one) or number, []).append(one)
+        same.setdefault(identity(one.job, one.result) or number, []).append(one)
     for files in same.values():
         files.sort(key=_age)
         disagreeing = [(a, b) for a, b in itertools.pairwise(files) if not _goes_on(a.result, b.result)]
@@ -177,16 +149,6 @@ def _one_of_each(found: Sequence[Measurement], gathered: Gathered) -> None:
             continue
         gathered.measurements.append(files[-1])
         gathered.copies += len(files) - 1
-
-
-def _identity(one: Measurement) -> tuple[Any, ...] | None:
-    """Give what two files share that tell of one measurement; None where a file does not say when it was made."""
-    speed = one.result.speed
-    began = speed.rounds[0].started if speed and speed.rounds else one.result.started
-    if began is None or not one.result.measured:
-        return None
-    facts = (machine("cpu", "name")(one.result), machine("gpu", "name")(one.result))
-    return one.job, began, *map(str, facts)
 
 
 def _age(one: Measurement) -> tuple[str, int]:

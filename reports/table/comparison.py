@@ -19,7 +19,7 @@ from bench.schema.facts import weights_kind
 from bench.schema.marks import Mark, marks
 from bench.schema.metrics import FIGURES, NOISE, noise
 from bench.schema.result import results_under
-from bench.schema.row import Row, read_rows
+from bench.schema.row import Row, each_once, read_rows
 from bench.schema.settings import COCO_DETECTIONS, REPORT, SETTINGS, held_equal
 from reports.lean import Lean
 from reports.records import write_records
@@ -219,7 +219,8 @@ def load(
 ) -> Comparison:
     """Read every ``result.json`` under the sources; paths in the table are relative to ``out``.
 
-    A file that cannot be read is left out, with a warning on stderr if ``warn``.
+    A file that cannot be read is left out, and a copy of a measurement counts once, with a warning on stderr if
+    ``warn``.
 
     key: gives what is equal for rows that may be compared; None is :func:`comparison_key`
 
@@ -230,6 +231,8 @@ def load(
     with collector_off():
         found = read_rows(find_results(sources), places, "left out of the report" if warn else None, Lean())
         base = out.resolve()
+        if key is None:  # a site has chosen its own
+            found = each_once(found, warn)
         found = [replace(row, shown=os.path.relpath(row.path.resolve(), base)) for row in found]
         rows, keys, records = _in_order(found, key or comparison_key)
     frame = _frame(records)

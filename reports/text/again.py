@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.errors import UserError
+from bench.schema.row import same_measurement
 from reports.table.comparison import Comparison, load
 from reports.text.markdown import escape, grid
 
@@ -103,9 +105,17 @@ def answer_from(sources: Sequence[Path], again: Path) -> tuple[str, bool]:
     """Read both runs, give their :func:`answer`, and whether enough rows are inside.
 
     Raises:
-        UserError: a folder does not exist, or no result in it can be read.
+        UserError: a folder does not exist, or no result in it can be read, or both hold the same measurements.
     """
-    compared = repeats(load(sources, Path.cwd()), load([again], Path.cwd()))
+    first, second = load(sources, Path.cwd()), load([again], Path.cwd())
+    in_first = {row.job: row for row in first.rows}
+    same = [row for row in second.rows if row.job in in_first and same_measurement(in_first[row.job], row)]
+    if same:
+        raise UserError(
+            f"--again {again}: it holds the same measurements as the first run ({len(same)} of {len(second.rows)} "
+            f"rows, as {same[0].job}); give a run that was measured anew"
+        )
+    compared = repeats(first, second)
     return answer(compared), compared.share_inside >= WANTED_SHARE
 
 

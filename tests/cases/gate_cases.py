@@ -77,6 +77,8 @@ def result(
         contents={"dataset": "dd" * 32},
         interleaved=interleaved,
     )
+    assert measured.speed is not None
+    measured.speed.batch_size = settings["batch_size"]
     if status != "ok":
         measured.speed = measured.memory = measured.energy = measured.accuracy = None
     return measured

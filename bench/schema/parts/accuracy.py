@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated
@@ -42,6 +43,9 @@ BOUNDARY_FIGURES = (
 
 TIDE_ERRORS = ("classification", "localization", "both", "duplicate", "background", "missed")
 """The six error types of TIDE (Bolya et al. 2020)."""
+
+_SAME_AP, _SAME_MEAN = 1e-6, 1e-4
+"""By how much two spellings of one AP may differ, as fractions: the same figure, and the mean of its classes."""
 
 
 @dataclass
@@ -105,7 +109,7 @@ class ImageFaults:
 
 
 @dataclass
-class AccuracyResult:
+class AccuracyResult(Agreeing):
     """The accuracy pass. For random weights the fields from ``figures`` on are None.
 
     predictions: name of the results file beside ``result.json``
@@ -145,6 +149,26 @@ class AccuracyResult:
     seconds: Amount | None = None
     max_detections: PositiveCount = 100
     parts: list[str] = field(default_factory=lambda: list(ACCURACY_PARTS))
+
+    def check(self) -> None:
+        """See :class:`Agreeing`: mask AP stands in it in three ways, and in its interval."""
+        mask_ap = (self.figures or {}).get("mask_ap")
+        if mask_ap is None:
+            return
+        contradicts = f"it contradicts itself: mask AP is {100 * mask_ap:.2f}, and"
+        again = (self.overlap_mask_ap or {}).get(self.overlap)
+        if again is not None and abs(again - mask_ap) > _SAME_AP:
+            raise ValueError(f"{contradicts} with overlap {self.overlap}, which is the same figure, {100 * again:.2f}")
+        classes = [value for value in (self.per_class or {}).values() if value is not None]
+        if classes and abs((mean := math.fsum(classes) / len(classes)) - mask_ap) > _SAME_MEAN:
+            raise ValueError(
+                f"{contradicts} the mean of its {len(classes)} classes, which is the same figure, {100 * mean:.2f}"
+            )
+        if self.confidence_interval is not None:
+            low, high = self.confidence_interval
+            # The mean of skewed replicates may lie outside of their percentiles, though never so far.
+            if not low - (high - low) - _SAME_AP <= mask_ap <= high + (high - low) + _SAME_AP:
+                raise ValueError(f"{contradicts} its 95 % interval is [{100 * low:.2f}, {100 * high:.2f}]")
 
 
 def parts_to_compute(config: BenchConfig, earlier: AccuracyResult | None) -> list[str]:

@@ -208,7 +208,7 @@ def test_images_beyond_the_longest_text_are_left_out(study, tmp_path, monkeypatc
 def test_rows_that_share_masks_stand_together(tmp_path):
     run = write_masks_study(tmp_path, 2, images=4)
     result = read_result(run / "jobs/job0/result.json")
-    result.config["batch_size"] = 8
+    result.config["batch_size"] = result.speed.batch_size = 8
     job = run / "jobs/job9"
     write_result(result, job / "result.json")
     (job / "predictions.json").write_bytes((run / "jobs/job0/predictions.json").read_bytes())

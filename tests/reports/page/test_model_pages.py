@@ -109,7 +109,7 @@ def run(tmp_path, write_run, tiny_dataset):
     """Write a run of two models, the first at two batch sizes; they detect one of two squares in image 1."""
     results = [with_details(build_result("A", mask_ap=0.4, dataset=tiny_dataset)) for _ in range(2)]
     results.append(build_result("B<br>", mask_ap=0.3, dataset=tiny_dataset))
-    results[1].config["batch_size"] = 8
+    results[1].config["batch_size"] = results[1].speed.batch_size = 8
     results[0].finetune = results[1].finetune = build_training()
     for result in results[:2]:
         result.accuracy.worst_images = {

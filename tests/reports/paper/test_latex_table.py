@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from literal_results import build_result, with_replicates
+from literal_results import build_result, with_few_samples, with_replicates
 
 from bench.schema.result import Result
 from reports.__main__ import main
@@ -104,10 +104,17 @@ def test_rows_that_would_look_alike_are_told_apart(tmp_path: Path, write_run: Wr
     assert [line[0] for line in lines] == [r"A $\cdot$ mmdet", r"A $\cdot$ torchvision"]
 
 
+def test_a_mark_of_a_row_stands_behind_its_name_and_in_the_caption(tmp_path: Path, write_run: WriteRun) -> None:
+    rows = [build_result("A"), with_few_samples(build_result("B", mask_ap=0.3))]
+    path = write(write_run(tmp_path, rows), "--columns", "model,mask_ap", "--intervals", "none")
+    assert [line[0] for line in body(path)] == ["A", r"B$^{\dagger}$"]
+    assert r" Rows bear marks: $^{\dagger}$ few samples" in path.read_text()
+
+
 def test_what_was_not_measured_is_a_dash_and_failed_rows_are_not_in_it(tmp_path: Path, write_run: WriteRun) -> None:
     rows = [build_result("A"), build_result("B", weights="random", mask_ap=None), build_result("C", status="crashed")]
     lines = body(write(write_run(tmp_path, rows), "--columns", "model,mask_ap"))
-    assert lines == [["A", "37.2", r"$\pm\,1.5$"], [r"\midrule"], ["B", "{--} &"]]
+    assert lines == [["A", "37.2", r"$\pm\,1.5$"], [r"\midrule"], [r"B$^{\dagger}$", "{--} &"]]
     assert not any("C" in line for line in lines)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -16,10 +17,10 @@ from literal_results import build_result
 
 from bench.cli.main import main as maskbench
 from bench.schema.parts.speed import SpeedRound
-from bench.schema.result import Result, read_result
+from bench.schema.result import Result, read_result, write_result
 from reports.site.__main__ import main
 from reports.site.build import build_site
-from reports.site.gather import contradictions
+from reports.table.comparison import load, write_json
 
 DIGEST, OTHER = "ab" * 32, "cd" * 32
 
@@ -126,22 +127,6 @@ def test_two_files_of_one_measurement_that_disagree_are_both_left_out(
     assert "runs/true/job0/result.json" in told
     assert rows_of(board_of(out, "H200")) == [["SOLO R50-FPN"]]
     assert "has other figures" in (out / "index.html").read_text()
-
-
-@pytest.mark.parametrize("where", ["figures", "overlap"])
-def test_a_mask_ap_that_somebody_raised_is_found(where: str) -> None:
-    result = made()
-    assert result.accuracy is not None
-    assert result.accuracy.figures is not None
-    assert list(contradictions(result)) == []
-    if where == "overlap":
-        result.accuracy.per_class = None
-        result.accuracy.overlap_mask_ap = {"keep": 0.372, "highest_score": 0.365}
-        assert list(contradictions(result)) == []
-    result.accuracy.figures["mask_ap"] = 0.472
-    [why] = contradictions(result)
-    assert "mask AP is 47.20" in why
-    assert "37.20" in why
 
 
 def test_the_digest_of_a_data_set_decides_and_not_its_name(tmp_path: Path, write_run: WriteRun) -> None:
@@ -348,6 +333,27 @@ def test_the_report_of_a_run_is_copied_drawn_or_left(tmp_path: Path, write_run: 
     assert not page.exists()
     assert build_site([run], out, reports="draw").reports == 1
     assert "Instance segmentation, compared" in page.read_text()
+
+
+def test_a_report_from_before_a_result_was_changed_is_not_copied(
+    tmp_path: Path, write_run: WriteRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, out = write_run(tmp_path / "runs" / "a", [made()]), tmp_path / "public"
+    (run / "comparison.html").write_text("<p>as it was measured</p>")
+    comparison = load([run], run)
+    write_json(comparison, run / "comparison.json")
+    os.utime(run / "comparison.html", (1, 1))
+    assert build_site([run], out).reports == 1, "the figures decide, and not the times of a copied folder"
+    changed = made()
+    assert changed.memory is not None
+    changed.memory.host_rss_bytes = 1_000_000_000
+    write_result(changed, run / "jobs/job0/result.json")
+    assert build_site([run], out).reports == 0
+    [line] = capsys.readouterr().err.splitlines()
+    assert "the report of a: job0 has changed since it was written" in line
+    assert not list(out.rglob("report/comparison.html"))
+    (run / "comparison.json").unlink()
+    assert build_site([run], out).reports == 0, "without figures the times decide"
 
 
 @pytest.fixture(scope="module")
