@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from bench.errors import UserError, nearest
@@ -16,6 +17,7 @@ from bench.schema.metrics import FIGURES
 from bench.schema.settings import SETTINGS
 from reports.table.columns import COLUMNS, INTERVALS, decimals_of
 from reports.table.comparison import INDISTINGUISHABLE, Comparison, comparison_key, load
+from reports.table.condition import parse
 from reports.table.naming import row_details
 from reports.table.selection import select
 from reports.text.latex import escape
@@ -60,7 +62,7 @@ def write_paper(sources: Sequence[Path], path: Path, paper: Paper) -> int:
             raise UserError(f"--columns {name}: no such column; {nearest(name, COLUMNS)}")
     comparison = load(sources, path.parent)
     try:
-        chosen = select(comparison, paper.rows, None).satisfying
+        chosen = _chosen(comparison, paper.rows)
     except UserError as error:
         raise UserError(str(error).replace("--where", "--rows", 1)) from error
     if not chosen:
@@ -73,6 +75,14 @@ def write_paper(sources: Sequence[Path], path: Path, paper: Paper) -> int:
     except OSError as error:
         raise UserError(f"--latex {path}: cannot be written ({error.strerror or error})") from error
     return len(comparison.rows)
+
+
+def _chosen(comparison: Comparison, condition: str | None) -> list[int]:
+    """Give the rows of the table, by their figures as they were measured: the table has their intervals beside them."""
+    selection = select(comparison, condition, None)
+    asked = parse(condition) if condition else None
+    open_rows = [row for row, _ in selection.unsure if asked and asked.met(partial(comparison.cell, row))]
+    return [*selection.satisfying, *open_rows]
 
 
 def latex(comparison: Comparison, paper: Paper) -> str:

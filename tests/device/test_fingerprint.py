@@ -81,7 +81,9 @@ def test_another_way_of_measuring_is_a_change() -> None:
 
 def test_a_training_goes_on_on_another_machine_but_not_with_other_code() -> None:
     training = FinetuneResult("scratch", 9, 1.0, 4, "d")
-    trained = Result("failed", {}, finetune=training, machine=MACHINE, sources=SOURCES, measurement_version=MEASUREMENT_VERSION)
+    trained = Result(
+        "failed", {}, finetune=training, machine=MACHINE, sources=SOURCES, measurement_version=MEASUREMENT_VERSION
+    )
     assert changes(trained, now(facts={**FACTS, "GPU driver": "590"})) == []
     assert changes(trained, now(sources={**SOURCES, "models.py": "ee"})) == ["models.py has changed"]
 
