@@ -141,7 +141,8 @@ def with_details(result: Result) -> Result:
     accuracy = result.accuracy
     assert accuracy is not None
     accuracy.boundary_figures = dict(zip(BOUNDARY_FIGURES, (0.30, 0.55, 0.28, 0.15, 0.32, 0.40), strict=True))
-    accuracy.overlap_mask_ap = {"keep": (accuracy.figures or {}).get("mask_ap", 0.372), "highest_score": 0.365}
+    keep = (accuracy.figures or {}).get("mask_ap") or 0.372
+    accuracy.overlap_mask_ap = {"keep": keep, "highest_score": keep - 0.007}
     accuracy.errors = dict(zip(TIDE_ERRORS, (0.021, 0.064, 0.009, 0.002, 0.041, 0.083), strict=True))
     edges = [0.0, 0.25, 0.5, 0.75, 1.0]
     accuracy.calibration = Calibration(0.125, edges, [None, 0.4, 0.6, 0.9], [None, 0.3, 0.5, 0.85], [0, 5, 20, 100])
