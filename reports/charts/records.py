@@ -13,6 +13,7 @@ from reports.charts.look import STAGES, Look
 from reports.charts.sweeps import sweeps
 from reports.cut import ranked
 from reports.plots.palette import HUES, SHADES
+from reports.shown import shown_within
 from reports.table.columns import COLUMNS, INTERVALS, dataset_name
 from reports.table.comparison import Comparison
 from reports.table.machine import machine_key
@@ -52,7 +53,7 @@ def records(comparison: Comparison, look: Look) -> list[Record]:
             **({"group": groups[number]} if number in groups else {}),
             **({"line": lines[number], "batch": comparison.cell(number, "batch_size")} if number in lines else {}),
         }
-        found.append(record | costs(comparison, number))
+        found.append(shown_within(record | costs(comparison, number)))
     return found
 
 

@@ -25,6 +25,7 @@ from reports.page.masks_section import masks_data
 from reports.page.render import INSIDE, Embedding, render
 from reports.page.sections import accuracy, matrix, trainings
 from reports.plots.picture import Picture
+from reports.shown import shown_within
 from reports.table.checks import published, signed, warnings
 from reports.table.claims import MEANING, claims
 from reports.table.columns import COLUMNS, INTERVALS, dataset_name, evaluated_without_images, setting_columns
@@ -105,7 +106,7 @@ def _table(comparison: Comparison, model_pages: Mapping[int, str]) -> dict[str, 
         "noise": comparison.noise_meaning(COLUMNS),
         "intervals": " and ".join(comparison.title(name) for name in INTERVALS if comparison.has_intervals(name)),
         "row_marks": mark_conditions(comparison),
-        "figures": figures(comparison),
+        "figures": shown_within(figures(comparison)),
         **controls(comparison),
         "published": any(published(row) for row in comparison.rows),
     }

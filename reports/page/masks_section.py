@@ -9,6 +9,7 @@ from markupsafe import Markup, escape
 
 from reports.masks.shown import Masks
 from reports.page.render import Embedding
+from reports.shown import shown_within
 
 
 def masks_data(
@@ -22,7 +23,7 @@ def masks_data(
     if not masks:
         return Markup("")
     photographs = {path.name: embedding.as_it_is(path) for part in masks for path in part.photographs}
-    pictures = {"photographs": photographs, "pages": model_pages, "labels": dict(enumerate(labels))}
+    pictures = {"photographs": photographs, "pages": model_pages, "labels": dict(enumerate(shown_within(labels)))}
     text = json.dumps(pictures, ensure_ascii=True, separators=(",", ":")).replace("<", "\\u003c")
     scripts = [f"<script>self.maskbenchPictures = {text};</script>"]
     for part in masks:
