@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from literal_results import build_result, with_replicates
+from python_path import python_path
 
 import maskbench
 from bench.errors import UserError
@@ -108,7 +109,7 @@ def test_the_notebook_runs_and_shows_the_figures(run: Path, monkeypatch: pytest.
         "outputs are stripped"
     )
     monkeypatch.setenv("MASKBENCH_RUN", str(run))
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("PYTHONPATH", python_path(ROOT))
     nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
     shown = "".join(str(output) for cell in notebook.cells for output in cell.get("outputs", ()))
     for text in ("37.2", "31.1", "75.0", "mask_ap_points", "maskbench results: 3 rows"):

@@ -101,7 +101,7 @@ def test_energy_is_power_times_time(monkeypatch: pytest.MonkeyPatch, dataset: Co
     assert result is not None
     assert result.energy_joules == pytest.approx(300 * result.window_seconds, rel=0.1)
     assert 0.5 <= result.window_seconds < time.perf_counter() - began
-    assert 1 <= result.images <= 25
+    assert 1 <= result.images <= 32, "25 have time, and the lap of 8 that the 25th is in is made whole"
     assert result.energy_joules / result.images >= 6
     assert result.images % energy.PREPARED == 0, "whole laps, so that rows of other speed draw for the same images"
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from literal_results import build_result, build_training
+from python_path import python_path
 
 from bench.errors import UserError
 from bench.jobs.validate import _check_finetune
@@ -92,7 +93,7 @@ def test_an_interrupted_training_says_how_far_it_came(bright_squares: list[str],
 
 
 def _environment(toys: Path) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(toys)}
+    return {**os.environ, "PYTHONPATH": python_path(toys)}
 
 
 def test_older_results_are_told_by_what_they_know() -> None:

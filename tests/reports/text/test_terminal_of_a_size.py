@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from literal_results import build_result, with_replicates
+from python_path import python_path
 from rich.cells import cell_len
 
 from reports.text.output import output_width
@@ -59,7 +60,7 @@ def on_a_terminal(command: list[str]) -> str:
     """Run a command whose stdout is a terminal; give what it writes there."""
     reading, writing = pty.openpty()
     environment = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "LINES")}
-    environment |= {"TERM": "xterm", "PYTHONPATH": str(Path(__file__).resolve().parents[3])}
+    environment |= {"TERM": "xterm", "PYTHONPATH": python_path(Path(__file__).resolve().parents[3])}
     with subprocess.Popen(command, stdout=writing, stdin=writing, stderr=writing, env=environment) as process:
         os.close(writing)
         written = b""
