@@ -36,6 +36,7 @@ class OnnxFile:
     origin: what ``maskbench export`` wrote about where the file is from: ``weights_sha256``, ``network_sha256``,
         ``input_size`` where it was another than the model's own, and ``calibration`` of an int8 file
     notes: what a reader of the row must know of it
+    rounds_features: whether a RoIAlign of it reads features that were rounded to 8 bits just before
     """
 
     path: Path
@@ -46,6 +47,7 @@ class OnnxFile:
     told: Mapping[str, Any] = field(default_factory=dict)
     origin: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    rounds_features: bool = False
 
     @property
     def calibration_notes(self) -> tuple[str, ...]:
@@ -91,7 +93,8 @@ def read_onnx(path: Path) -> OnnxFile:
             f"{', '.join(reversed(precision.RISING))}; export it in one of these"
         )
     notes = (note,) if note else ()
-    return OnnxFile(path, opset, path.stat().st_size, word, classes, told, _origin(metadata, path), notes)
+    size, origin, rounds = path.stat().st_size, _origin(metadata, path), bool(precision.reads_rounded(model))
+    return OnnxFile(path, opset, size, word, classes, told, origin, notes, rounds)
 
 
 def _short(error: Exception) -> str:

@@ -6,13 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import onnx
 import openvino
 import torch
 
 from adapters.onnx.base import OnnxFilePredictor, Session
 from adapters.onnx.file import OnnxFile
-from adapters.onnx.precision import reads_rounded
 from adapters.onnx.telling import Port
 from bench.errors import OtherDeviceError, UserError
 from bench.predictor import Settings
@@ -102,7 +100,7 @@ def _refuse_rounded_features(file: OnnxFile) -> None:
 
     OpenVINO 2026.4 gave RoIAlign features that were 3 times too large; mask AP of the demo was 29.4 in place of 59.2.
     """
-    if file.precision == "int8" and reads_rounded(onnx.load(str(file.path), load_external_data=False)):
+    if file.precision == "int8" and file.rounds_features:
         raise UserError(
             f"model.weights={file.path}: its RoIAlign reads features rounded to int8, of which OpenVINO computes wrong "
             f"boxes; export it with --int8 anew, or run it in ONNX Runtime: model=onnx"
