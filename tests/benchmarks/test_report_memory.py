@@ -39,6 +39,6 @@ print(status, peak_megabytes(), used[1].ru_maxrss * 1024 / 1e6, sum(one.ru_utime
         record_property(name, float(f"{value:.4g}"))
     assert status == 0
     assert len(list((run / "plots").glob("panel_*.png"))) == 3
-    assert all("data:image/jpeg" in page.read_text() for page in (run / "models").iterdir())
+    assert all("data:image/webp" in page.read_text() for page in (run / "models").iterdir())
     assert max(command, drawing) < MOST_MEGABYTES
     assert seconds < MOST_SECONDS
