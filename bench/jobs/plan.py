@@ -26,6 +26,7 @@ from bench.jobs.worker.told import notes_on_data, without_images
 from bench.private.texts import without_credentials
 from bench.schema.config import AUTO, BenchConfig, DatasetConfig, PublishedConfig, ZooConfig
 from bench.weights.download import fetch
+from bench.weights.exported import LibraryAbsentError, exported
 
 OnDownload = Callable[[str, int, "int | None"], None]
 """Takes the model's name, the bytes received, and the bytes in all where they are known."""
@@ -117,7 +118,12 @@ def _draft(
     config.dataset = dataset.config
     if config.finetune is not None:
         contents["train"] = _check_training(config, dataset.content, checked).digest
-    weights = None if skip_reason else weights_file(config, on_download)
+    weights = None
+    if not skip_reason:
+        try:
+            weights = weights_file(config, on_download)
+        except LibraryAbsentError as error:
+            skip_reason = str(error)
     if weights:
         contents["weights"] = sha256_of(weights)
     if config.model.zoo.url:  # from here on it is only stored and shown
@@ -251,9 +257,12 @@ def _check_training(
 def _fill_from_zoo(config: BenchConfig) -> str | None:
     """Fill in, from the library's zoo, where the weights of ``model.config`` are and what is published for them.
 
-    It gives the reason to skip the job where the library is not installed, else None.
+    It gives the reason to skip the job where the library is not installed, or where a file would be made from weights
+    and none are given; else None.
     """
     model = config.model
+    if model.zoo.exported_from and model.weights == "random":
+        return f"an ONNX file holds its weights; give model.weights=zoo, which exports {model.zoo.exported_from}"
     if model.zoo.lookup is None:
         return None
     if not model.config:
@@ -276,11 +285,14 @@ def weights_file(config: BenchConfig, on_download: OnDownload) -> Path | None:
 
     Raises:
         UserError: there is no such file.
+        LibraryAbsentError: it would be exported by a library that this interpreter lacks.
     """
     model, start = config.model, config.finetune.start if config.finetune else None
     if start == "scratch" or (start is None and model.weights in ("random", "own")):
         return None
     if start == "published" or (start is None and model.weights == "zoo"):
+        if model.zoo.exported_from:
+            return exported(model.zoo.exported_from)
         if not model.zoo.url:
             key = "finetune.start=published" if start else "model.weights=zoo"
             raise UserError(f"{key}: {model.name} has no published weights (model.zoo.url); give a path or random")

@@ -48,11 +48,14 @@ class ZooConfig:
     sha256: its digest, or the first digits, which the zoos write into their file names
     lookup: a function ("module:function") that knows the whole zoo of a library: it takes ``model.config`` and gives a
         :class:`ZooEntry`
+    exported_from: for an ONNX file that no maker publishes, the model (a name in ``configs/model``) from whose trained
+        weights it is exported
     """
 
     url: str | None = None
     sha256: str | None = None
     lookup: str | None = None
+    exported_from: str | None = None
 
 
 class ZooEntry(NamedTuple):

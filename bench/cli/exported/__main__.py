@@ -1,0 +1,87 @@
+"""``python -m bench.cli.exported model=NAME`` gives a model with its trained weights as an ONNX file, from the cache.
+
+The last line on standard output is the file's path, with status 0; or the error, with status 2 for wrong input and
+:data:`ABSENT` where this interpreter lacks a library. The plan of a study runs it in a process of its own, since it
+needs torch and the library of the model, which a plan never imports.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from bench.cli import export as exports
+from bench.cli.run import compose
+from bench.errors import UserError, absent_library
+from bench.files.digests import sha256_of
+from bench.jobs.identity import digest_together
+from bench.jobs.plan import weights_file
+from bench.jobs.start import ROOT
+from bench.jobs.worker.locate import locate
+from bench.private.paths import publishable_config
+from bench.schema.config import BenchConfig
+from bench.schema.facts import network_sha256
+from bench.weights.cache import cache_folder, prepare_folder
+from bench.weights.exported import ABSENT
+
+PACKAGES = ("torch", "onnx", "onnxscript")
+"""The packages whose versions an export depends on, beside those of the model's class."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Give the file, exported where the cache has none that is of these weights, versions and code."""
+    given = sys.argv[1:] if arguments is None else arguments
+    try:
+        alike = [*given, "device=cpu", "study=none"]
+        [job] = compose(alike)
+        if job.config.model.weights == "random":
+            [job] = compose([*alike, "model.weights=zoo"])
+        print(exported_file(job.config))
+    except UserError as error:
+        print(error)
+        return 2
+    except ModuleNotFoundError as error:
+        print(absent_library(error))
+        return ABSENT
+    return 0
+
+
+def exported_file(config: BenchConfig) -> Path:
+    """Give the path of the ONNX file of a job's trained weights in the cache of weights."""
+    weights = weights_file(config, lambda name, received, total: None)
+    file = cache_folder() / f"{config.model.name}-{_key(config, weights)}.onnx"
+    if not file.is_file():
+        prepare_folder(file.parent)
+        print(f"{config.model.name}: is exported to ONNX once, about a minute", file=sys.stderr)
+        exports.export(config, file)
+    return file
+
+
+def _key(config: BenchConfig, weights: Path | None) -> str:
+    """Give a digest of all that decides what is in the file."""
+    package = config.model._target_.split(".")[1]
+    code = [*(ROOT / "adapters" / package).rglob("*.py"), Path(exports.__file__)]
+    deciding = {
+        "network": network_sha256(publishable_config(dataclasses.asdict(config))["model"]),
+        "weights": None if weights is None else sha256_of(weights),
+        "input_size": str(config.input_size),
+        "code": digest_together(code),
+        "packages": {name: _version(name) for name in (*PACKAGES, *locate(config.model._target_).packages)},
+    }
+    return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,91 @@
+"""Test rows whose ONNX file is exported from another model's trained weights when a study is planned."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+pytest.importorskip("torchvision", reason="torchvision is not installed")
+
+import onnx
+from python_path import python_path
+
+from bench.cli.exported import __main__ as command
+from bench.errors import UserError
+from bench.files.digests import sha256_of
+from bench.jobs.plan import plan
+from bench.weights.exported import exported
+from run_bench import compose
+
+ROOT = Path(__file__).resolve().parents[2]
+DEMO = "demo_mask_rcnn_torchvision"
+ROW = "model=mask_rcnn_r50_v2_onnx"
+ALIKE = ["study=none", "device=cpu", "dataset=shapes", "dataset.shapes.count=2"]
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    exported.cache_clear()
+    monkeypatch.setenv("MASKBENCH_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def test_a_row_has_the_file_of_the_named_models_weights(tmp_path: Path, cache: Path) -> None:
+    """The file says which weights it is of; a second plan finds it, and other versions are exported anew."""
+    overrides = [ROW, f"model.zoo.exported_from={DEMO}", "model.weights=zoo", *ALIKE]
+    [planned] = plan(compose(overrides), tmp_path / "out", lambda *_: None)
+    assert planned.skip_reason is None
+    [file] = (cache / "weights").iterdir()
+    assert planned.weights_path == str(file)
+    assert planned.weights_sha256 == sha256_of(file)
+    [told] = [entry.value for entry in onnx.load(str(file)).metadata_props if entry.key == "maskbench_origin"]
+    assert json.loads(told)["weights_sha256"] == sha256_of(ROOT / "weights" / f"{DEMO}.safetensors")
+    written = file.stat().st_mtime_ns
+    exported.cache_clear()
+    assert exported(DEMO) == file
+    assert file.stat().st_mtime_ns == written
+
+
+def test_what_a_file_is_named_after(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other weights, another version of torch or another network have a file of their own."""
+
+    def key(*overrides: str, weights: bytes = b"one") -> str:
+        (tmp_path / "file").write_bytes(weights)
+        [job] = compose([f"model={DEMO}", *ALIKE, *overrides])
+        return command._key(job.config, tmp_path / "file")
+
+    first = key()
+    assert key() == first
+    assert key(weights=b"two") != first
+    assert key("model.options.builder=maskrcnn_resnet50_fpn") != first
+    assert key("input_size=96x128") != first
+    monkeypatch.setattr(command, "_version", lambda package: "0.1")
+    assert key() != first
+
+
+def test_random_weights_are_in_no_file(tmp_path: Path, cache: Path) -> None:
+    """The row is skipped, and says what to give; nothing is exported."""
+    [planned] = plan(compose([ROW, *ALIKE]), tmp_path / "out", lambda *_: None)
+    assert planned.skip_reason == (
+        "an ONNX file holds its weights; give model.weights=zoo, which exports mask_rcnn_r50_v2_torchvision"
+    )
+    assert not (cache / "weights").exists()
+
+
+def test_an_absent_library_skips_the_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "torchvision.py").write_text("raise ModuleNotFoundError('No module named x', name='torchvision')\n")
+    monkeypatch.setenv("PYTHONPATH", python_path(tmp_path))
+    overrides = [ROW, f"model.zoo.exported_from={DEMO}", "model.weights=zoo", *ALIKE]
+    [planned] = plan(compose(overrides), tmp_path / "out", lambda *_: None)
+    assert planned.skip_reason is not None
+    assert planned.skip_reason.startswith("torchvision is not installed in ")
+
+
+def test_a_name_that_is_no_model(tmp_path: Path) -> None:
+    overrides = [ROW, "model.zoo.exported_from=mask_rcnn", "model.weights=zoo", *ALIKE]
+    with pytest.raises(UserError, match=r"^model\.zoo\.exported_from=mask_rcnn: .*mask_rcnn") as raised:
+        plan(compose(overrides), tmp_path / "out", lambda *_: None)
+    assert "\n" not in str(raised.value)
