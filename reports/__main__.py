@@ -68,7 +68,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
         "--where", metavar="CONDITION", help="rows to choose among, a condition on columns: 'fps_model >= 20'"
     )
     parser.add_argument("--best", metavar="COLUMN", help="the column that decides, as mask_ap")
-    parser.add_argument("--split", action="store_true", help="leave the pictures beside the page, in plots/")
+    parser.add_argument("--split", action="store_true", help="leave pictures and the charts' library beside the pages")
     parser.add_argument("--again", type=Path, metavar="DIR", help="the folder of a second run of the same study")
     paper = parser.add_argument_group("a table for a paper")
     paper.add_argument("--latex", type=Path, metavar="FILE", help="write it to FILE, for booktabs and siunitx")
@@ -104,11 +104,14 @@ def _print_report(sources: Sequence[Path], out: Path | None, split: bool) -> Non
     """Write the report, then print its table and the path of its page."""
     from rich.console import Console
 
+    from reports.ci.step_summary import append_answers
+
     only = sources[0] if len(sources) == 1 and sources[0].is_dir() else Path("comparison")
     with locked(out or only, REPORTING, lambda line: print(visible(line), file=sys.stderr), key="--out"):
         page = reports.build(sources, out or only, split=split)
     Console(width=output_width()).print(reports.terminal_table(sources), crop=False)
     print(visible(str(page)))
+    append_answers(sources)
 
 
 if __name__ == "__main__":

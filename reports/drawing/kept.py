@@ -17,14 +17,12 @@ from typing import Any
 import msgspec
 
 from reports.masks.shown import Masks
-from reports.plots.picture import Picture
+from reports.page.beside import photographs_of
+from reports.plots.picture import OTHER_FORMS, Picture
 
 LIST = "plots/drawn.json"
 
 FOLDERS = ("plots", "models")
-
-OTHER_FORMS = (".pdf", ".svg")
-"""Where a picture lies beside itself in another form, that is drawn and kept with it."""
 
 ANSWERS: Mapping[str, Any] = {
     "plots": list[Picture],
@@ -124,6 +122,7 @@ class Kept:
             yield answer
         elif isinstance(answer, str):
             yield self._out / answer
+            yield from photographs_of(self._out / answer)
         elif isinstance(answer, Mapping):
             for part in answer.values():
                 yield from self._paths(part)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
+from reports.charts.accuracy import ACCURACY
 from reports.charts.live import Live, live
 from reports.charts.overview import OVERVIEW
 from reports.drawing import keys
@@ -15,7 +16,6 @@ from reports.masks.shown import Masks
 from reports.masks.viewer import Viewer, shown_rows, viewers, write_viewer
 from reports.page.model_pages import ModelPage, model_pages, page_context, write_model_page
 from reports.page.worst_images import worst_ids
-from reports.plots.overview import ACCURACY, drawn
 from reports.plots.picture import Picture
 from reports.plots.training import draw_training, trained_rows
 from reports.table.accuracy import accuracy_of
@@ -28,8 +28,8 @@ PLOTS = "plots"
 class Drawings:
     """The pictures and the pages of models of one comparison; each can be drawn without the others."""
 
-    def __init__(self, comparison: Comparison, out: Path) -> None:
-        self._comparison, self._out = comparison, out
+    def __init__(self, comparison: Comparison, out: Path, split: bool = False) -> None:
+        self._comparison, self._out, self._split = comparison, out, split
         self._datasets = Datasets()
 
     def names(self, section: str) -> list[str]:
@@ -68,7 +68,9 @@ class Drawings:
             ids = worst_ids(accuracy) if accuracy and page.images else []
             curve = (trainings or {}).get(page.row)
             masks = keys.of_masks(comparison, [page.row], ids, self._datasets)
-            return keys.key(section, page, page_context(comparison, page), curve and keys.of_file(curve.path), masks)
+            return keys.key(
+                section, page, self._split, page_context(comparison, page), curve and keys.of_file(curve.path), masks
+            )
         return keys.key(section, place, self._all_rows)
 
     @cached_property
@@ -89,7 +91,7 @@ class Drawings:
 
     def accuracy(self, place: int) -> list[Picture]:
         """Draw one of the plots of the accuracy pass."""
-        return drawn(list(ACCURACY.values())[place], self._comparison, self._out / PLOTS)
+        return list(ACCURACY.values())[place](self._comparison, self._out / PLOTS)
 
     def trainings(self, place: int) -> dict[int, Picture]:
         """Draw a training; gives the picture by the number of its row."""
@@ -114,7 +116,7 @@ class Drawings:
 
     def _page(self, place: int, trainings: Mapping[int, Picture], datasets: Datasets | None) -> dict[int, str]:
         page = self._pages[place]
-        return write_model_page(self._comparison, page, trainings.get(page.row), datasets, self._out)
+        return write_model_page(self._comparison, page, trainings.get(page.row), datasets, self._out, self._split)
 
     @cached_property
     def _trained(self) -> Sequence[int]:
