@@ -21,25 +21,10 @@ CASES = ROOT / "tests" / "cases"
 
 sys.path[:0] = [str(TOYS), str(CASES)]  # here, since a conftest below may be imported before pytest is configured
 
+from longest_files import longest_first  # noqa: E402
 from python_path import command_environment  # noqa: E402
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
-
-LONGEST = (
-    "test_study.py",
-    "gate/test_interleaved.py",
-    "test_demo_weights.py",
-    "jobs/elsewhere/test_ray.py",
-    "jobs/elsewhere/test_slurm.py",
-    "benchmarks/test_agreement.py",
-    "jobs/slots/test_slots_of_the_command.py",
-    "jobs/test_accuracy_in_shards.py",
-    "training/test_training.py",
-    "benchmarks/test_replay_speed.py",
-    "test_example.py",
-    "gate/test_what_ran.py",
-)
-"""Files of minutes. One of them at the end would have one process at work and the others waiting."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -47,9 +32,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the longest files first. What a process of xdist takes from another's share are the last ones of it."""
-    place = {ROOT / "tests" / name: number for number, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: place.get(item.path, len(place)))
+    longest_first(items)
 
 
 @pytest.fixture(scope="session")

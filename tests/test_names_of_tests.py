@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
-from conftest import LONGEST
+from longest_files import LONGEST, longest_first
 
 TESTS = Path(__file__).parent
 
@@ -19,12 +19,10 @@ def test_no_two_files_of_tests_have_one_name() -> None:
 
 
 def test_the_longest_files_come_first() -> None:
-    """They are there, and pytest collects them in that order before any other, whatever it is asked for first."""
-    paths = [str(TESTS / name) for name in reversed(LONGEST)]
-    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-o", "addopts=", __file__, *paths]
-    done = subprocess.run(command, cwd=TESTS.parent, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    files = list(dict.fromkeys(line.split("::")[0] for line in done.stdout.splitlines() if "::" in line))
-    named = [f"tests/{name}" for name in LONGEST]
-    assert [name for name in files if name in named] == [name for name in named if name in files]
-    assert files[-1] == f"tests/{Path(__file__).name}"
+    """They are there under their names, and the others keep their order."""
+    paths = [TESTS / "b.py", *(TESTS / name for name in reversed(LONGEST)), TESTS / "a.py", TESTS / "b.py"]
+    assert [path for path in paths if not path.exists()] == [TESTS / "b.py", TESTS / "a.py", TESTS / "b.py"]
+    items: list[Any] = [SimpleNamespace(path=path) for path in paths]
+    longest_first(items)
+    names = [item.path.relative_to(TESTS).as_posix() for item in items]
+    assert names == [*LONGEST, "b.py", "a.py", "b.py"]
