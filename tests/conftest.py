@@ -21,6 +21,7 @@ CASES = ROOT / "tests" / "cases"
 
 sys.path[:0] = [str(TOYS), str(CASES)]  # here, since a conftest below may be imported before pytest is configured
 
+from longest_files import longest_first  # noqa: E402
 from python_path import command_environment  # noqa: E402
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -29,6 +30,10 @@ Command = Callable[..., "subprocess.CompletedProcess[str]"]
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "gpu: needs a CUDA device")
     os.environ.pop("GITHUB_STEP_SUMMARY", None)  # the commands of tests are none of this job's results
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    longest_first(items)
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.data import image_check
+from bench.data.bucket.copied import is_address, local_copy
 from bench.data.coco_json import mask_library, rle_counts, to_rle
 from bench.data.findings import Finding, Findings
 from bench.data.forms.federation import Federation
@@ -29,6 +30,7 @@ from bench.errors import UserError, called_as_maskbench
 from bench.files.collector import collector_off
 from bench.files.digests import samples_sha256
 from bench.files.paths import expanded
+from bench.private.texts import without_credentials
 from bench.schema.config import MISSING, DatasetConfig
 
 
@@ -226,13 +228,14 @@ def require_images(dataset: CocoDataset, config: DatasetConfig, reader: str) -> 
 
 
 def paths(config: DatasetConfig) -> tuple[Path | None, Path]:
-    """Return the image folder and the annotation file; shapes are generated first where they are not there yet.
+    """Return the image folder and the annotation file, on this machine.
 
-    The folder is None where none is given, or where what is given is no folder. Of a YOLO set they are the folder that
-    stands for ``path:``, and ``data.yaml``.
+    Shapes are generated first where they are not there yet, and what lies in a bucket is copied. The folder is None
+    where none is given, or where what is given is no folder. Of a YOLO set they are the folder that stands for
+    ``path:``, and ``data.yaml``.
 
     Raises:
-        UserError: no annotation file is given.
+        UserError: no annotation file is given, or it cannot be had from its bucket.
     """
     if config.shapes is not None:
         from bench.data.shapes import generate
@@ -247,10 +250,26 @@ def paths(config: DatasetConfig) -> tuple[Path | None, Path]:
         what = "LVIS" if config.format == "lvis" else "COCO"
         raise UserError(f"dataset={config.name}: give {keys} (the image folder and the {what} annotation file)")
     if config.format == "yolo":
+        _refuse_addresses(config, group)
         file = expanded(str(config.annotations), "annotations")
         return root_of(file, f"{group}.annotations", config), file
-    images = None if missing else expanded(str(config.images), "images")
-    return images if images is not None and images.is_dir() else None, expanded(str(config.annotations), "annotations")
+    images = None if missing else _here(str(config.images), "images", group)
+    annotations = _here(str(config.annotations), "annotations", group)
+    return images if images is not None and images.is_dir() else None, annotations
+
+
+def _here(path: str, name: str, group: str) -> Path:
+    """Give the path on this machine of the images or the annotations."""
+    return local_copy(path, f"{group}.{name}", folder=name == "images") if is_address(path) else expanded(path, name)
+
+
+def _refuse_addresses(config: DatasetConfig, group: str) -> None:
+    for name in ("annotations", "images"):
+        if is_address(path := getattr(config, name)):
+            raise UserError(
+                f"{group}.{name}={without_credentials(path)}: a data.yaml names folders of one machine; copy the set "
+                f"to this machine and give {group}.annotations=PATH"
+            )
 
 
 def from_coco(

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from bench.errors import UserError
 from bench.files.bounds import Agreeing
+from bench.files.plain import as_dict
 from bench.private.texts import publishable
 
 T = TypeVar("T")
@@ -29,7 +30,7 @@ def write(value: Any, path: Path) -> None:
     Such files are published, so their texts are written as :func:`bench.private.texts.publishable` gives them. Half of
     a UTF-16 pair, as a name of a file in another encoding has, is no text, and becomes a question mark.
     """
-    content = publishable(dataclasses.asdict(value))
+    content = publishable(as_dict(value))
     text = json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
     write_atomically(path, text.encode(errors="replace"))
 

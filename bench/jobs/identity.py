@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.files.digests import sha256_of
+from bench.files.plain import as_dict
 from bench.schema.config import BenchConfig
 from bench.schema.settings import NO_FIGURE, describe
 from bench.schema.words import flat
@@ -64,7 +65,7 @@ def other_settings(before: BenchConfig, now: BenchConfig, contents: Mapping[str,
 
 def without_no_figure(config: BenchConfig) -> dict[str, Any]:
     """Give a configuration as a plain dict, without the keys that change no figure."""
-    what = dataclasses.asdict(config)
+    what = as_dict(config)
     for key in NO_FIGURE:
         _leave_out(what, key)
     return what

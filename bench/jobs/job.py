@@ -14,6 +14,7 @@ from bench.device.fingerprint import Fingerprint
 from bench.errors import UserError
 from bench.files.digests import Digest, known_digests
 from bench.files.json_file import from_dict, write_text_atomically
+from bench.files.plain import as_dict
 from bench.jobs.start import Checkout
 from bench.private.environment import FromEnvironment
 from bench.private.paths import publishable_config
@@ -153,7 +154,7 @@ class Question:
 
 def to_description(job: PlannedJob) -> dict[str, Any]:
     """Give a planned job as plain JSON, for another process of maskbench that runs it."""
-    return {**dataclasses.asdict(job), "folder": str(job.folder)}
+    return {**as_dict(job), "folder": str(job.folder)}
 
 
 def from_description(description: dict[str, Any]) -> PlannedJob:
@@ -185,7 +186,7 @@ def for_worker(job: PlannedJob) -> WorkerJob:
 
 def write_job(job: PlannedJob) -> None:
     """Write the ``job.json`` that the job's next worker will read."""
-    kept = dataclasses.asdict(replace(for_worker(job), digests=known_digests()))
+    kept = as_dict(replace(for_worker(job), digests=known_digests()))
     del kept["from_environment"]
     write_text_atomically(job.folder / "job.json", json.dumps(kept, indent=1))
 
@@ -255,10 +256,10 @@ def new_result(job: PlannedJob, status: str, reason: str | None) -> Result:
     return Result(
         status=status,
         reason=reason,
-        config=publishable_config(dataclasses.asdict(job.config)),
+        config=publishable_config(as_dict(job.config)),
         choices=job.choices,
         # The published figures are of the library's own weights, not of a model that was trained here.
-        published={} if job.config.finetune else dataclasses.asdict(job.config.model.published),
+        published={} if job.config.finetune else as_dict(job.config.model.published),
         contents=dict(job.contents),
         origin=job.origin,
         measurement_version=MEASUREMENT_VERSION,

@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from bench.device import cores
 from bench.errors import UserError, nearest
+from bench.files.plain import as_dict
 from bench.jobs.job import ComposedJob
 from bench.private.interpolation import options_to_show
 from bench.private.texts import without_secrets
@@ -104,7 +105,7 @@ def _name(model: ModelConfig, option: str, own_class: bool) -> None:
 def check_values(config: BenchConfig) -> None:
     """Raise a UserError for the first value outside its range."""
     _refuse_empty(config)
-    _refuse_infinite("", dataclasses.asdict(config))
+    _refuse_infinite("", as_dict(config))
     _check_words(config)
     _check_names(config)
     if not config.passes and config.finetune is None:

@@ -196,8 +196,9 @@ class DatasetConfig:
     """One dataset (group ``dataset/``): COCO-format files, LVIS, a YOLO set, or shapes to generate.
 
     format: ``coco``; ``lvis``, a COCO file with LVIS's keys, which is evaluated by LVIS's rules; or ``yolo``
-    images: the folder of the image files; of a YOLO set, the folder in the place of ``path:`` of its ``data.yaml``
-    annotations: the JSON file; of a YOLO set its ``data.yaml``
+    images: the folder of the image files, or its address in a bucket (``s3://bucket/coco/val2017``), from which it is
+        copied; of a YOLO set, the folder in the place of ``path:`` of its ``data.yaml``
+    annotations: the JSON file, or its address; of a YOLO set its ``data.yaml``
     split: of a YOLO set, the key of its ``data.yaml`` that names the images
     limit: take the first N images by id; null takes all
     max_pixels: most pixels of an image, height x width; a larger one is refused before it is decoded

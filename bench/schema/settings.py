@@ -6,12 +6,12 @@ machine, a file's content, the clock. This module needs the standard library alo
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.files.plain import as_dict
 from bench.schema.config import BenchConfig
 from bench.schema.facts import (
     TIMING_KEYS,
@@ -154,7 +154,7 @@ def lines(result: Result, *but: str) -> list[str]:
 
 def describe(config: BenchConfig, separator: str = " ") -> str:
     """Give the settings of a job in one line, ``cuda:0 fp32 b4 800x1333``, without its model and data set."""
-    planned = Result("skipped", dataclasses.asdict(config))
+    planned = Result("skipped", as_dict(config))
     texts = (setting.spelled(setting.value(planned)) for setting in SETTINGS.values() if setting.spelled)
     return separator.join(text for text in texts if text)
 
@@ -165,7 +165,7 @@ def described(configs: Sequence[BenchConfig]) -> list[str]:
     So no two rows of a sweep over an option are called the same in a line of progress: ``cpu fp32 b1 · top_k=100``.
     """
     texts = [describe(config) for config in configs]
-    planned = [Result("skipped", dataclasses.asdict(config)) for config in configs]
+    planned = [Result("skipped", as_dict(config)) for config in configs]
     alike = _alike(range(len(configs)), [(config.model.name, texts[n]) for n, config in enumerate(configs)])
     for setting in labelled():
         still_alike: list[list[int]] = []

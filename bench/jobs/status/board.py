@@ -8,7 +8,6 @@ may name machines, so it is hidden from who publishes a folder of results.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
 import json
 import os
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from bench.files.json_file import from_dict, write_text_atomically
+from bench.files.plain import as_dict
 from bench.jobs.job import PlannedJob
 from bench.jobs.launcher import Launcher
 from bench.schema.result import PASSES
@@ -149,7 +149,7 @@ def _write(value: Any, path: Path) -> None:
 
 
 def _text(value: Any) -> str:
-    return json.dumps(dataclasses.asdict(value))
+    return json.dumps(as_dict(value))
 
 
 def _read(cls: type[T], path: Path) -> T | None:
