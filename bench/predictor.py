@@ -223,6 +223,10 @@ class Model(ABC):
     packages: tuple[str, ...] = ()
     """Distributions (as ``pip list`` names them) whose version can change a figure; a row lists those installed."""
 
+    word_options: tuple[str, ...] = ()
+    """Options of which every text is a word of the class's own and never a path: a file or a folder that happens to
+    have the name of such a word is nothing that the figures depend on. Of any other option it counts as one."""
+
     @classmethod
     def files_read(cls, options: Mapping[str, Any]) -> Mapping[str, Path]:
         """Give the files whose content decides the figures, by the option that names each.

@@ -77,6 +77,7 @@ class OnnxFilePredictor(Predictor):
 
     reads_weights_itself = True
     stateless_preprocess = True
+    word_options = ("layout", "labels", "masks", "provider", "resize", "channels", "rounding")
 
     def __init__(
         self,

@@ -73,6 +73,7 @@ class TorchvisionPredictor(TorchPredictor, Trainable):
 
     module: MaskRCNN
     packages = ("torchvision",)
+    word_options = ("builder", "roi_pooling", "mask_head")
     stateless_preprocess = True
     pads_inputs = True
     score_modules = ("rpn.head", "roi_heads.box_predictor", "roi_heads.mask_predictor")

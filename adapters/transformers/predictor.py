@@ -42,6 +42,7 @@ class TransformersPredictor(TorchPredictor):
     family: Family
     module: PreTrainedModel
     packages = ("transformers", "torchvision")
+    word_options = ("backbone", "network", "decoder", "label_ids")
     stateless_preprocess = True
     pads_inputs = True
 

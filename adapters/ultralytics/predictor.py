@@ -72,6 +72,7 @@ class UltralyticsPredictor(TorchPredictor):
     module: Network
     packages = ("ultralytics", "torchvision", "opencv-python", "opencv-python-headless")
     stateless_preprocess = True
+    word_options = ("masks",)
     pads_inputs = True
     compiled_parts = ("trunk",)
     score_modules = ("head",)

@@ -168,7 +168,9 @@ def _planned(draft: PlannedJob, answer: Answer, out: Path) -> PlannedJob:
     """Give the planned job of a draft and of its interpreter's answer."""
     config = dataclasses.replace(draft.config, device=answer.device)
     read = {option_key(option): digest_named(Path(path)) for option, path in answer.files.items()}
-    named = {named_key(option): digest_named(Path(path)) for option, path in answer.now.named.items()}
+    # The command itself writes into its folder of results, so that a word of that name is no input of the model.
+    inputs = {option: path for option, path in answer.now.named.items() if not out.resolve().is_relative_to(path)}
+    named = {named_key(option): digest_named(Path(path)) for option, path in inputs.items()}
     contents = draft.contents | read | named
     if answer.config_files:
         contents[CONFIG_KEY] = digest_together([Path(path) for path in answer.config_files])

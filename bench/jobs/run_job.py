@@ -56,8 +56,8 @@ def run_job(
     if job.config.finetune is not None:
         try:
             job = _with_trained_weights(job)
-        except OSError as error:
-            return _record_status(job, "crashed", f"the trained weights cannot be read: {error.strerror}")
+        except UserError as error:
+            return _record_status(job, "failed", str(error))
     measuring = _Measuring(job, launcher, clock, on_progress, places or OnePlace(launcher))
     return measuring.run(due, None if more_to_come else on_untimed)
 
@@ -210,9 +210,23 @@ def _attend(
 
 
 def _with_trained_weights(job: PlannedJob) -> PlannedJob:
-    """Give the job with the weights of its training in place of those that the training started from."""
+    """Give the job with the weights of its training in place of those that the training started from.
+
+    Raises:
+        UserError: they cannot be read; or they are others than the training has left, and their figures would stand
+            beside its curve.
+    """
     finetune = read_result(job.result_path).finetune
     assert finetune is not None
     assert finetune.checkpoint is not None
     path = job.folder / finetune.checkpoint
-    return dataclasses.replace(job, weights_path=str(path.resolve()), weights_sha256=sha256_of(path))
+    try:
+        sha256 = sha256_of(path)
+    except OSError as error:
+        raise UserError(f"the trained weights {path.name} cannot be read: {error.strerror}") from error
+    if finetune.checkpoint_sha256 not in (None, sha256):
+        raise UserError(
+            f"{path.name} has changed since its training ended, so what it gives would stand as the figures of that "
+            f"training; put it back, or delete {job.folder} to train anew"
+        )
+    return dataclasses.replace(job, weights_path=str(path.resolve()), weights_sha256=sha256)

@@ -37,6 +37,7 @@ class Checkpoints:
 
     def __init__(self, folder: Path, predictor: Trainable, train: CocoDataset, job: BenchConfig, command: str) -> None:
         assert job.finetune is not None
+        self.folder = folder
         self.last = folder / LAST
         self.state = folder / STATE
         self._best = folder / BEST

@@ -20,6 +20,7 @@ import torch
 from bench.data.classes import match_labels
 from bench.data.dataset import CocoDataset
 from bench.errors import UserError
+from bench.files.digests import sha256_of
 from bench.passes import accuracy
 from bench.passes.predictions import ModelPredictions
 from bench.passes.runner import AUTOCAST, Runner
@@ -152,6 +153,7 @@ class Training:
             if self._done % save_every == 0 or last:
                 self._checkpoint()
         self.result.checkpoint = BEST if config.measure == "best" else LAST
+        self.result.checkpoint_sha256 = sha256_of(self._files.folder / self.result.checkpoint)
         self._save(self.result)
         return self.result
 

@@ -19,8 +19,7 @@ import msgspec
 from bench.data.ids import Id
 from bench.files.digests import sha256_of
 from bench.schema.row import Row
-from reports.masks.ground_truth import Datasets, measured_on
-from reports.masks.panels import predictions_path
+from reports.masks.ground_truth import Datasets, measured_on, predictions_path, predictions_sha256
 from reports.table.columns import dataset_name
 from reports.table.comparison import Comparison
 
@@ -96,4 +95,4 @@ def _of_masks(comparison: Comparison, number: int) -> tuple[object, ...]:
     accuracy = row.result.accuracy
     most = accuracy.max_detections if accuracy else None
     told = (number, comparison.labels[number], row.result.status, row.random_weights, most)
-    return (*told, of_file(predictions_path(row)))
+    return (*told, of_file(predictions_path(row)), predictions_sha256(row))

@@ -83,12 +83,13 @@ class Datasets:
         return self._read[key]
 
     def predictions(
-        self, path: Path, truth: GroundTruth, image_ids: Sequence[Id], least: float, most: int
+        self, row: Row, truth: GroundTruth, image_ids: Sequence[Id], least: float, most: int
     ) -> dict[Id, Predicted] | str:
-        """The predictions of a file on some images, or why there are none; see :func:`read_predictions`."""
-        key = path, tuple(image_ids), least, most
+        """The predictions of a row on some images, or why there are none; see :func:`read_predictions`."""
+        path, sha256 = predictions_path(row), predictions_sha256(row)
+        key = path, sha256, tuple(image_ids), least, most
         if key not in self._predicted:
-            self._predicted[key] = read_predictions(path, truth.shapes(image_ids), least, most)
+            self._predicted[key] = read_predictions(path, truth.shapes(image_ids), least, most, sha256)
             while len(self._predicted) > 1 and sum(map(_bytes, self._predicted.values())) > PREDICTED_BYTES:
                 del self._predicted[next(iter(self._predicted))]
         return self._predicted[key]
@@ -96,6 +97,17 @@ class Datasets:
 
 def _bytes(predictions: dict[Id, Predicted] | str) -> int:
     return 0 if isinstance(predictions, str) else sum(predicted.bytes for predicted in predictions.values())
+
+
+def predictions_path(row: Row) -> Path:
+    """The path of a row's results file, whether it is there or not; it lies beside the row's ``result.json``."""
+    accuracy = row.result.accuracy
+    return row.path.parent / (Path(accuracy.predictions).name if accuracy else "predictions.json")
+
+
+def predictions_sha256(row: Row) -> str | None:
+    """The SHA-256 of the results file that a row's figures are of; None where its result has none."""
+    return row.result.accuracy.predictions_sha256 if row.result.accuracy else None
 
 
 def measured_digest(row: Row) -> str:

@@ -96,12 +96,6 @@ def drawn_rows(comparison: Comparison) -> dict[int, list[int]]:
     return {rows[0]: rows for rows in groups.values()}
 
 
-def predictions_path(row: Row) -> Path:
-    """The path of a row's results file, whether it is there or not; it lies beside the row's ``result.json``."""
-    accuracy = row.result.accuracy
-    return row.path.parent / (Path(accuracy.predictions).name if accuracy else "predictions.json")
-
-
 def _datasets(comparison: Comparison) -> dict[tuple[str, ...], list[int]]:
     """The rows to draw, grouped by their dataset: its files, what was in them when measured, and how they were read."""
     groups: dict[tuple[str, ...], list[int]] = {}
@@ -123,7 +117,7 @@ def _cells(truth: GroundTruth, panel: Panel, rows: Sequence[Row], datasets: Data
     yield _truth_cell(truth, panel.image_id)
     for row in rows:
         least, most = (-math.inf, TOP) if row.random_weights else (SCORE_THRESHOLD, MOST_MASKS)
-        predictions = datasets.predictions(predictions_path(row), truth, panel.image_ids, least, most)
+        predictions = datasets.predictions(row, truth, panel.image_ids, least, most)
         if isinstance(predictions, str):
             status = row.result.status
             yield (predictions if status == "ok" else f"{status.replace('_', ' ')}:\n{predictions}"), None

@@ -13,6 +13,7 @@ from typing import Any
 from bench.data.bounds import is_integer, is_number
 from bench.data.coco_json import segmentation_problem, to_rle
 from bench.data.ids import Id, as_id
+from bench.files.digests import sha256_of
 from reports.masks.drawing import Drawn
 from reports.masks.results_text import TooLong, detections
 
@@ -55,8 +56,23 @@ class Predicted:
         return ", ".join(parts)
 
 
+def not_as_measured(path: Path, sha256: str | None) -> str:
+    """Say why a results file is not the one that a result's figures are of; "" where it is, or no digest is known.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    if sha256 is None or sha256_of(path) == sha256:
+        return ""
+    return f"{path.name} has changed since it was evaluated"
+
+
 def read_predictions(
-    path: Path, shapes: Mapping[Id, tuple[int, int]], least: float, most: int = MOST_MASKS
+    path: Path,
+    shapes: Mapping[Id, tuple[int, int]],
+    least: float,
+    most: int = MOST_MASKS,
+    sha256: str | None = None,
 ) -> dict[Id, Predicted] | str:
     """Read the predictions of some images, or say why there are none.
 
@@ -66,12 +82,15 @@ def read_predictions(
         shapes: height and width of each image that is wanted
         least: the score that a detection must have to be kept
         most: how many to keep of an image
+        sha256: of the file whose figures stand beside what is drawn; a file of another one is not read. None if unknown
     """
     if not path.is_file():
         return "no predictions file"
     best = {image_id: _Best(shape, least, most) for image_id, shape in shapes.items()}
     too_long = 0
     try:
+        if changed := not_as_measured(path, sha256):
+            return changed
         for entry in detections(path, shapes.keys()):
             if isinstance(entry, TooLong):
                 too_long += 1

@@ -21,7 +21,7 @@ from reports.masks.ground_truth import MOST_OBJECTS, Datasets, GroundTruth
 from reports.masks.judged import judge
 from reports.masks.outline import UNITS, outline
 from reports.masks.panels import IMAGES as IMAGES_OF_PANELS
-from reports.masks.panels import TOP, drawn_rows, predictions_path, shown_sets
+from reports.masks.panels import TOP, drawn_rows, shown_sets
 from reports.masks.photograph import drawing_size
 from reports.masks.predictions import MOST_MASKS, Predicted
 from reports.masks.shown import Masks
@@ -118,7 +118,7 @@ def write_viewer(comparison: Comparison, viewer: Viewer, folder: Path, datasets:
 def _row(row: Row, viewer: Viewer, truth: GroundTruth, datasets: Datasets, classes: Mapping[Id, int]) -> dict[str, Any]:
     """What a row predicted on each of the images, or why there is nothing."""
     least, most = (-math.inf, TOP) if row.random_weights else (SCORE, MOST_MASKS)
-    predictions = datasets.predictions(predictions_path(row), truth, viewer.image_ids, least, most)
+    predictions = datasets.predictions(row, truth, viewer.image_ids, least, most)
     if isinstance(predictions, str):
         status = row.result.status
         return {"reason": predictions if status == "ok" else f"{status.replace('_', ' ')}: {predictions}", "images": []}

@@ -16,8 +16,7 @@ from reports.masks.drawing import Drawn
 from reports.masks.faults import sort_out
 from reports.masks.ground_truth import MOST_OBJECTS, Datasets, GroundTruth
 from reports.masks.outline import UNITS, outline
-from reports.masks.panels import predictions_path
-from reports.masks.predictions import Predicted, read_predictions
+from reports.masks.predictions import MOST_MASKS, Predicted
 from reports.page.render import webp
 from reports.table.columns import evaluated_without_images
 
@@ -53,7 +52,7 @@ def worst_images(
     truth = datasets.of(row)
     if truth is None:
         return [], "The dataset that was measured is not there or has changed, so no image can be shown."
-    predictions = read_predictions(predictions_path(row), truth.shapes(ids), SCORE)
+    predictions = datasets.predictions(row, truth, ids, SCORE, MOST_MASKS)
     if isinstance(predictions, str):
         return [], f"No image can be shown: {predictions}."
     shown = _draw(ids, truth, predictions, accuracy.max_detections, photograph)

@@ -1,4 +1,7 @@
-"""Compare two runs of one study: whether their FPS differ by no more than the stated intervals allow."""
+"""Compare two runs of one study: whether their FPS differ by no more than the stated intervals allow.
+
+An interval that is as wide as the figure itself allows everything, so a row inside of it says nothing.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,12 @@ from reports.text.markdown import escape, grid
 
 WANTED_SHARE = 0.95
 """The share of the rows that must be inside, which is what 95 % intervals promise."""
+
+WIDEST = 0.1
+"""The widest interval of a difference, as a share of the first FPS, within which two runs are said to agree. Within a
+wider one a model may have become a tenth slower, and that is what this comparison is asked for."""
+
+UNKNOWN = "not known well enough"
 
 HEADS = ("Row", "FPS, first", "FPS, second", "Difference [%]", "95 % interval [%]", "Inside?")
 
@@ -35,8 +44,13 @@ class Repeat:
     interval: float | None
 
     @property
-    def inside(self) -> bool:
-        return self.interval is not None and abs(self.difference) <= self.interval
+    def inside(self) -> bool | None:
+        """Whether the runs agree; None where that is not known: without an interval, or within too wide a one."""
+        if self.interval is None:
+            return None
+        if abs(self.difference) > self.interval:
+            return False
+        return True if self.interval <= WIDEST else None
 
 
 @dataclass(frozen=True)
@@ -48,8 +62,12 @@ class Repeats:
 
     @property
     def share_inside(self) -> float:
-        """Give the share of the compared rows that are inside; 0 where there are none."""
-        return sum(row.inside for row in self.rows) / len(self.rows) if self.rows else 0.0
+        """Give the share of the compared rows that are known to be inside; 0 where there are none."""
+        return self.count(True) / len(self.rows) if self.rows else 0.0
+
+    def count(self, inside: bool | None) -> int:
+        """Give the number of rows of which :attr:`Repeat.inside` is this."""
+        return sum(row.inside is inside for row in self.rows)
 
 
 def repeats(first: Comparison, second: Comparison) -> Repeats:
@@ -85,19 +103,25 @@ def answer(compared: Repeats) -> str:
             f"{row.second:.2f}",
             f"{100 * row.difference:+.2f}",
             "none stated" if row.interval is None else f"± {100 * row.interval:.2f}",
-            "yes" if row.inside else "NO",
+            UNKNOWN if row.inside is None else "yes" if row.inside else "NO",
         )
         for row in compared.rows
     ]
     parts = [grid(HEADS, lines)] if lines else []
     if compared.left_out:
         parts.append("\n".join(f"- left out: {escape(label)}: {escape(why)}" for label, why in compared.left_out))
-    inside, total = sum(row.inside for row in compared.rows), len(compared.rows)
+    total = len(compared.rows)
     share = f" ({100 * compared.share_inside:.0f} %)" if total else ""
-    parts.append(
-        f"{inside} of {total} rows{share} differ by no more than the intervals of the two runs allow; "
+    verdict = (
+        f"{compared.count(True)} of {total} rows{share} differ by no more than the intervals of the two runs allow; "
         f"{100 * WANTED_SHARE:.0f} % are wanted."
     )
+    if unknown := compared.count(None):
+        verdict += (
+            f" Of {unknown} that is {UNKNOWN}: their intervals are absent or wider than ± {100 * WIDEST:.0f} %; time "
+            f"them for longer with protocol.min_samples, protocol.max_seconds or protocol.rounds."
+        )
+    parts.append(verdict)
     return "\n\n".join(parts)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import signal
 import subprocess
@@ -87,6 +88,7 @@ def test_a_demo_row_in_shards_is_the_row_as_a_whole(run_command: Any, tmp_path: 
     assert bytes_shards == bytes_whole
     assert len(json.loads(bytes_whole)) > 7
     assert whole.accuracy is not None
+    assert whole.accuracy.predictions_sha256 == hashlib.sha256(bytes_whole).hexdigest()
     assert shards.accuracy is not None
     assert whole.accuracy.bootstrap is not None
     assert dataclasses.replace(shards.accuracy, seconds=None) == dataclasses.replace(whole.accuracy, seconds=None)

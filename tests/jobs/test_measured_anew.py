@@ -67,3 +67,33 @@ def test_code_and_files_that_have_changed(folder: Path, environment: dict[str, s
     kept = sorted((folder / "out" / "earlier").glob("*/result.json"))
     assert sorted(map(str, map(read_result, kept))) == sorted(map(str, (first, second, third)))
     assert str(fourth) not in map(str, (first, second, third))
+
+
+WORDS = """
+from toy_models import Blobs
+
+
+class Net(Blobs):
+    def __init__(self, settings, builder):
+        super().__init__(settings)
+"""
+
+
+def test_a_word_that_is_the_name_of_a_folder_of_results(
+    tmp_path: Path, environment: dict[str, str], bright_squares: list[str]
+) -> None:
+    """With ``out=demo`` the option ``builder: demo`` was that folder, which "had changed" when it was measured."""
+    (tmp_path / "words.py").write_text(WORDS)
+    said = {}
+    for name, out in (("first", "demo"), ("second", "demo"), ("elsewhere", "other")):
+        given = ["model=custom", "model._target_=words.py:Net", "+model.options.builder=demo", *QUICK, f"out={out}"]
+        command = [sys.executable, str(ROOT / "run_bench.py"), *given, "protocol.warmup_batches=1", *bright_squares]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        said[name] = done.stdout
+        [path] = results_under(tmp_path / out)
+        result = read_result(path)
+        assert result.contents.keys() == {"dataset"}
+        assert not [note for note in result.notes if "changed" in note]
+    assert "measured before" in said["second"]
+    assert not (tmp_path / "demo" / "earlier").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from gate_cases import result
 from bench.device.fingerprint import Fingerprint
 from bench.errors import UserError
 from bench.jobs.job import PlannedJob, open_result, passes_due, write_job
+from bench.jobs.run_job import _with_trained_weights
 from bench.jobs.stored import settle, settle_together
 from bench.schema.config import BenchConfig, DatasetConfig, ModelConfig
 from bench.schema.parts.training import FinetuneResult
@@ -228,3 +230,22 @@ def test_the_job_that_a_worker_reads_has_what_it_must_compare(tmp_path: Path) ->
     write_job(planned)
     written = json.loads((planned.folder / "job.json").read_text())
     assert (written["contents"], written["weights_sha256"], written["checkout"]) == ({"dataset": "d1"}, "ab", None)
+
+
+def test_trained_weights_are_those_that_the_training_left(tmp_path: Path) -> None:
+    """A training that is over is measured later; another file in the place of its weights has no figures of it."""
+    weights = b"weights"
+    training = FinetuneResult("scratch", 9, 1.0, 4, "d", checkpoint="best.safetensors")
+    planned = job(tmp_path)
+    store(planned, finetune=training)
+    path = planned.folder / "best.safetensors"
+    path.write_bytes(weights)
+    assert _with_trained_weights(planned).weights_sha256 == hashlib.sha256(weights).hexdigest()
+    store(planned, finetune=replace(training, checkpoint_sha256=hashlib.sha256(weights).hexdigest()))
+    assert _with_trained_weights(planned).weights_path == str(path)
+    path.write_bytes(b"others")
+    with pytest.raises(UserError, match=r"best\.safetensors has changed since its training ended"):
+        _with_trained_weights(planned)
+    path.unlink()
+    with pytest.raises(UserError, match=r"best\.safetensors cannot be read: No such file"):
+        _with_trained_weights(planned)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import json
 import os
@@ -208,6 +209,8 @@ def test_the_pass_says_everything(shapes: CocoDataset, tmp_path: Path, evaluator
     assert list(accuracy.errors or {}) == list(TIDE_ERRORS)
     assert accuracy.calibration is not None
     assert sum(accuracy.calibration.detections) <= accuracy.detections == len(predictions) == len(results)
+    written = (tmp_path / accuracy.predictions).read_bytes()
+    assert accuracy.predictions_sha256 == hashlib.sha256(written).hexdigest(), "of the file as it lies there"
     assert {kind: bool(images) for kind, images in (accuracy.worst_images or {}).items()} == {
         "missed": True,
         "false": True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import resource
@@ -86,7 +87,10 @@ def test_a_model_is_trained_and_then_measured(uninterrupted: dict[str, Any]) -> 
 
 def test_checkpoints_say_what_they_are(uninterrupted: dict[str, Any]) -> None:
     for name in ("last", "best"):
-        checkpoint = load_checkpoint(uninterrupted["folder"] / f"{name}.safetensors")
+        path = uninterrupted["folder"] / f"{name}.safetensors"
+        if uninterrupted["finetune"]["checkpoint"] == path.name:
+            assert uninterrupted["finetune"]["checkpoint_sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+        checkpoint = load_checkpoint(path)
         assert checkpoint.classes == ("rectangle",)
         assert checkpoint.metadata["dataset_sha256"] == uninterrupted["finetune"]["dataset_sha256"]
         assert json.loads(checkpoint.metadata["config"])["finetune"]["iterations"] == 12

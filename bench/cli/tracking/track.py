@@ -55,18 +55,21 @@ def track(config: TrackerConfig, results: Path, out: Path, say: Callable[[str], 
 def study(config: TrackerConfig, results: Path, out: Path) -> TrackedStudy:
     """Give what a tracker gets of a folder of results and of the report in ``out``."""
     from bench.trackers.tracked import RESULT, TrackedRow, TrackedStudy
+    from reports.masks.ground_truth import predictions_path, predictions_sha256
+    from reports.masks.predictions import not_as_measured
     from reports.table.comparison import load, loaded
     from reports.writing import FILES, PICTURES
 
     comparison = loaded([results]) or load([results], out, warn=False)
     rows = []
     for number, row in enumerate(comparison.rows):
-        accuracy = row.result.accuracy
-        predictions = row.path.parent / Path(accuracy.predictions).name if accuracy and config.predictions else None
-        files = {RESULT: row.path}
+        files, changed = {RESULT: row.path}, ""
+        predictions = predictions_path(row) if row.result.accuracy and config.predictions else None
         if predictions is not None and predictions.is_file():
-            files[predictions.name] = predictions
+            changed = not_as_measured(predictions, predictions_sha256(row))
+            files |= {} if changed else {predictions.name: predictions}
         tags = {"job": row.job, "reason": row.result.reason or "", "marks": comparison.mark_names(number)}
+        tags["predictions"] = changed and f"not sent: {changed}"
         kept = {name: text for name, text in tags.items() if text}
         figures = dict(_figures(comparison, number))
         rows.append(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -37,11 +38,16 @@ def files_read(cls: object, options: Mapping[str, Any], folder: Path) -> dict[st
 def other_files(cls: object, options: Mapping[str, Any], folder: Path) -> dict[str, Path]:
     """Give the absolute path of each other file or folder that a text in the options names, by option (``parts.0``).
 
+    Not of an option whose texts are words of the class's own (``word_options``). A single word that is the name of a
+    folder of results names no file either: the command writes such a folder itself, and ``out=demo`` is often given.
+
     Raises:
         UserError: a file of ``files_read`` does not exist.
     """
     read = files_read(cls, options, folder)
-    return {option: path for option, path in _named(options, folder) if option not in read}
+    words = cls.word_options if isinstance(cls, type) and issubclass(cls, Model) else ()
+    others = {option: value for option, value in options.items() if option not in words}
+    return {option: path for option, path in _named(others, folder) if option not in read}
 
 
 def config_files(cls: object, config: str | None, folder: Path) -> list[Path]:
@@ -65,8 +71,14 @@ def _named(value: Any, folder: Path, key: str = "") -> Iterator[tuple[str, Path]
     elif isinstance(value, (list, tuple)):
         for number, inner in enumerate(value):
             yield from _named(inner, folder, f"{key}.{number}")
-    elif isinstance(value, str) and (path := _file(value, folder)) is not None:
+    elif isinstance(value, str) and (path := _file(value, folder)) is not None and not _is_out(value, path):
         yield key, path
+
+
+def _is_out(text: str, path: Path) -> bool:
+    """Tell whether a text is a single word, and the name of a folder of results, of a gate's or of several."""
+    single = not {"/", os.sep}.intersection(text)
+    return single and any(next(path.glob(jobs), None) is not None for jobs in ("jobs/*/job.json", "*/jobs/*/job.json"))
 
 
 def _file(text: str, folder: Path) -> Path | None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import Any, BinaryIO
 
 
 class PredictionsFile:
@@ -17,9 +18,15 @@ class PredictionsFile:
     (:func:`close_after_death`).
     """
 
-    def __init__(self, file: TextIO) -> None:
-        self._file = file
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._sha256 = file, hashlib.sha256()
         self.count = 0
+        self._put("[\n")
+
+    @property
+    def sha256(self) -> str:
+        """Give the SHA-256 of all that was written, of the whole file once it is closed: lower-case hexadecimal."""
+        return self._sha256.hexdigest()
 
     def write(self, results: Sequence[dict[str, Any]]) -> None:
         """Write the results of one image.
@@ -29,21 +36,33 @@ class PredictionsFile:
         """
         with _naming(self._file.name):
             for result in results:
-                self._file.write((",\n" if self.count else "") + json.dumps(result))
+                self._put((",\n" if self.count else "") + json.dumps(result))
                 self.count += 1
             self._file.flush()
+
+    def close(self) -> None:
+        """Close the array and the file.
+
+        Raises:
+            OSError: see :meth:`write`.
+        """
+        with _naming(self._file.name), self._file:
+            self._put("\n]\n")
+
+    def _put(self, text: str) -> None:
+        content = text.encode("ascii")  # json.dumps escapes everything else
+        self._sha256.update(content)
+        self._file.write(content)
 
 
 @contextlib.contextmanager
 def open_predictions(path: Path) -> Iterator[PredictionsFile]:
     """Open a results file for writing; the array is closed when the block ends, also by an exception."""
-    file = open(path, "w", encoding="utf-8")  # noqa: SIM115 - closed below, where an error names the file
-    file.write("[\n")
+    file = PredictionsFile(open(path, "wb"))  # noqa: SIM115 - closed below, where an error names the file
     try:
-        yield PredictionsFile(file)
+        yield file
     finally:
-        with _naming(file.name), file:
-            file.write("\n]\n")
+        file.close()
 
 
 def close_after_death(path: Path) -> None:

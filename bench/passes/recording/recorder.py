@@ -37,7 +37,7 @@ class Recorder:
 
     def complete(self, accuracy: AccuracyResult) -> list[str]:
         """Fill in all figures, and give what the row must say of them, a line each. The file is closed by then."""
-        accuracy.detections = self._file.count
+        accuracy.detections, accuracy.predictions_sha256 = self._file.count, self._file.sha256
         evaluation = self._evaluation
         if evaluation is None:
             return []

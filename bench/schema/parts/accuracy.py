@@ -113,6 +113,8 @@ class AccuracyResult(Agreeing):
     """The accuracy pass. For random weights the fields from ``figures`` on are None.
 
     predictions: name of the results file beside ``result.json``
+    predictions_sha256: of its bytes as they were written, so that a reader knows a file that was changed or put in its
+        place since; None before there was this field
     figures_absent: why there are no figures, or no AP among them
     figures: :data:`COCO_FIGURES`, fractions, None where COCO defines none (no object of that size); of an LVIS set, by
         its rules, and :data:`LVIS_FIGURES` beside them
@@ -147,6 +149,7 @@ class AccuracyResult(Agreeing):
     calibration: Calibration | None = None
     worst_images: dict[str, list[ImageFaults]] | None = None
     seconds: Amount | None = None
+    predictions_sha256: str | None = None
     max_detections: PositiveCount = 100
     parts: list[str] = field(default_factory=lambda: list(ACCURACY_PARTS))
 

@@ -22,6 +22,7 @@ class FinetuneResult:
     evaluations: {"iteration", "mask_ap", "mask_ap50"}, fractions, on the set that is measured
     best_iteration: the one of the best evaluation
     checkpoint: name of the file of weights that is measured afterwards, beside ``result.json``
+    checkpoint_sha256: of that file as the training left it; None before there was this field
     seconds: wall time of the training, evaluations included, over all parts of a training that was resumed
     evaluation_seconds: the part of it that the evaluations took
     left_out: evaluations that were due after an epoch and were left out, since they would have taken too much time
@@ -43,3 +44,4 @@ class FinetuneResult:
     kept: Count | None = None
     evaluation_seconds: Amount | None = None
     left_out: Count = 0
+    checkpoint_sha256: str | None = None

@@ -12,8 +12,8 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from bench.schema.row import Row
-from reports.masks.ground_truth import Datasets
-from reports.masks.panels import draw_panel, panels, predictions_path
+from reports.masks.ground_truth import Datasets, predictions_path
+from reports.masks.panels import draw_panel, panels
 from reports.masks.predictions import read_predictions
 from reports.table.comparison import load
 

@@ -15,7 +15,7 @@ from bench.schema.config import DatasetConfig
 from bench.schema.row import Row
 from reports.masks import ground_truth, photograph
 from reports.masks.drawing import Drawn, draw
-from reports.masks.ground_truth import Datasets, GroundTruth
+from reports.masks.ground_truth import Datasets, GroundTruth, predictions_path
 from reports.masks.panels import _truth_cell, draw_panel, drawn_rows, panels
 from reports.table.comparison import load as load_comparison
 
@@ -192,7 +192,9 @@ def test_the_masks_that_are_kept_for_the_next_panel_are_bounded(tmp_path, make_r
     monkeypatch.setattr(ground_truth, "PREDICTED_BYTES", len(square(5)["counts"]))
     truth, datasets = _ground_truth(make_result, tiny_dataset), Datasets()
     for name in ("a", "b", "c"):
-        (tmp_path / name).write_text(detection(1, 5, 0.9))
-        read = datasets.predictions(tmp_path / name, truth, [1, 3], 0.5, 10)
+        row = Row(tmp_path / name / "result.json", make_result(dataset=tiny_dataset))
+        row.path.parent.mkdir()
+        predictions_path(row).write_text(detection(1, 5, 0.9))
+        read = datasets.predictions(row, truth, [1, 3], 0.5, 10)
         assert [len(read[i].kept) for i in (1, 3)] == [1, 0]
-    assert [path.name for path, *_ in datasets._predicted] == ["c"]
+    assert [path.parent.name for path, *_ in datasets._predicted] == ["c"]
