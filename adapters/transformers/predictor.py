@@ -147,17 +147,18 @@ class Mask2FormerPredictor(TransformersPredictor, Trainable):
 class RfDetrPredictor(TransformersPredictor, Trainable):
     """RF-DETR (Robinson et al. 2025), ``RfDetrForInstanceSegmentation``.
 
-    In training the square has the longest edge of the batch, so that the scale of the images still varies.
+    In training the square has the shorter edge of the images, so that their scale still varies, and no side of an
+    image is scaled below the square.
     """
 
     family = FAMILIES["rf_detr"]
 
     def training_edges(self) -> tuple[int, int]:
-        return self.inputs.shortest_edge, self.inputs.longest_edge
+        # A bound on the longer edge would shrink the shorter below the square, which the stretch would then blur.
+        return self.inputs.shortest_edge, rf_detr_training.LONGEST_EDGE
 
     def training_step(self, images: Sequence[np.ndarray], targets: Sequence[Target]) -> dict[str, torch.Tensor]:
-        longest = max(max(image.shape[:2]) for image in images)
-        inputs = self.inputs.with_edge(longest)
+        inputs = self.inputs.with_edge(max(min(image.shape[:2]) for image in images))
         pixel_values, _ = inputs.padded(inputs.resized(images).images, *self.colours)
         return rf_detr_training.losses(self.module, pixel_values, targets)
 

@@ -11,6 +11,7 @@ import torch
 from torch.nn.functional import interpolate
 from transformers import PreTrainedModel
 
+from adapters.transformers.rf_detr_matching import points_of_the_masks
 from bench.predictor import Target
 
 COMMON_NAMES = {
@@ -31,6 +32,9 @@ WEIGHTS = {
 }
 """The key of the configuration that weighs each loss."""
 
+LONGEST_EDGE = 10_000
+"""Of the training images, in pixels: no bound for any but a panorama."""
+
 LAYER = re.compile(r"_(\d+|enc)$")
 
 
@@ -42,7 +46,7 @@ def losses(module: PreTrainedModel, pixel_values: torch.Tensor, targets: Sequenc
     """
     device, square = pixel_values.device, pixel_values.shape[-2:]
     labels = [_label(target, square, device) for target in targets]
-    with _in_float32(module, device):
+    with _in_float32(module, device), points_of_the_masks():
         given = module(pixel_values=pixel_values, labels=labels).loss_dict
     summed = {name: torch.zeros((), device=device) for name in COMMON_NAMES.values()}
     for key, loss in given.items():
