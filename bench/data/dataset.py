@@ -273,7 +273,7 @@ def local(config: DatasetConfig, progress: Progress = lambda done, total: None) 
                 f"{group}.{name}={without_credentials(address)}: a data.yaml names folders of one machine; copy the "
                 f"set to this machine and give {group}.annotations=PATH"
             )
-    here = {
+    here: dict[str, Any] = {
         name: str(local_copy(address, f"{group}.{name}", folder=name == "images", progress=progress))
         for name, address in addresses.items()
     }
