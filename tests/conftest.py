@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,32 @@ def run_command(environment: dict[str, str], tmp_path_factory: pytest.TempPathFa
         )
 
     return run
+
+
+@pytest.fixture
+def run_here(
+    environment: dict[str, str],
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Iterator[Command]:
+    """Calls the command in this process, in an empty folder: for what is refused, without the start of a process."""
+    from run_bench import main
+
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    for name in ("PYTHONPATH", "MASKBENCH_CACHE", "COLUMNS"):
+        monkeypatch.setenv(name, environment[name])
+    monkeypatch.chdir(tmp_path_factory.mktemp("here"))
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        capsys.readouterr()
+        status = main(arguments)
+        said = capsys.readouterr()
+        return subprocess.CompletedProcess(arguments, status, said.out, said.err)
+
+    yield run
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.data import image_check
-from bench.data.bucket.copied import is_address, local_copy
+from bench.data.bucket.copied import Progress, is_address, local_copy
 from bench.data.coco_json import mask_library, rle_counts, to_rle
 from bench.data.findings import Finding, Findings
 from bench.data.forms.federation import Federation
@@ -241,6 +241,7 @@ def paths(config: DatasetConfig) -> tuple[Path | None, Path]:
         from bench.data.shapes import generate
 
         return generate.ensure(config.shapes)
+    config = local(config)
     missing = [key for key in ("images", "annotations") if getattr(config, key) in (None, "", MISSING)]
     group = group_of(config)
     if "annotations" in missing and config.format == "yolo":
@@ -250,26 +251,33 @@ def paths(config: DatasetConfig) -> tuple[Path | None, Path]:
         what = "LVIS" if config.format == "lvis" else "COCO"
         raise UserError(f"dataset={config.name}: give {keys} (the image folder and the {what} annotation file)")
     if config.format == "yolo":
-        _refuse_addresses(config, group)
         file = expanded(str(config.annotations), "annotations")
         return root_of(file, f"{group}.annotations", config), file
-    images = None if missing else _here(str(config.images), "images", group)
-    annotations = _here(str(config.annotations), "annotations", group)
-    return images if images is not None and images.is_dir() else None, annotations
+    images = None if missing else expanded(str(config.images), "images")
+    return images if images is not None and images.is_dir() else None, expanded(str(config.annotations), "annotations")
 
 
-def _here(path: str, name: str, group: str) -> Path:
-    """Give the path on this machine of the images or the annotations."""
-    return local_copy(path, f"{group}.{name}", folder=name == "images") if is_address(path) else expanded(path, name)
+def local(config: DatasetConfig, progress: Progress = lambda done, total: None) -> DatasetConfig:
+    """Return the configuration with copies on this machine in the place of addresses in a bucket.
 
+    progress: is told of a copy that is made, in bytes: how many are there, of how many
 
-def _refuse_addresses(config: DatasetConfig, group: str) -> None:
-    for name in ("annotations", "images"):
-        if is_address(path := getattr(config, name)):
+    Raises:
+        UserError: a copy cannot be had, or the set is one of YOLO.
+    """
+    group = group_of(config)
+    addresses = {name: path for name in ("annotations", "images") if is_address(path := getattr(config, name))}
+    for name, address in addresses.items():
+        if config.format == "yolo":
             raise UserError(
-                f"{group}.{name}={without_credentials(path)}: a data.yaml names folders of one machine; copy the set "
-                f"to this machine and give {group}.annotations=PATH"
+                f"{group}.{name}={without_credentials(address)}: a data.yaml names folders of one machine; copy the "
+                f"set to this machine and give {group}.annotations=PATH"
             )
+    here: dict[str, Any] = {
+        name: str(local_copy(address, f"{group}.{name}", folder=name == "images", progress=progress))
+        for name, address in addresses.items()
+    }
+    return dataclasses.replace(config, **here) if here else config
 
 
 def from_coco(

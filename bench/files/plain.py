@@ -21,20 +21,21 @@ def as_dict(value: Any) -> dict[str, Any]:
     Raises:
         TypeError: ``value`` is no instance of a dataclass.
     """
-    if _names(type(value)) is None:
+    kind: Any = type(value)
+    if _names(kind) is None:
         raise TypeError(f"{value!r} is no instance of a dataclass")
     made: dict[str, Any] = _plain(value)
     return made
 
 
 @functools.cache
-def _names(cls: type) -> tuple[str, ...] | None:
+def _names(cls: Any) -> tuple[str, ...] | None:
     """Give the names of the fields of a dataclass; None for another class."""
     return tuple(field.name for field in dataclasses.fields(cls)) if dataclasses.is_dataclass(cls) else None
 
 
 def _plain(value: Any) -> Any:
-    kind = type(value)
+    kind: Any = type(value)
     if kind in _ATOMS:
         return value
     if isinstance(value, list):  # of samples, of which there may be thousands

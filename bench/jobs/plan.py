@@ -108,7 +108,7 @@ def _draft(
 ) -> PlannedJob:
     """Plan what needs no library of the model; device and folder are settled later."""
     config = copy.deepcopy(job.config)
-    dataset = _check_dataset(config.dataset, checked)
+    dataset = _check_dataset(config.dataset, checked, on_download)
     contents = {"dataset": dataset.digest}
     batches = _batches(config, dataset.content)
     skip_reason = _fill_from_zoo(config)
@@ -198,13 +198,16 @@ def _check_writable(out: Path) -> None:
         raise UserError(f"out={out}: cannot be written ({error.strerror}); give a folder that can") from error
 
 
-def _check_dataset(config: DatasetConfig, checked: dict[str, CheckedDataset]) -> CheckedDataset:
+def _check_dataset(
+    config: DatasetConfig, checked: dict[str, CheckedDataset], on_download: OnDownload = lambda *_: None
+) -> CheckedDataset:
     """Give the dataset once its files are checked, which happens only once for all jobs that use it."""
     key = repr(config)
     if key not in checked:
-        loaded = datasets.load(config)
-        image_notes = datasets.check_images(loaded, config) if loaded.has_images else []
-        images, annotations = datasets.paths(config)
+        here = datasets.local(config, lambda done, total: on_download(config.name, done, total))
+        loaded = datasets.load(here)
+        image_notes = datasets.check_images(loaded, here) if loaded.has_images else []
+        images, annotations = datasets.paths(here)
         resolved = dataclasses.replace(
             config, images=None if images is None else str(images.resolve()), annotations=str(annotations.resolve())
         )

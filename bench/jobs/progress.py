@@ -166,9 +166,12 @@ class StudyProgress(Shown):
         return self._lines[-1]
 
     def on_download(self, model: str, received: int, total: int | None) -> None:
-        """Show the download of weights, in bytes."""
+        """Show the download of weights or of a data set, in bytes.
+
+        model: or the name of the data set
+        """
         of = f" of {total / 1e6:.0f}" if total else ""
-        self._bar.update(self._study, description=f"{model}: fetching weights, {received / 1e6:.0f}{of} MB")
+        self._bar.update(self._study, description=f"{model}: fetching, {received / 1e6:.0f}{of} MB")
 
     def begin(self, model: str, passes: Sequence[str], head: str) -> None:
         """See :meth:`Shown.begin`."""

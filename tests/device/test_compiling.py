@@ -87,7 +87,7 @@ def test_nothing_to_compile() -> None:
 
 def test_a_model_that_cannot_be_compiled_is_a_row(run_command: Any, bright_squares: list[str], tmp_path: Path) -> None:
     command = ["model=custom", "model._target_=toy_models.Blobs", *bright_squares, "protocol=quick", f"out={tmp_path}"]
-    done = run_command(*command, "compile=none,max-autotune")
+    done = run_command(*command, "passes=[speed]", "compile=none,max-autotune")
     assert done.returncode == 1
     table = (tmp_path / "comparison.csv").read_text()
     assert "compile=max-autotune: Blobs has no part backbone or neck" in table

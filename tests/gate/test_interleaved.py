@@ -67,16 +67,26 @@ def repository(tmp_path: Path) -> Path:
     return path
 
 
+def given(bright_squares: list[str], *arguments: str, study: str = "study=ci") -> list[str]:
+    return [study, *OWN, *QUICK, *(SHORT if study == "study=ci" else []), *bright_squares, *arguments]
+
+
 @pytest.fixture
 def run(repository: Path, environment: dict[str, str], bright_squares: list[str]) -> Run:
     def call(*arguments: str, study: str = "study=ci") -> subprocess.CompletedProcess[str]:
-        gate = SHORT if study == "study=ci" else []
-        command = [sys.executable, str(ROOT / "run_bench.py"), study, *OWN, *QUICK, *gate, *bright_squares, *arguments]
+        command = [sys.executable, str(ROOT / "run_bench.py"), *given(bright_squares, *arguments, study=study)]
         return subprocess.run(
             command, cwd=repository, env=environment, capture_output=True, text=True, timeout=200, check=False
         )
 
     return call
+
+
+@pytest.fixture
+def refused(repository: Path, run_here: Run, bright_squares: list[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Call the command in this process, in the user's repository."""
+    monkeypatch.chdir(repository)
+    return lambda *arguments, study="study=ci": run_here(*given(bright_squares, *arguments, study=study))
 
 
 def side(out: Path, name: str) -> Result:
@@ -205,7 +215,7 @@ def test_maskbench_installed_inside_the_repository(
     assert sides._root_there(repository, tmp_path / "tree") == tmp_path / "tree" / ".venv" / "packages"
 
 
-def test_against_a_run_of_the_history(repository: Path, run: Run, tmp_path: Path) -> None:
+def test_against_a_run_of_the_history(repository: Path, run: Run, refused: Run, tmp_path: Path) -> None:
     """The baseline is given by its name; both runs are kept, the second with its verdict, and CI has its files."""
     base, head, history = tmp_path / "base", tmp_path / "head", f"history={tmp_path / 'history'}"
     done = run(f"out={base}", history, study="study=none")
@@ -232,10 +242,10 @@ def test_against_a_run_of_the_history(repository: Path, run: Run, tmp_path: Path
     assert "Own fps\\_model" in (head / "summary.md").read_text()
     assert json.loads((head / "bigger_is_better.json").read_text())
     # No run has passed yet, and a file that is no history is refused before anything runs.
-    done = run("baseline=last-good", f"out={tmp_path / 'third'}", history)
+    done = refused("baseline=last-good", f"out={tmp_path / 'third'}", history)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
     (tmp_path / "notes.txt").write_text("not a history")
-    done = run(f"out={tmp_path / 'third'}", f"history={tmp_path / 'notes.txt'}", study="study=none")
+    done = refused(f"out={tmp_path / 'third'}", f"history={tmp_path / 'notes.txt'}", study="study=none")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
     assert not list((tmp_path / "third").rglob("result.json"))
 
@@ -258,8 +268,8 @@ def test_against_a_run_of_the_history(repository: Path, run: Run, tmp_path: Path
         (["baseline=nowhere", "gate.thresholds.fps_model=3"], "gate.thresholds.fps_model=3: a higher fps_model"),
     ],
 )
-def test_wrong_input_is_refused_beforehand(arguments: list[str], words: str, run: Run, tmp_path: Path) -> None:
-    done = run(*arguments, f"out={tmp_path / 'out'}")
+def test_wrong_input_is_refused_beforehand(arguments: list[str], words: str, refused: Run, tmp_path: Path) -> None:
+    done = refused(*arguments, f"out={tmp_path / 'out'}")
     assert done.returncode == 2, done.stdout + done.stderr
     assert words in done.stderr
     assert done.stderr.count("\n") == 1

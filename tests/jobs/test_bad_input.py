@@ -55,8 +55,16 @@ def refused(done: Any, *words: str) -> None:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
-def test_command_line(run_command: Any, arguments: list[str], words: list[str]) -> None:
-    refused(run_command(*arguments), *words)
+def test_command_line(run_here: Any, arguments: list[str], words: list[str]) -> None:
+    refused(run_here(*arguments), *words)
+
+
+def test_a_process_says_the_same_and_ends_with_the_status(run_command: Any, run_here: Any) -> None:
+    """All others that are refused before a model is constructed are called in the process of these tests."""
+    wrong = [*TOY, "batch_size=0"]
+    by_itself, here = run_command(*wrong), run_here(*wrong)
+    refused(by_itself, "batch_size=0: must be 1 or more")
+    assert (by_itself.stdout, by_itself.stderr) == (here.stdout, here.stderr)
 
 
 def test_a_mistyped_key_and_help_answer_at_once(run_command: Any) -> None:
@@ -97,88 +105,88 @@ def test_the_command_imports_no_torch(run_command: Any, environment: dict[str, s
         ("toy_models.NotAPredictor", ["not a bench.predictor.Predictor"]),
     ],
 )
-def test_a_class_that_is_none(run_command: Any, bright_squares: list[str], target: str, words: list[str]) -> None:
-    refused(run_command("model=custom", f"model._target_={target}", *bright_squares), *words)
+def test_a_class_that_is_none(run_here: Any, bright_squares: list[str], target: str, words: list[str]) -> None:
+    refused(run_here("model=custom", f"model._target_={target}", *bright_squares), *words)
 
 
-def test_an_option_that_the_class_lacks(run_command: Any, bright_squares: list[str]) -> None:
-    refused(run_command(*TOY, "+model.options.dleay_ms=1", *bright_squares), "model.options", "dleay_ms")
+def test_an_option_that_the_class_lacks(run_here: Any, bright_squares: list[str]) -> None:
+    refused(run_here(*TOY, "+model.options.dleay_ms=1", *bright_squares), "model.options", "dleay_ms")
 
 
-def test_an_absent_device(run_command: Any, bright_squares: list[str]) -> None:
+def test_an_absent_device(run_here: Any, bright_squares: list[str]) -> None:
     arguments = [a for a in bright_squares if not a.startswith("device=")]
-    refused(run_command(*TOY, *arguments, "device=cuda:7"), "device=cuda:7", "available: cpu")
+    refused(run_here(*TOY, *arguments, "device=cuda:7"), "device=cuda:7", "available: cpu")
 
 
-def test_a_precision_that_the_device_lacks(run_command: Any, bright_squares: list[str]) -> None:
+def test_a_precision_that_the_device_lacks(run_here: Any, bright_squares: list[str]) -> None:
     """The whole sweep is refused before its first row runs."""
     command = [*TOY, *bright_squares, "precision=fp32,tf32"]
-    refused(run_command(*command), "precision=tf32: cpu has no TF32", "give fp32")
+    refused(run_here(*command), "precision=tf32: cpu has no TF32", "give fp32")
 
 
-def test_an_out_that_cannot_be_written(run_command: Any, bright_squares: list[str], tmp_path: Path) -> None:
+def test_an_out_that_cannot_be_written(run_here: Any, bright_squares: list[str], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    refused(run_command(*TOY, *bright_squares, f"out={tmp_path / 'file' / 'out'}"), "out=", "cannot be written")
+    refused(run_here(*TOY, *bright_squares, f"out={tmp_path / 'file' / 'out'}"), "out=", "cannot be written")
 
 
-def test_a_refused_command_leaves_no_folder(run_command: Any, bright_squares: list[str], tmp_path: Path) -> None:
+def test_a_refused_command_leaves_no_folder(run_here: Any, bright_squares: list[str], tmp_path: Path) -> None:
     out = tmp_path / "new"
-    refused(run_command(*TOY, *bright_squares, "model.weights=absent.pth", f"out={out}"), "absent.pth")
+    refused(run_here(*TOY, *bright_squares, "model.weights=absent.pth", f"out={out}"), "absent.pth")
     assert not out.exists()
 
 
-def test_an_interpreter_that_is_none(run_command: Any, bright_squares: list[str]) -> None:
-    refused(run_command(*TOY, *bright_squares, "model.python=/no/such/python"), "model.python=/no/such/python")
+def test_an_interpreter_that_is_none(run_here: Any, bright_squares: list[str]) -> None:
+    refused(run_here(*TOY, *bright_squares, "model.python=/no/such/python"), "model.python=/no/such/python")
 
 
-def test_dataset_files(run_command: Any, bright_squares: list[str], tmp_path: Path) -> None:
+def test_dataset_files(run_here: Any, bright_squares: list[str], tmp_path: Path) -> None:
     dataset = dict(a.split("=", 1) for a in bright_squares)
     images, annotations = dataset["dataset.images"], Path(dataset["dataset.annotations"])
     arguments = [*TOY, "device=cpu", "dataset=coco"]
     given = f"dataset.annotations={annotations}"
-    refused(run_command(*arguments, given), "dataset.images=PATH")
-    refused(run_command(*arguments, given, "dataset.images=/no/such"), "/no/such", "no such folder")
+    refused(run_here(*arguments, given), "dataset.images=PATH")
+    refused(run_here(*arguments, given, "dataset.images=/no/such"), "/no/such", "no such folder")
     cut = tmp_path / "cut.json"
     cut.write_text(annotations.read_text()[:100])
-    refused(run_command(*arguments, f"dataset.images={images}", f"dataset.annotations={cut}"), "cut.json")
+    refused(run_here(*arguments, f"dataset.images={images}", f"dataset.annotations={cut}"), "cut.json")
     absent = json.loads(annotations.read_text())
     absent["images"][0]["file_name"] = "absent.png"
     (tmp_path / "absent.json").write_text(json.dumps(absent))
     refused(
-        run_command(*arguments, f"dataset.images={images}", f"dataset.annotations={tmp_path / 'absent.json'}"),
+        run_here(*arguments, f"dataset.images={images}", f"dataset.annotations={tmp_path / 'absent.json'}"),
         "absent.png",
     )
-    refused(run_command(*TOY, "dataset=coco_val2017", "device=cpu"), "cocodataset.org")
+    refused(run_here(*TOY, "dataset=coco_val2017", "device=cpu"), "cocodataset.org")
 
 
-def test_a_polygon_far_beyond_its_image(run_command: Any, bright_squares: list[str], tmp_path: Path) -> None:
+def test_a_polygon_far_beyond_its_image(run_here: Any, bright_squares: list[str], tmp_path: Path) -> None:
     """It ended the command with SIGSEGV (139) while the report was drawn, after an ok row."""
     dataset = dict(a.split("=", 1) for a in bright_squares)
     data = json.loads(Path(dataset["dataset.annotations"]).read_text())
     data["annotations"][0]["segmentation"] = [[5, 5, 1e9, 5, 20, 20]]
     (tmp_path / "far.json").write_text(json.dumps(data))
     arguments = [*bright_squares, f"dataset.annotations={tmp_path / 'far.json'}"]
-    refused(run_command(*TOY, *arguments), "far.json", "annotations[0]", "coordinate 1000000000.0", "1000000 pixels")
+    refused(run_here(*TOY, *arguments), "far.json", "annotations[0]", "coordinate 1000000000.0", "1000000 pixels")
 
 
-def test_classes_that_do_not_match(run_command: Any, bright_squares: list[str]) -> None:
-    refused(run_command(*TOY, *bright_squares, "model.classes=[circle,rectangel]"), "rectangle", "rectangel")
+def test_classes_that_do_not_match(run_here: Any, bright_squares: list[str]) -> None:
+    refused(run_here(*TOY, *bright_squares, "model.classes=[circle,rectangel]"), "rectangle", "rectangel")
 
 
-def test_checkpoints(run_command: Any, bright_squares: list[str], tmp_path: Path) -> None:
+def test_checkpoints(run_here: Any, bright_squares: list[str], tmp_path: Path) -> None:
     pytest.importorskip("torchvision")
     command = [DEMO, *bright_squares]
     whole = tmp_path / "other.pth"
     torch.save({"weight": torch.ones(3)}, whole)
-    refused(run_command(*command, f"model.weights={whole}"), "other.pth", "does not fit this model")
+    refused(run_here(*command, f"model.weights={whole}"), "other.pth", "does not fit this model")
     cut = tmp_path / "cut.pth"
     cut.write_bytes(whole.read_bytes()[:-200])
-    refused(run_command(*command, f"model.weights={cut}"), "cut.pth")
-    refused(run_command(*command, f"model.weights={tmp_path / 'absent.pth'}"), "absent.pth", "no such file")
+    refused(run_here(*command, f"model.weights={cut}"), "cut.pth")
+    refused(run_here(*command, f"model.weights={tmp_path / 'absent.pth'}"), "absent.pth", "no such file")
     proof = tmp_path / "proof"
     dangerous = tmp_path / "dangerous.pth"
     dangerous.write_bytes(pickle.dumps(_Runs(str(proof))))
-    refused(run_command(*command, f"model.weights={dangerous}"), "dangerous.pth", "model.allow_pickle=true")
+    refused(run_here(*command, f"model.weights={dangerous}"), "dangerous.pth", "model.allow_pickle=true")
     assert not proof.exists()
 
 
@@ -202,12 +210,12 @@ class _Runs:
     ],
 )
 def test_results_files(
-    run_command: Any, bright_squares: list[str], tmp_path: Path, change: dict[str, Any], words: list[str]
+    run_here: Any, bright_squares: list[str], tmp_path: Path, change: dict[str, Any], words: list[str]
 ) -> None:
     good = {"image_id": 1, "category_id": 7, "segmentation": [[5, 10, 45, 10, 45, 40, 5, 40]], "score": 0.5}
     path = tmp_path / "results.json"
     path.write_text(json.dumps([good, {**good, **change}]))
-    refused(run_command("model=replay", f"model.options.results={path}", *bright_squares), "results.json", *words)
+    refused(run_here("model=replay", f"model.options.results={path}", *bright_squares), "results.json", *words)
 
 
 @pytest.mark.parametrize(

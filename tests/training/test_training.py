@@ -135,7 +135,7 @@ def test_a_loss_that_is_nan_stops_the_training(run_command: Command, bright_squa
 
 
 def test_nothing_to_learn_from_is_found_before_anything_runs(
-    run_command: Command, bright_squares: list[str], tmp_path: Path
+    run_here: Command, bright_squares: list[str], tmp_path: Path
 ) -> None:
     (annotations,) = (a.partition("=")[2] for a in bright_squares if a.startswith("dataset.annotations="))
     data = json.loads(Path(annotations).read_text())
@@ -143,7 +143,7 @@ def test_nothing_to_learn_from_is_found_before_anything_runs(
         annotation["iscrowd"] = 1
     (tmp_path / "crowds.json").write_text(json.dumps(data))
     arguments = [*train_on(bright_squares), f"dataset.train.annotations={tmp_path / 'crowds.json'}"]
-    done = run_command(*FINETUNE, *arguments, f"out={tmp_path / 'out'}")
+    done = run_here(*FINETUNE, *arguments, f"out={tmp_path / 'out'}")
     assert done.returncode == 2
     assert "crowds.json: no annotation to learn from" in done.stderr
     assert not (tmp_path / "out").exists()
@@ -162,18 +162,18 @@ def test_nothing_to_learn_from_is_found_before_anything_runs(
     ],
 )
 def test_a_training_that_cannot_be(
-    arguments: list[str], line: str, run_command: Command, bright_squares: list[str], tmp_path: Path
+    arguments: list[str], line: str, run_here: Command, bright_squares: list[str], tmp_path: Path
 ) -> None:
-    done = run_command(*FINETUNE, *train_on(bright_squares), *arguments, f"out={tmp_path / 'out'}")
+    done = run_here(*FINETUNE, *train_on(bright_squares), *arguments, f"out={tmp_path / 'out'}")
     assert done.returncode == 2
     assert line in done.stderr
     assert done.stderr.count("\n") == 1
 
 
 def test_without_a_training_set_the_line_names_the_keys(
-    run_command: Command, bright_squares: list[str], tmp_path: Path
+    run_here: Command, bright_squares: list[str], tmp_path: Path
 ) -> None:
-    done = run_command(*FINETUNE, *bright_squares, f"out={tmp_path / 'out'}")
+    done = run_here(*FINETUNE, *bright_squares, f"out={tmp_path / 'out'}")
     assert done.returncode == 2
     assert "dataset.train.images=PATH and dataset.train.annotations=PATH" in done.stderr
 

@@ -12,12 +12,12 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from bench.errors import UserError
+from bench.errors import UserError, no_room
 from bench.files.digests import samples_sha256
 from bench.files.json_file import write_text_atomically
 from bench.files.paths import cache_folder
@@ -31,6 +31,11 @@ COPIED = "copied.json"
 
 RESERVE_BYTES = 2**30
 """Room on the disk that a copy leaves."""
+
+FILES_AT_ONCE = 256
+"""How many files fsspec is asked for in one call. It gets them side by side, where the bucket's file system can."""
+
+Progress = Callable[[int, int], None]
 
 _CHANGES = ("ETag", "etag", "md5Hash", "content_md5", "mtime", "LastModified", "last_modified", "blob_id", "created")
 """What file systems call the digest of a file, or its time of change; the first that is there is taken."""
@@ -57,13 +62,14 @@ def is_address(path: Any) -> bool:
     return isinstance(path, str) and "://" in path
 
 
-def local_copy(address: str, key: str, *, folder: bool) -> Path:
+def local_copy(address: str, key: str, *, folder: bool, progress: Progress = lambda done, total: None) -> Path:
     """Give the copy of a file or a folder, with all files below it, which is made where it is not there yet.
 
     A copy that was interrupted goes on. Processes that want the same one wait for one another.
 
     key: that of the configuration, for messages
     folder: whether a folder must lie there, or else a file
+    progress: is told of a copy that is made, in bytes: how many are there, of how many
 
     Raises:
         UserError: nothing is there, or something else; it cannot be read, as without the package for it; there is
@@ -82,7 +88,7 @@ def local_copy(address: str, key: str, *, folder: bool) -> Path:
         place.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(place.with_name(f".{place.name}.lock")):
             if not (place / COPIED).exists():
-                _copy(system, listed, place, paths, shown)
+                _copy(system, listed, place, paths, shown, progress)
         _check(place, paths, shown)
     except OSError as error:
         raise UserError(
@@ -106,6 +112,8 @@ def _told(shown: str) -> Iterator[None]:
     except FileNotFoundError as error:
         raise UserError(f"{shown}: no such file, folder or bucket") from error
     except Exception as error:
+        if isinstance(error, OSError) and no_room(error):
+            raise
         text = without_credentials(" ".join(str(error).split()))[:300]
         raise UserError(f"{shown}: cannot be read: {text or type(error).__name__}") from error
 
@@ -153,7 +161,9 @@ def _digest(address: str, listed: Sequence[Listed]) -> str:
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
-def _copy(system: Any, listed: Sequence[Listed], place: Path, paths: Sequence[Path], shown: str) -> None:
+def _copy(
+    system: Any, listed: Sequence[Listed], place: Path, paths: Sequence[Path], shown: str, progress: Progress
+) -> None:
     """Copy all files into a folder beside ``place``, which takes its name once all are there."""
     part = place.with_name(f".{place.name}.part")
     targets = [part / path.relative_to(place) for path in paths]
@@ -166,9 +176,13 @@ def _copy(system: Any, listed: Sequence[Listed], place: Path, paths: Sequence[Pa
         )
     for target in {target.parent for target in targets}:
         target.mkdir(parents=True, exist_ok=True)
-    if left:
+    total, done = sum(file.size for file in listed), sum(file.size for file in listed) - needed
+    for start in range(0, len(left), FILES_AT_ONCE):
+        some = left[start : start + FILES_AT_ONCE]
+        progress(done, total)
         with _told(shown):
-            system.get([file.remote for file, _ in left], [str(target) for _, target in left])
+            system.get([file.remote for file, _ in some], [str(target) for _, target in some])
+        done += sum(file.size for file, _ in some)
     for file, target in left:
         if (size := _size(target)) != file.size:
             raise UserError(f"{shown}: {file.name} has {file.size} bytes there, and {size} were copied; run again")

@@ -20,6 +20,7 @@ from bench.data.bucket import copied
 from bench.data.bucket.copied import COPIED, local_copy
 from bench.data.dataset import digest, load, paths
 from bench.errors import UserError
+from bench.jobs.plan import _check_dataset
 from bench.schema.config import DatasetConfig
 from bench.schema.result import read_result
 
@@ -119,6 +120,32 @@ def test_what_was_cut_off_goes_on(
     assert sorted(Path(name).name for name in gets[2:]) == ["3.png", "4.png", "more.txt"]
     assert (images / "3.png").read_bytes() == bucket.cat("/shop/coco/images/3.png")
     assert [path.name for path in cache.iterdir() if path.name.endswith(".part")] == []
+
+
+@pytest.mark.usefixtures("bucket")
+def test_the_progress_is_told_in_bytes(local: DatasetConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copied, "FILES_AT_ONCE", 2)
+    sizes = [path.stat().st_size for path in sorted(Path(str(local.images)).iterdir())]
+    told: list[tuple[int, int]] = []
+    for _ in range(2):
+        local_copy(f"{SET}/images", "dataset.images", folder=True, progress=lambda *both: told.append(both))
+    whole = sum(sizes) + len(b"more")
+    assert told == [(0, whole), (sum(sizes[:2]), whole), (sum(sizes[:4]), whole)]
+
+
+def test_a_row_is_planned_on_one_listing(bucket: MemoryFileSystem, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Were the bucket asked again after the set was read, a change in between would give the row other images."""
+    plain, listings = MemoryFileSystem.find, []
+
+    def find(self: Any, path: str, **more: Any) -> Any:
+        listings.append(path)
+        return plain(self, path, **more)
+
+    monkeypatch.setattr(MemoryFileSystem, "find", find)
+    resolved = _check_dataset(remote(), {}).config
+    assert len(listings) == 1
+    assert resolved.images is not None
+    assert (Path(resolved.images) / "1.png").read_bytes() == bucket.cat("/shop/coco/images/1.png")
 
 
 @pytest.mark.usefixtures("bucket")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -89,17 +90,40 @@ def test_a_row_is_measured_and_is_due_no_more(data: list[str], measured: Measure
     assert not (tmp_path / "node" / "earlier").exists()
 
 
-def test_a_data_set_that_differs_on_the_node(data: list[str], measured: Measured) -> None:
-    order = _order(data)
-    image = Path(data[1].partition("=")[2]) / "1.png"
+def _change(image: Path) -> None:
     with Image.open(image) as opened:
         changed = opened.copy()
     changed.putpixel((0, 0), (255, 0, 0))
     changed.save(image)
+
+
+def test_a_data_set_that_differs_on_the_node(data: list[str], measured: Measured) -> None:
+    order = _order(data)
+    _change(Path(data[1].partition("=")[2]) / "1.png")
     result = measured(order)
     assert result["status"] == "failed"
     assert result["reason"] == "the data set on the node: other content than on the node that planned it"
     assert result["accuracy"] is None
+
+
+def test_each_node_copies_a_set_in_a_bucket(
+    data: list[str], measured: Measured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The node that measures has a cache of its own; where the bucket holds another set by then, the row says so."""
+    bucket = [data[0], *(argument.replace("=/", "=file:///") for argument in data[1:])]
+    monkeypatch.setenv("MASKBENCH_CACHE", str(tmp_path / "of the first"))
+    order = _order(bucket)
+    assert [path.read_bytes() for path in tmp_path.glob("of the first/datasets/*/images/1.png")] != []
+    monkeypatch.setenv("MASKBENCH_CACHE", str(tmp_path / "of the second"))
+    result = measured(order)
+    assert (result["status"], result["accuracy"]["figures"]["mask_ap"]) == ("ok", 1.0)
+    assert len(list(tmp_path.glob("of the second/datasets/*/images/1.png"))) == 1
+    assert str(tmp_path) not in json.dumps(result)
+    shutil.rmtree(tmp_path / "node")
+    _change(Path(data[1].partition("=")[2]) / "1.png")
+    result = measured(order)
+    assert (result["status"], result["accuracy"]) == ("failed", None)
+    assert result["reason"] == "the data set on the node: other content than on the node that planned it"
 
 
 def test_a_node_without_the_data_set(data: list[str], measured: Measured) -> None:
