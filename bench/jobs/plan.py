@@ -26,6 +26,7 @@ from bench.jobs.worker.told import notes_on_data, without_images
 from bench.private.texts import without_credentials
 from bench.schema.config import AUTO, BenchConfig, DatasetConfig, PublishedConfig, ZooConfig
 from bench.weights.download import fetch
+from bench.weights.exported import exported_from
 
 OnDownload = Callable[[str, int, "int | None"], None]
 """Takes the model's name, the bytes received, and the bytes in all where they are known."""
@@ -120,6 +121,8 @@ def _draft(
     weights = None if skip_reason else weights_file(config, on_download)
     if weights:
         contents["weights"] = sha256_of(weights)
+    if config.model.exported_from is not None:
+        config.model.exported_from = exported_from(config.model.exported_from)
     if config.model.zoo.url:  # from here on it is only stored and shown
         config.model.zoo.url = without_credentials(config.model.zoo.url)
     return PlannedJob(

@@ -79,8 +79,8 @@ class Runner:
 
     @contextlib.contextmanager
     def refusing_nan(self) -> Iterator[None]:
-        """Have the model's next calls raise an error where one of its ``score_modules`` gives NaN, or where a class that
-        itself ``looks_for_nan`` finds it.
+        """Have the model's next calls raise an error where one of its ``score_modules`` gives NaN, or where its class
+        itself ``looks_for_nan`` and finds it.
 
         It waits for the device, so nothing is timed meanwhile. What ``torch.jit`` has compiled takes no hook, and is
         not looked at.
