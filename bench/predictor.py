@@ -301,6 +301,11 @@ class Predictor(Model):
     library whose ``forward`` cannot be split. The stage timer brackets them and counts them as ``postprocess``.
     They must not call one another."""
 
+    looks_for_nan: bool | None = None
+    """Of a class that itself searches what its network gave for values that mean nothing: whether it is to do so now.
+    maskbench sets it to False while something is timed, since the rows of other classes do not pay for such a search,
+    and to True in the accuracy pass and in a call before the timing. A class that says True takes part in that."""
+
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
         if cls._overrides_since("stateless_preprocess", "preprocess", "forward", "postprocess"):

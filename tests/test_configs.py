@@ -73,7 +73,7 @@ def test_the_pages_say_how_far_each_download_is_verified() -> None:
     }
     zoos = {name: OmegaConf.load(ROOT / "configs" / "model" / f"{name}.yaml").get("zoo") for name in MODELS}
     assert told == {
-        name: len(str(zoo.get("sha256") or "")) for name, zoo in zoos.items() if zoo and not zoo.get("exported_from")
+        name: len(str(zoo.get("sha256") or "")) for name, zoo in zoos.items() if zoo and not zoo.get("export")
     }
     urls = [told[name] for name, zoo in zoos.items() if zoo and zoo.get("url")]
     page = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
@@ -95,7 +95,7 @@ def test_studies_hold_every_model_of_their_kind() -> None:
     full_size = [name for name in MODELS if not name.startswith("demo_") and name not in NEEDS]
     assert set(variants) <= set(full_size)
     models = {name: OmegaConf.load(ROOT / "configs" / "model" / f"{name}.yaml") for name in full_size}
-    models = {name: model for name, model in models.items() if "exported_from" not in model.get("zoo", {})}
+    models = {name: model for name, model in models.items() if "export" not in model.get("zoo", {})}
     families = {model.family for model in variants.values()}
     of_variants = {(model.family, model.library) for model in variants.values()}
     assert of_variants == {(m.family, m.library) for m in models.values() if m.family in families}
@@ -111,7 +111,7 @@ def test_the_map_of_the_field_has_one_row_a_family() -> None:
     families = [model.family for model in models]
     assert {family for family in families if families.count(family) > 1} == {"Mask R-CNN"}
     for model in models:
-        published = model.zoo.url or model.zoo.exported_from in {row.name for row in models}
+        published = model.zoo.url or model.zoo.export in {row.name for row in models}
         assert published, f"{model.name} has no published weights, so the map would have no mask AP of it"
     served = {OmegaConf.load(ROOT / "configs" / "model" / f"{name}.yaml").family for name in MODELS} - {"", "Replay"}
     left_out = {"SOLO", "MaskFormer", "Mask Scoring R-CNN", "Conditional DETR"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -75,8 +75,7 @@ class OnnxFilePredictor(Predictor):
         UserError: the file, its outputs, its classes or an option do not fit.
     """
 
-    reads_weights_itself = True
-    stateless_preprocess = True
+    reads_weights_itself = stateless_preprocess = looks_for_nan = True
     word_options = ("layout", "labels", "masks", "provider", "resize", "channels", "rounding")
 
     def __init__(
@@ -92,8 +91,7 @@ class OnnxFilePredictor(Predictor):
             raise UserError("model.weights: an ONNX file is to be run, and none is given; give model.weights=FILE.onnx")
         told.check(layout, nms_iou, masks)
         file = read_onnx(settings.weights_path)
-        self.device = settings.device
-        self.precisions = self.computes_in(file)
+        self.device, self.precisions = settings.device, self.computes_in(file)
         self._refuse_precision(file, settings)
         began = time.perf_counter()
         self.session = self.load(file, settings)
@@ -169,10 +167,11 @@ class OnnxFilePredictor(Predictor):
     def forward(self, batch: Batch) -> Raw:
         outputs = by_role(self.roles, self.session.run(self.network_input(batch)))
         self._refuse_other_batch(outputs, self._count(batch))
+        limits = replace(self.limits, looks_for_nan=self.looks_for_nan is True)
         found = []
         for place, frame in enumerate(batch.frames):
             own = {role: tensor[place] for role, tensor in outputs.items()} if self.layout.batched else outputs
-            found.append(self.layout.detect(own, frame, self.limits))
+            found.append(self.layout.detect(own, frame, limits))
         return Raw(found, batch.frames)
 
     def network_input(self, batch: Batch) -> torch.Tensor:

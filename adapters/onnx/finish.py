@@ -29,6 +29,7 @@ class Limits:
     labels: int64, our label of each label of the file, -1 for none; on the device
     where: the file, for messages
     masks: what masks are of that are no logits: ``boxes`` or ``input``; None tells it by their size
+    looks_for_nan: whether outputs are searched for values that mean nothing, see :class:`bench.predictor.Predictor`
     """
 
     score_threshold: float | None
@@ -37,16 +38,20 @@ class Limits:
     labels: torch.Tensor
     where: str
     masks: str | None = None
+    looks_for_nan: bool = True
 
 
 def refuse_nan(limits: Limits, **found: torch.Tensor) -> None:
-    """Refuse values that are not a number, which every comparison would drop in silence.
+    """Refuse values that are not a number, which every comparison would drop in silence; do nothing where none are
+    looked for.
 
     found: by what they are, for the message
 
     Raises:
         UserError: one of them holds NaN.
     """
+    if not limits.looks_for_nan:
+        return
     # One answer for all of them: each that the host reads would wait for the device.
     answers = torch.stack([values.isnan().any() for values in found.values()]).tolist()
     for name, is_nan in zip(found, answers, strict=True):
@@ -120,18 +125,23 @@ def of_boxes_or_whole(
     """Paste masks of boxes, or scale those of the whole input; both hold probabilities."""
     if not len(probabilities):
         return probabilities.new_zeros(0, *frame.original, dtype=torch.bool)
-    least, most = torch.stack([*probabilities.aminmax()]).tolist()  # NaN where there is one
+    if limits.looks_for_nan:
+        _refuse_no_probabilities(probabilities, limits)
+    height, width = probabilities.shape[1:]
+    if (limits.masks or _masks_are_of(height, width, frame.padded, limits)) == "input":
+        return masks.scaled(probabilities, frame) > 0.5
+    return paste(probabilities, boxes, frame.original)
+
+
+def _refuse_no_probabilities(values: torch.Tensor, limits: Limits) -> None:
+    least, most = torch.stack([*values.aminmax()]).tolist()  # NaN where there is one
     if math.isnan(least):
-        refuse_nan(limits, masks=probabilities)
+        refuse_nan(limits, masks=values)
     if least < 0 or most > 1:
         raise UserError(
             f"{limits.where}: its masks hold {least:.3g} to {most:.3g}, must be probabilities; export the file with "
             f"the sigmoid of its masks"
         )
-    height, width = probabilities.shape[1:]
-    if (limits.masks or _masks_are_of(height, width, frame.padded, limits)) == "input":
-        return masks.scaled(probabilities, frame) > 0.5
-    return paste(probabilities, boxes, frame.original)
 
 
 def _masks_are_of(height: int, width: int, padded: tuple[int, int], limits: Limits) -> str:

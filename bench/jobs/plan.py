@@ -26,7 +26,8 @@ from bench.jobs.worker.told import notes_on_data, without_images
 from bench.private.texts import without_credentials
 from bench.schema.config import AUTO, BenchConfig, DatasetConfig, PublishedConfig, ZooConfig
 from bench.weights.download import fetch
-from bench.weights.exported import LibraryAbsentError, exported
+from bench.weights.exported import exported_from
+from bench.weights.zoo_export import LibraryAbsentError, exported
 
 OnDownload = Callable[[str, int, "int | None"], None]
 """Takes the model's name, the bytes received, and the bytes in all where they are known."""
@@ -126,6 +127,8 @@ def _draft(
             skip_reason = str(error)
     if weights:
         contents["weights"] = sha256_of(weights)
+    if config.model.exported_from is not None:
+        config.model.exported_from = exported_from(config.model.exported_from)
     if config.model.zoo.url:  # from here on it is only stored and shown
         config.model.zoo.url = without_credentials(config.model.zoo.url)
     return PlannedJob(
@@ -266,8 +269,8 @@ def _fill_from_zoo(config: BenchConfig) -> str | None:
     and none are given; else None.
     """
     model = config.model
-    if model.zoo.exported_from and model.weights == "random":
-        return f"an ONNX file holds its weights; give model.weights=zoo, which exports {model.zoo.exported_from}"
+    if model.zoo.export and model.weights == "random":
+        return f"an ONNX file holds its weights; give model.weights=zoo, which exports {model.zoo.export}"
     if model.zoo.lookup is None:
         return None
     if not model.config:
@@ -296,8 +299,8 @@ def weights_file(config: BenchConfig, on_download: OnDownload) -> Path | None:
     if start == "scratch" or (start is None and model.weights in ("random", "own")):
         return None
     if start == "published" or (start is None and model.weights == "zoo"):
-        if model.zoo.exported_from:
-            return exported(model.zoo.exported_from)
+        if model.zoo.export:
+            return exported(model.zoo.export)
         if not model.zoo.url:
             key = "finetune.start=published" if start else "model.weights=zoo"
             raise UserError(f"{key}: {model.name} has no published weights (model.zoo.url); give a path or random")

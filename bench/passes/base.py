@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from bench.data.dataset import CocoDataset
 from bench.data.ids import Id
-from bench.data.images import ImageRecord
+from bench.data.images import ImageRecord, read_images
 from bench.device.gpu import Gpu
 from bench.device.gpu_memory import DeviceMemory
 from bench.passes.shards.merged import ToMerge
@@ -128,6 +128,16 @@ class Context:
     def validate(self, records: Sequence[ImageRecord], outputs: Any) -> None:
         """Check what the predictor gave for these images, as :meth:`Runner.validate` does, its device included."""
         self.runner.validate(records, outputs, self.config, on_device=True)
+
+    def look_for_nan(self, records: Sequence[ImageRecord]) -> None:
+        """Have a class that itself looks for NaN do so on these images, since it does not while it is timed.
+
+        Raises:
+            UserError: it has found some.
+        """
+        if self.runner.predictor.looks_for_nan is not None:
+            with self.runner.refusing_nan():
+                self.runner.model(self.runner.preprocess(read_images(records)))
 
 
 class Pass(Protocol):

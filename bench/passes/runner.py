@@ -31,6 +31,8 @@ class Runner:
         self.device = device
         self.met: set[Any] = set()
         self._dtype = AUTOCAST[precision] if isinstance(predictor, TorchPredictor) else None
+        if predictor.looks_for_nan:
+            predictor.looks_for_nan = False  # until :meth:`refusing_nan`
 
     @property
     def module(self) -> torch.nn.Module | None:
@@ -77,12 +79,14 @@ class Runner:
 
     @contextlib.contextmanager
     def refusing_nan(self) -> Iterator[None]:
-        """Have the model's next calls raise a ValueError where one of its ``score_modules`` gives NaN.
+        """Have the model's next calls raise an error where one of its ``score_modules`` gives NaN, or where its class
+        itself ``looks_for_nan`` and finds it.
 
         It waits for the device, so nothing is timed meanwhile. What ``torch.jit`` has compiled takes no hook, and is
         not looked at.
         """
         handles = []
+        looks_itself = self.predictor.looks_for_nan is not None
         if isinstance(predictor := self.predictor, TorchPredictor):
             modules = dict(predictor.module.named_modules())
             for name in predictor.score_modules:
@@ -90,8 +94,12 @@ class Runner:
                     where = f"{type(predictor).__name__}.module{'.' if key else ''}{key}"
                     handles.append(module.register_forward_hook(_refuser(where)))
         try:
+            if looks_itself:
+                self.predictor.looks_for_nan = True
             yield
         finally:
+            if looks_itself:
+                self.predictor.looks_for_nan = False
             for handle in handles:
                 handle.remove()
 

@@ -197,6 +197,7 @@ def _first_call(samples: _Samples, context: Context, records: Sequence[ImageReco
     batch = samples.runner.preprocess(read_images(records))
     instances, first_call_ms = samples.clock.time_on_host(functools.partial(samples.runner.model, batch))
     context.validate(records, instances)
+    context.look_for_nan(records)
     _encoded(instances)  # on a GPU, the kernels that find the runs are compiled at the first call
     return first_call_ms
 

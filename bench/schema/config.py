@@ -48,14 +48,14 @@ class ZooConfig:
     sha256: its digest, or the first digits, which the zoos write into their file names
     lookup: a function ("module:function") that knows the whole zoo of a library: it takes ``model.config`` and gives a
         :class:`ZooEntry`
-    exported_from: for an ONNX file that no maker publishes, the model (a name in ``configs/model``) from whose trained
+    export: for an ONNX file that no maker publishes, the model (a name in ``configs/model``) from whose trained
         weights it is exported
     """
 
     url: str | None = None
     sha256: str | None = None
     lookup: str | None = None
-    exported_from: str | None = None
+    export: str | None = None
 
 
 class ZooEntry(NamedTuple):
@@ -133,6 +133,8 @@ class ModelConfig:
     family: as papers write it; "" is the name
     weights: ``random``, ``zoo``, ``own`` (the class brings its own, as a replayed results file does) or a path
     allow_pickle: let the file of weights run its own code while it is read
+    exported_from: of a file for a runtime that does not say it itself, the weights that it was exported from, which a
+        report sets it against: a file of weights, a row's ``result.json``, or a SHA-256, as which it is stored
     expected: name of a dataset -> the mask AP that ``weights`` have on it
     classes: names of the model's labels in order, where neither the checkpoint nor the library has them
     score_threshold: null is the library's own
@@ -148,6 +150,7 @@ class ModelConfig:
     _target_: str = MISSING
     weights: str = "random"
     allow_pickle: bool = False
+    exported_from: str | None = None
     zoo: ZooConfig = field(default_factory=ZooConfig)
     published: PublishedConfig = field(default_factory=PublishedConfig)
     licence: LicenceConfig = field(default_factory=LicenceConfig)

@@ -295,7 +295,7 @@ _TABLE = (
         tuple(f"protocol.{key}" for key in TIMING_KEYS), label=said()),
     Setting(
         "option", "Option of model/", "option of model/", config("model", "name"),
-        _keys("model", "name config classes python allow_pickle zoo published expected"),
+        _keys("model", "name config classes python allow_pickle exported_from zoo published expected"),
         held=(SERIES,), label=said()
     ),
     _key("model._target_", "Class", "class of the model", label=short_target),

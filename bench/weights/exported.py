@@ -1,47 +1,62 @@
-"""ONNX files that no maker publishes: each is exported, once, from the trained weights of another model."""
+"""Which weights a network's file was exported from, where its user says so and the file does not."""
 
 from __future__ import annotations
 
-import functools
-import os
-import subprocess
-import sys
-from pathlib import Path
+import re
 
 from bench.errors import UserError
+from bench.files.digests import sha256_of
+from bench.files.paths import expanded
+from bench.schema.result import read_result
 
-ABSENT = 5
-"""The exit status of the exporting process where its interpreter lacks a library."""
+KEY = "model.exported_from"
 
-_ROOT = Path(__file__).resolve().parents[2]
-
-
-class LibraryAbsentError(Exception):
-    """The interpreter lacks the library of the model that would be exported; the text is the reason of a row."""
+_WAYS = (
+    f"give the path of the weights that the file was exported from, of the result.json of a row in torch that has "
+    f"them, or their SHA-256, as {KEY}=weights.pth"
+)
 
 
-@functools.cache
-def exported(model: str) -> Path:
-    """Give the ONNX file of the trained weights of ``model``, a name in ``configs/model``, from the cache.
+def exported_from(named: str) -> str:
+    """Give the SHA-256 of the weights that ``model.exported_from`` names.
 
-    These are the weights of its configuration; those of its zoo where the configuration has random ones.
-
-    The export runs in a process of its own, with this interpreter: a plan imports neither torch nor a library. Its
-    progress goes to standard error.
+    named: it itself, the path of a file of weights, or that of a row's folder or ``result.json``
 
     Raises:
-        UserError: the weights cannot be fetched, or the model cannot be exported.
-        LibraryAbsentError: this interpreter lacks the library.
+        UserError: there is no such file, or the row has no weights of a network in torch.
     """
-    command = [sys.executable, "-m", "bench.cli.exported", f"model={model}"]
-    path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
-    ran = subprocess.run(
-        command, env={**os.environ, "PYTHONPATH": path}, stdout=subprocess.PIPE, text=True, check=False
-    )
-    lines = ran.stdout.strip().splitlines()
-    if ran.returncode == 0 and lines:
-        return Path(lines[-1])
-    why = lines[-1] if lines else f"the process ended with status {ran.returncode}"
-    if ran.returncode == ABSENT:
-        raise LibraryAbsentError(why)
-    raise UserError(f"model.zoo.exported_from={model}: {why}")
+    if re.fullmatch(r"[0-9a-fA-F]{64}", named):
+        return named.lower()
+    path = expanded(named, KEY)
+    path = path / "result.json" if path.is_dir() else path
+    if not path.is_file():
+        raise UserError(f"{KEY}={named}: no such file; {_WAYS}")
+    if path.suffix != ".json":
+        return sha256_of(path)
+    model = read_result(path).model
+    if model is None or model.weights_sha256 is None:
+        raise UserError(f"{KEY}={named}: this row has no file of weights; {_WAYS}")
+    if model.runtime is not None:
+        raise UserError(f"{KEY}={named}: this row is of {model.runtime.name}, and no network in torch; {_WAYS}")
+    return model.weights_sha256
+
+
+def refuse_other(said: str | None, runtime: str | None, of_file: str | None) -> None:
+    """Refuse what a user says of a network that is no file of a runtime, or that says another thing itself.
+
+    said: the SHA-256 that the user gave, None where nothing was said
+    runtime: what runs the network; None for torch
+    of_file: the SHA-256 that the file says that it was exported from, None where it says nothing
+
+    Raises:
+        UserError: it does not fit.
+    """
+    if said is None:
+        return
+    if runtime is None:
+        raise UserError(f"{KEY}: the model runs in torch and was exported from nothing; leave it out")
+    if of_file not in (None, said):
+        raise UserError(
+            f"{KEY}: the file says that it was exported from weights of SHA-256 {of_file}, and {said} was given; "
+            f"leave {KEY} out"
+        )

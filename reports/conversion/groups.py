@@ -65,12 +65,19 @@ def _conversions(rows: Sequence[Row]) -> Iterator[Conversion]:
             by_weights.setdefault(model.weights_sha256, []).append(number)
     for number, row in enumerate(rows):
         runtime = _runtime(row)
-        if runtime is None or runtime.exported_from is None or row.result.status != "ok":
+        weights = _exported_from(row)
+        if runtime is None or weights is None or row.result.status != "ok":
             continue
-        same_weights = by_weights.get(runtime.exported_from, [])
+        same_weights = by_weights.get(weights, [])
         found = [_paired(rows, number, base) for base in _bases(rows, same_weights, runtime)]
         if found:
             yield min(found, key=lambda pair: _order(rows, pair))
+
+
+def _exported_from(row: Row) -> str | None:
+    """Give the SHA-256 of the weights that a row's file was exported from, as the file or its user says."""
+    runtime = _runtime(row)
+    return (runtime.exported_from if runtime else None) or row.setting("model", "exported_from")
 
 
 def _runtime(row: Row) -> RuntimeInfo | None:

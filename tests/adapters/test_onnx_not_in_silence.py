@@ -15,13 +15,20 @@ from onnx import TensorProto, helper, numpy_helper
 
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 
+from contexts import context_of
 from onnx_files import constant_network
 from test_onnx_layouts import CLASSES, CPU, TOLD, area, found, load, yolo_outputs
 from test_onnx_runtimes import RUNTIMES, in_runtime
 
 from adapters.onnx.frame import Frame, Normalisation, Preprocessing
+from bench.data import dataset as datasets
+from bench.data.dataset import CocoDataset
+from bench.data.shapes.generate import generate
 from bench.errors import UserError
+from bench.passes import accuracy, speed
+from bench.passes.runner import Runner
 from bench.predictor import predict
+from bench.schema.config import BenchConfig, DatasetConfig, ModelConfig, ShapesConfig
 
 ANCHORS = [[32, 32, 32, 16, 0.9, 0.0, 1, 0], [32, 32, 32, 16, 0.0, 0.7, 0, 1]]
 Outputs = dict[str, np.ndarray]
@@ -87,6 +94,64 @@ def test_nan_is_refused_in_whatever_output_it_is(
         values[name][place] = np.nan
         with pytest.raises(UserError, match=r"f.onnx: the \w+ that it gave hold NaN"):
             found(constant_network(tmp_path / "f.onnx", values, shape), **options)
+
+
+OF_EVERY_LAYOUT = [
+    (lambda: yolo_outputs(ANCHORS), None, {}),
+    (end_to_end, None, {}),
+    (boxes_and_logits, None, {}),
+    (boxes_and_logits, None, {**TOLD, "layout": "detr"}),
+    (of_torchvision, ONE_IMAGE, {}),
+    (of_mmdeploy, None, TOLD),
+    (of_queries, None, TOLD),
+]
+
+
+@pytest.mark.parametrize(("outputs", "image", "options"), OF_EVERY_LAYOUT)
+def test_nothing_is_searched_while_the_model_is_timed(
+    tmp_path: Path, outputs: Callable[[], Outputs], image: Any, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No row in torch pays for a search for NaN; of YOLO's outputs at 640 pixels it took more than 1 ms."""
+    predictor = load(constant_network(tmp_path / "f.onnx", outputs(), image or ("batch", 3, 64, 64)), **options)
+    runner, searched = Runner(predictor, CPU, "fp32"), []
+    isnan, aminmax = torch.Tensor.isnan, torch.Tensor.aminmax
+    monkeypatch.setattr(torch.Tensor, "isnan", lambda values: searched.append("isnan") or isnan(values))
+    monkeypatch.setattr(
+        torch.Tensor, "aminmax", lambda values: searched.extend(["values"] * (values.ndim > 1)) or aminmax(values)
+    )
+    batch = runner.preprocess([np.zeros((64, 64, 3), np.uint8)])
+    [timed] = runner.model(batch)
+    assert not searched
+    with runner.refusing_nan():
+        [checked] = runner.model(batch)
+    assert searched
+    assert torch.equal(timed.masks, checked.masks)
+    assert torch.equal(timed.scores, checked.scores)
+    searched.clear()
+    runner.model(batch)
+    assert not searched
+
+
+@pytest.mark.parametrize("measured", [speed.PASS, accuracy.PASS])
+def test_nan_is_found_before_a_timing_and_in_the_accuracy_pass(
+    tmp_path: Path, measured: Any, shapes_of_two: CocoDataset
+) -> None:
+    """The second of two detections is NaN, and a threshold would drop it; the row of its speed would be ok."""
+    values = of_torchvision()
+    values["scores"][1] = np.nan
+    predictor = load(constant_network(tmp_path / "f.onnx", values, ONE_IMAGE))
+    config = BenchConfig(model=ModelConfig(weights="own"))
+    context = context_of(predictor, shapes_of_two, config, labels=[None] * len(predictor.classes), folder=tmp_path)
+    with pytest.raises(UserError, match=r"f.onnx: the scores that it gave hold NaN"):
+        measured.measure(context)
+
+
+@pytest.fixture(scope="module")
+def shapes_of_two(tmp_path_factory: pytest.TempPathFactory) -> CocoDataset:
+    folder = tmp_path_factory.mktemp("shapes")
+    (folder / "images").mkdir()
+    generate(ShapesConfig(count=2, seed=1), folder)
+    return datasets.load(DatasetConfig(images=str(folder / "images"), annotations=str(folder / "instances.json")))
 
 
 def test_nan_of_what_fills_up_is_nothing(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from bench.private.paths import publishable_config
 from bench.schema.config import BenchConfig
 from bench.schema.facts import network_sha256
 from bench.weights.cache import cache_folder, prepare_folder
-from bench.weights.exported import ABSENT
+from bench.weights.zoo_export import ABSENT
 
 PACKAGES = ("torch", "onnx", "onnxscript")
 """The packages whose versions an export depends on, beside those of the model's class."""

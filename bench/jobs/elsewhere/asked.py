@@ -24,6 +24,7 @@ from bench.private.environment import FromEnvironment
 from bench.private.interpolation import options_to_show
 from bench.schema.config import MISSING, BenchConfig, DatasetConfig, LauncherConfig, TrainSplitConfig
 from bench.schema.result import MEASUREMENT_VERSION, SCHEMA_VERSION
+from bench.weights.exported import exported_from
 
 
 @dataclass(frozen=True)
@@ -154,10 +155,11 @@ def _asked_job(job: ComposedJob, launcher: LauncherConfig) -> AskedJob:
     if names:
         _require_travel(job, launcher)
     folders = dict(_divided(entry) for entry in launcher.data)
+    said = config.model.exported_from and exported_from(config.model.exported_from)  # a file that a node may not have
     config = replace(
         config,
         launcher=LauncherConfig(),  # its own launcher is the node's, and an address is nobody's business
-        model=replace(config.model, weights=_there(config.model.weights, folders)),
+        model=replace(config.model, weights=_there(config.model.weights, folders), exported_from=said),
         dataset=_dataset_there(config.dataset, folders),
     )
     return AskedJob(config, dict(job.choices), names)

@@ -40,8 +40,9 @@ from bench.jobs.worker.without_torch.device import device_of, resolve_device
 from bench.jobs.worker.without_torch.need import needs_torch
 from bench.passes.compiled import batches_by_shape
 from bench.passes.laps import timed_images
-from bench.predictor import ReplayPredictor
+from bench.predictor import Predictor, ReplayPredictor
 from bench.schema.config import BenchConfig, DatasetConfig
+from bench.weights.exported import refuse_other
 
 if TYPE_CHECKING:  # a check of results that are replayed does without it
     import torch
@@ -140,6 +141,9 @@ def _check_predictor(
     # On the CPU: a check must not leave memory on the GPU that is to be measured.
     predictor = build_predictor(config, dataset, device_of("cpu"), weights_path)
     match_labels(dataset, predictor.classes, config.dataset.aliases)
+    runtime = predictor.runtime if isinstance(predictor, Predictor) else None
+    told = (runtime.name, runtime.exported_from) if runtime else (None, None)
+    refuse_other(config.model.exported_from, *told)
     if not isinstance(predictor, ReplayPredictor):
         if wants_one_shape(config):
             timed = timed_images(dataset.images, config.protocol, on_a_gpu=config.device != "cpu")

@@ -100,6 +100,14 @@ def test_a_word_for_weights_is_no_path(tmp_path: Path, monkeypatch: pytest.Monke
         assert there.config.model.weights == word
 
 
+def test_what_a_file_was_exported_from_is_sent_as_a_digest(tmp_path: Path) -> None:
+    """A node need not have the weights: it only says in the row which they are."""
+    (tmp_path / "weights.pth").write_bytes(b"w")
+    model = ModelConfig(name="m", weights="m.onnx", exported_from=str(tmp_path / "weights.pth"))
+    [there] = asked([_job(model=model)], "", RAY, []).jobs
+    assert there.config.model.exported_from == "50e721e49c013f00c62cf59f2163542a9d8df02464efeb615d31051b0fddc326"
+
+
 def test_a_folder_comes_back_as_it_was(tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     files = {"jobs/n/result.json": b"{}", "jobs/n/w.pt": b"\0" * 9, "jobs/n/deep/p.json": b"[]", "jobs/m/x": b"x"}

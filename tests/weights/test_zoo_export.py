@@ -17,7 +17,7 @@ from bench.cli.exported import __main__ as command
 from bench.errors import UserError
 from bench.files.digests import sha256_of
 from bench.jobs.plan import plan
-from bench.weights.exported import exported
+from bench.weights.zoo_export import exported
 from run_bench import compose
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,7 +35,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_row_has_the_file_of_the_named_models_weights(tmp_path: Path, cache: Path) -> None:
     """The file says which weights it is of; a second plan finds it, and other versions are exported anew."""
-    overrides = [ROW, f"model.zoo.exported_from={DEMO}", "model.weights=zoo", *ALIKE]
+    overrides = [ROW, f"model.zoo.export={DEMO}", "model.weights=zoo", *ALIKE]
     [planned] = plan(compose(overrides), tmp_path / "out", lambda *_: None)
     assert planned.skip_reason is None
     [file] = (cache / "weights").iterdir()
@@ -78,14 +78,14 @@ def test_random_weights_are_in_no_file(tmp_path: Path, cache: Path) -> None:
 def test_an_absent_library_skips_the_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "torchvision.py").write_text("raise ModuleNotFoundError('No module named x', name='torchvision')\n")
     monkeypatch.setenv("PYTHONPATH", python_path(tmp_path))
-    overrides = [ROW, f"model.zoo.exported_from={DEMO}", "model.weights=zoo", *ALIKE]
+    overrides = [ROW, f"model.zoo.export={DEMO}", "model.weights=zoo", *ALIKE]
     [planned] = plan(compose(overrides), tmp_path / "out", lambda *_: None)
     assert planned.skip_reason is not None
     assert planned.skip_reason.startswith("torchvision is not installed in ")
 
 
 def test_a_name_that_is_no_model(tmp_path: Path) -> None:
-    overrides = [ROW, "model.zoo.exported_from=mask_rcnn", "model.weights=zoo", *ALIKE]
-    with pytest.raises(UserError, match=r"^model\.zoo\.exported_from=mask_rcnn: .*mask_rcnn") as raised:
+    overrides = [ROW, "model.zoo.export=mask_rcnn", "model.weights=zoo", *ALIKE]
+    with pytest.raises(UserError, match=r"^model\.zoo\.export=mask_rcnn: .*mask_rcnn") as raised:
         plan(compose(overrides), tmp_path / "out", lambda *_: None)
     assert "\n" not in str(raised.value)
