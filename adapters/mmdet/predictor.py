@@ -8,10 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-
-import adapters.mmdet.imported  # noqa: F401 (before anything else imports a part of mmdet)
-
-# isort: split
 from mmcv.transforms import Compose
 from mmdet.registry import MODELS
 from mmengine.logging import MMLogger
