@@ -11,7 +11,6 @@ import torch
 from torch.nn.functional import interpolate
 from transformers import PreTrainedModel
 
-from adapters.transformers.rf_detr_matching import points_of_the_masks
 from bench.predictor import Target
 
 COMMON_NAMES = {
@@ -47,6 +46,9 @@ def losses(
     targets: of the images as they were before that
     columns: int64 (classes,), the class logit of each label; None where logit N is label N
     """
+    # An older transformers, which has no RF-DETR, runs the other families.
+    from adapters.transformers.rf_detr_matching import points_of_the_masks
+
     device, square = pixel_values.device, pixel_values.shape[-2:]
     labels = [_label(target, square, device, columns) for target in targets]
     with _in_float32(module, device), points_of_the_masks():

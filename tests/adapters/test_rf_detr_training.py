@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import math
+import runpy
+import sys
 from typing import Any
 
 import numpy as np
@@ -14,10 +17,13 @@ from PIL import Image
 from bench.predictor import Settings, Target, Trainable, boxes_around
 
 pytest.importorskip("transformers", reason="transformers is not installed")
+pytest.importorskip("transformers.loss.loss_rf_detr", reason="this version of transformers has no RF-DETR")
 
+import transformers.loss
 from narrow_transformers import SMALL
 from transformers.loss import loss_rf_detr
 
+from adapters.transformers import rf_detr_training
 from adapters.transformers.rf_detr_matching import COUNTS_BOXES, LIBRARY, Matcher
 from adapters.transformers.rf_detr_training import _label
 from bench.training.data import resized_image, resized_masks, training_size
@@ -221,3 +227,13 @@ def test_bfloat16_autocast_gives_nearly_the_same_losses_in_float32() -> None:
     for name, loss in rounded.items():
         assert loss.dtype == torch.float32
         assert loss.item() == pytest.approx(exact[name].item(), rel=0.15), name
+
+
+def test_an_older_library_without_rf_detr_imports_the_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    """transformers 4.57 runs the other families, whose file imports this one."""
+    monkeypatch.delattr(transformers.loss, "loss_rf_detr")
+    monkeypatch.setitem(sys.modules, "transformers.loss.loss_rf_detr", None)
+    monkeypatch.delitem(sys.modules, "adapters.transformers.rf_detr_matching")
+    assert "losses" in runpy.run_path(rf_detr_training.__file__)
+    with pytest.raises(ImportError):
+        importlib.import_module("adapters.transformers.rf_detr_matching")
