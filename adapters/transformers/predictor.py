@@ -160,7 +160,7 @@ class RfDetrPredictor(TransformersPredictor, Trainable):
     def training_step(self, images: Sequence[np.ndarray], targets: Sequence[Target]) -> dict[str, torch.Tensor]:
         inputs = self.inputs.with_edge(max(min(image.shape[:2]) for image in images))
         pixel_values, _ = inputs.padded(inputs.resized(images).images, *self.colours)
-        return rf_detr_training.losses(self.module, pixel_values, targets)
+        return rf_detr_training.losses(self.module, pixel_values, targets, self.columns)
 
 
 class MaskFormerPredictor(TransformersPredictor):

@@ -25,6 +25,8 @@ and memory that grows with the square of the batch; a small network has too few 
 class Matcher(LIBRARY):  # type: ignore[misc, valid-type]
     """``RfDetrHungarianMatcher``, whose number of points is the mask's cells by ``mask_point_sample_ratio``."""
 
+    mask_point_sample_ratio: Any
+
     def forward(
         self, outputs: Mapping[str, torch.Tensor], targets: Sequence[Mapping[str, torch.Tensor]], group_detr: int
     ) -> list[tuple[torch.Tensor, torch.Tensor]]:

@@ -11,7 +11,6 @@ import torch
 from torch.nn.functional import interpolate
 from transformers import PreTrainedModel
 
-from adapters.transformers.rf_detr_matching import points_of_the_masks
 from bench.predictor import Target
 
 COMMON_NAMES = {
@@ -38,14 +37,20 @@ LONGEST_EDGE = 10_000
 LAYER = re.compile(r"_(\d+|enc)$")
 
 
-def losses(module: PreTrainedModel, pixel_values: torch.Tensor, targets: Sequence[Target]) -> dict[str, torch.Tensor]:
+def losses(
+    module: PreTrainedModel, pixel_values: torch.Tensor, targets: Sequence[Target], columns: torch.Tensor | None
+) -> dict[str, torch.Tensor]:
     """Give the losses of one batch as ``Trainable.training_step`` does; ``module`` is in training mode.
 
     pixel_values: the normalised batch (B, 3, S, S), each image stretched to the square
     targets: of the images as they were before that
+    columns: int64 (classes,), the class logit of each label; None where logit N is label N
     """
+    # An older transformers, which has no RF-DETR, runs the other families.
+    from adapters.transformers.rf_detr_matching import points_of_the_masks
+
     device, square = pixel_values.device, pixel_values.shape[-2:]
-    labels = [_label(target, square, device) for target in targets]
+    labels = [_label(target, square, device, columns) for target in targets]
     with _in_float32(module, device), points_of_the_masks():
         given = module(pixel_values=pixel_values, labels=labels).loss_dict
     summed = {name: torch.zeros((), device=device) for name in COMMON_NAMES.values()}
@@ -58,14 +63,17 @@ def losses(module: PreTrainedModel, pixel_values: torch.Tensor, targets: Sequenc
     return summed
 
 
-def _label(target: Target, square: Sequence[int], device: torch.device) -> dict[str, torch.Tensor]:
-    """Give a target in the library's form: boxes as centre and size in shares of the image, masks of the square."""
+def _label(
+    target: Target, square: Sequence[int], device: torch.device, columns: torch.Tensor | None
+) -> dict[str, torch.Tensor]:
+    """Give a target in the library's form: logits, boxes as centre and size in shares of the image, square masks."""
     height, width = target.masks.shape[-2:]
     corners = target.boxes.to(device) / torch.tensor([width, height, width, height], device=device)
     low, high = corners.split(2, -1)
     masks = target.masks[:, None].float().to(device)
+    labels = target.labels.to(device)
     return {
-        "class_labels": target.labels.to(device),
+        "class_labels": labels if columns is None else columns[labels],
         "boxes": torch.cat([(low + high) / 2, high - low], -1),
         "masks": interpolate(masks, size=tuple(square), mode="nearest")[:, 0],
     }

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import math
+import runpy
+import sys
 from typing import Any
 
 import numpy as np
@@ -11,13 +14,16 @@ import torch
 from coloured_scenes import scene
 from PIL import Image
 
-from bench.predictor import Settings, Target, boxes_around
+from bench.predictor import Settings, Target, Trainable, boxes_around
 
 pytest.importorskip("transformers", reason="transformers is not installed")
+pytest.importorskip("transformers.loss.loss_rf_detr", reason="this version of transformers has no RF-DETR")
 
+import transformers.loss
 from narrow_transformers import SMALL
 from transformers.loss import loss_rf_detr
 
+from adapters.transformers import rf_detr_training
 from adapters.transformers.rf_detr_matching import COUNTS_BOXES, LIBRARY, Matcher
 from adapters.transformers.rf_detr_training import _label
 from bench.training.data import resized_image, resized_masks, training_size
@@ -131,8 +137,29 @@ def test_mask_loss_of_equal_logits_is_its_closed_form() -> None:
     assert losses["mask"].item() == pytest.approx(3 * 5.0 * math.log(2), rel=1e-5)
 
 
+@pytest.mark.parametrize(("label", "category_id"), [(0, 1), (11, 13), (79, 90)])
+def test_training_on_coco_raises_the_logit_that_inference_reads(label: int, category_id: int) -> None:
+    """Published networks number their 91 logits by COCO's category ids: person 1, stop sign 13, toothbrush 90."""
+    cls, options = SMALL["rf_detr"]
+    torch.manual_seed(0)
+    classes = tuple(f"class {number}" for number in range(80))
+    predictor = cls(Settings(torch.device("cpu"), classes=classes), label_ids="coco", **options)
+    assert isinstance(predictor, Trainable)
+    predictor.module.train()
+    image, target = scene(96, 96, (0,), 6)
+    target = Target(target.masks, target.boxes, torch.tensor([label]))
+    predictor.training_step([image], [target])["class"].backward()
+    bias = predictor.module.model.class_embed.bias
+    assert bias.grad.argmin().item() == category_id
+    with torch.no_grad():
+        bias[category_id] = 5.0
+    predictor.module.eval()
+    [found] = predictor.postprocess(predictor.forward(predictor.preprocess([image])))
+    assert found.labels[0].item() == label
+
+
 def test_a_box_is_centre_and_size_in_shares() -> None:
-    label = _label(TARGETS[0], (96, 96), torch.device("cpu"))
+    label = _label(TARGETS[0], (96, 96), torch.device("cpu"), None)
     assert label["boxes"][0].tolist() == pytest.approx([15 / 96, 30 / 72, 18 / 96, 36 / 72])
     assert label["masks"].shape == (3, 96, 96)
     assert label["masks"][0].mean().item() == pytest.approx(18 * 36 / (96 * 72), rel=0.02)
@@ -200,3 +227,13 @@ def test_bfloat16_autocast_gives_nearly_the_same_losses_in_float32() -> None:
     for name, loss in rounded.items():
         assert loss.dtype == torch.float32
         assert loss.item() == pytest.approx(exact[name].item(), rel=0.15), name
+
+
+def test_an_older_library_without_rf_detr_imports_the_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    """transformers 4.57 runs the other families, whose file imports this one."""
+    monkeypatch.delattr(transformers.loss, "loss_rf_detr")
+    monkeypatch.setitem(sys.modules, "transformers.loss.loss_rf_detr", None)
+    monkeypatch.delitem(sys.modules, "adapters.transformers.rf_detr_matching")
+    assert "losses" in runpy.run_path(rf_detr_training.__file__)
+    with pytest.raises(ImportError):
+        importlib.import_module("adapters.transformers.rf_detr_matching")
