@@ -83,8 +83,8 @@ def run_here(
     from run_bench import main
 
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
-    for name in ("PYTHONPATH", "MASKBENCH_CACHE", "COLUMNS"):
-        monkeypatch.setenv(name, environment[name])
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path_factory.mktemp("here"))
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
