@@ -14,6 +14,7 @@ from reports.cut import cut
 from reports.drawing.kept import Kept
 from reports.drawing.process import DrawingProcess
 from reports.parts import PartFailedError, Parts
+from reports.plots.picture import OTHER_FORMS
 from reports.table.comparison import Comparison, load, write_csv, write_json
 
 FILES = (
@@ -22,11 +23,11 @@ FILES = (
 )
 """The files of a report beside its folders."""
 
+_CHARTS = ("pareto*", "latency", "throughput", "stages", "memory", "errors", "calibration")
+
 PICTURES = (
-    *("pareto*.png", "latency.png", "throughput.png", "stages.png", "memory.png", "panel_*.png"),
-    *("masks_*.js", "masks_*.webp"),
-    *(f"{name}{end}" for name in ("pareto*", "latency", "throughput", "stages", "memory") for end in (".pdf", ".svg")),
-    *("errors.png", "calibration.png", "training_*.png"),
+    *(f"{name}{end}" for name in _CHARTS for end in (".png", *OTHER_FORMS)),
+    *("panel_*.png", "training_*.png", "masks_*.js", "masks_*.webp"),
 )
 """Patterns of the names of the files in ``plots/`` that belong to a report."""
 
@@ -43,7 +44,8 @@ def write_report(sources: Sequence[Path], out: Path, gate: Path | None = None, s
         except OSError as error:
             raise UserError(f"{out}: the report cannot be written: {error}") from error
         shown = cut(comparison)
-        drawing.begin(replace(shown, whole=None), out.resolve())
+        # No drawing shows a difference, and those of 45,000 pairs take a second to send.
+        drawing.begin(replace(shown, whole=None, groups=[]), out.resolve())
         with Kept(out) as kept, ThreadPoolExecutor(1) as executor:  # this thread waits for the pictures
             parts.run("removing of an earlier report", _remove_old, out, kept.files())
             tables = executor.submit(_write_tables, comparison, shown, out, parts)

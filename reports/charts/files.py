@@ -24,14 +24,16 @@ MANY = 30
 ENDINGS = (".png", ".pdf", ".svg")
 
 
-def write(spec: Spec, path: Path) -> None:
-    """Write a chart of Vega-Lite, or of Vega, as a PNG to ``path``, and beside it as PDF and SVG; fetch nothing."""
+def write(spec: Spec, path: Path, rows: int = 0) -> None:
+    """Write a chart of Vega-Lite, or of Vega, as a PNG to ``path``, and beside it as PDF and SVG; fetch nothing.
+
+    rows: how many stand one below the other, in a chart that has a line for each
+    """
     vega = spec if "marks" in spec else compiled(spec)
-    many = isinstance(spec["height"], dict) and len(spec["data"]["values"]) > MANY
     svg = vl_convert.vega_to_svg(vega, allowed_base_urls=[])
     path.with_suffix(".svg").write_text(svg, encoding="utf-8")
     path.with_suffix(".pdf").write_bytes(vl_convert.svg_to_pdf(svg))
-    with Image.open(io.BytesIO(vl_convert.svg_to_png(svg, scale=SCALE_OF_MANY if many else SCALE))) as image:
+    with Image.open(io.BytesIO(vl_convert.svg_to_png(svg, scale=SCALE_OF_MANY if rows > MANY else SCALE))) as image:
         image.convert("RGB").save(path, optimize=False, compress_level=3)  # a third of what was given
 
 

@@ -97,7 +97,7 @@ def latency(comparison: Comparison, folder: Path) -> list[Picture]:
     )
     path = folder / "latency.png"
     log = tradeoff.wide([value for record in rows for value in record["samples"]])
-    write(costs.latency(PRINTED, WIDTH, rows, log), path)
+    write(costs.latency(PRINTED, WIDTH, rows, log), path, len(rows))
     return [Picture(path, "Latency of one batch", caption + few_words(len(rows), len(timed)), "latency")]
 
 
@@ -119,7 +119,7 @@ def stages(comparison: Comparison, folder: Path) -> list[Picture]:
         "busy with other things. A dash: not timed." + (f" Pale: {grey}." if grey else "")
     )
     path = folder / "stages.png"
-    write(costs.stages(PRINTED, WIDTH, rows), path)
+    write(costs.stages(PRINTED, WIDTH, rows), path, len(rows))
     return [Picture(path, "Where the time goes", caption + few_words(len(rows), len(timed)), "stages")]
 
 
@@ -131,7 +131,7 @@ def memory(comparison: Comparison, folder: Path) -> list[Picture]:
     rows = measured[:MOST_LINES]
     caption = "Megabytes (10^6 bytes). The figures measure different things and must not be added. Less is better."
     path = folder / "memory.png"
-    write(costs.memory(PRINTED, WIDTH, rows), path)
+    write(costs.memory(PRINTED, WIDTH, rows), path, len(rows))
     return [Picture(path, "Memory", caption + few_words(len(rows), len(measured)), "memory")]
 
 

@@ -39,8 +39,22 @@ COSTS = (
 
 def records(comparison: Comparison, look: Look) -> list[Record]:
     """Give a record of each row that has a figure, those first that a reader wants to see first."""
-    groups, lines = tradeoff_groups(comparison), sweep_lines(comparison)
     colours = row_colours(comparison, look)
+    return [record | {"colour": colours[record["row"]]} for record in _uncoloured(comparison)]
+
+
+_LAST: list[tuple[Comparison, list[Record]]] = []
+"""The records that were made last, with what they are of: each of the charts asks for them."""
+
+
+def _uncoloured(comparison: Comparison) -> list[Record]:
+    if not _LAST or _LAST[0][0] is not comparison:
+        _LAST[:] = [(comparison, _made(comparison))]
+    return _LAST[0][1]
+
+
+def _made(comparison: Comparison) -> list[Record]:
+    groups, lines = tradeoff_groups(comparison), sweep_lines(comparison)
     found = []
     for number in ranked(comparison):
         result = comparison.rows[number].result
@@ -48,7 +62,7 @@ def records(comparison: Comparison, look: Look) -> list[Record]:
             continue
         record = {
             **{"row": number, "name": comparison.labels[number], "marks": comparison.mark_names(number)},
-            **{"library": comparison.text(number, "library"), "colour": colours[number]},
+            **{"library": comparison.text(number, "library")},
             **{"trusted": not why_never_best(result), "figures": figures(comparison, number)},
             **({"group": groups[number]} if number in groups else {}),
             **({"line": lines[number], "batch": comparison.cell(number, "batch_size")} if number in lines else {}),

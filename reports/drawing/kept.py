@@ -17,14 +17,11 @@ from typing import Any
 import msgspec
 
 from reports.masks.shown import Masks
-from reports.plots.picture import Picture
+from reports.plots.picture import OTHER_FORMS, Picture
 
 LIST = "plots/drawn.json"
 
 FOLDERS = ("plots", "models")
-
-OTHER_FORMS = (".pdf", ".svg")
-"""Where a picture lies beside itself in another form, that is drawn and kept with it."""
 
 ANSWERS: Mapping[str, Any] = {
     "plots": list[Picture],

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
+from reports.charts.accuracy import ACCURACY
 from reports.charts.live import Live, live
 from reports.charts.overview import OVERVIEW
 from reports.drawing import keys
@@ -15,7 +16,6 @@ from reports.masks.shown import Masks
 from reports.masks.viewer import Viewer, shown_rows, viewers, write_viewer
 from reports.page.model_pages import ModelPage, model_pages, page_context, write_model_page
 from reports.page.worst_images import worst_ids
-from reports.plots.overview import ACCURACY, drawn
 from reports.plots.picture import Picture
 from reports.plots.training import draw_training, trained_rows
 from reports.table.accuracy import accuracy_of
@@ -89,7 +89,7 @@ class Drawings:
 
     def accuracy(self, place: int) -> list[Picture]:
         """Draw one of the plots of the accuracy pass."""
-        return drawn(list(ACCURACY.values())[place], self._comparison, self._out / PLOTS)
+        return list(ACCURACY.values())[place](self._comparison, self._out / PLOTS)
 
     def trainings(self, place: int) -> dict[int, Picture]:
         """Draw a training; gives the picture by the number of its row."""

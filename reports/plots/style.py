@@ -8,15 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
-from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-
-from reports.plots.palette import HUES, SHADES
-from reports.table.comparison import Comparison
-
-Colour = tuple[float, float, float]
 
 INK, FAINT = "#222222", "#8A8F94"
 
@@ -46,28 +39,3 @@ def figure(path: Path, width: float, height: float, **kwargs: Any) -> Iterator[t
         FigureCanvasAgg(fig)
         yield fig, fig.subplots(**kwargs)
         fig.savefig(path)
-
-
-def row_colours(comparison: Comparison) -> list[Colour]:
-    """The colour of each row in every plot: a hue for each model family, a shade of it for each row of the family."""
-    families: dict[str, list[int]] = {}
-    for row in range(len(comparison.rows)):
-        families.setdefault(comparison.text(row, "model"), []).append(row)
-    colours: dict[int, Colour] = {}
-    for hue, name in enumerate(sorted(families)):
-        base = to_rgb(HUES[hue % len(HUES)])
-        rows = sorted(families[name], key=lambda row: comparison.labels[row])
-        for place, row in enumerate(rows):
-            white = SHADES * place / max(len(rows) - 1, 3)
-            red, green, blue = (channel + (1.0 - channel) * white for channel in base)
-            colours[row] = (red, green, blue)
-    return [colours[row] for row in range(len(comparison.rows))]
-
-
-def row_axis(axes: Axes, labels: list[str]) -> None:
-    """Write the names of the rows down the left side of the axes, the first on top, without ticks."""
-    axes.set_yticks(range(len(labels)), labels)
-    axes.set_ylim(len(labels) - 0.5, -0.5)
-    axes.tick_params(axis="y", length=0)
-    axes.spines["left"].set_visible(False)
-    axes.grid(axis="x")

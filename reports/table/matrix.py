@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import functools
+import csv
+import json
+import math
+import operator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from bench.schema.settings import lines, telling
-from reports.records import write_records
 from reports.table.comparison import Comparison
 from reports.table.differences import ALPHA, METRICS, Difference, Group
 from reports.table.spreadsheet import plain_cell
@@ -72,34 +73,50 @@ def group_conditions(comparison: Comparison, group: Group) -> str:
     return text
 
 
-def pairs(comparison: Comparison) -> list[dict[str, Any]]:
-    """Give a record of every pair in every group, by :func:`pair_columns`; None where a value is absent."""
-    records = []
-    columns, shared = pair_columns(), (*_shared(), "images")
-    for group in comparison.groups:
-        for better, worse in group.pairs["mask_ap"]:
-            record: dict[str, Any] = dict.fromkeys(columns)
-            record |= {"better": comparison.labels[better], "worse": comparison.labels[worse]}
-            for name in shared:
-                record[name] = comparison.cell(better, name)
-            record["replicates"] = group.replicates
-            for metric in METRICS:
-                if difference := group.difference(metric, better, worse):
-                    record |= {f"{metric}_{field}": getattr(difference, field) for field in FIELDS}
-            for name, row in (("better_result", better), ("worse_result", worse)):
-                record[name] = comparison.cell(row, "result")
-            records.append(record)
-    return records
-
-
 def write_differences(comparison: Comparison, folder: Path) -> None:
-    """Write ``differences.csv`` and ``differences.json``; without any pair they hold no records."""
-    records = pairs(comparison)
-    table = pd.DataFrame(records, columns=pair_columns())
-    plain = functools.cache(plain_cell)  # a row stands in many pairs
-    texts = [name for name in pair_columns() if any(isinstance(value, str) for value in table[name])]
-    table.assign(**{name: table[name].map(plain) for name in texts}).to_csv(folder / "differences.csv", index=False)
-    write_records(records, folder / "differences.json")
+    """Write a record of every pair, by :func:`pair_columns`, to ``differences.csv`` and ``differences.json``.
+
+    Tens of thousands of pairs are written one after the other, and what they say of a row is spelled once for each row.
+    """
+    columns = pair_columns()
+    template = ",\n  ".join(f"{json.dumps(name)}: %s" for name in columns)
+    with (
+        open(folder / "differences.csv", "w", encoding="utf-8", errors="backslashreplace", newline="") as table,
+        open(folder / "differences.json", "w", encoding="utf-8", errors="backslashreplace") as records,
+    ):
+        cells = csv.writer(table, lineterminator="\n")
+        cells.writerow(columns)
+        cells.writerows(_records(comparison, plain_cell))
+        begin = "[\n {\n  "
+        for values in _records(comparison, _json):
+            records.write(begin + template % tuple(values))
+            begin = "\n },\n {\n  "
+        records.write("[]\n" if begin.startswith("[") else "\n }\n]\n")
+
+
+def _records(comparison: Comparison, spelled: Callable[[Any], Any]) -> Iterator[list[Any]]:
+    """Give the values of each pair in the order of :func:`pair_columns`, each spelled; None where one is absent."""
+    shared = (*_shared(), "images")
+    rows = range(len(comparison.rows))
+    labels = [spelled(comparison.labels[row]) for row in rows]
+    results = [spelled(comparison.cell(row, "result")) for row in rows]
+    of_rows = [[spelled(comparison.cell(row, name)) for name in shared] for row in rows]
+    absent = [spelled(None)] * len(FIELDS)
+    for group in comparison.groups:
+        replicates = spelled(group.replicates)
+        for better, worse in group.pairs["mask_ap"]:
+            values = [labels[better], labels[worse], *of_rows[better], replicates]
+            for metric in METRICS:
+                difference = group.difference(metric, better, worse)
+                values += absent if difference is None else map(spelled, _FIELDS_OF(difference))
+            yield [*values, results[better], results[worse]]
+
+
+_FIELDS_OF = operator.attrgetter(*FIELDS)
+
+
+def _json(value: Any) -> str:
+    return repr(value) if type(value) is float and math.isfinite(value) else json.dumps(value, ensure_ascii=False)
 
 
 def _shared() -> list[str]:

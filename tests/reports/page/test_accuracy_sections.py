@@ -7,7 +7,7 @@ import pytest
 from literal_results import build_result, build_training, with_details
 from PIL import Image
 
-from reports.plots.overview import draw_accuracy_plots
+from reports.charts.accuracy import ACCURACY
 from reports.plots.training import draw_training, trained_rows
 from reports.table.accuracy import COCO_HEADINGS, OTHER_HEADINGS, figures_table, per_class_table
 from reports.table.comparison import load
@@ -52,12 +52,13 @@ def test_classes_hardest_first(comparison):
 
 
 def test_plots_of_what_was_measured(comparison, tmp_path, write_run):
-    pictures = draw_accuracy_plots(comparison, tmp_path / "plots")
+    pictures = [picture for draw in ACCURACY.values() for picture in draw(comparison, tmp_path / "plots")]
     assert [picture.path.name for picture in pictures] == ["errors.png", "calibration.png"]
     for picture in pictures:
         assert np.asarray(Image.open(picture.path).convert("L")).std() > 5
+        assert picture.for_papers == [f"{picture.path.stem}{end}" for end in (".pdf", ".svg", ".png")]
     plain = load([write_run(tmp_path / "plain", [build_result()])], tmp_path)
-    assert draw_accuracy_plots(plain, tmp_path / "plots") == []
+    assert [draw(plain, tmp_path / "plots") for draw in ACCURACY.values()] == [[], []]
 
 
 def test_training_curves_and_facts(tmp_path, write_run):

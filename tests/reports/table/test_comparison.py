@@ -261,7 +261,7 @@ def test_repeated_jobs_have_labels_of_their_own(tmp_path, make_result, write_run
 
 
 def test_reports_never_import_torch():
-    modules = "reports, reports.writing, reports.page.comparison_page, reports.plots.overview, reports.masks.panels"
+    modules = "reports, reports.writing, reports.page.comparison_page, reports.charts.accuracy, reports.masks.panels"
     modules += ", reports.text.terminal, reports.text.latex"
     code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).resolve().parents[3]).returncode == 0

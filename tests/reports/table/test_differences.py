@@ -91,6 +91,22 @@ def test_files_of_differences(comparison, tmp_path):
     assert float(lines[0]["boundary_ap_difference"]) == pytest.approx(-1.0)
     assert lines[0]["replicates"] == "201"
     assert list(records[0]) == list(lines[0])
+    text = (tmp_path / "differences.json").read_text()
+    assert text == json.dumps(records, indent=1, ensure_ascii=False) + "\n"
+    assert [[spelled(value) for value in record.values()] for record in records] == [
+        list(line.values()) for line in lines
+    ]
+
+
+def spelled(value):
+    """Give a value of a JSON as the cell of a CSV."""
+    return "" if value is None else str(value)
+
+
+def test_files_of_no_difference(tmp_path, write_run):
+    write_differences(load([write_run(tmp_path, [build_result()])], tmp_path), tmp_path)
+    assert json.loads((tmp_path / "differences.json").read_text()) == []
+    assert len((tmp_path / "differences.csv").read_text().splitlines()) == 1
 
 
 def test_latex_says_what_bold_means(comparison, tmp_path):
