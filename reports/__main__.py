@@ -104,11 +104,14 @@ def _print_report(sources: Sequence[Path], out: Path | None, split: bool) -> Non
     """Write the report, then print its table and the path of its page."""
     from rich.console import Console
 
+    from reports.ci.step_summary import append_answers
+
     only = sources[0] if len(sources) == 1 and sources[0].is_dir() else Path("comparison")
     with locked(out or only, REPORTING, lambda line: print(visible(line), file=sys.stderr), key="--out"):
         page = reports.build(sources, out or only, split=split)
     Console(width=output_width()).print(reports.terminal_table(sources), crop=False)
     print(visible(str(page)))
+    append_answers(sources)
 
 
 if __name__ == "__main__":

@@ -94,10 +94,13 @@ def check_history(history: str | None) -> None:
 def report(results: Path, out: Path, console: Console, verdicts: GateReport | None = None) -> None:
     """Write the report of every result under ``results`` into ``out``, and show its table.
 
+    In GitHub's CI its answers stand on the job's page, too.
+
     verdicts: what a gate found; it is written too, with the files that CI reads
     """
     import reports
     from reports.ci.files import write_all
+    from reports.ci.step_summary import append_answers
 
     def say(line: str) -> None:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -111,6 +114,8 @@ def report(results: Path, out: Path, console: Console, verdicts: GateReport | No
             say(f"report: {page}")
         if verdicts:
             parts.run("what CI reads", write_all, verdicts, results, out)
+        if page:
+            append_answers([results])
 
 
 def _write_verdicts(verdicts: GateReport, out: Path) -> Path:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from bench.schema.gate_report import AMBIGUOUS, BETTER, NOT_COMPARABLE, SAME, WORSE, Finding, GateReport
+from reports.ci.step_summary import LIMIT_BYTES, append
 from reports.text.gate_table import change_text, estimate_notes, interval_text, side_texts
 from reports.text.markdown import escape, grid, grid_of_markdown
-
-LIMIT_BYTES = 1 << 20
-"""The longest summary of one step that GitHub takes; it drops a longer one whole."""
 
 MARKS = {BETTER: "+", WORSE: "-", AMBIGUOUS: "~", SAME: "=", NOT_COMPARABLE: "!"}
 
@@ -48,14 +45,7 @@ def append_to_github_summary(report: GateReport) -> Path | None:
 
     What the step has already written to the file counts towards the limit.
     """
-    name = os.environ.get("GITHUB_STEP_SUMMARY")
-    if not name:
-        return None
-    path = Path(name)
-    before = path.stat().st_size if path.exists() else 0
-    with path.open("a", encoding="utf-8") as file:
-        file.write(job_summary(report, LIMIT_BYTES - before))
-    return path
+    return append(lambda limit: job_summary(report, limit))
 
 
 def _outcome(report: GateReport) -> str:

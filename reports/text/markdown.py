@@ -38,12 +38,17 @@ def escape(text: str) -> str:
     return _SPECIAL.sub(r"\\\1", visible(" ".join(text.split())))
 
 
+def answers_text(comparison: Comparison) -> str:
+    """Give what the rows were measured on, and the answers of the first screen as a list."""
+    listed = "\n".join(f"- **{one.title}:** {escape(one.text)}" for one in answers(comparison))
+    return "\n\n".join(text for text in (escape(measured_on(comparison)), listed) if text)
+
+
 def write_markdown(comparison: Comparison, path: Path) -> None:
     """Write the table, its legend, claims, costs of conversions, differences, rows without a result, and conditions."""
     sections = [
         "# Comparison",
-        escape(measured_on(comparison)),
-        "\n".join(f"- **{one.title}:** {escape(one.text)}" for one in answers(comparison)),
+        answers_text(comparison),
         escape(cut_words(comparison)),
         table(comparison),
         _legend(comparison),

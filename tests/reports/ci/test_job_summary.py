@@ -10,7 +10,8 @@ from literal_findings import SLOWER, gate_report
 from markdown_it import MarkdownIt
 
 from bench.schema.gate_report import Finding, GateReport
-from reports.ci.job_summary import LEGEND, LIMIT_BYTES, append_to_github_summary, job_summary
+from reports.ci.job_summary import LEGEND, append_to_github_summary, job_summary
+from reports.ci.step_summary import LIMIT_BYTES
 
 EXPECTED = r"""## ❌ 1 of 3 comparisons worse: solov2\_r50\_mmdet fps\_model
 
