@@ -220,8 +220,32 @@
 
   function select(label, options, value, act) {
     const box = element("select", {}, ...options.map(([key, text]) => element("option", { value: key, textContent: text, selected: key === value })));
-    box.addEventListener("change", () => { act(box.value); drawn("tradeoff"); });
+    box.addEventListener("change", () => { act(box.value); remember(); drawn("tradeoff"); });
     return element("label", {}, label, box);
+  }
+
+  /* The choice stands in the address as text; what the rows choose by themselves does not. */
+  let first = null;
+  const scales = { "": null, linear: false, log: true };
+  const texts = (each) => ({
+    up: each.y, across: each.x, on: each.group,
+    scale: Object.keys(scales).find((key) => scales[key] === each.log),
+  });
+
+  function remember() {
+    const [now, then] = [texts(choice), texts(first)];
+    const chosen = Object.keys(now).filter((key) => now[key] !== then[key]).map((key) => [`chart.${key}`, now[key]]);
+    address.replace((key) => key.startsWith("chart."), chosen, "plots");
+  }
+
+  /* A page of other rows may lack what an address names: then the chart begins as it does without. */
+  function recall() {
+    const { state } = address.read();
+    const asked = (key, possible, otherwise) => (possible.includes(state.get(`chart.${key}`)) ? state.get(`chart.${key}`) : otherwise);
+    choice.y = asked("up", data.y, first.y);
+    choice.x = asked("across", data.x, first.x);
+    choice.group = asked("on", data.rows.map((row) => row.group), first.group);
+    choice.log = scales[asked("scale", Object.keys(scales), "")];
   }
 
   function choices() {
@@ -231,14 +255,25 @@
     choice.x = ["fps_model", ...data.x].find((name) => data.x.includes(name) && name !== choice.y);
     if (!choice.x || !choice.y || !groups.length) return false;
     choice.group = groups.reduce((best, group) => (count(group) > count(best) ? group : best), groups[0]);
+    first = { ...choice };
+    recall();
     const titles = (names) => names.map((name) => [name, data.axes[name].title]);
     const parts = [
       select("Up", titles(data.y), choice.y, (value) => { choice.y = value; }),
-      select("Across", titles(data.x), choice.x, (value) => { choice.x = value; choice.log = null; }),
-      select("Scale", [["", "fitting"], ["linear", "linear"], ["log", "logarithmic"]], "", (value) => { choice.log = value ? value === "log" : null; }),
+      select("Across", titles(data.x), choice.x, (value) => { choice.x = value; }),
+      select("Scale", [["", "fitting"], ["linear", "linear"], ["log", "logarithmic"]], texts(choice).scale, (value) => { choice.log = scales[value]; }),
     ];
     if (groups.length > 1) parts.push(select("Measured on", groups.map((group) => [group, group]), choice.group, (value) => { choice.group = value; }));
-    figureOf("tradeoff").querySelector("h3").after(element("div", { className: "choices" }, ...parts));
+    const boxes = element("div", { className: "choices" }, ...parts);
+    figureOf("tradeoff").querySelector("h3").after(boxes);
+    addEventListener("hashchange", () => {
+      const before = JSON.stringify(choice);
+      recall();
+      if (JSON.stringify(choice) === before) return;
+      const { up, across, scale, on } = texts(choice);
+      for (const [place, box] of boxes.querySelectorAll("select").entries()) box.value = [up, across, scale, on][place];
+      if (seen.has("tradeoff")) drawn("tradeoff");
+    });
     const caption = figureOf("tradeoff").querySelector("figcaption");
     const files = caption.querySelector(".files");
     caption.replaceChildren("The line joins the rows that are shown and that no other one beats in both figures; it leaves out rows whose speed is " +

@@ -34,31 +34,23 @@
 
   // --- the address -----------------------------------------------------------------------------------------------
 
-  // ``#ANCHOR&key=value&...``: the place in the page, such as plots or masks/IMAGE/LEFT/RIGHT, and then the choice.
   const started = [...rows];
-  const read = (hash) => {
-    const [, anchor, state] = /^#?(?:([^&=]*)(?:&|$))?(.*)$/.exec(hash);
-    return { anchor: anchor ?? "", state: new URLSearchParams(state) };
-  };
-  const written = (anchor, state) => [anchor, state.toString()].filter(Boolean).join("&");
-
   const nameOf = (input) => (input.dataset.sign ? `limit.${input.dataset.limit}` : `only.${input.dataset.limit}`);
 
   function remember() {
-    const state = new URLSearchParams();
-    if (filter.value) state.set("filter", filter.value);
-    for (const input of inputs) if (input.value !== "") state.set(nameOf(input), input.value);
-    if (best.value !== best.dataset.first) state.set("best", best.value);
+    const state = [];
+    if (filter.value) state.push(["filter", filter.value]);
+    for (const input of inputs) if (input.value !== "") state.push([nameOf(input), input.value]);
+    if (best.value !== best.dataset.first) state.push(["best", best.value]);
     const sorted = heads.find((head) => head.hasAttribute("aria-sort"));
-    if (sorted) state.set("sort", `${sorted.dataset.column} ${sorted.getAttribute("aria-sort")}`);
+    if (sorted) state.push(["sort", `${sorted.dataset.column} ${sorted.getAttribute("aria-sort")}`]);
     const changed = boxes.filter((box) => box.checked !== box.defaultChecked).map((box) => box.dataset.column);
-    if (changed.length) state.set("columns", changed.join(" "));
-    const text = written(read(location.hash).anchor, state);
-    history.replaceState(null, "", text ? `#${text}` : location.pathname + location.search);
+    if (changed.length) state.push(["columns", changed.join(" ")]);
+    address.replace((key) => !key.startsWith("chart."), state);
   }
 
   function recall() {
-    const { state } = read(location.hash);
+    const { state } = address.read();
     filter.value = state.get("filter") ?? "";
     for (const input of inputs) {
       input.value = state.get(nameOf(input)) ?? "";
@@ -83,9 +75,9 @@
     apply();
   }
 
-  const ofState = () => read(location.hash).state.size > 0;
+  const ofState = () => address.read().state.size > 0;
   function scroll() {
-    const { anchor } = read(location.hash);
+    const { anchor } = address.read();
     // The browser knows of no target where the choice follows its name.
     for (const row of rows) row.classList.toggle("target", ofState() && row.id === anchor);
     if (ofState()) document.getElementById(anchor || "table")?.scrollIntoView({ behavior: "instant" });
@@ -130,7 +122,7 @@
     const place = event.target.closest('a[href^="#"]')?.getAttribute("href");
     if (!place || place.includes("=") || !ofState() || event.ctrlKey || event.metaKey || event.shiftKey) return;
     event.preventDefault();
-    const next = `#${written(place.slice(1), read(location.hash).state)}`;
+    const next = `#${address.written(place.slice(1), address.read().state)}`;
     if (next === location.hash) scroll();
     else location.hash = next;
   });
@@ -143,5 +135,5 @@
     apply();
   }
   // Scripts that come later, such as that of the plots, listen by then.
-  addEventListener("load", () => { announce(); if (read(location.hash).anchor) scroll(); });
+  addEventListener("load", () => { announce(); if (address.read().anchor) scroll(); });
 })();

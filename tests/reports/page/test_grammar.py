@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -122,21 +120,14 @@ def by_python(text: str) -> Any:
 
 
 @pytest.fixture(scope="module")
-def in_browser() -> Iterator[Any]:
-    executable = shutil.which("chromium")
-    if executable is None:
-        pytest.skip("no chromium on this machine (apt-get install chromium)")
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox", "--disable-gpu"])
-        page = browser.new_page()
-        page.add_script_tag(content=GRAMMAR.read_text(encoding="utf-8"))
-        columns = {name: {"text": column.decimals is None} | column_rules(name) for name, column in COLUMNS.items()}
-        rules = {"allowed": ALLOWED, "longest": LONGEST, "deepest": DEEPEST}
-        given = {"columns": columns, "rules": rules, "rows": ROWS, "ends": ENDS}
-        page.evaluate("given => { window.given = given; }", given)
-        yield page
-        browser.close()
+def in_browser(browser: Any) -> Any:
+    page = browser.new_page()
+    page.add_script_tag(content=GRAMMAR.read_text(encoding="utf-8"))
+    columns = {name: {"text": column.decimals is None} | column_rules(name) for name, column in COLUMNS.items()}
+    rules = {"allowed": ALLOWED, "longest": LONGEST, "deepest": DEEPEST}
+    given = {"columns": columns, "rules": rules, "rows": ROWS, "ends": ENDS}
+    page.evaluate("given => { window.given = given; }", given)
+    return page
 
 
 _ANSWER = """texts => texts.map((text) => {

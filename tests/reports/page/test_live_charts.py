@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,25 +33,12 @@ def page_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return reports.build([folder], folder)
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    executable = shutil.which("chromium")
-    if executable is None:
-        pytest.skip("no chromium on this machine (apt-get install chromium)")
-    sync_api = pytest.importorskip("playwright.sync_api")
-    flags = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=flags)
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
 def open_page(browser: Any, page_path: Path) -> Iterator[Any]:
     """Open the page, have all charts drawn, and find at the end that nothing was fetched or complained about."""
     contexts = []
 
-    def opened(width: int = 1280, scheme: str = "light", **more: Any) -> Any:
+    def opened(width: int = 1280, scheme: str = "light", address: str | None = None, **more: Any) -> Any:
         context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, **more)
         page = context.new_page()
         page.requested, page.problems = [], []
@@ -60,7 +46,7 @@ def open_page(browser: Any, page_path: Path) -> Iterator[Any]:
         page.on("console", lambda message: page.problems.append(message.text))
         page.on("pageerror", lambda error: page.problems.append(str(error)))
         page.on("dialog", lambda dialog: (page.problems.append(dialog.message), dialog.dismiss()))
-        page.goto(page_path.as_uri())
+        page.goto(address or page_path.as_uri())
         if more.get("java_script_enabled", True):
             for name in FIGURES:
                 page.locator(f"figure[data-chart={name}]").first.scroll_into_view_if_needed()
@@ -71,7 +57,8 @@ def open_page(browser: Any, page_path: Path) -> Iterator[Any]:
     yield opened
     for context, page in contexts:
         assert page.problems == []
-        assert [url for url in page.requested if not url.startswith("data:")] == [page_path.as_uri()]
+        fetched = [url.partition("#")[0] for url in page.requested if not url.startswith("data:")]
+        assert fetched == [page_path.as_uri()]
         context.close()
 
 
@@ -123,6 +110,43 @@ def test_axes_can_be_chosen(open_page: Any) -> None:
     assert [name[0] for name in points(page)] == ["B"]
     redrawn(page, "tradeoff", lambda: figure.locator("label", has_text="Scale").locator("select").select_option("log"))
     assert figure.locator(".live svg").count() == 1
+
+
+def choice_boxes(page: Any) -> list[str]:
+    """Give what the boxes of the trade-off show: up, across, scale, measured on."""
+    return page.locator("figure[data-chart=tradeoff] .choices select").evaluate_all(
+        "all => all.map((box) => box.value)"
+    )
+
+
+def test_the_choice_of_a_chart_stands_in_the_address(open_page: Any, page_path: Path) -> None:
+    """A link shows another person the same chart, and leads to it; what a filter has written there stays."""
+    page = open_page()
+    boxes = page.locator("figure[data-chart=tradeoff] .choices")
+    assert page.evaluate("location.hash") == ""
+    page.fill("#filter", "torchvision")
+    for label, value in (("Across", "parameters_m"), ("Scale", "log"), ("Measured on", "coco, cuda:0, batch size 2")):
+        redrawn(page, "tradeoff", lambda label=label, value=value: boxes.get_by_label(label).select_option(value))
+    assert page.evaluate("location.hash") == (
+        "#plots&chart.across=parameters_m&chart.on=coco%2C+cuda%3A0%2C+batch+size+2&chart.scale=log&filter=torchvision"
+    )
+    page.fill("#filter", "mmdet")
+    shared = page.evaluate("location.href")
+    other = open_page(address=shared)
+    assert choice_boxes(other) == ["mask_ap", "parameters_m", "log", "coco, cuda:0, batch size 2"]
+    assert other.input_value("#filter") == "mmdet"
+    svg = other.locator("figure[data-chart=tradeoff] .live svg")
+    assert "Parameters, M (less is better)" in svg.text_content()
+    assert len(points(other)) == 1
+    redrawn(other, "tradeoff", lambda: other.evaluate("location.hash = '#plots&chart.up=fps_model'"))
+    assert choice_boxes(other) == ["fps_model", "fps_model", "", "coco, cuda:0, batch size 1"]
+
+
+def test_what_an_address_asks_for_and_the_page_lacks_is_left(open_page: Any, page_path: Path) -> None:
+    page = open_page(
+        address=f"{page_path.as_uri()}#plots&chart.up=constructor&chart.across=nothing&chart.scale=toString"
+    )
+    assert choice_boxes(page) == ["mask_ap", "fps_model", "", "coco, cuda:0, batch size 1"]
 
 
 def test_groups_that_cannot_be_compared_are_never_joined(open_page: Any) -> None:

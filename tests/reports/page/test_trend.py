@@ -6,7 +6,6 @@ import copy
 import csv
 import io
 import re
-import shutil
 import xml.etree.ElementTree as ElementTree
 
 import pytest
@@ -190,20 +189,14 @@ def test_commands(history_path, tmp_path, capsys):
     assert main(["trend", str(history_path), "--out", str(tmp_path / "file" / "t.html")]) == 2
 
 
-def test_the_page_in_a_browser(history_path, trends):
-    executable = shutil.which("chromium")
-    if executable is None:
-        pytest.skip("no chromium on this machine (apt-get install chromium)")
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox", "--disable-gpu"])
-        page = browser.new_page(viewport={"width": 390, "height": 800})
-        problems: list[str] = []
-        page.on("console", lambda message: problems.append(message.text))
-        page.goto(history_path.with_name("trend.html").as_uri())
-        assert page.evaluate("document.documentElement.scrollWidth") <= 390
-        assert problems == []
-        browser.close()
+def test_the_page_in_a_browser(browser, history_path, trends):
+    page = browser.new_page(viewport={"width": 390, "height": 800})
+    problems: list[str] = []
+    page.on("console", lambda message: problems.append(message.text))
+    page.goto(history_path.with_name("trend.html").as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert problems == []
+    page.close()
 
 
 @pytest.mark.parametrize(
