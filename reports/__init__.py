@@ -20,7 +20,7 @@ def build(sources: Sequence[Path], out: Path, gate: Path | None = None, split: b
         warning on stderr and is left out.
     out: the folder that the files are written into
     gate: a ``gate.json``; the page begins with its verdicts
-    split: pictures lie beside the page, not inside it, so that the page is small
+    split: pictures and the library of the charts lie beside the pages, not inside them, so that the pages are small
     Returns the path of ``comparison.html``. A part that fails is left out, and a line on stderr names it and says why.
 
     Raises:

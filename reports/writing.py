@@ -13,6 +13,7 @@ from bench.schema.gate_report import GateReport, read_report
 from reports.cut import cut
 from reports.drawing.kept import Kept
 from reports.drawing.process import DrawingProcess
+from reports.page.beside import CHARTS, photographs_of
 from reports.parts import PartFailedError, Parts
 from reports.plots.picture import OTHER_FORMS
 from reports.table.comparison import Comparison, load, write_csv, write_json
@@ -27,7 +28,7 @@ _CHARTS = ("pareto*", "latency", "throughput", "stages", "memory", "errors", "ca
 
 PICTURES = (
     *(f"{name}{end}" for name in _CHARTS for end in (".png", *OTHER_FORMS)),
-    *("panel_*.png", "training_*.png", "masks_*.js", "masks_*.webp"),
+    *("panel_*.png", "training_*.png", "masks_*.js", "masks_*.webp", CHARTS),
 )
 """Patterns of the names of the files in ``plots/`` that belong to a report."""
 
@@ -45,7 +46,7 @@ def write_report(sources: Sequence[Path], out: Path, gate: Path | None = None, s
             raise UserError(f"{out}: the report cannot be written: {error}") from error
         shown = cut(comparison)
         # No drawing shows a difference, and those of 45,000 pairs take a second to send.
-        drawing.begin(replace(shown, whole=None, groups=[]), out.resolve())
+        drawing.begin(replace(shown, whole=None, groups=[]), out.resolve(), split)
         with Kept(out) as kept, ThreadPoolExecutor(1) as executor:  # this thread waits for the pictures
             parts.run("removing of an earlier report", _remove_old, out, kept.files())
             tables = executor.submit(_write_tables, comparison, shown, out, parts)
@@ -72,7 +73,8 @@ def _remove_old(out: Path, kept: Collection[str]) -> None:
         with open(page, encoding="utf-8", errors="replace") as file:
             ours = GENERATOR in file.read(1000)
         if ours and f"models/{page.name}" not in kept:
-            page.unlink()
+            for path in (*photographs_of(page), page):
+                path.unlink()
 
 
 def _write_tables(comparison: Comparison, shown: Comparison, out: Path, parts: Parts) -> None:

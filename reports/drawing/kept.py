@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from reports.masks.shown import Masks
+from reports.page.beside import photographs_of
 from reports.plots.picture import OTHER_FORMS, Picture
 
 LIST = "plots/drawn.json"
@@ -121,6 +122,7 @@ class Kept:
             yield answer
         elif isinstance(answer, str):
             yield self._out / answer
+            yield from photographs_of(self._out / answer)
         elif isinstance(answer, Mapping):
             for part in answer.values():
                 yield from self._paths(part)

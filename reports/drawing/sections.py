@@ -28,8 +28,8 @@ PLOTS = "plots"
 class Drawings:
     """The pictures and the pages of models of one comparison; each can be drawn without the others."""
 
-    def __init__(self, comparison: Comparison, out: Path) -> None:
-        self._comparison, self._out = comparison, out
+    def __init__(self, comparison: Comparison, out: Path, split: bool = False) -> None:
+        self._comparison, self._out, self._split = comparison, out, split
         self._datasets = Datasets()
 
     def names(self, section: str) -> list[str]:
@@ -68,7 +68,9 @@ class Drawings:
             ids = worst_ids(accuracy) if accuracy and page.images else []
             curve = (trainings or {}).get(page.row)
             masks = keys.of_masks(comparison, [page.row], ids, self._datasets)
-            return keys.key(section, page, page_context(comparison, page), curve and keys.of_file(curve.path), masks)
+            return keys.key(
+                section, page, self._split, page_context(comparison, page), curve and keys.of_file(curve.path), masks
+            )
         return keys.key(section, place, self._all_rows)
 
     @cached_property
@@ -114,7 +116,7 @@ class Drawings:
 
     def _page(self, place: int, trainings: Mapping[int, Picture], datasets: Datasets | None) -> dict[int, str]:
         page = self._pages[place]
-        return write_model_page(self._comparison, page, trainings.get(page.row), datasets, self._out)
+        return write_model_page(self._comparison, page, trainings.get(page.row), datasets, self._out, self._split)
 
     @cached_property
     def _trained(self) -> Sequence[int]:

@@ -19,6 +19,7 @@ from reports.conversion.costs import MEANING as COSTS_MEANING
 from reports.conversion.costs import cost_lines
 from reports.cut import cut_words
 from reports.masks.shown import Masks
+from reports.page.beside import CHARTS
 from reports.page.controls import controls, figures
 from reports.page.details import job_details
 from reports.page.masks_section import masks_data
@@ -85,7 +86,7 @@ def write_html(
         conditions=conditions(comparison),
         row_heads=ROW_COLUMNS,
         row_conditions=row_conditions(comparison),
-        **_pictures(comparison, pictures, model_pages, embedding),
+        **_pictures(comparison, pictures, model_pages, embedding, path.parent),
         definitions=list(COLUMNS.values()),
         jobs=[{**job_details(comparison, row), "page": model_pages.get(row)} for row in range(len(comparison.rows))],
     )
@@ -150,11 +151,15 @@ def _problems(comparison: Comparison) -> list[tuple[str, str, list[dict[str, str
 
 
 def _pictures(
-    comparison: Comparison, pictures: Pictures, model_pages: Mapping[int, str], embedding: Embedding
+    comparison: Comparison,
+    pictures: Pictures,
+    model_pages: Mapping[int, str],
+    embedding: Embedding,
+    folder: Path,
 ) -> dict[str, Any]:
-    """The sections that show pictures; each picture lies inside the page, or beside it."""
+    """The sections that show pictures; each picture lies inside the page, or beside it in ``folder``."""
     return {
-        "charts": _charts(pictures.live),
+        "charts": _charts(pictures.live, embedding, folder),
         "plots": [(picture, embedding.picture(picture.path)) for picture in pictures.plots],
         "accuracy": accuracy(comparison, pictures.accuracy, model_pages, embedding),
         "trainings": trainings(comparison, pictures.trainings, embedding),
@@ -168,9 +173,14 @@ def _pictures(
     }
 
 
-def _charts(live: Live | None) -> dict[str, Any] | None:
+def _charts(live: Live | None, embedding: Embedding, folder: Path) -> dict[str, Any] | None:
     """What the page needs to draw the charts itself: JSON that cannot end its script element, and the library."""
-    return None if live is None else {"data": Markup(live.data.replace("<", "\\u003c")), "library": live.library}
+    if live is None:
+        return None
+    # A page from a file may load a script, but may not read a file.
+    beside = embedding.text(folder / embedding.beside / CHARTS, f'self.maskbenchCharts = "{live.library}";\n')
+    data = Markup(live.data.replace("<", "\\u003c"))
+    return {"data": data, "library": "" if beside else live.library, "beside": beside}
 
 
 def _panels_absent(comparison: Comparison) -> str:

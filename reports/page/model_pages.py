@@ -5,16 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from bench.schema.parts.accuracy import AccuracyResult, Calibration
 from bench.schema.row import Row
 from reports.cut import best_of
 from reports.masks.ground_truth import Datasets
 from reports.masks.panels import drawn_rows
+from reports.page.beside import photograph_of, photographs_of
 from reports.page.busy import busy_details
 from reports.page.details import checks
-from reports.page.render import file_uri, render
-from reports.page.worst_images import worst_images
+from reports.page.render import file_uri, render, webp_uri
+from reports.page.worst_images import Photograph, worst_images
 from reports.plots.picture import Picture
 from reports.table.accuracy import (
     COCO_HEADINGS,
@@ -30,6 +32,10 @@ from reports.text.conditions import row_setting
 from reports.text.training import training_facts
 
 FOLDER = "models"
+
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+"""The Content-Security-Policy of a page: no network, no script, and no file."""
+
 MOST_WITH_IMAGES = 100
 """Pages with images: to draw those of one takes a fifth of a second."""
 
@@ -62,24 +68,55 @@ def model_pages(comparison: Comparison) -> list[ModelPage]:
 
 
 def write_model_page(
-    comparison: Comparison, page: ModelPage, training: Picture | None, datasets: Datasets | None, out: Path
+    comparison: Comparison,
+    page: ModelPage,
+    training: Picture | None,
+    datasets: Datasets | None,
+    out: Path,
+    split: bool = False,
 ) -> dict[int, str]:
-    """Write a page into ``out`` and give its name for each of its rows; without ``datasets`` it shows no image."""
-    text = _page(comparison, page, training, datasets)
+    """Write a page into ``out`` and give its name for each of its rows; without ``datasets`` it shows no image.
+
+    split: its pictures lie beside it, see :mod:`reports.page.beside`, and not inside it
+    """
     (out / page.name).parent.mkdir(parents=True, exist_ok=True)
+    text = _page(comparison, page, training, datasets, out / page.name if split else None)
     (out / page.name).write_text(text, encoding="utf-8")
     return dict.fromkeys(page.alike, page.name)
 
 
-def _page(comparison: Comparison, page: ModelPage, training: Picture | None, datasets: Datasets | None) -> str:
+class _Photographs:
+    """Writes photographs beside a page, each under the next number."""
+
+    def __init__(self, page: Path) -> None:
+        self._page, self._count = page, 0
+        for old in photographs_of(page):
+            old.unlink()
+
+    def __call__(self, content: bytes) -> str:
+        self._count += 1
+        path = photograph_of(self._page, self._count)
+        path.write_bytes(content)
+        return quote(path.name)
+
+
+def _page(
+    comparison: Comparison,
+    page: ModelPage,
+    training: Picture | None,
+    datasets: Datasets | None,
+    split: Path | None,
+) -> str:
     row, accuracy = comparison.rows[page.row], accuracy_of(comparison, page.row)
     assert accuracy is not None
-    kinds, reason = _images(row, accuracy, datasets if page.images else None, page.images)
+    photograph = _Photographs(split) if split else webp_uri
+    kinds, reason = _images(row, accuracy, datasets if page.images else None, page.images, photograph)
     photographs = {image["photograph"]: image for kind in kinds for image in kind["images"] if image["photograph"]}
     return render(
         "model.html",
         **page_context(comparison, page),
-        curve=file_uri(training.path) if training else None,
+        policy=POLICY + (" 'self'" if split else ""),
+        curve=training and (f"../plots/{quote(training.path.name)}" if split else file_uri(training.path)),
         kinds=kinds,
         photographs=photographs.values(),
         reason=reason,
@@ -112,12 +149,14 @@ def page_context(comparison: Comparison, page: ModelPage) -> dict[str, Any]:
 
 
 def _images(
-    row: Row, accuracy: AccuracyResult, datasets: Datasets | None, wanted: bool
+    row: Row, accuracy: AccuracyResult, datasets: Datasets | None, wanted: bool, photograph: Photograph
 ) -> tuple[list[dict[str, Any]], str]:
     """The worst images of each kind, and "", or none and the reason."""
     if not wanted:
         return [], f"Of so many rows, the pages of the best {MOST_WITH_IMAGES} show images."
-    return worst_images(row, accuracy, datasets) if datasets else ([], "The images could not be drawn.")
+    if datasets is None:
+        return [], "The images could not be drawn."
+    return worst_images(row, accuracy, datasets, photograph)
 
 
 def _headline(comparison: Comparison, row: int) -> list[tuple[str, str, str]]:

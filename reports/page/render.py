@@ -59,6 +59,13 @@ class Embedding:
         """The address of a WebP file or a script, whose bytes stay as they are."""
         return self._beside(path) if self.split else _uri(path.read_bytes(), "webp")
 
+    def text(self, path: Path, text: str) -> str:
+        """The address of a text that a page needs; "" where it lies inside the page. Beside it, it is written here."""
+        if not self.split:
+            return ""
+        path.write_text(text, encoding="utf-8")
+        return self._beside(path)
+
     @property
     def policy(self) -> str:
         """The page's Content-Security-Policy: no network, and of files only those beside the page."""
@@ -89,11 +96,16 @@ def literal(text: str) -> Markup:
     return Markup(visible(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"))
 
 
-def webp_uri(pixels: np.ndarray, quality: int = 75) -> str:
-    """A ``data:`` URI of a photograph, uint8 RGB (H, W, 3), as a WebP."""
+def webp(pixels: np.ndarray, quality: int = 75) -> bytes:
+    """Give a photograph, uint8 RGB (H, W, 3), as a WebP."""
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "WEBP", method=2, quality=quality)
-    return _uri(buffer.getvalue(), "webp")
+    return buffer.getvalue()
+
+
+def webp_uri(content: bytes) -> str:
+    """Give a ``data:`` URI of a WebP."""
+    return _uri(content, "webp")
 
 
 def _uri(data: bytes, kind: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from reports.masks.ground_truth import MOST_OBJECTS, Datasets, GroundTruth
 from reports.masks.outline import UNITS, outline
 from reports.masks.panels import predictions_path
 from reports.masks.predictions import Predicted, read_predictions
-from reports.page.render import webp_uri
+from reports.page.render import webp
 from reports.table.columns import evaluated_without_images
 
 IMAGES_PER_KIND = 4
@@ -32,11 +32,16 @@ KINDS = {
     "masks": ("Worst masks", "objects that were detected, with the least mean IoU"),
 }
 
+Photograph = Callable[[bytes], str]
+"""Puts a photograph, a WebP, into a page or beside it, and gives its address."""
+
 Shown = dict[Id, dict[str, Any]]
 """The name and the pictures of each image that is shown, by the id of the image."""
 
 
-def worst_images(row: Row, accuracy: AccuracyResult, datasets: Datasets) -> tuple[list[dict[str, Any]], str]:
+def worst_images(
+    row: Row, accuracy: AccuracyResult, datasets: Datasets, photograph: Photograph
+) -> tuple[list[dict[str, Any]], str]:
     """The worst images of each kind, and "", or none and the reason."""
     if accuracy.worst_images is None:
         return [], "Faults by image were not measured."
@@ -51,7 +56,7 @@ def worst_images(row: Row, accuracy: AccuracyResult, datasets: Datasets) -> tupl
     predictions = read_predictions(predictions_path(row), truth.shapes(ids), SCORE)
     if isinstance(predictions, str):
         return [], f"No image can be shown: {predictions}."
-    shown = _draw(ids, truth, predictions, accuracy.max_detections)
+    shown = _draw(ids, truth, predictions, accuracy.max_detections, photograph)
     return [
         {
             "title": KINDS[kind][0],
@@ -83,7 +88,13 @@ def _chosen(kind: str, listed: Sequence[ImageFaults]) -> list[ImageFaults]:
     return faulty[:IMAGES_PER_KIND]
 
 
-def _draw(ids: Sequence[Id], truth: GroundTruth, predictions: Mapping[Id, Predicted], most: int) -> Shown:
+def _draw(
+    ids: Sequence[Id],
+    truth: GroundTruth,
+    predictions: Mapping[Id, Predicted],
+    most: int,
+    photograph: Photograph,
+) -> Shown:
     shown: Shown = {}
     for image_id in ids:
         if image_id not in truth.images:
@@ -91,6 +102,8 @@ def _draw(ids: Sequence[Id], truth: GroundTruth, predictions: Mapping[Id, Predic
             shown[image_id] = {"name": f"image {image_id}", **absent}
             continue
         picture, reason = _picture(truth, image_id, predictions[image_id], most)
+        if picture["photograph"]:
+            picture["photograph"] = photograph(picture["photograph"])
         shown[image_id] = {"name": truth.file_name(image_id), "reason": reason, **picture}
     return shown
 
@@ -127,9 +140,9 @@ def _picture(truth: GroundTruth, image_id: Id, predicted: Predicted, most: int) 
     return {"photograph": photograph, "key": f"photograph-{image_id}", **size}, predicted.left_out()
 
 
-def _grey(pixels: np.ndarray) -> str:
-    """The address of a photograph that is nearly grey, so that a yellow thing is not taken for a missed one."""
-    return webp_uri(np.asarray(ImageEnhance.Color(Image.fromarray(pixels)).enhance(0.25)))
+def _grey(pixels: np.ndarray) -> bytes:
+    """A photograph, as a WebP, that is nearly grey, so that a yellow thing is not taken for a missed one."""
+    return webp(np.asarray(ImageEnhance.Color(Image.fromarray(pixels)).enhance(0.25)))
 
 
 def _words(truth: GroundTruth, drawn: Drawn, kind: str) -> str:

@@ -15,11 +15,19 @@
   };
   const visible = () => (shown ? data.rows.filter((row) => shown.has(row.row)) : data.rows);
 
-  /* The library is a compressed text in the page, which becomes a script when a chart comes into view. */
+  /* The library is a compressed text in the page, or beside it, which becomes a script when a chart comes into view. */
+  async function packed() {
+    const held = document.getElementById("charts-library");
+    if (!held.dataset.beside) return held.textContent;
+    await new Promise((resolve, reject) => {
+      document.head.append(element("script", { src: held.dataset.beside, onload: resolve, onerror: () => reject(new Error(`${held.dataset.beside} is not there`)) }));
+    });
+    return window.maskbenchCharts;
+  }
+
   function load() {
     library ??= (async () => {
-      const packed = atob(document.getElementById("charts-library").textContent);
-      const bytes = Uint8Array.from(packed, (letter) => letter.charCodeAt(0));
+      const bytes = Uint8Array.from(atob(await packed()), (letter) => letter.charCodeAt(0));
       const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
       document.head.append(element("script", { type: "module", textContent: await new Response(stream).text() }));
       while (!window.vegaEmbed) await new Promise((done) => setTimeout(done, 5));

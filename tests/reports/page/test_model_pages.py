@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from literal_results import build_result, build_training, with_details
+from PIL import Image
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
@@ -162,6 +163,38 @@ def test_the_worst_images_and_their_faults(run, tmp_path):
     assert text.count('<use href="#photograph-1"') == 6
     for words in ("Training", "80 iterations", "classification", "Boundary AP", "Overlap: difference", "-0.70"):
         assert words in text
+
+
+def test_split_the_photographs_lie_beside_the_page(run, tmp_path, browser):
+    """From a file, without network, under the page's own policy; drawn anew only where something has changed."""
+    models = tmp_path / "report/models"
+    reports.build([run], tmp_path / "report", split=True)
+    a, b = "a-r50-fpn-torchvision-batch-1", "b-br-r50-fpn-torchvision"
+    photograph, files = models / f"{a}.1.webp", [f"{a}.1.webp", f"{a}.html", f"{b}.html"]
+    assert sorted(path.name for path in models.iterdir()) == files
+    page, problems = browser.new_page(), []
+    page.on("console", lambda message: problems.append(message.text))
+    page.goto((models / f"{a}.html").as_uri())
+    assert page.locator("#photograph-1").get_attribute("href") == photograph.name
+    page.wait_for_function("document.querySelector('.scroll.paper img').naturalWidth > 0")
+    assert _is_grey(page.locator("#worst .pair svg").first.screenshot())
+    assert problems == []
+    page.close()
+    before = photograph.stat().st_mtime_ns
+    reports.build([run], tmp_path / "report", split=True)
+    assert photograph.stat().st_mtime_ns == before
+    photograph.write_bytes(b"damaged")
+    reports.build([run], tmp_path / "report", split=True)
+    assert Image.open(photograph).size == (60, 40)
+    reports.build([run], tmp_path / "report")
+    assert sorted(path.name for path in models.iterdir()) == files[1:]
+    assert "data:image/webp" in (models / f"{a}.html").read_text()
+
+
+def _is_grey(picture: bytes) -> bool:
+    """Tell whether most of a picture has the grey of image 1 of the tiny dataset."""
+    pixels = np.asarray(Image.open(io.BytesIO(picture)).convert("L"))
+    return bool((abs(pixels.astype(int) - 40) < 8).mean() > 0.5)
 
 
 def test_pages_of_an_earlier_report_are_removed_and_other_files_stay(run, tmp_path):
