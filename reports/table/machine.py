@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.schema.parts.speed import HostReadings
@@ -17,16 +17,6 @@ def machine_key(row: Row) -> tuple[str, ...]:
     cpu, gpu = _part(machine, "cpu"), _part(machine, "gpu")
     facts = (cpu.get("name"), cpu.get("usable_cores"), machine.get("torch_threads"), gpu.get("name"))
     return tuple(str(fact) for fact in facts)
-
-
-def machine_kinds(rows: Iterable[Row]) -> set[tuple[str, ...]]:
-    """Give the :func:`machine_key` of each kind of machine that rows are of.
-
-    A row that replays results tells no torch threads; by that alone it is of no other machine than the others.
-    """
-    keys = {machine_key(row) for row in rows}
-    known = {(cpu, cores, gpu) for cpu, cores, threads, gpu in keys if threads != str(None)}
-    return {key for key in keys if key[2] != str(None) or (key[0], key[1], key[3]) not in known}
 
 
 def machine_text(machine: Machine) -> str:
