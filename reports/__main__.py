@@ -68,7 +68,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
         "--where", metavar="CONDITION", help="rows to choose among, a condition on columns: 'fps_model >= 20'"
     )
     parser.add_argument("--best", metavar="COLUMN", help="the column that decides, as mask_ap")
-    parser.add_argument("--split", action="store_true", help="leave pictures and the library of the charts beside the pages")
+    parser.add_argument("--split", action="store_true", help="leave pictures and the charts' library beside the pages")
     parser.add_argument("--again", type=Path, metavar="DIR", help="the folder of a second run of the same study")
     paper = parser.add_argument_group("a table for a paper")
     paper.add_argument("--latex", type=Path, metavar="FILE", help="write it to FILE, for booktabs and siunitx")
