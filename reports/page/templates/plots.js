@@ -260,7 +260,9 @@
     const groups = [...new Set(data.rows.map((row) => row.group).filter(Boolean))];
     const count = (group) => data.rows.filter((row) => row.group === group && row.figures[choice.y] && row.figures[choice.x]).length;
     choice.y = data.y[0];
-    choice.x = ["fps_model", ...data.x].find((name) => data.x.includes(name) && name !== choice.y);
+    const both = (name) => data.rows.some((row) => row.group && row.figures[name] && row.figures[choice.y]);
+    const may = ["fps_model", ...data.x].filter((name) => data.x.includes(name) && name !== choice.y);
+    choice.x = may.find(both) ?? may[0];
     if (!choice.x || !choice.y || !groups.length) return false;
     choice.group = groups.reduce((best, group) => (count(group) > count(best) ? group : best), groups[0]);
     first = { ...choice };

@@ -149,6 +149,22 @@ def test_what_an_address_asks_for_and_the_page_lacks_is_left(open_page: Any, pag
     assert choice_boxes(page) == ["mask_ap", "fps_model", "", "coco, cuda:0, batch size 1"]
 
 
+def test_rows_whose_end_to_end_is_noise_are_drawn_by_another_figure(browser: Any, tmp_path: Path) -> None:
+    """Without weights there is no AP, and the time that noise takes to encode is no cost of a model."""
+    for name, ms in (("A", 25.0), ("B", 20.0)):
+        result = build_result(name, weights="random", mask_ap=None, model_ms=[ms] * 40, ends_ms=(5.0, 30.0))
+        write_result(result, tmp_path / "jobs" / name / "result.json")
+    page = browser.new_page()
+    page.goto(reports.build([tmp_path], tmp_path).as_uri())
+    page.locator("figure[data-chart=tradeoff]").scroll_into_view_if_needed()
+    page.locator("figure[data-chart=tradeoff] .live svg").first.wait_for()
+    assert choice_boxes(page) == ["fps_model", "latency_ms_p50", ""]
+    assert len(points(page)) == 2
+    options = page.locator(".choices label", has_text="Across").locator("option")
+    assert "fps_end_to_end" not in options.evaluate_all("all => all.map((one) => one.value)")
+    page.close()
+
+
 def test_groups_that_cannot_be_compared_are_never_joined(open_page: Any) -> None:
     page = open_page()
     choice = page.locator("figure[data-chart=tradeoff]").get_by_label("Measured on")
