@@ -184,11 +184,12 @@ def memory(look: Look, width: int | str, found: Sequence[Record]) -> Spec:
     colours = [look.memory[MEMORY.index(name)] for name in measured]
     colour: Spec = {"field": "title", "type": "nominal", "sort": titles, "scale": _scale(titles, colours)}
     text = {"type": "text", "align": "left", "dx": 4, "fontSize": 10, "color": look.ink, "tooltip": None}
-    written = {"field": "mb", "type": "quantitative", "format": ",.4~r"}
+    # Whole megabytes; of a few, what tells them apart.
+    decimals = "datum.mb >= 10 ? ',.0f' : datum.mb >= 1 ? '.1f' : '.2f'"
     return chart | {
         "layer": [
             {"mark": {"type": "bar", "height": 11}, "encoding": {"color": colour}},
-            {"mark": text, "encoding": {"text": written}},
+            {"mark": text, "encoding": {"text": {"value": {"expr": f"format(datum.mb, {decimals})"}}}},
         ]
     }
 

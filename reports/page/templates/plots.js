@@ -105,10 +105,28 @@
       return lines.size ? spec : null;
     },
   };
+  /* The scale on which the longest bar leaves room for what is written behind it, in pixels. */
+  const leaving = (pixels, longest) => ({ nice: false, domainMax: { expr: `${longest} / max(0.2, 1 - ${pixels} / max(width, 1))` } });
+
+  function stages(spec, rows) {
+    const names = spec.layer[0].transform[0].fold;
+    const written = (ms) => (ms === undefined ? "–" : number(ms, ms >= 100 ? 0 : ms >= 1 ? 1 : 2)).length + 3;
+    const sum = (row) => names.reduce((total, key) => total + (row[key] ?? 0), 0);
+    const letters = Math.max(0, ...rows.map((row) => names.reduce((total, key) => total + written(row[key]), written(sum(row)))));
+    const longest = Math.max(0, ...rows.map((row) => Math.max(sum(row), row.whole ?? 0)));
+    spec.layer[0].encoding.x.scale = leaving(6 * letters, longest);
+  }
+
   for (const name of Object.keys(data.needs)) {
     makers[name] = (spec) => {
       const rows = visible().filter((row) => data.needs[name].some((key) => row[key] !== undefined)).slice(0, data.most[name]);
-      spec.data.values = name === "memory" ? rows.map((row) => ({ ...row, marks: "" })) : rows;
+      spec.data.values = rows;
+      if (name === "memory") {
+        spec.data.values = rows.map((row) => ({ ...row, marks: "" }));
+        const longest = Math.max(0, ...rows.flatMap((row) => data.needs.memory.map((key) => row[key] ?? 0)));
+        spec.encoding.x.scale = leaving(50, longest);
+      }
+      if (name === "stages") stages(spec, rows);
       if (name === "latency") {
         const log = wide(rows.flatMap((row) => row.samples));
         for (const part of spec.layer) {
@@ -122,18 +140,22 @@
 
   /* On a phone the names of rows stand in lines of their own, since beside a chart they would take all of it. */
   function narrow(spec, width) {
+    spec.config.axisX.labelFlush = 16; // a number at the end of an axis would be cut off
     if (width >= 620) return;
+    if (spec.layer[0].transform?.[0].fold) spec.layer[0].encoding.x.scale = {}; // no sums stand behind the bars
     if (spec.encoding.y.field === "label") {
       spec.encoding.y.axis = { labelExpr: "split(replace(datum.label, / · /g, '\\n'), '\\n')", labelLimit: 120, labelLineHeight: 12, labelFontSize: 10, labelOffset: -12 };
       spec.height.step = Math.max(spec.height.step, 56);
     }
     spec.config.legend.columns = 1;
+    spec.config.axisX.titleAnchor = "end"; // below the names there is room, where below a short axis there is none
     spec.layer = spec.layer.filter((part) => part.mark.dx !== 8); // sums of stages, which find no room
   }
 
   /* The mark that writes names; it cannot avoid a mark that has no item. */
-  function named(values) {
+  function named(values, width) {
     const made = structuredClone(data.names);
+    made.encode.enter.limit = { value: width / 2 }; // a name that finds no room at all
     const there = { front_marks: "trusted", layer_1_marks: "y_low", layer_2_marks: "x_low" };
     made.transform[0].avoidMarks = Object.keys(there).filter((mark) => values.some((value) => value[there[mark]]));
     return made;
@@ -157,7 +179,7 @@
       narrow(spec, place.clientWidth);
       // As a number: the compiler warns of steps beside a width that follows the page.
       if (spec.height.step) spec.height = spec.height.step * spec.data.values.length;
-      const patch = (vega) => (name === "tradeoff" ? { ...vega, marks: [...vega.marks, named(spec.data.values)] } : vega);
+      const patch = (vega) => (name === "tradeoff" ? { ...vega, marks: [...vega.marks, named(spec.data.values, place.clientWidth)] } : vega);
       const options = { ast: true, renderer: "svg", actions: false, logLevel: 1, patch, tooltip: { theme: "custom" } };
       const { view } = await window.vegaEmbed(place, spec, options);
       views[name] = view;

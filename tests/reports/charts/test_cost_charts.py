@@ -13,7 +13,7 @@ from PIL import Image, ImageColor
 
 from reports.charts import costs
 from reports.charts.files import compiled
-from reports.charts.look import PAGE, PRINTED
+from reports.charts.look import MEMORY, PAGE, PRINTED
 from reports.charts.overview import OVERVIEW, stages, throughput
 from reports.charts.records import records
 from reports.charts.sweeps import sweeps
@@ -109,7 +109,15 @@ def test_latency_shows_the_quantiles(tmp_path: Path, make_result: Any, write_run
 def test_memory_stands_with_its_figures(tmp_path: Path, make_result: Any, write_run: Any) -> None:
     comparison = load([write_run(tmp_path, [make_result()])], tmp_path)
     texts = [item["text"] for item in drawn_by(costs.memory(PRINTED, 500, records(comparison, PRINTED)), "text")]
-    assert sorted(texts) == sorted(["177.8", "812", "1,024", "1,640", "3,210"])
+    assert sorted(texts) == sorted(["178", "812", "1,024", "1,640", "3,210"])
+
+
+def test_megabytes_are_whole_but_for_a_few(tmp_path: Path, make_result: Any, write_run: Any) -> None:
+    comparison = load([write_run(tmp_path, [make_result()])], tmp_path)
+    [record] = records(comparison, PRINTED)
+    found = [record | dict(zip(MEMORY, (7.494, 0.0312, 1229.7, 10.4, 99.9), strict=True))]
+    texts = [item["text"] for item in drawn_by(costs.memory(PRINTED, 500, found), "text")]
+    assert sorted(texts) == sorted(["7.5", "0.03", "1,230", "10", "100"])
 
 
 def sweep(folder: Path, make_result: Any, write_run: Any) -> Comparison:

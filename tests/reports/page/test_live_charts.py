@@ -149,6 +149,36 @@ def test_what_an_address_asks_for_and_the_page_lacks_is_left(open_page: Any, pag
     assert choice_boxes(page) == ["mask_ap", "fps_model", "", "coco, cuda:0, batch size 1"]
 
 
+CUT_OFF = """([name]) => {
+  const svg = document.querySelector(`figure[data-chart=${name}] .live svg`);
+  const frame = svg.getBoundingClientRect();
+  return [...svg.querySelectorAll("text")].filter((text) => {
+    const box = text.getBoundingClientRect();
+    const shown = box.width && getComputedStyle(text).opacity !== "0";
+    return shown && (box.left < frame.left - 1 || box.right > frame.right + 1);
+  }).map((text) => text.textContent);
+}"""
+
+
+@pytest.mark.parametrize("width", [390, 1400])
+def test_no_word_is_cut_off_and_long_names_leave_the_charts_their_room(
+    browser: Any, tmp_path: Path, width: int
+) -> None:
+    name = "Some Family of Models with a Name that Nobody Can Read"
+    for number in range(4):
+        result = build_result(f"{name} {number}", model_ms=[9.0 * 3**number] * 40, mask_ap=0.3, ends_ms=(5.0, 3.0))
+        write_result(result, tmp_path / "jobs" / str(number) / "result.json")
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    page.goto(reports.build([tmp_path], tmp_path).as_uri())
+    for chart in ("tradeoff", "latency", "stages", "memory"):
+        page.locator(f"figure[data-chart={chart}]").first.scroll_into_view_if_needed()
+        page.locator(f"figure[data-chart={chart}] .live svg").first.wait_for()
+        assert page.evaluate(CUT_OFF, [chart]) == [], chart
+        axes = page.locator(f"figure[data-chart={chart}] .live .role-axis")
+        assert max(box["width"] for one in axes.all() if (box := one.bounding_box())) > 150, chart
+    page.close()
+
+
 def test_rows_whose_end_to_end_is_noise_are_drawn_by_another_figure(browser: Any, tmp_path: Path) -> None:
     """Without weights there is no AP, and the time that noise takes to encode is no cost of a model."""
     for name, ms in (("A", 25.0), ("B", 20.0)):
