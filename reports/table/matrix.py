@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
+import functools
+import io
 import json
-import math
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -76,47 +77,66 @@ def group_conditions(comparison: Comparison, group: Group) -> str:
 def write_differences(comparison: Comparison, folder: Path) -> None:
     """Write a record of every pair, by :func:`pair_columns`, to ``differences.csv`` and ``differences.json``.
 
-    Tens of thousands of pairs are written one after the other, and what they say of a row is spelled once for each row.
+    Tens of thousands of pairs are written one after the other; what they say of a row is spelled once for each row, and
+    a number once for both files.
     """
     columns = pair_columns()
-    template = ",\n  ".join(f"{json.dumps(name)}: %s" for name in columns)
+    form = ",\n  ".join(f"{json.dumps(name)}: %s" for name in columns)
     with (
         open(folder / "differences.csv", "w", encoding="utf-8", errors="backslashreplace", newline="") as table,
         open(folder / "differences.json", "w", encoding="utf-8", errors="backslashreplace") as records,
     ):
-        cells = csv.writer(table, lineterminator="\n")
-        cells.writerow(columns)
-        cells.writerows(_records(comparison, plain_cell))
+        table.write(",".join(columns) + "\n")
         begin = "[\n {\n  "
-        for values in _records(comparison, _json):
-            records.write(begin + template % tuple(values))
+        for cells, values in _records(comparison):
+            table.write(",".join(cells) + "\n")
+            records.write(begin + form % (*values,))
             begin = "\n },\n {\n  "
         records.write("[]\n" if begin.startswith("[") else "\n }\n]\n")
 
 
-def _records(comparison: Comparison, spelled: Callable[[Any], Any]) -> Iterator[list[Any]]:
-    """Give the values of each pair in the order of :func:`pair_columns`, each spelled; None where one is absent."""
+Texts = list[str]
+
+
+def _records(comparison: Comparison) -> Iterator[tuple[Texts, Texts]]:
+    """Give the values of each pair in the order of :func:`pair_columns`, as cells of a CSV and as JSON."""
     shared = (*_shared(), "images")
-    rows = range(len(comparison.rows))
-    labels = [spelled(comparison.labels[row]) for row in rows]
-    results = [spelled(comparison.cell(row, "result")) for row in rows]
-    of_rows = [[spelled(comparison.cell(row, name)) for name in shared] for row in rows]
-    absent = [spelled(None)] * len(FIELDS)
+    of_row = functools.cache(lambda row: _both(comparison.labels[row], comparison.cell(row, "result")))
+    of_both = functools.cache(lambda row: _both(*(comparison.cell(row, name) for name in shared)))
     for group in comparison.groups:
-        replicates = spelled(group.replicates)
+        count = str(group.replicates)
         for better, worse in group.pairs["mask_ap"]:
-            values = [labels[better], labels[worse], *of_rows[better], replicates]
+            (cells, values), (worse_cells, worse_values) = of_row(better), of_row(worse)
+            shared_cells, shared_values = of_both(better)
+            cells = [cells[0], worse_cells[0], *shared_cells, count, cells[1], worse_cells[1]]
+            values = [values[0], worse_values[0], *shared_values, count, values[1], worse_values[1]]
             for metric in METRICS:
-                difference = group.difference(metric, better, worse)
-                values += absent if difference is None else map(spelled, _FIELDS_OF(difference))
-            yield [*values, results[better], results[worse]]
+                figures, as_json = _figures(group.difference(metric, better, worse))
+                cells[-2:-2], values[-2:-2] = figures, as_json
+            yield cells, values
 
 
-_FIELDS_OF = operator.attrgetter(*FIELDS)
+def _figures(difference: Difference | None) -> tuple[Texts, Texts]:
+    """Give the :data:`FIELDS` of a difference, which are numbers but for the last."""
+    if difference is None:
+        return [""] * len(FIELDS), ["null"] * len(FIELDS)
+    *numbers, significant = _fields_of(difference)
+    texts = [repr(number) for number in numbers]
+    return [*texts, str(significant)], [*texts, "true" if significant else "false"]
 
 
-def _json(value: Any) -> str:
-    return repr(value) if type(value) is float and math.isfinite(value) else json.dumps(value, ensure_ascii=False)
+_fields_of = operator.attrgetter(*FIELDS)
+
+
+def _both(*values: Any) -> tuple[Texts, Texts]:
+    return [_cell(value) for value in values], [json.dumps(value, ensure_ascii=False) for value in values]
+
+
+def _cell(value: Any) -> str:
+    """Give one cell as a CSV holds it, in quotation marks where it must be."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow([plain_cell(value), 0])
+    return line.getvalue()[:-2]
 
 
 def _shared() -> list[str]:

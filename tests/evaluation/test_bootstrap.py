@@ -21,6 +21,7 @@ from bench.evaluation.bootstrap import (
     images_sha256,
     interval,
     paired_difference,
+    paired_differences,
     resampled_ap,
 )
 from bench.evaluation.intervals import median_interval
@@ -192,3 +193,18 @@ def test_holm() -> None:
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.5, 0.9, 0.02]) == pytest.approx([1.0, 1.0, 0.06])
     assert holm([]) == []
+
+
+@pytest.mark.parametrize("replicates", [1, 2, 3, 40, 41, 201, 1000])
+def test_intervals_of_many_pairs_are_numpys_quantiles_to_the_last_digit(replicates: int) -> None:
+    rng = np.random.default_rng(replicates)
+    a, b = rng.normal(0.4, 0.01, (1, replicates)), rng.normal(0.39, 0.01, (7, replicates))
+    measured = rng.normal(0.01, 0.001, 7)
+    moved = a - b
+    moved += (measured - moved.mean(axis=1))[:, None]
+    moved += (measured - moved.mean(axis=1))[:, None]
+    for confidence in (0.95, 0.6):
+        tail = (1 - confidence) / 2
+        expected = np.quantile(moved, [tail, 1 - tail], axis=1).T.tolist()
+        found = paired_differences(a, b, measured, confidence)
+        assert [[one.low, one.high] for one in found] == expected
