@@ -140,7 +140,6 @@
 
   /* On a phone the names of rows stand in lines of their own, since beside a chart they would take all of it. */
   function narrow(spec, width) {
-    spec.config.axisX.labelFlush = 16; // a number at the end of an axis would be cut off
     if (width >= 620) return;
     if (spec.layer[0].transform?.[0].fold) spec.layer[0].encoding.x.scale = {}; // no sums stand behind the bars
     if (spec.encoding.y.field === "label") {
@@ -176,6 +175,7 @@
     if (!spec) {
       place.replaceChildren(element("p", { className: "quiet", textContent: "No row that is shown has these figures." }));
     } else {
+      spec.config.axisX.labelFlush = 16; // a number at the end of an axis would be cut off
       narrow(spec, place.clientWidth);
       // As a number: the compiler warns of steps beside a width that follows the page.
       if (spec.height.step) spec.height = spec.height.step * spec.data.values.length;
