@@ -27,7 +27,7 @@ test: for_tests
 ifdef ARGS
 	@$(VENV)/bin/python -m pytest $(ARGS)
 else
-	@OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist worksteal -raR --reruns 1 $(addprefix --ignore=,$(ALONE))
+	@OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist worksteal -raR --reruns 2 $(addprefix --ignore=,$(ALONE))
 	@$(VENV)/bin/python -m pytest -raR --reruns 2 $(ALONE)
 endif
 
