@@ -65,7 +65,7 @@ def _shown(run: Path, out: Path) -> tuple[list[str], list[str], str, list[list[s
     cells = list(panels._cells(truth, panel, comparison.rows, datasets))
     accuracy = comparison.rows[0].result.accuracy
     assert accuracy is not None
-    _, on_page = worst_images(comparison.rows[0], accuracy, datasets)
+    _, on_page = worst_images(comparison.rows[0], accuracy, datasets, lambda content: "")
     rows = tracked(TrackerConfig("mlflow"), run, out).rows
     return in_viewer, [note for note, masks in cells[1:] if masks is None], on_page, [sorted(row.files) for row in rows]
 
