@@ -113,7 +113,7 @@ NARROW: dict[str, Any] = {
 CONFIGURED = sorted(path.stem for path in MODELS.glob("*.yaml"))
 ANY = ("custom", "detectron2_zoo", "mmdet_zoo", "onnx", "openvino", "replay", "transformers_zoo")
 """Those that name no network of their own."""
-FILES = ("demo_mask_rcnn_onnx",)
+FILES = ("demo_mask_rcnn_onnx", "mask_rcnn_r50_v2_onnx")
 """Those whose file has one precision, in which the runtime computes: nothing is cast."""
 ALIKE = {
     name: pytest.mark.slow for name in NARROW if name.startswith(("rf_detr_seg_", "eomt_l_")) and "_small_" not in name
@@ -164,8 +164,8 @@ def image() -> np.ndarray:
 
 def test_every_configured_model_is_tested() -> None:
     demos = {name for name in CONFIGURED if name.startswith("demo_")}
-    assert set(CONFIGURED) - set(ANY) == set(NARROW) | demos
-    assert set(FILES) == {name for name in demos if name.endswith("_onnx")}
+    assert set(CONFIGURED) - set(ANY) == set(NARROW) | demos | set(FILES)
+    assert set(FILES) == {name for name in CONFIGURED if name.endswith("_onnx")}
 
 
 @pytest.mark.filterwarnings("ignore:.*Overriding a previously registered kernel")

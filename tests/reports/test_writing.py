@@ -79,6 +79,7 @@ def test_where_nothing_can_be_written_it_is_an_error(
 
     monkeypatch.setattr(Path, "write_text", full)
     monkeypatch.setattr("pandas.DataFrame.to_csv", full)
+    monkeypatch.setattr("reports.table.matrix.open", full, raising=False)
     with pytest.raises(UserError, match="the report cannot be written"):
         reports.build([run], tmp_path / "report")
 
