@@ -51,10 +51,11 @@ def errors(comparison: Comparison, folder: Path) -> list[Picture]:
 
 def errors_spec(look: Look, values: Sequence[Mapping[str, Any]]) -> Spec:
     """Give the chart of errors, with a value for each row and type: ``name``, ``colour``, ``error``, ``points``."""
-    # A column has room for the longest bar and for the number behind it.
-    most = 1.4 * (max((value["points"] for value in values), default=0.0) or 1.0)
+    # A column has room for the longest bar and for the number behind it. Mending errors of one type may also cost AP.
+    points = [value["points"] for value in values]
+    most, least = 1.4 * (max([0.0, *points]) or 1.0), min([0.0, *points])
     y = {"field": "name", "type": "nominal", "sort": None, "title": None}
-    x = {"field": "points", "type": "quantitative", "scale": {"domain": [0, most]}, "axis": None}
+    x = {"field": "points", "type": "quantitative", "scale": {"domain": [least, most]}, "axis": None}
     colour = {"field": "colour", "type": "nominal", "scale": None, "legend": None}
     text = {"type": "text", "align": "left", "dx": 4, "fontSize": 10.5, "color": look.ink}
     return {

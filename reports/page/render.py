@@ -78,14 +78,22 @@ class Embedding:
         return quote(f"{self.beside}/{path.name}")
 
 
+LONGEST_OF_WEBP = 16_383
+"""The most pixels that a side of a WebP has."""
+
 INSIDE = Embedding()
 """One file that needs nothing else."""
 
 
 def file_uri(path: Path, photograph: bool = False) -> str:
-    """A ``data:`` URI of a PNG file as WebP: of the same pixels, a third of the size; of a photograph a tenth."""
+    """A ``data:`` URI of a PNG file as WebP: of the same pixels, a third of the size; of a photograph a tenth.
+
+    A picture that is too large for a WebP stays a PNG.
+    """
     buffer = io.BytesIO()
     with Image.open(path) as image:
+        if max(image.size) > LONGEST_OF_WEBP:
+            return _uri(path.read_bytes(), "png")
         look = {"quality": 80} if photograph else {"lossless": True, "quality": 50}
         image.convert("RGB").save(buffer, "WEBP", method=2, **look)
     return _uri(buffer.getvalue(), "webp")

@@ -43,6 +43,17 @@ def test_a_bar_is_as_long_as_its_points() -> None:
     assert widths == [("#00ff00", 0.0), ("#00ff00", 5.0), ("#ff0000", 2.5), ("#ff0000", 10.0)]
 
 
+def test_a_bar_of_points_that_mending_costs_stays_in_its_column() -> None:
+    """Of -20 points beside 5: the column of 128 pixels goes from -20 to 1.4 times 5."""
+    values = [
+        {"name": name, "colour": "#ff0000", "error": "Missed", "points": points}
+        for name, points in (("A", -20.0), ("B", 5.0))
+    ]
+    drawn = sorted((bar["x"], bar["width"]) for bar in bars(errors_spec(PRINTED, values)))
+    zero = 128 * 20 / 27
+    assert drawn == [pytest.approx((0.0, zero)), pytest.approx((zero, 128 * 5 / 27))]
+
+
 def test_a_bin_stands_over_its_scores_and_is_as_strong_as_it_is_full() -> None:
     drawn = bars(calibration_spec(PRINTED, [("A · x", "#ff0000", BINS)]))
     found = sorted((bar["x"] / 140, bar["width"] / 140, bar["height"] / 140, bar["opacity"]) for bar in drawn)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from literal_results import build_result, build_training, with_details, with_replicates
+from PIL import Image
 
 import reports
 from bench.schema.result import write_result
+from reports.page.render import file_uri
 
 EVIL = '<script>alert("x")</script>'
 
@@ -207,3 +210,9 @@ def test_figures_of_noise_are_grey_with_the_reason(tmp_path):
         assert ("Not to be compared: with random weights the masks are noise" in title) is ("noise" in classes)
     legend = '<span class="noise">Grey</span>: FPS end-to-end and Encode, not to be compared: with random weights'
     assert legend in page
+
+
+def test_a_picture_too_large_for_a_webp_stays_a_png(tmp_path: Path) -> None:
+    for width, form in ((16_383, "webp"), (16_384, "png")):
+        Image.new("RGB", (width, 2)).save(tmp_path / "wide.png")
+        assert file_uri(tmp_path / "wide.png").startswith(f"data:image/{form};base64,")
