@@ -36,11 +36,12 @@ QUIET_PERCENT = 20.0
 """Share of these seconds in which a core may be at work on a quiet machine. The load average says nothing of now: for a
 minute after a test it is that of the test."""
 
-MOST_OF_ONE_SLOT = 0.6
-"""Two slots took 0.53 of the time of one on a quiet machine of two cores."""
+MOST_OF_ONE_SLOT = 0.7
+"""The aim is 0.6; two runs on a quiet virtual machine took 0.53 and 0.58."""
 
-SAME = 0.05
-"""What may lie between two intervals, as a share: a machine drifts from one command to the next."""
+SAME = 0.15
+"""What may lie between two intervals, as a share: a machine drifts from one command to the next. Rows that ran beside
+one another would lie much further apart."""
 
 Measure = Callable[..., "tuple[float, list[Result]]"]
 
