@@ -130,23 +130,29 @@ def _quantise(file: Path, calibration: Calibration) -> None:
     os.replace(quantised, file)
 
 
-def _say_origin(file: Path, config: BenchConfig, weights: Path | None, calibration: Calibration | None) -> None:
-    """Write into the file's metadata what it was exported from."""
+def origin_of(config: BenchConfig, weights: Path | None) -> dict[str, str]:
+    """Give what decides an exported network: the SHA-256 of the network and of the weights, and the input size."""
     import dataclasses
-    import json
-
-    import onnx
 
     from bench.files.digests import sha256_of
     from bench.private.paths import publishable_config
     from bench.schema.facts import network_sha256
 
-    model = publishable_config(dataclasses.asdict(config))["model"]
-    origin = {"network_sha256": network_sha256(model)}
+    origin = {"network_sha256": network_sha256(publishable_config(dataclasses.asdict(config))["model"])}
     if weights is not None:
         origin["weights_sha256"] = sha256_of(weights)
     if config.input_size is not None:
         origin["input_size"] = str(config.input_size)
+    return origin
+
+
+def _say_origin(file: Path, config: BenchConfig, weights: Path | None, calibration: Calibration | None) -> None:
+    """Write into the file's metadata what it was exported from."""
+    import json
+
+    import onnx
+
+    origin = origin_of(config, weights)
     if calibration is not None:
         origin["calibration"] = calibration.words
     written = onnx.load(str(file))

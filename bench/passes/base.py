@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from bench.data.dataset import CocoDataset
 from bench.data.ids import Id
-from bench.data.images import ImageRecord, read_images
+from bench.data.images import ImageRecord
 from bench.device.gpu import Gpu
 from bench.device.gpu_memory import DeviceMemory
 from bench.passes.shards.merged import ToMerge
@@ -23,6 +23,7 @@ from bench.schema.parts.costs import FlopsResult
 from bench.schema.result import PASSES, Result
 
 if TYPE_CHECKING:  # they import torch, which a worker that replays results may do without
+    import numpy as np
     import torch
 
     from bench.passes.compiled import Compiled
@@ -129,15 +130,17 @@ class Context:
         """Check what the predictor gave for these images, as :meth:`Runner.validate` does, its device included."""
         self.runner.validate(records, outputs, self.config, on_device=True)
 
-    def look_for_nan(self, records: Sequence[ImageRecord]) -> None:
+    def look_for_nan(self, images: Sequence[np.ndarray]) -> None:
         """Have a class that itself looks for NaN do so on these images, since it does not while it is timed.
+
+        images: one batch, uint8 RGB (H, W, 3) each
 
         Raises:
             UserError: it has found some.
         """
         if self.runner.predictor.looks_for_nan is not None:
             with self.runner.refusing_nan():
-                self.runner.model(self.runner.preprocess(read_images(records)))
+                self.runner.model(self.runner.preprocess(images))
 
 
 class Pass(Protocol):

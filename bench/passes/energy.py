@@ -64,7 +64,7 @@ def _ready_batches(context: Context) -> tuple[int, Iterator[Any]]:
     runner, config = context.runner, context.config
     chosen = list(itertools.islice(batches(context.dataset.images, config.batch_size), PREPARED))
     images = [read_images(records) for records in chosen]
-    context.look_for_nan(chosen[0])
+    context.look_for_nan(images[0])
     if not runner.predictor.stateless_preprocess:
         context.validate(chosen[0], runner.model(runner.preprocess(images[0])))
         context.note(

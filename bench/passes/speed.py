@@ -194,10 +194,11 @@ def _warm_up(samples: _Samples, context: Context) -> SpeedRound:
 
 def _first_call(samples: _Samples, context: Context, records: Sequence[ImageRecord]) -> float:
     """Give the milliseconds of the very first call, and check its output against the predictor's promises."""
-    batch = samples.runner.preprocess(read_images(records))
+    images = read_images(records)
+    batch = samples.runner.preprocess(images)
     instances, first_call_ms = samples.clock.time_on_host(functools.partial(samples.runner.model, batch))
     context.validate(records, instances)
-    context.look_for_nan(records)
+    context.look_for_nan(images)
     _encoded(instances)  # on a GPU, the kernels that find the runs are compiled at the first call
     return first_call_ms
 

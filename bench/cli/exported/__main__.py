@@ -7,25 +7,22 @@ needs torch and the library of the model, which a plan never imports.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from bench.cli import export as exports
 from bench.cli.run import compose
 from bench.errors import UserError, absent_library
-from bench.files.digests import sha256_of
 from bench.jobs.identity import digest_together
 from bench.jobs.plan import weights_file
 from bench.jobs.start import ROOT
 from bench.jobs.worker.locate import locate
-from bench.private.paths import publishable_config
 from bench.schema.config import BenchConfig
-from bench.schema.facts import network_sha256
 from bench.weights.cache import cache_folder, prepare_folder
 from bench.weights.zoo_export import ABSENT
 
@@ -66,10 +63,8 @@ def _key(config: BenchConfig, weights: Path | None) -> str:
     """Give a digest of all that decides what is in the file."""
     package = config.model._target_.split(".")[1]
     code = [*(ROOT / "adapters" / package).rglob("*.py"), Path(exports.__file__)]
-    deciding = {
-        "network": network_sha256(publishable_config(dataclasses.asdict(config))["model"]),
-        "weights": None if weights is None else sha256_of(weights),
-        "input_size": str(config.input_size),
+    deciding: dict[str, Any] = {
+        **exports.origin_of(config, weights),
         "code": digest_together(code),
         "packages": {name: _version(name) for name in (*PACKAGES, *locate(config.model._target_).packages)},
     }
