@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import urlsplit
 
 from bench.errors import UserError, no_room
 from bench.files.digests import samples_sha256
@@ -81,8 +82,8 @@ def local_copy(address: str, key: str, *, folder: bool, progress: Progress = lam
     with _told(shown):
         system, root = _opened(address)
         listed = _listed(system, root, folder, shown)
-    place = cache_folder(KIND) / _digest(without_credentials(address), listed)[:32]
-    name = PurePosixPath(root).name
+    place = cache_folder(KIND) / _digest(without_credentials(address).rstrip("/"), listed)[:32]
+    name = _own_name(root)
     paths = [place / name / file.name if folder else place / file.name for file in listed]
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -133,7 +134,7 @@ def _listed(system: Any, root: str, folder: bool, shown: str) -> list[Listed]:
     if (about["type"] == "file") is folder:
         raise UserError(f"{shown}: is a {'file' if folder else 'folder'}, must be a {'folder' if folder else 'file'}")
     if not folder:
-        return [_file(root, PurePosixPath(root).name, about)]
+        return [_file(root, _own_name(root), about)]
     found: Mapping[str, Mapping[str, Any]] = system.find(root, detail=True)
     files = [
         _file(path, PurePosixPath(path).relative_to(root).as_posix(), info)
@@ -143,6 +144,12 @@ def _listed(system: Any, root: str, folder: bool, shown: str) -> list[Listed]:
     if not files:
         raise FileNotFoundError(root)
     return files
+
+
+def _own_name(root: str) -> str:
+    """Give the name of a file or a folder in a bucket, without the query of an address, which may hold a signature."""
+    path = urlsplit(root).path if "://" in root else root
+    return PurePosixPath(path).name or "file"
 
 
 def _file(remote: str, name: str, about: Mapping[str, Any]) -> Listed:
