@@ -27,6 +27,8 @@ MEANING = (
 
 NOT_TOLD_APART = "not told apart"
 
+OTHER_IMAGES_TIMED = "not compared: timed on other images"
+
 
 @dataclass(frozen=True)
 class Line:
@@ -63,12 +65,12 @@ def _line(comparison: Comparison, pair: Conversion) -> Line:
         why = f"not compared, since the base has another {' and another '.join(pair.apart)}"
         return Line(pair.row, False, _cells(comparison, pair.row, "", "", "; ".join((why, *pair.unlike))))
     row, base = (comparison.rows[number] for number in (pair.row, pair.base))
-    lost, gained = _lost(row, base), speed_ratio(row, base, "fps_model")
+    lost, gained = _lost(row, base), _gained(pair, row, base)
     cells = _cells(
         comparison,
         pair.row,
         lost_text(lost) if lost else _lost_without_interval(row, base),
-        gained_text(gained) if gained else _gained_without_interval(row, base),
+        gained_text(gained) if gained else _gained_without_interval(pair, row, base),
         "; ".join(pair.unlike),
     )
     return Line(pair.row, False, cells, -_side(lost, 0), _side(gained, 1))
@@ -119,6 +121,12 @@ def _lost_without_interval(row: Row, base: Row) -> str:
     return f"{theirs - mine:.2f} (without an interval)"
 
 
-def _gained_without_interval(row: Row, base: Row) -> str:
+def _gained(pair: Conversion, row: Row, base: Row) -> Estimate | None:
+    return None if pair.other_images_timed else speed_ratio(row, base, "fps_model")
+
+
+def _gained_without_interval(pair: Conversion, row: Row, base: Row) -> str:
+    if pair.other_images_timed:
+        return OTHER_IMAGES_TIMED
     mine, theirs = (COLUMNS["fps_model"].value(each) for each in (row, base))
     return f"{mine / theirs:.2f} times (without an interval)" if mine and theirs else ""

@@ -23,6 +23,12 @@ SEEN = (
 )
 """Settings in which a row may differ from its base, and which are then told beside its figures."""
 
+TIMED_IMAGES = "timed_images"
+"""The setting without which no speeds are compared: the time of an image depends on its size and on what it shows."""
+
+SEEN_OF_SPEED = (TIMED_IMAGES, "pin", "exclusive", "power_limit", "clocks", "clock_source")
+"""The same where both were timed: they play no part in any other figure of the table."""
+
 
 @dataclass(frozen=True)
 class Conversion:
@@ -31,12 +37,14 @@ class Conversion:
     row, base: their numbers in the comparison
     apart: words of the settings of :data:`HELD` in which they differ: then no figure is compared
     unlike: what else is not the same, as ``precision int8 (base: fp32)``
+    other_images_timed: whether both were timed, but on other images: then their speeds are not compared
     """
 
     row: int
     base: int
     apart: tuple[str, ...]
     unlike: tuple[str, ...]
+    other_images_timed: bool = False
 
 
 def conversions(comparison: Comparison) -> dict[int, list[Conversion]]:
@@ -95,15 +103,20 @@ def _paired(rows: Sequence[Row], number: int, base: int) -> Conversion:
     mine, theirs = rows[number].result, rows[base].result
     held = (SETTINGS[key] for key in HELD)
     apart = tuple(each.words for each in held if str(each.equal(mine)) != str(each.equal(theirs)))
-    return Conversion(number, base, apart, tuple(_unlike(rows[number], rows[base])))
+    both_timed = mine.speed is not None and theirs.speed is not None
+    others_timed = both_timed and _differ(TIMED_IMAGES, rows[number], rows[base])
+    return Conversion(number, base, apart, tuple(_unlike(rows[number], rows[base], both_timed)), others_timed)
 
 
-def _unlike(row: Row, base: Row) -> Iterator[str]:
-    for key in SEEN:
-        setting = SETTINGS[key]
-        if str(setting.equal(row.result)) != str(setting.equal(base.result)):
-            mine, theirs = (_said(setting.value(each.result)) for each in (row, base))
-            yield f"{setting.words} {mine} (base: {theirs})"
+def _differ(key: str, row: Row, base: Row) -> bool:
+    return str(SETTINGS[key].equal(row.result)) != str(SETTINGS[key].equal(base.result))
+
+
+def _unlike(row: Row, base: Row, both_timed: bool) -> Iterator[str]:
+    for key in (*SEEN, *(SEEN_OF_SPEED if both_timed else ())):
+        if _differ(key, row, base):
+            mine, theirs = (_said(SETTINGS[key].value(each.result)) for each in (row, base))
+            yield f"{SETTINGS[key].words} {mine} (base: {theirs})"
     yield from _unlike_inputs(row, base)
     runtime = _runtime(row)
     if runtime is not None and runtime.file_precision == "int8":

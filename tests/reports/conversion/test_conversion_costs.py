@@ -178,6 +178,39 @@ def test_rows_measured_by_other_rules_are_not_compared(compared, change, words):
     assert unlike == f"not compared, since the base has {words}"
 
 
+def test_speeds_on_other_images_are_not_compared(compared):
+    """As of ``protocol=quick``, which times 5 images, beside the 10 of the default: AP is of all images in both."""
+    base, row = eager(), converted(mask_ap=0.380, ms=5.0)
+    base.speed.timed_images, row.speed.timed_images = 10, 5
+    lost, gained, unlike = lines_of(compared(base, row))["ONNX Runtime"]
+    assert (lost, gained) == ("2.0 ± 0.0", "not compared: timed on other images")
+    assert unlike == "number of images that are timed 5 (base: 10)"
+
+
+def test_a_base_that_was_timed_on_the_same_images_is_taken(compared):
+    others, alike, row = eager(0.41), eager(0.40), converted(mask_ap=0.39)
+    others.speed.timed_images, alike.speed.timed_images, row.speed.timed_images = 10, 5, 5
+    comparison = compared(others, alike, row)
+    assert lines_of(comparison)["ONNX Runtime"][1:] == ("2.00 times [2.00, 2.00]", "")
+
+
+def test_a_row_that_was_not_timed_differs_in_nothing_of_timing(compared):
+    base, row = eager(), converted()
+    base.speed.timed_images, row.speed = 10, None
+    assert lines_of(compared(base, row))["ONNX Runtime"][1:] == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("key", "words"), [("pin", "cores of its own True (base: False)"), ("exclusive", "way of timing beside other")]
+)
+def test_another_way_of_timing_is_told(compared, key, words):
+    row = converted()
+    row.config["protocol"] = {**row.config.get("protocol", {}), key: True if key == "pin" else "slot"}
+    _, gained, unlike = lines_of(compared(eager(), row))["ONNX Runtime"]
+    assert gained == "2.00 times [2.00, 2.00]"
+    assert unlike.startswith(words)
+
+
 def test_another_score_threshold_is_not_compared(compared):
     row = converted()
     row.config["model"]["score_threshold"] = 0.5
