@@ -245,5 +245,5 @@ const choice = (() => {
   const shown = () => rows.filter((row) => !row.hidden).map(number);
   const announce = () => document.dispatchEvent(new CustomEvent("maskbench:rows", { detail: shown() }));
 
-  return { apply, announce, rows, value, filter, best, inputs, cellOf, places, data };
+  return { apply, announce, rows, value, read, quoted, filter, best, inputs, cellOf, places, data };
 })();

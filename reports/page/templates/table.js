@@ -1,7 +1,7 @@
 "use strict";
 // Sorting, columns, and the address, which holds what was chosen.
 (() => {
-  const { apply, announce, rows, filter, best, inputs, cellOf, places } = choice;
+  const { apply, announce, rows, filter, best, inputs, cellOf, places, data, quoted } = choice;
   const table = document.getElementById("main");
   const body = table.tBodies[0];
   const heads = [...table.tHead.rows[0].cells];
@@ -49,14 +49,27 @@
     address.replace((key) => !key.startsWith("chart."), state);
   }
 
+  // A limit that this page has no field or no word for: no row may seem to keep it, so it stands in the filter.
+  function asCondition(key, text) {
+    const [, kind, column] = /^(limit|only)\.(.+)$/.exec(key);
+    if (kind === "only") return `${column} ${text[0] === "!" ? "!=" : "=="} ${quoted(text.slice(1))}`;
+    const least = Object.hasOwn(data.columns, column) && data.columns[column].better === "high";
+    return `${column} ${least ? ">=" : "<="} ${text}`;
+  }
+
   function recall() {
     const { state } = address.read();
-    filter.value = state.get("filter") ?? "";
-    for (const input of inputs) {
-      input.value = state.get(nameOf(input)) ?? "";
-      // A page of other rows may lack the word: then no row has it, and the condition is told as a filter.
-      if (input.value === "" && state.has(nameOf(input))) filter.value = `${input.dataset.limit} == '${state.get(nameOf(input)).slice(1)}'`;
+    for (const input of inputs) input.value = "";
+    const without = [];
+    for (const [key, text] of state) {
+      if (!/^(limit|only)\../.test(key) || text === "") continue;
+      const input = inputs.find((one) => nameOf(one) === key);
+      if (input) input.value = text;
+      if (!input?.value) without.push(asCondition(key, text));
     }
+    const own = choice.read(state.get("filter") ?? "");
+    const bracketed = own.condition && without.length ? `(${own.condition})` : own.condition;
+    filter.value = without.length ? [...own.words, [...without, bracketed].filter(Boolean).join(" and ")].join(" ") : state.get("filter") ?? "";
     best.value = state.get("best") ?? best.dataset.first;
     if (best.selectedIndex < 0) best.value = best.dataset.first;
     const changed = (state.get("columns") ?? "").split(" ");
@@ -66,7 +79,7 @@
     }
     const [column, order] = (state.get("sort") ?? "").split(" ");
     const head = heads.find((one) => one.dataset.column === column);
-    if (head && order in opposite) sort(head, order);
+    if (head && Object.hasOwn(opposite, order)) sort(head, order);
     else {
       for (const other of heads) other.removeAttribute("aria-sort");
       rows.splice(0, rows.length, ...started);

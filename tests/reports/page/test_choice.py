@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -265,3 +266,44 @@ def test_the_address_keeps_the_choice_beside_a_place_in_the_page(page: Any) -> N
     assert page.inner_text("#count") == "8 rows"
     page.click('nav a[href="#conditions"]')
     assert page.evaluate("location.hash") == "#conditions"
+
+
+EVERY = ["A", "B", "C", "D's", "E", "F", "G", "H"]
+
+
+@pytest.mark.parametrize(
+    ("state", "expected", "filtered"),
+    [
+        ("only.library==mmdet", ["B", "C", "E", "F"], ""),
+        ("only.library==detectron2", [], "library == 'detectron2'"),
+        ("only.licence=!GPL", ["C", "D's"], "licence != 'GPL'"),  # the licences of others are not known
+        ("only.licence=!GPL&only.library==detectron2", [], "licence != 'GPL' and library == 'detectron2'"),
+        ("only.licence=!GPL&filter=R50 fps_model > 45 or fps_model < 30", ["D's"], None),
+        ("only.precision==int8", [], "precision == 'int8'"),
+        ("only.precision=!int8&limit.fps_model=45", ["A", "B", "G"], "precision != 'int8'"),
+        ("limit.energy_j_per_image=2", [], "energy_j_per_image <= 2"),
+        ("limit.gflops=3", [], "gflops <= 3"),
+        ("only.library==it's' or fps_model > 0 or library == 'x", [], None),
+        ("sort=fps_model toString", EVERY, ""),
+        ("best=nothing&columns=nothing", EVERY, ""),
+    ],
+)
+def test_an_address_of_a_page_of_other_rows(
+    page: Any, run: Path, state: str, expected: list[str], filtered: str | None
+) -> None:
+    """What this page has no field or no word for is a filter: no row may seem to keep a limit that none was held to."""
+    page.goto("about:blank")
+    page.goto(f"{(run / 'comparison.html').as_uri()}#{quote(state, safe='=&')}")
+    shown = sorted(name.split(" R50")[0] for name in models(page))
+    assert shown == expected
+    assert not page.is_visible("#refused")
+    assert page.locator("#main th[aria-sort]").count() == 0
+    if filtered is not None:
+        assert page.input_value("#filter") == filtered
+
+
+@pytest.mark.parametrize("state", ["limit.fps_model=many", "limit.nothing=3", "only.nothing==x"])
+def test_an_address_that_nobody_can_read_is_told(page: Any, run: Path, state: str) -> None:
+    page.goto("about:blank")
+    page.goto(f"{(run / 'comparison.html').as_uri()}#{state}")
+    assert page.is_visible("#refused")
