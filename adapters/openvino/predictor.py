@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -68,7 +68,7 @@ class OpenVinoSession:
         self.provider = f"CPU {hint}"
         self.notes: list[str] = []
         self.inputs = [_port(each) for each in self._network.inputs]
-        self.outputs = [_port(each) for each in self._network.outputs]
+        self.outputs = [_port(each, file.outputs) for each in self._network.outputs]
         kind = self._network.inputs[0].get_element_type().get_type_name()
         if kind not in TYPES:
             raise UserError(f"{file.path}: its input is {kind}, must be one of {', '.join(TYPES)}")
@@ -107,8 +107,12 @@ def _refuse_rounded_features(file: OnnxFile) -> None:
         )
 
 
-def _port(port: Any) -> Port:
+def _port(port: Any, known: Sequence[str] = ()) -> Port:
+    """Describe an input or output.
+
+    known: the names that the file gives; OpenVINO has others too, where it has left out what only hands a value on
+    """
     shape = tuple(edge.get_length() if edge.is_static else None for edge in port.get_partial_shape())
-    names = port.get_names()
-    name = min(names) if names else port.get_node().get_friendly_name()
+    names = sorted(port.get_names(), key=lambda name: (name not in known, name))
+    name = names[0] if names else port.get_node().get_friendly_name()
     return Port(name, shape, "i" in port.get_element_type().get_type_name()[:1])

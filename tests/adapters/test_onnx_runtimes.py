@@ -358,6 +358,28 @@ def test_a_file_of_a_fixed_batch_gets_the_last_images_too(tmp_path: Path) -> Non
     assert len(alone) == 1
 
 
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_outputs_have_the_names_of_the_file(runtime: str, tmp_path: Path) -> None:
+    """A name decides which of two alike outputs is the boxes; a runtime leaves out what only hands a value on."""
+    outputs = {name: np.zeros(shape, np.float32) for name, shape in (("dets", (1, 4, 4)), ("labels", (1, 4, 4)))}
+    path = constant_network(tmp_path / "r.onnx", {**outputs, "masks": np.zeros((1, 4, 16, 16), np.float32)})
+    model, make = onnx.load(str(path)), onnx.helper.make_node
+    model.graph.node.append(make("ReduceMean", ["images"], ["mean"], keepdims=0))
+    for node in list(model.graph.node):
+        if (name := node.output[0]) in ("dets", "labels", "masks"):
+            node.output[0] = f"values of {name}"
+            model.graph.node.append(make("Add", [node.output[0], "mean"], [f"/head/{name}"]))
+            model.graph.node.append(make("Identity", [f"/head/{name}"], [name]))
+    onnx.save(model, str(path))
+    made: Any = in_runtime(runtime, path, classes=("a", "b", "c"), classes_told=True)
+    assert {role: port.name for role, port in made.roles.items()} == {
+        "boxes": "dets",
+        "logits": "labels",
+        "masks": "masks",
+    }
+    assert len(predict(made, [np.zeros((64, 64, 3), np.uint8)])[0]) == 12
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
