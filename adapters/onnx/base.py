@@ -109,7 +109,7 @@ class OnnxFilePredictor(Predictor):
         self.batched = image.rank == 4
         self.fixed_batch = image.shape[0] if self.batched and self.layout.batched else 1
         self.normalise = Normalisation(self.how, self.device, self.session.dtype)
-        self.notes = (*self.session.notes, *file.notes, *file.calibration_notes)
+        self.notes = (*self.session.notes, *file.notes, *file.calibration_notes, *labelling.notes(file, self.classes))
         self.runtime = self._said(file, build_seconds)
 
     def _said(self, file: OnnxFile, build_seconds: float) -> Runtime:

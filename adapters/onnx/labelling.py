@@ -32,6 +32,18 @@ def classes(file: OnnxFile, told: Sequence[str] | None) -> tuple[str, ...]:
     )
 
 
+def notes(file: OnnxFile, names: Sequence[str]) -> tuple[str, ...]:
+    """Say that the names are those of the file in another order: one of the two is wrong, and nothing would fail."""
+    own = file.classes or ()
+    if tuple(names) == own or sorted(names) != sorted(own):
+        return ()
+    place = next(place for place, name in enumerate(names) if name != own[place])
+    return (
+        f"model.classes has the names of the file in another order: its class {place} is {names[place]!r}, and the "
+        f"file calls it {own[place]!r}; where the file is right, leave model.classes out",
+    )
+
+
 def labels(file: OnnxFile, layout: Layout, roles: Roles, names: Sequence[str], asked: str) -> list[int]:
     """Give our label of each label of the file, -1 for none.
 

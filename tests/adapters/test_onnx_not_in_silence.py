@@ -310,3 +310,22 @@ def test_a_row_tells_how_images_were_resized(tmp_path: Path) -> None:
 def test_metadata_that_is_nothing_of_the_kind_is_one_line(tmp_path: Path, metadata: dict[str, str], words: str) -> None:
     with pytest.raises(UserError, match=words):
         load(constant_network(tmp_path / "y.onnx", yolo_outputs([]), metadata=metadata), classes=None)
+
+
+@pytest.mark.parametrize(
+    ("given", "note"),
+    [
+        (("cat", "dog"), None),
+        (("feline", "dog"), None),  # another name for one class
+        (
+            ("dog", "cat"),
+            "model.classes has the names of the file in another order: its class 0 is 'dog', and the file calls it "
+            "'cat'; where the file is right, leave model.classes out",
+        ),
+    ],
+)
+def test_names_in_another_order_than_the_files_are_told(
+    tmp_path: Path, given: tuple[str, ...], note: str | None
+) -> None:
+    path = constant_network(tmp_path / "y.onnx", yolo_outputs([]), metadata={"names": "{0: 'cat', 1: 'dog'}"})
+    assert load(path, classes=given).notes == ((note,) if note else ())
