@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,18 @@ def test_what_a_file_is_named_after(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert key("input_size=96x128") != first
     monkeypatch.setattr(command, "_version", lambda package: "0.1")
     assert key() != first
+
+
+@pytest.mark.parametrize("changed", ["torchvision/export.py", "onnx/file.py"])
+def test_other_code_has_a_file_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str) -> None:
+    """That of the network, and that which writes into the file what its outputs and its images are."""
+    shutil.copytree(ROOT / "adapters", tmp_path / "adapters", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(command, "ROOT", tmp_path)
+    [job] = compose([f"model={DEMO}", *ALIKE])
+    before = command._key(job.config, None)
+    with (tmp_path / "adapters" / changed).open("a") as file:
+        file.write("# another line\n")
+    assert command._key(job.config, None) != before
 
 
 def test_random_weights_are_in_no_file(tmp_path: Path, cache: Path) -> None:

@@ -61,8 +61,8 @@ def exported_file(config: BenchConfig) -> Path:
 
 def _key(config: BenchConfig, weights: Path | None) -> str:
     """Give a digest of all that decides what is in the file."""
-    package = config.model._target_.split(".")[1]
-    code = [*(ROOT / "adapters" / package).rglob("*.py"), Path(exports.__file__)]
+    # All adapters: that of the model has the network, and another one writes what the file says of itself.
+    code = [*(ROOT / "adapters").rglob("*.py"), Path(exports.__file__)]
     deciding: dict[str, Any] = {
         **exports.origin_of(config, weights),
         "code": digest_together(code),
