@@ -32,7 +32,10 @@
   }
 
   const asked = /^#q=(.*)$/.exec(location.hash);
-  if (asked) input.value = decodeURIComponent(asked[1]);
+  if (asked) {
+    input.value = asked[1];
+    try { input.value = decodeURIComponent(asked[1]); } catch { /* as it stands */ }
+  }
   input.addEventListener("input", search);
   if (input.value) search();
 })();

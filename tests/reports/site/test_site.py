@@ -403,3 +403,17 @@ def test_a_reader_finds_a_result_and_its_file_in_the_site_without_a_server(
         serious = [v["id"] for v in axe.run(page).response["violations"] if v["impact"] in ("serious", "critical")]
         assert serious == [], one
     page.close()
+
+
+@pytest.mark.parametrize(("asked", "field"), [("solo%20fp16", "solo fp16"), ("100%", "100%"), ("%E0%A4%A", "%E0%A4%A")])
+def test_a_search_in_the_address_that_is_no_text_leaves_the_search_as_it_is(
+    tmp_path: Path, write_run: WriteRun, browser: Any, asked: str, field: str
+) -> None:
+    write_run(tmp_path / "runs", [made(), made("SOLO", precision="fp16")])
+    build_site([tmp_path / "runs"], tmp_path / "public")
+    page = browser.new_page()
+    page.goto((tmp_path / "public" / "index.html").as_uri() + f"#q={asked}")
+    assert page.get_by_label("Search").input_value() == field
+    page.get_by_label("Search").fill("solo fp16")
+    assert page.locator("#found li").count() == 1
+    page.close()
