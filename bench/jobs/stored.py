@@ -11,10 +11,11 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.data.bucket.copied import copied_from
 from bench.device.fingerprint import changes, in_words, source_changes
 from bench.errors import UserError
 from bench.jobs.identity import other_settings, without_no_figure
-from bench.jobs.job import PlannedJob, new_result, read_job, read_stored
+from bench.jobs.job import PlannedJob, WorkerJob, new_result, read_job, read_stored
 from bench.schema.result import EARLIER, UNFINISHED, Result, read_result, write_result
 
 Say = Callable[[str], None]
@@ -176,8 +177,19 @@ def _by_question(jobs: Sequence[PlannedJob]) -> dict[Hashable, list[PlannedJob]]
     """Give the jobs by their configuration without the keys that change no figure."""
     asked: dict[Hashable, list[PlannedJob]] = {}
     for job in jobs:
-        asked.setdefault(_hashable(without_no_figure(job.config)), []).append(job)
+        asked.setdefault(_question(job), []).append(job)
     return asked
+
+
+def _question(job: PlannedJob | WorkerJob) -> Hashable:
+    """Give the configuration of a job without the keys that change no figure, with addresses in the place of copies.
+
+    A copy of what has changed in a bucket lies in another folder, and is asked for by the same command.
+    """
+    what = without_no_figure(job.config)
+    for group in (what["dataset"], what["dataset"]["train"] or {}):
+        group.update({key: address for key in ("images", "annotations") if (address := copied_from(group.get(key)))})
+    return _hashable(what)
 
 
 def _hashable(value: Any) -> Hashable:
@@ -193,7 +205,7 @@ def _same_question(folder: Path, asked: Mapping[Hashable, Sequence[PlannedJob]])
         before = read_job(folder)
     except (OSError, ValueError, TypeError):  # no job.json, or one of another version
         return None
-    for job in asked.get(_hashable(without_no_figure(before.config)), ()):
+    for job in asked.get(_question(before), ()):
         # What was fine-tuned here was loaded from its own folder in the end.
         if job.config.finetune is not None or before.weights_path == job.weights_path:
             return job

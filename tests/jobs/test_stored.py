@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from gate_cases import result
 
+from bench.data.dataset import local as local_set
 from bench.device.fingerprint import Fingerprint
 from bench.errors import UserError
 from bench.jobs.job import PlannedJob, open_result, passes_due, write_job
@@ -249,3 +250,28 @@ def test_trained_weights_are_those_that_the_training_left(tmp_path: Path) -> Non
     path.unlink()
     with pytest.raises(UserError, match=r"best\.safetensors cannot be read: No such file"):
         _with_trained_weights(planned)
+
+
+@pytest.mark.parametrize(("query", "left"), [("", 0), ("?version=1", 1)])
+def test_what_has_changed_in_a_bucket_leaves_no_stale_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, query: str, left: int
+) -> None:
+    """The copies lie in two folders, and the same command asked for both; a query may be what names the file."""
+    fsspec = pytest.importorskip("fsspec")
+    monkeypatch.setenv("MASKBENCH_CACHE", str(tmp_path / "cache"))
+    address = f"memory://shop/stored/annotations.json{query}"
+
+    def planned(name: str, content: bytes) -> PlannedJob:
+        fsspec.filesystem("memory").pipe(f"/shop/stored/annotations.json{query}", content)
+        there = DatasetConfig("d", annotations=address)
+        config = dataclasses.replace(job(tmp_path).config, dataset=local_set(there))
+        return job(tmp_path / "out", name, config=config, contents={"dataset": content.decode()})
+
+    before, now = planned("net-1", b"one"), planned("net-2", b"other")
+    assert before.config.dataset.annotations != now.config.dataset.annotations
+    store(before)
+    lines = settled(now)
+    assert len(results_under(tmp_path / "out")) == left
+    moved = tmp_path / "out" / "earlier" / "net-1"
+    why = f"net: measured anew: the data set has changed (the earlier result: {moved})"
+    assert lines == ([] if left else [why])

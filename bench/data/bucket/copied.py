@@ -28,7 +28,7 @@ KIND = "datasets"
 """The folder of the copies in the cache."""
 
 COPIED = "copied.json"
-"""Stands in a copy that is whole, and has the digest of its samples."""
+"""Stands in a copy that is whole, and has the digest of its samples, and the address where no query is part of it."""
 
 RESERVE_BYTES = 2**30
 """Room on the disk that a copy leaves."""
@@ -82,14 +82,14 @@ def local_copy(address: str, key: str, *, folder: bool, progress: Progress = lam
     with _told(shown):
         system, root = _opened(address)
         listed = _listed(system, root, folder, shown)
-    place = cache_folder(KIND) / _digest(without_credentials(address).rstrip("/"), listed)[:32]
-    name = _own_name(root)
+    harmless = without_credentials(address).rstrip("/")
+    place, name = cache_folder(KIND) / _digest(harmless, listed)[:32], _own_name(root)
     paths = [place / name / file.name if folder else place / file.name for file in listed]
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(place.with_name(f".{place.name}.lock")):
             if not (place / COPIED).exists():
-                _copy(system, listed, place, paths, shown, progress)
+                _copy(system, listed, place, paths, shown, progress, {} if "?" in address else {"address": harmless})
         _check(place, paths, shown)
     except OSError as error:
         raise UserError(
@@ -163,15 +163,40 @@ def _file(remote: str, name: str, about: Mapping[str, Any]) -> Listed:
     return Listed(remote, name, about["size"], change)
 
 
+def copied_from(path: Any) -> str | None:
+    """Give the address that a file or a folder is the copy of, without user and password.
+
+    It is None of whatever is no copy, and where the address has a query, which may be what names the file: it is a
+    secret, and so nowhere kept.
+    """
+    if not isinstance(path, str) or not path:
+        return None
+    try:
+        told = json.loads((Path(path).parent / COPIED).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    address = told.get("address") if isinstance(told, dict) else None
+    return address if isinstance(address, str) else None
+
+
 def _digest(address: str, listed: Sequence[Listed]) -> str:
     content = [address, [(file.name, file.size, file.change) for file in listed]]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 def _copy(
-    system: Any, listed: Sequence[Listed], place: Path, paths: Sequence[Path], shown: str, progress: Progress
+    system: Any,
+    listed: Sequence[Listed],
+    place: Path,
+    paths: Sequence[Path],
+    shown: str,
+    progress: Progress,
+    about: Mapping[str, str],
 ) -> None:
-    """Copy all files into a folder beside ``place``, which takes its name once all are there."""
+    """Copy all files into a folder beside ``place``, which takes its name once all are there.
+
+    about: is kept in :data:`COPIED`, beside the digest
+    """
     part = place.with_name(f".{place.name}.part")
     targets = [part / path.relative_to(place) for path in paths]
     left = [(file, target) for file, target in zip(listed, targets, strict=True) if _size(target) != file.size]
@@ -193,7 +218,7 @@ def _copy(
     for file, target in left:
         if (size := _size(target)) != file.size:
             raise UserError(f"{shown}: {file.name} has {file.size} bytes there, and {size} were copied; run again")
-    write_text_atomically(part / COPIED, json.dumps({"samples_sha256": samples_sha256(targets)}))
+    write_text_atomically(part / COPIED, json.dumps({**about, "samples_sha256": samples_sha256(targets)}))
     shutil.rmtree(place, ignore_errors=True)  # without COPIED, which somebody has removed
     os.replace(part, place)
 
