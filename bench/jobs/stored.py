@@ -206,8 +206,10 @@ def _same_question(folder: Path, asked: Mapping[Hashable, Sequence[PlannedJob]])
     except (OSError, ValueError, TypeError):  # no job.json, or one of another version
         return None
     for job in asked.get(_question(before), ()):
-        # What was fine-tuned here was loaded from its own folder in the end.
-        if job.config.finetune is not None or before.weights_path == job.weights_path:
+        # What was fine-tuned here was loaded from its own folder in the end; of a zoo the configuration names the file,
+        # and an export of it lies under another name after an upgrade.
+        named = job.config.finetune is not None or job.config.model.weights == "zoo"
+        if named or before.weights_path == job.weights_path:
             return job
     return None
 

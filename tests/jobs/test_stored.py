@@ -115,6 +115,19 @@ def test_the_same_question_with_another_file_leaves_no_stale_row(tmp_path: Path)
     assert results_under(tmp_path) == []
 
 
+@pytest.mark.parametrize(("weights", "left"), [("zoo", 0), ("my.onnx", 1)])
+def test_another_export_of_a_zoos_weights_leaves_no_stale_row(tmp_path: Path, weights: str, left: int) -> None:
+    """Its name in the cache holds the versions of libraries; of a path that the user gave, another one is another row."""
+    config = BenchConfig(model=ModelConfig(name="net", _target_="models.Net", weights=weights))
+    files = [{"config": config, "weights_path": f"/cache/net-{key}.onnx", "contents": {"weights": key}} for key in "ab"]
+    before, now = (job(tmp_path, f"net-{number}", **fields) for number, fields in enumerate(files))
+    store(before)
+    lines = settled(now)
+    assert len(lines) == 1 - left
+    assert all("the file of the weights has changed" in line for line in lines)
+    assert len(results_under(tmp_path)) == left
+
+
 def test_a_folder_that_an_earlier_version_named_is_found_again(tmp_path: Path) -> None:
     """The same command after an upgrade measured all again, and the old row stayed beside the new one."""
     planned = job(tmp_path, "net-coco-new")
