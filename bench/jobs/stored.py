@@ -15,7 +15,7 @@ from bench.data.bucket.copied import copied_from
 from bench.device.fingerprint import changes, in_words, source_changes
 from bench.errors import UserError
 from bench.jobs.identity import other_settings, without_no_figure
-from bench.jobs.job import PlannedJob, WorkerJob, new_result, read_job, read_stored
+from bench.jobs.job import PlannedJob, WorkerJob, new_result, read_job, read_stored, write_job
 from bench.schema.result import EARLIER, UNFINISHED, Result, read_result, write_result
 
 Say = Callable[[str], None]
@@ -163,6 +163,16 @@ def _take_over(folder: Path, job: PlannedJob, say: Say) -> None:
         say(f"{job.config.model.name}: {folder} is an earlier result of the same job; it is now {_move(folder)}")
     else:
         folder.rename(job.folder)
+        _say_origin(job)
+
+
+def _say_origin(job: PlannedJob) -> None:
+    """Write into a stored result what the user says now of the weights that its file was exported from."""
+    stored, said = read_stored(job), job.config.model.exported_from
+    if stored is not None and stored.config["model"].get("exported_from") != said:
+        stored.config["model"]["exported_from"] = said
+        write_result(stored, job.result_path)
+        write_job(job)
 
 
 def _readable(path: Path) -> Result | None:
@@ -184,9 +194,11 @@ def _by_question(jobs: Sequence[PlannedJob]) -> dict[Hashable, list[PlannedJob]]
 def _question(job: PlannedJob | WorkerJob) -> Hashable:
     """Give the configuration of a job without the keys that change no figure, with addresses in the place of copies.
 
-    A copy of what has changed in a bucket lies in another folder, and is asked for by the same command.
+    A copy of what has changed in a bucket lies in another folder, and is asked for by the same command. What is said of
+    the weights that a file was exported from is no part: it is of one weights, whatever was said of it before.
     """
     what = without_no_figure(job.config)
+    what["model"]["exported_from"] = None
     for group in (what["dataset"], what["dataset"]["train"] or {}):
         group.update({key: address for key in ("images", "annotations") if (address := copied_from(group.get(key)))})
     return _hashable(what)

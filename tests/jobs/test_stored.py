@@ -117,7 +117,7 @@ def test_the_same_question_with_another_file_leaves_no_stale_row(tmp_path: Path)
 
 @pytest.mark.parametrize(("weights", "left"), [("zoo", 0), ("my.onnx", 1)])
 def test_another_export_of_a_zoos_weights_leaves_no_stale_row(tmp_path: Path, weights: str, left: int) -> None:
-    """Its name in the cache holds the versions of libraries; of a path that the user gave, another one is another row."""
+    """Its name in the cache holds versions of libraries. Of a path that a user gave, another one is another row."""
     config = BenchConfig(model=ModelConfig(name="net", _target_="models.Net", weights=weights))
     files = [{"config": config, "weights_path": f"/cache/net-{key}.onnx", "contents": {"weights": key}} for key in "ab"]
     before, now = (job(tmp_path, f"net-{number}", **fields) for number, fields in enumerate(files))
@@ -126,6 +126,24 @@ def test_another_export_of_a_zoos_weights_leaves_no_stale_row(tmp_path: Path, we
     assert len(lines) == 1 - left
     assert all("the file of the weights has changed" in line for line in lines)
     assert len(results_under(tmp_path)) == left
+
+
+def test_what_is_said_of_a_files_weights_later_is_written_into_its_row(tmp_path: Path) -> None:
+    """``model.exported_from`` decides below which base a row stands, and no figure: the file was measured once more."""
+
+    def said(name: str, exported_from: str | None) -> PlannedJob:
+        config = BenchConfig(model=ModelConfig(name="net", _target_="models.Net", exported_from=exported_from))
+        return job(tmp_path, name, config=config)
+
+    measured = store(said("net-1", None))
+    for name, sha256 in (("net-2", "ab" * 32), ("net-3", "cd" * 32), ("net-1", None)):
+        assert settled(now := said(name, sha256)) == []
+        [path] = results_under(tmp_path)
+        assert path == now.result_path
+        assert passes_due(now, 1) == []
+        kept = read_result(path)
+        assert kept.config["model"]["exported_from"] == sha256
+        assert dataclasses.replace(kept, config=measured.config) == measured
 
 
 def test_a_folder_that_an_earlier_version_named_is_found_again(tmp_path: Path) -> None:
