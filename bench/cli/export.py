@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 ORIGIN_KEY = "maskbench_origin"
 """The key of the file's metadata under which stands, as JSON, what it was exported from."""
 
+UNFINISHED_PREFIX = ".maskbench-export-"
+"""Begins the name of the folder in which a file is written, beside its place."""
+
 
 @tolerant_output()
 def main(arguments: Sequence[str] | None = None, program: str = "python -m bench.cli.export") -> int:
@@ -104,7 +107,7 @@ def export(config: BenchConfig, file: Path, calibration_count: int | None = None
     if not isinstance(predictor, Predictor):
         raise UserError(f"model={config.model.name}: replays results and has no network to export")
     try:
-        with tempfile.TemporaryDirectory(dir=file.parent, prefix=".maskbench-export-") as folder:
+        with tempfile.TemporaryDirectory(dir=file.parent, prefix=UNFINISHED_PREFIX) as folder:
             whole = Path(folder, file.name)
             predictor.export_onnx(whole)
             if calibration is not None:

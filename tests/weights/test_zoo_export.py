@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,7 @@ pytest.importorskip("torchvision", reason="torchvision is not installed")
 import onnx
 from python_path import python_path
 
+from bench.cli import export as exports
 from bench.cli.exported import __main__ as command
 from bench.errors import UserError
 from bench.files.digests import sha256_of
@@ -39,7 +43,7 @@ def test_a_row_has_the_file_of_the_named_models_weights(tmp_path: Path, cache: P
     overrides = [ROW, f"model.zoo.export={DEMO}", "model.weights=zoo", *ALIKE]
     [planned] = plan(compose(overrides), tmp_path / "out", lambda *_: None)
     assert planned.skip_reason is None
-    [file] = (cache / "weights").iterdir()
+    [file] = (cache / "weights").glob("*.onnx")
     assert planned.weights_path == str(file)
     assert planned.weights_sha256 == sha256_of(file)
     [told] = [entry.value for entry in onnx.load(str(file)).metadata_props if entry.key == "maskbench_origin"]
@@ -48,6 +52,39 @@ def test_a_row_has_the_file_of_the_named_models_weights(tmp_path: Path, cache: P
     exported.cache_clear()
     assert exported(DEMO) == file
     assert file.stat().st_mtime_ns == written
+
+
+def test_what_a_killed_export_left_goes_and_one_process_exports(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder of an unfinished file has the size of the file, and no other name ever was in it."""
+    left = cache / "weights" / f"{exports.UNFINISHED_PREFIX}abcd"
+    left.mkdir(parents=True)
+    (left / "half.onnx").write_bytes(b"half")
+    os.chmod(cache / "weights", 0o700)
+    began: list[Path] = []
+
+    def export(config: object, file: Path) -> None:
+        began.append(file)
+        time.sleep(0.3)
+        file.write_bytes(b"whole")
+
+    monkeypatch.setattr(exports, "export", export)
+    [job] = compose([f"model={DEMO}", *ALIKE])
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(command.exported_file, [job.config] * 2))
+    assert found == began * 2
+    assert sorted(path.name for path in (cache / "weights").iterdir()) == sorted([began[0].name, command.LOCK])
+
+
+def test_a_cache_that_cannot_be_written_is_told_in_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("MASKBENCH_CACHE", str(tmp_path / "file" / "below"))
+    assert command.main([f"model={DEMO}"]) == 2
+    where = tmp_path / "file" / "below" / "weights"
+    assert capsys.readouterr().out == f"{where}: Not a directory; set MASKBENCH_CACHE to a folder with room\n"
 
 
 def test_what_a_file_is_named_after(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

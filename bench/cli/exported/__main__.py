@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock
 
 from bench.cli import export as exports
 from bench.cli.run import compose
@@ -23,11 +26,14 @@ from bench.jobs.plan import weights_file
 from bench.jobs.start import ROOT
 from bench.jobs.worker.locate import locate
 from bench.schema.config import BenchConfig
-from bench.weights.cache import cache_folder, prepare_folder
+from bench.weights.cache import cache_folder, prepare_folder, remove_planted
 from bench.weights.zoo_export import ABSENT
 
 PACKAGES = ("torch", "onnx", "onnxscript")
 """The packages whose versions an export depends on, beside those of the model's class."""
+
+LOCK = "exports.lock"
+"""Is held in the cache of weights while a file is exported."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,6 +48,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(error)
         return 2
+    except OSError as error:
+        where = error.filename or cache_folder()
+        print(f"{where}: {error.strerror or error}; set MASKBENCH_CACHE to a folder with room")
+        return 2
     except ModuleNotFoundError as error:
         print(absent_library(error))
         return ABSENT
@@ -49,13 +59,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def exported_file(config: BenchConfig) -> Path:
-    """Give the path of the ONNX file of a job's trained weights in the cache of weights."""
+    """Give the path of the ONNX file of a job's trained weights in the cache of weights.
+
+    Of several processes one exports, and the others wait for it.
+    """
     weights = weights_file(config, lambda name, received, total: None)
     file = cache_folder() / f"{config.model.name}-{_key(config, weights)}.onnx"
-    if not file.is_file():
-        prepare_folder(file.parent)
-        print(f"{config.model.name}: is exported to ONNX once, about a minute", file=sys.stderr)
-        exports.export(config, file)
+    if file.is_file():
+        return file
+    prepare_folder(file.parent)
+    lock = file.with_name(LOCK)
+    remove_planted(lock)
+    with FileLock(lock):
+        if not file.is_file():
+            for unfinished in file.parent.glob(f"{exports.UNFINISHED_PREFIX}*"):  # of a process that was killed
+                shutil.rmtree(unfinished, ignore_errors=True)
+            print(f"{config.model.name}: is exported to ONNX once, about a minute", file=sys.stderr)
+            exports.export(config, file)
     return file
 
 
