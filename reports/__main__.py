@@ -17,6 +17,7 @@ from pathlib import Path
 import reports
 from bench.errors import UserError, visible
 from bench.files.folder_lock import REPORTING, locked
+from bench.files.paths import path_argument
 from reports.text.output import output_width, tolerant_output
 
 OF_LATEX = ("columns", "rows", "intervals", "caption", "label")
@@ -61,17 +62,25 @@ def _parser(program: str) -> argparse.ArgumentParser:
         "--again, compare them with a second run of the same study.",
     )
     parser.add_argument(
-        "sources", nargs="+", type=Path, metavar="DIR", help="a run's folder, a folder of runs, or a result.json"
+        "sources",
+        nargs="+",
+        type=path_argument,
+        metavar="DIR",
+        help="a run's folder, a folder of runs, or a result.json",
     )
-    parser.add_argument("--out", type=Path, help="where to write it; default: DIR, or ./comparison for several")
+    parser.add_argument(
+        "--out", type=path_argument, help="where to write it; default: DIR, or ./comparison for several"
+    )
     parser.add_argument(
         "--where", metavar="CONDITION", help="rows to choose among, a condition on columns: 'fps_model >= 20'"
     )
     parser.add_argument("--best", metavar="COLUMN", help="the column that decides, as mask_ap")
     parser.add_argument("--split", action="store_true", help="leave pictures and the charts' library beside the pages")
-    parser.add_argument("--again", type=Path, metavar="DIR", help="the folder of a second run of the same study")
+    parser.add_argument(
+        "--again", type=path_argument, metavar="DIR", help="the folder of a second run of the same study"
+    )
     paper = parser.add_argument_group("a table for a paper")
-    paper.add_argument("--latex", type=Path, metavar="FILE", help="write it to FILE, for booktabs and siunitx")
+    paper.add_argument("--latex", type=path_argument, metavar="FILE", help="write it to FILE, for booktabs and siunitx")
     paper.add_argument("--columns", metavar="A,B", help="its columns: model,backbone,mask_ap,fps_model")
     paper.add_argument("--rows", metavar="CONDITION", help="its rows, a condition on columns as that of --where")
     paper.add_argument(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench.errors import UserError, nearest
+from bench.files.paths import path_argument
 from bench.schema.typed.hydra_text import as_read, literal, quoted
 from bench.schema.typed.overrides import GROUPS, as_text, kinds
 
@@ -37,8 +38,8 @@ def filled(text: str) -> str:
 
 
 def filled_path(text: str) -> Path:
-    """Take a path as :func:`filled` does: an empty one would be the current folder."""
-    return Path(filled(text))
+    """Take a path as :func:`filled` does: an empty one would be the current folder. An address is refused."""
+    return path_argument(filled(text))
 
 
 class Arguments(NamedTuple):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 from pathlib import Path
 
 from bench.errors import UserError
+from bench.private.texts import without_credentials
 
 
 def expanded(path: str | Path, key: str = "") -> Path:
@@ -14,13 +16,24 @@ def expanded(path: str | Path, key: str = "") -> Path:
     key: the name of the path for the message of an error, as ``out``
 
     Raises:
-        UserError: this user, or the user that is named, has no home folder, as in a container without a passwd entry.
+        UserError: it is an address, as ``s3://bucket/runs``, of which a folder ``s3:`` would be made here; or this
+            user, or the user that is named, has no home folder, as in a container without a passwd entry.
     """
+    if isinstance(path, str) and "://" in path:
+        named = without_credentials(f"{key}={path}" if key else path)
+        raise UserError(f"{named}: is an address, must be a path of this machine")
     try:
         return Path(path).expanduser()
     except RuntimeError as error:
         named = f"{key}={path}" if key else str(path)
         raise UserError(f"{named}: ~ stands for a home folder, and there is none; give the whole path") from error
+
+
+def path_argument(text: str) -> Path:
+    """Take an argument of argparse as a path, and no address, of which a folder ``s3:`` would be made here."""
+    if "://" in text:
+        raise argparse.ArgumentTypeError(f"{without_credentials(text)} is an address, must be a path of this machine")
+    return Path(text)
 
 
 def cache_folder(kind: str) -> Path:

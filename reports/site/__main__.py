@@ -9,10 +9,10 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from bench.errors import UserError, visible
 from bench.files.folder_lock import REPORTING, locked
+from bench.files.paths import path_argument
 from reports.text.output import tolerant_output
 
 _MOST_LINES = 10
@@ -41,11 +41,20 @@ def _parser(program: str) -> argparse.ArgumentParser:
         "and run, trends, and a search. It needs no server: open its index.html, or put the folder on any.",
     )
     parser.add_argument(
-        "sources", nargs="+", type=Path, metavar="DIR", help="a run's folder, a folder of runs, or a result.json"
+        "sources",
+        nargs="+",
+        type=path_argument,
+        metavar="DIR",
+        help="a run's folder, a folder of runs, or a result.json",
     )
-    parser.add_argument("--out", type=Path, required=True, help="where to write it, as public/")
+    parser.add_argument("--out", type=path_argument, required=True, help="where to write it, as public/")
     parser.add_argument(
-        "--history", type=Path, action="append", default=[], metavar="FILE", help="a history, for a page of its trends"
+        "--history",
+        type=path_argument,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a history, for a page of its trends",
     )
     parser.add_argument(
         "--reports",

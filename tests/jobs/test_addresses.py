@@ -47,7 +47,7 @@ def test_a_planned_job_has_the_address_without_its_token(
 
 
 def test_an_address_as_weights(bright_squares: list[str], tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"model\.weights=https://zoo\.org/net\.pth\?\*\*\*: no such file") as caught:
+    with pytest.raises(UserError, match=r"model\.weights=https://zoo\.org/net\.pth\?\*\*\*: is an address") as caught:
         draft(bright_squares, tmp_path, f"model.weights='{URL}'")
     assert SECRET not in str(caught.value)
 
