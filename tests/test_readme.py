@@ -101,6 +101,7 @@ def test_the_demo_table_shows_the_weights_that_are_here() -> None:
 
 def test_the_table_of_what_is_served_is_that_of_the_configurations() -> None:
     assert with_model_table(MODELS) == MODELS, "run python -m reports.text.model_table"
+    assert with_model_table(README) == README, "run python -m reports.text.model_table README.md"
     [lines] = re.findall(r"^\| family \|.*\n((?:\|.*\n)+)", MODELS, re.MULTILINE)
     cells = {row[1].strip(): [cell.strip() for cell in row[2:-1]] for row in (e.split("|") for e in lines.splitlines())}
     assert cells["Mask R-CNN"][:3] == [

@@ -1,6 +1,6 @@
-"""Write the table of what is served in ``docs/models.md``, family by library, from the configurations of the models.
+"""Write the table of what is served, family by library, from the configurations of the models.
 
-python -m reports.text.model_table [docs/models.md]
+python -m reports.text.model_table [docs/models.md]; README.md has the same table.
 """
 
 from __future__ import annotations
