@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 
@@ -34,6 +34,8 @@ INDISTINGUISHABLE = (
     f"not distinguishable from the best: paired bootstrap over images, Holm-corrected over all pairs, alpha {ALPHA:g}"
 )
 OVERLAPPING = "those whose 95 % interval overlaps that of the best"
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,17 @@ class Comparison:
     def cell(self, row: int, column: str) -> Any:
         """Give the value in a type of Python's own; None where the cell is empty."""
         return self._cells[column][row]
+
+    def once(self, make: Callable[[Comparison], _T]) -> _T:
+        """Give what a function makes of this comparison: it is made once, and goes with the comparison."""
+        if make not in self._kept:
+            self._kept[make] = make(self)
+        made: _T = self._kept[make]
+        return made
+
+    @cached_property
+    def _kept(self) -> dict[Callable[[Comparison], Any], Any]:
+        return {}
 
     @cached_property
     def limit(self) -> int | None:
