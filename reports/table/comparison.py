@@ -15,6 +15,7 @@ import pandas as pd
 
 from bench.errors import UserError
 from bench.files.collector import collector_off
+from bench.files.json_file import write_text_atomically
 from bench.schema.facts import weights_kind
 from bench.schema.marks import Mark, marks
 from bench.schema.metrics import FIGURES, NOISE, noise
@@ -344,7 +345,7 @@ def write_csv(comparison: Comparison, path: Path) -> None:
     """Write the data frame, one line a row."""
     texts = [name for name, column in COLUMNS.items() if column.decimals is None]
     plain = {name: comparison.frame[name].map(plain_cell) for name in texts}
-    comparison.frame.assign(**plain).to_csv(path, index=False)
+    write_text_atomically(path, comparison.frame.assign(**plain).to_csv(index=False))
 
 
 def write_json(comparison: Comparison, path: Path) -> None:
