@@ -133,7 +133,7 @@ def test_instances_equal_mask2formers_formula(name: str, scenes) -> None:
 
 @pytest.mark.parametrize("name", SMALL)
 def test_operations_are_those_that_torch_counts_of_the_network(name: str, scenes, tmp_path: Path) -> None:
-    """Of RF-DETR and OneFormer nothing was counted. Here no parameter has a gradient, so that torch's own counter can."""
+    """Of RF-DETR and OneFormer nothing was counted. Here no parameter has a gradient, so torch's counter can."""
     Image.fromarray(scenes[0]).save(tmp_path / "scene.png")
     predictor = small(name, CLASSES)
     counted = count_image(predictor, ImageRecord(0, tmp_path / "scene.png", *scenes[0].shape[:2]))
