@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from bench.files.json_file import write_atomically
+
 
 def write_records(records: Iterable[Mapping[str, Any]], path: Path) -> None:
     """Write a list with an object for each record, whose values are no lists and no objects, and one key a line.
@@ -16,7 +18,7 @@ def write_records(records: Iterable[Mapping[str, Any]], path: Path) -> None:
     """
     text = ",\n ".join(_lines(record) for record in records)
     content = f"[\n {text}\n]\n" if text else "[]\n"
-    path.write_text(content, encoding="utf-8", errors="backslashreplace")  # half a UTF-16 pair, as JSON spells it
+    write_atomically(path, content.encode(errors="backslashreplace"))  # half a UTF-16 pair, as JSON spells it
 
 
 def _lines(record: Mapping[str, Any]) -> str:

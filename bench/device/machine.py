@@ -55,7 +55,7 @@ def describe(device: torch.device | str | None, packages: Iterable[str] = ()) ->
         "host_memory_bytes": _host_memory_bytes(),
         "os": _os(),
         "python": platform.python_version(),
-        "versions": _versions(packages),
+        "versions": {**installed((*PACKAGES, *packages)), **_torch_versions()},
         "maskbench": _maskbench(),
         **_torch_state(notes),
         "gpu": _gpu(device, notes),
@@ -135,15 +135,21 @@ def _os() -> str:
     return platform.platform()
 
 
-def _versions(packages: Iterable[str]) -> dict[str, str]:
-    """Installed packages by name, and the CUDA and cuDNN that torch was built with.
+def installed(packages: Iterable[str]) -> dict[str, str]:
+    """Give the version of each of the packages that is installed, as its metadata says it; none is imported."""
+    found = {}
+    for name in dict.fromkeys(packages):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
+
+
+def _torch_versions() -> dict[str, str]:
+    """Give the versions of torch, and of the CUDA and cuDNN that it was built with.
 
     cuDNN tells its version only where torch has been imported.
     """
     found = {}
-    for name in dict.fromkeys((*PACKAGES, *packages)):
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
     # torch's own knows what the metadata may not: the build (+cpu, +cu130).
     build = _torch_build()
     for name, key in (("torch", "__version__"), ("cuda", "cuda")):

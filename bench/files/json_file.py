@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import json
@@ -9,9 +10,9 @@ import os
 import stat
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from bench.errors import UserError
 from bench.files.bounds import Agreeing
@@ -116,19 +117,27 @@ def write_text_atomically(path: Path, text: str) -> None:
 
 
 def write_atomically(path: Path, content: bytes | memoryview) -> None:
-    """Write to ``path`` by way of a temporary file beside it, flushed to the disk; an older file stays until then.
+    """Write to ``path`` by way of a temporary file beside it, as :func:`opened_atomically` says."""
+    with opened_atomically(path) as file:
+        file.write(content)
 
-    What is no file, such as ``/dev/stdout`` or a pipe, is written into: to replace it would destroy it.
+
+@contextlib.contextmanager
+def opened_atomically(path: Path) -> Iterator[BinaryIO]:
+    """Give a temporary file beside ``path``, which takes its place, flushed to the disk, where the block ends well.
+
+    An older file stays until then. What is no file, such as ``/dev/stdout`` or a pipe, is written into: to replace it
+    would destroy it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists() and not path.is_file():
         with open(path, "wb") as stream:
-            stream.write(content)
+            yield stream
         return
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with open(temporary, "wb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

@@ -71,6 +71,7 @@ def ask_interpreters(drafts: Sequence[PlannedJob], log: Path, slot: Slot | None 
 
     One process is started for each interpreter, device and class. The adapters of maskbench share one.
 
+    drafts: their folder is the one that the command writes its results into, so that it is no input of a model
     log: the file for what the models print; an older one is replaced
     slot: one of those that the jobs will run on, which are all alike: the answer is about the GPU and the cores that a
         worker will have, and not about the whole machine
@@ -170,7 +171,7 @@ def _limits(job: PlannedJob) -> Limits:
 @contextlib.contextmanager
 def _started(jobs: Sequence[PlannedJob], python: str | None, log: Path, slot: Slot) -> Iterator[Contained]:
     """Start a check, whose standard input is the question; end it at the end of the block."""
-    question = Question(jobs[0].config.device, [for_worker(job) for job in jobs])
+    question = Question(jobs[0].config.device, [for_worker(job) for job in jobs], str(jobs[0].folder.resolve()))
     with tempfile.TemporaryFile() as file:
         file.write(json.dumps(dataclasses.asdict(question)).encode())
         file.seek(0)

@@ -146,10 +146,14 @@ class WorkerJob:
 
 @dataclass(frozen=True)
 class Question:
-    """What a check is asked: whether these jobs can run, on a device as the user named it."""
+    """What a check is asked: whether these jobs can run, on a device as the user named it.
+
+    results: the absolute path of the folder that the command writes its results into; "" where nobody says it
+    """
 
     device: str
     jobs: list[WorkerJob]
+    results: str = ""
 
 
 def to_description(job: PlannedJob) -> dict[str, Any]:

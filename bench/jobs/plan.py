@@ -70,12 +70,14 @@ def plan(
     checkout: Checkout | None = None,
     say: Say = lambda line: None,
     slot: Slot | None = None,
+    results: Path | None = None,
 ) -> list[PlannedJob]:
     """Check the jobs of a study and give them ready to run; ``command`` is what the user typed.
 
     checkout: the files that they may run, where they are one side of a gate between two commits
     say: tells, once all jobs are right, what was repaired in the data and what would mislead in figures of them
     slot: one of those that they will run on, where they run on slots
+    results: the folder that the command writes its results into, where that is not ``out``
 
     It generates the shapes, fetches the weights of the zoos, and asks every interpreter whether it has the device and
     can construct the models with weights. A job whose model fails there cannot run. No composed job is changed.
@@ -87,7 +89,7 @@ def plan(
     _check_writable(out)
     try:
         checked: dict[str, CheckedDataset] = {}
-        drafts = [_draft(job, out, checked, on_download, command) for job in jobs]
+        drafts = [_draft(job, results or out, checked, on_download, command) for job in jobs]
         origin = find_origin()
         drafts = [dataclasses.replace(draft, checkout=checkout, origin=origin) for draft in drafts]
         answers = ask_interpreters(drafts, out / CHECK_LOG, slot)
@@ -105,9 +107,9 @@ def plan(
 
 
 def _draft(
-    job: ComposedJob, out: Path, checked: dict[str, CheckedDataset], on_download: OnDownload, command: str
+    job: ComposedJob, results: Path, checked: dict[str, CheckedDataset], on_download: OnDownload, command: str
 ) -> PlannedJob:
-    """Plan what needs no library of the model; device and folder are settled later."""
+    """Plan what needs no library of the model; device and folder, which is ``results``, are settled later."""
     config = copy.deepcopy(job.config)
     dataset = _check_dataset(config.dataset, checked, on_download)
     contents = {"dataset": dataset.digest}
@@ -134,7 +136,7 @@ def _draft(
     return PlannedJob(
         config=config,
         choices=job.choices,
-        folder=out,
+        folder=results,
         weights_path=str(weights) if weights else None,
         weights_sha256=contents.get("weights"),
         skip_reason=skip_reason,
@@ -171,9 +173,7 @@ def _planned(draft: PlannedJob, answer: Answer, out: Path) -> PlannedJob:
     """Give the planned job of a draft and of its interpreter's answer."""
     config = dataclasses.replace(draft.config, device=answer.device)
     read = {option_key(option): digest_named(Path(path)) for option, path in answer.files.items()}
-    # The command itself writes into its folder of results, so that a word of that name is no input of the model.
-    inputs = {option: path for option, path in answer.now.named.items() if not out.resolve().is_relative_to(path)}
-    named = {named_key(option): digest_named(Path(path)) for option, path in inputs.items()}
+    named = {named_key(option): digest_named(Path(path)) for option, path in answer.now.named.items()}
     contents = draft.contents | read | named
     if answer.config_files:
         contents[CONFIG_KEY] = digest_together([Path(path) for path in answer.config_files])

@@ -12,7 +12,7 @@ import statistics
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -21,6 +21,9 @@ from bench.data.images import ImageRecord, read_images
 from bench.passes.base import Context, RunsTheModel
 from bench.predictor import Predictor
 from bench.schema.parts.costs import FlopsResult
+
+if TYPE_CHECKING:
+    from torch.utils.flop_counter import FlopCounterMode
 
 IMAGES = 5
 
@@ -69,20 +72,41 @@ def count_image(predictor: Predictor, record: ImageRecord) -> int:
 
 def _counted(predictor: Predictor, record: ImageRecord) -> tuple[int, Any]:
     """Count the operations for one image; give also what ``postprocess`` gave."""
-    # This import loads triton, half a second that a worker should not take before its first image.
-    from torch.utils.flop_counter import FlopCounterMode
-
     fast_attention = torch.backends.mha.get_fastpath_enabled()
     # The fused kernels have no formula; the plain operators that compute the same have one.
     torch.backends.mha.set_fastpath_enabled(False)
     try:
         with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), _uncompiled():
             batch = predictor.preprocess(read_images([record]))
-            with FlopCounterMode(display=False) as counter:
+            with _counter() as counter:
                 outputs = predictor.postprocess(predictor.forward(batch))
     finally:
         torch.backends.mha.set_fastpath_enabled(fast_attention)
     return counter.get_total_flops(), outputs
+
+
+def _counter() -> FlopCounterMode:
+    """Give a counter of all operations within its block, whichever module does them."""
+    # This import loads triton, half a second that a worker should not take before its first image.
+    from torch.utils.flop_counter import FlopCounterMode
+    from torch.utils.module_tracker import ModuleTracker
+
+    class WholeTracker(ModuleTracker):
+        """Asks no module for its part, as torch's own does.
+
+        Torch's puts hooks for the backward pass on what a module is given. It fails where that is a view of a parameter
+        without a gradient, as the queries of RF-DETR and OneFormer are.
+        """
+
+        def __enter__(self) -> WholeTracker:
+            return self
+
+        def __exit__(self, *args: object) -> None:
+            pass
+
+    counter = FlopCounterMode(display=False)
+    counter.mod_tracker = WholeTracker()
+    return counter
 
 
 def _uncompiled() -> contextlib.AbstractContextManager[object]:

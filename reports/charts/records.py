@@ -40,20 +40,10 @@ COSTS = (
 def records(comparison: Comparison, look: Look) -> list[Record]:
     """Give a record of each row that has a figure, those first that a reader wants to see first."""
     colours = row_colours(comparison, look)
-    return [record | {"colour": colours[record["row"]]} for record in _uncoloured(comparison)]
-
-
-_LAST: list[tuple[Comparison, list[Record]]] = []
-"""The records that were made last, with what they are of: each of the charts asks for them."""
+    return [record | {"colour": colours[record["row"]]} for record in comparison.once(_uncoloured)]
 
 
 def _uncoloured(comparison: Comparison) -> list[Record]:
-    if not _LAST or _LAST[0][0] is not comparison:
-        _LAST[:] = [(comparison, _made(comparison))]
-    return _LAST[0][1]
-
-
-def _made(comparison: Comparison) -> list[Record]:
     groups, lines = tradeoff_groups(comparison), sweep_lines(comparison)
     found = []
     for number in ranked(comparison):

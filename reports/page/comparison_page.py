@@ -9,6 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from bench.files.json_file import write_text_atomically
 from bench.schema.gate_report import GateReport
 from bench.schema.metrics import NOISE, shown_in
 from reports.answers.measured_on import measured_on
@@ -90,7 +91,7 @@ def write_html(
         definitions=list(COLUMNS.values()),
         jobs=[{**job_details(comparison, row), "page": model_pages.get(row)} for row in range(len(comparison.rows))],
     )
-    path.write_text(page, encoding="utf-8")
+    write_text_atomically(path, page)
     return path
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError
+from bench.files.json_file import write_text_atomically
 from bench.history.change_points import ALPHA, MIN_POINTS, MIN_SEGMENT, SMALLEST_SHARE, Step, find_steps
 from bench.history.runs import Run, clock_notes
 from bench.history.store import History
@@ -82,8 +83,7 @@ def write_trend(
         size=(WIDTH, HEIGHT),
     )
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(page, encoding="utf-8")
+        write_text_atomically(out, page)
     except OSError as error:
         raise UserError(f"{out}: cannot be written: {error.strerror or error}") from error
     return trends

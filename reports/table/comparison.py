@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 
 from bench.errors import UserError
 from bench.files.collector import collector_off
+from bench.files.json_file import write_text_atomically
 from bench.schema.facts import weights_kind
 from bench.schema.marks import Mark, marks
 from bench.schema.metrics import FIGURES, NOISE, noise
@@ -34,6 +35,8 @@ INDISTINGUISHABLE = (
     f"not distinguishable from the best: paired bootstrap over images, Holm-corrected over all pairs, alpha {ALPHA:g}"
 )
 OVERLAPPING = "those whose 95 % interval overlaps that of the best"
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,17 @@ class Comparison:
     def cell(self, row: int, column: str) -> Any:
         """Give the value in a type of Python's own; None where the cell is empty."""
         return self._cells[column][row]
+
+    def once(self, make: Callable[[Comparison], _T]) -> _T:
+        """Give what a function makes of this comparison: it is made once, and goes with the comparison."""
+        if make not in self._kept:
+            self._kept[make] = make(self)
+        made: _T = self._kept[make]
+        return made
+
+    @cached_property
+    def _kept(self) -> dict[Callable[[Comparison], Any], Any]:
+        return {}
 
     @cached_property
     def limit(self) -> int | None:
@@ -331,7 +345,7 @@ def write_csv(comparison: Comparison, path: Path) -> None:
     """Write the data frame, one line a row."""
     texts = [name for name, column in COLUMNS.items() if column.decimals is None]
     plain = {name: comparison.frame[name].map(plain_cell) for name in texts}
-    comparison.frame.assign(**plain).to_csv(path, index=False)
+    write_text_atomically(path, comparison.frame.assign(**plain).to_csv(index=False))
 
 
 def write_json(comparison: Comparison, path: Path) -> None:

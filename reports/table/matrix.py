@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from bench.files.json_file import opened_atomically
 from bench.schema.settings import lines, telling
 from reports.table.comparison import Comparison
 from reports.table.differences import ALPHA, METRICS, Difference, Group
@@ -83,16 +84,20 @@ def write_differences(comparison: Comparison, folder: Path) -> None:
     columns = pair_columns()
     form = ",\n  ".join(f"{json.dumps(name)}: %s" for name in columns)
     with (
-        open(folder / "differences.csv", "w", encoding="utf-8", errors="backslashreplace", newline="") as table,
-        open(folder / "differences.json", "w", encoding="utf-8", errors="backslashreplace") as records,
+        opened_atomically(folder / "differences.csv") as table,
+        opened_atomically(folder / "differences.json") as records,
     ):
-        table.write(",".join(columns) + "\n")
+        table.write(_bytes(",".join(columns) + "\n"))
         begin = "[\n {\n  "
         for cells, values in _records(comparison):
-            table.write(",".join(cells) + "\n")
-            records.write(begin + form % (*values,))
+            table.write(_bytes(",".join(cells) + "\n"))
+            records.write(_bytes(begin + form % (*values,)))
             begin = "\n },\n {\n  "
-        records.write("[]\n" if begin.startswith("[") else "\n }\n]\n")
+        records.write(b"[]\n" if begin.startswith("[") else b"\n }\n]\n")
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode(errors="backslashreplace")
 
 
 Texts = list[str]

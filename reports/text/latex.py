@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench.errors import visible
+from bench.files.json_file import write_text_atomically
 from bench.schema.metrics import FIGURES, shown_in
 from reports.table.checks import PUBLISHED_TOLERANCE, published, signed
 from reports.table.columns import COLUMNS, setting_columns
@@ -67,7 +68,7 @@ def write_latex(comparison: Comparison, path: Path) -> None:
         r"\label{tab:maskbench}",
         r"\end{table}",
     ]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_text_atomically(path, "\n".join(lines) + "\n")
 
 
 def _signs(comparison: Comparison, rows: Sequence[int]) -> dict[str, str]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.errors import visible
+from bench.files.json_file import write_text_atomically
 from bench.schema.metrics import shown_in
 from bench.schema.settings import tabled
 from reports.answers.measured_on import measured_on
@@ -70,7 +71,7 @@ def write_markdown(comparison: Comparison, path: Path) -> None:
             for name in shown_columns(comparison)
         ),
     ]
-    path.write_text("\n\n".join(section for section in sections if section) + "\n", encoding="utf-8")
+    write_text_atomically(path, "\n\n".join(section for section in sections if section) + "\n")
 
 
 def _claims(comparison: Comparison) -> str:

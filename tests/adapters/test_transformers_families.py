@@ -12,8 +12,12 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 from PIL import Image
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
+from bench.data.images import ImageRecord
 from bench.errors import UserError
+from bench.passes.flops import count_image
 from bench.predictor import Checkpoint, predict
 
 pytest.importorskip("transformers", reason="transformers is not installed")
@@ -125,6 +129,19 @@ def test_instances_equal_mask2formers_formula(name: str, scenes) -> None:
         assert_boxes_around(ours)
         covered = ours.masks.float().mean((1, 2))
         assert ((covered > 0.02) & (covered < 0.98)).sum() > 20
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_operations_are_those_that_torch_counts_of_the_network(name: str, scenes, tmp_path: Path) -> None:
+    """Of RF-DETR and OneFormer nothing was counted. Here no parameter has a gradient, so torch's counter can."""
+    Image.fromarray(scenes[0]).save(tmp_path / "scene.png")
+    predictor = small(name, CLASSES)
+    counted = count_image(predictor, ImageRecord(0, tmp_path / "scene.png", *scenes[0].shape[:2]))
+    given, _, _ = inputs(name, scenes[:1])
+    predictor.module.requires_grad_(False)
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        predictor.module(**given)
+    assert counted == counter.get_total_flops() > 10**7
 
 
 def test_rf_detr_equals_the_librarys_post_processing(scenes) -> None:

@@ -30,9 +30,9 @@ def test_a_command_that_may_not_wait_is_refused(run_command: Any, bright_squares
     assert "(maskbench model=a)" in line
 
 
-def test_a_history_is_probed_before_anything_runs(run_command: Any, bright_squares: list[str], tmp_path: Path) -> None:
+def test_a_history_is_probed_before_anything_runs(run_here: Any, bright_squares: list[str], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    done = run_command(
+    done = run_here(
         *BLOBS, *QUICK, *bright_squares, f"out={tmp_path / 'out'}", f"history={tmp_path / 'file' / 'history'}"
     )
     assert done.returncode == 2

@@ -154,9 +154,9 @@ def test_the_command_killed_leaves_no_worker(
         time.sleep(0.1)
 
 
-def test_more_shards_than_batches_are_refused(run_command: Any, bright_squares: list[str], tmp_path: Path) -> None:
+def test_more_shards_than_batches_are_refused(run_here: Any, bright_squares: list[str], tmp_path: Path) -> None:
     given = ["model=custom", "model._target_=toy_models.Blobs", *bright_squares, f"out={tmp_path / 'out'}"]
-    done = run_command(*given, "batch_size=3", "accuracy.shards=3")
+    done = run_here(*given, "batch_size=3", "accuracy.shards=3")
     assert done.returncode == 2
     assert done.stderr.strip().endswith(
         "accuracy.shards=3: coco has 4 images, which are 2 batches of 3, and a batch is never divided; give "

@@ -79,21 +79,21 @@ def test_a_replaced_file_of_an_option_is_measured_anew(
 
 
 def test_what_a_class_cannot_is_refused_before_anything_runs(
-    run_command: Any, bright_squares: list[str], tmp_path: Path
+    run_here: Any, bright_squares: list[str], tmp_path: Path
 ) -> None:
     level = tmp_path / "level.txt"
     level.write_text("100")
     command = [*LEVEL, f"+model.options.level={level}", *bright_squares]
     out = tmp_path / "out"
     refused(
-        run_command(*command, "precision=fp32,fp16", f"out={out}"),
+        run_here(*command, "precision=fp32,fp16", f"out={out}"),
         "precision=fp16: plain_runtime.Level computes in fp32",
         "give precision=fp32",
         "TorchPredictor",
     )
     assert not out.exists()
     refused(
-        run_command(*command, f"model.options.level={tmp_path / 'none'}"),
+        run_here(*command, f"model.options.level={tmp_path / 'none'}"),
         "no such file or folder (model.options.level)",
     )
 

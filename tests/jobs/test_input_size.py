@@ -80,9 +80,9 @@ def test_two_sizes_are_two_rows(run_command: Any, bright_squares: list[str], tmp
 
 
 def test_a_model_without_other_sizes_is_refused_before_any_runs(
-    run_command: Any, bright_squares: list[str], tmp_path: Path
+    run_here: Any, bright_squares: list[str], tmp_path: Path
 ) -> None:
     blobs = ["model=custom", "model._target_=toy_models.Blobs", "model.weights=random", *bright_squares]
-    refused(run_command(*blobs, "input_size=32x48", f"out={tmp_path / 'a'}"), "input_size=32x48: Blobs", "leave")
+    refused(run_here(*blobs, "input_size=32x48", f"out={tmp_path / 'a'}"), "input_size=32x48: Blobs", "leave")
     echo = ["model=custom", "model._target_=toy_models.Echo", *bright_squares]
-    refused(run_command(*echo, "input_size=32x48", f"out={tmp_path / 'b'}"), "toy_models.Echo sees no image")
+    refused(run_here(*echo, "input_size=32x48", f"out={tmp_path / 'b'}"), "toy_models.Echo sees no image")

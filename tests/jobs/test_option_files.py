@@ -98,3 +98,12 @@ def test_the_words_of_the_adapters(library: str) -> None:
             texts = {one.name for one in named if "str" in str(one.annotation)}
             assert texts
             assert texts <= set(cls.word_options)
+
+
+def test_the_folder_that_the_command_writes_into_names_no_input(tmp_path: Path) -> None:
+    """By whichever path an option names it, and also where it is a folder above that one."""
+    for name in ("runs/demo", "runs/other"):
+        (tmp_path / name).mkdir(parents=True)
+    options = {"word": "runs", "path": "./runs/demo", "whole": str(tmp_path / "runs/demo"), "other": "runs/other"}
+    assert other_files(Model, options, tmp_path, tmp_path / "runs/demo") == {"other": tmp_path / "runs/other"}
+    assert other_files(Model, options, tmp_path).keys() == options.keys()

@@ -74,6 +74,25 @@ def test_closed_form(dataset: CocoDataset) -> None:
     assert flops.std == pytest.approx(convolution * np.std([20, 10, 20, 20, 10]))
 
 
+class Queries(Blobs):
+    """Gives a module the first 16 of 20 learnt queries of 32 channels: a view of a parameter."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.queries, self.head = torch.nn.Embedding(20, 32), torch.nn.Linear(32, 8)
+
+    def forward(self, batch: Any) -> Any:
+        self.head(self.queries.weight[:16].unsqueeze(0).expand(len(batch), -1, -1))
+        return super().forward(batch)
+
+
+def test_a_view_of_a_parameter_is_given_to_a_module(dataset: CocoDataset) -> None:
+    """The cell of RF-DETR was empty: torch's counter of each module's part looks for the gradient of such a view."""
+    flops = PASS.measure(context_of(Queries(Settings(CPU)), dataset))
+    assert flops is not None
+    assert flops.counts == [2 * 16 * 32 * 8] * 5
+
+
 class Counting(Network):
     """Counts how often it is called."""
 

@@ -6,6 +6,7 @@ import errno
 import functools
 import json
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -77,11 +78,22 @@ def test_where_nothing_can_be_written_it_is_an_error(
     def full(*_: object, **__: object) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(Path, "write_text", full)
-    monkeypatch.setattr("pandas.DataFrame.to_csv", full)
-    monkeypatch.setattr("reports.table.matrix.open", full, raising=False)
+    monkeypatch.setattr("bench.files.json_file.os.replace", full)
     with pytest.raises(UserError, match="the report cannot be written"):
         reports.build([run], tmp_path / "report")
+
+
+def test_no_file_is_written_in_part(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The beginning of a table of which the disk had no more room stood there as a table of fewer rows."""
+    before, out = resource.getrlimit(resource.RLIMIT_FSIZE), tmp_path / "report"
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2, before[1]))  # bytes of each file: "[]" of no pair
+    try:
+        with pytest.raises(UserError, match="the report cannot be written"):
+            reports.build([run], out)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not [path for path in out.iterdir() if path.is_file()]
+    assert "comparison.csv" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("setting", ["MPLBACKEND", "MATPLOTLIBRC", "matplotlibrc"])

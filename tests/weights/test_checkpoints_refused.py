@@ -42,21 +42,21 @@ def refusal(done: Any) -> str:
 
 
 def test_classes_of_the_checkpoint_that_the_data_set_spells_otherwise(
-    run_command: Any, bright_squares: list[str], tmp_path: Path
+    run_here: Any, bright_squares: list[str], tmp_path: Path
 ) -> None:
     path = tmp_path / "trained.safetensors"
     write_demo(path, ["circle", "rectangel", "star"])
     out = tmp_path / "out"
-    line = refusal(run_command(f"model={DEMO}", f"model.weights={path}", f"out={out}", *bright_squares))
+    line = refusal(run_here(f"model={DEMO}", f"model.weights={path}", f"out={out}", *bright_squares))
     assert "1 of 1 categories with annotations match no class of the model: 'rectangle'" in line
     assert "dataset.aliases" in line
     assert "did you mean rectangel?" in line
     assert not out.exists()
 
 
-def test_fp16_overflow_names_the_parameter(run_command: Any, bright_squares: list[str], tmp_path: Path) -> None:
+def test_fp16_overflow_names_the_parameter(run_here: Any, bright_squares: list[str], tmp_path: Path) -> None:
     path = tmp_path / "trained.safetensors"
     parameter = "roi_heads.box_head.3.weight"
     write_demo(path, ["rectangle"], overflow=parameter)
-    line = refusal(run_command(f"model={DEMO}", f"model.weights={path}", *bright_squares))
+    line = refusal(run_here(f"model={DEMO}", f"model.weights={path}", *bright_squares))
     assert f"{path}: parameter {parameter} holds NaN or infinity" in line

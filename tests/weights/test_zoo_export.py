@@ -100,7 +100,7 @@ def test_what_a_file_is_named_after(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert key(weights=b"two") != first
     assert key("model.options.builder=maskrcnn_resnet50_fpn") != first
     assert key("input_size=96x128") != first
-    monkeypatch.setattr(command, "_version", lambda package: "0.1")
+    monkeypatch.setattr(command, "installed", lambda packages: dict.fromkeys(packages, "0.1"))
     assert key() != first
 
 

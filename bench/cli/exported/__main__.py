@@ -12,7 +12,6 @@ import json
 import shutil
 import sys
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from filelock import FileLock
 
 from bench.cli import export as exports
 from bench.cli.run import compose
+from bench.device.machine import installed
 from bench.errors import UserError, absent_library
 from bench.jobs.identity import digest_together
 from bench.jobs.plan import weights_file
@@ -81,21 +81,15 @@ def exported_file(config: BenchConfig) -> Path:
 
 def _key(config: BenchConfig, weights: Path | None) -> str:
     """Give a digest of all that decides what is in the file."""
+    packages = (*PACKAGES, *locate(config.model._target_).packages)
     # All adapters: that of the model has the network, and another one writes what the file says of itself.
     code = [*(ROOT / "adapters").rglob("*.py"), Path(exports.__file__)]
     deciding: dict[str, Any] = {
         **exports.origin_of(config, weights),
         "code": digest_together(code),
-        "packages": {name: _version(name) for name in (*PACKAGES, *locate(config.model._target_).packages)},
+        "packages": installed(packages),
     }
     return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -76,6 +77,7 @@ class Asked:
     cwd: the folder in which it was typed; a node that has it goes there
     sources: the names of the source files that stored results depend on
     threads: ``OMP_NUM_THREADS`` of the command; None is unset
+    results: the absolute path of its folder of results; "" where nobody says it
     """
 
     jobs: list[AskedJob]
@@ -83,6 +85,7 @@ class Asked:
     cwd: str
     sources: list[str] = field(default_factory=list)
     threads: str | None = None
+    results: str = ""
     version: Version = field(default_factory=Version.here)
 
     def to_json(self) -> str:
@@ -135,8 +138,10 @@ class Order:
         return cls(asked, from_description(data["job"]))
 
 
-def asked(jobs: Sequence[ComposedJob], command: str, launcher: LauncherConfig, sources: Sequence[str]) -> Asked:
-    """Give what nodes are asked to plan for these jobs.
+def asked(
+    jobs: Sequence[ComposedJob], command: str, launcher: LauncherConfig, sources: Sequence[str], results: Path
+) -> Asked:
+    """Give what nodes are asked to plan for these jobs, whose folder of results is ``results``.
 
     Raises:
         UserError: a value from the environment cannot be had on another machine.
@@ -147,6 +152,7 @@ def asked(jobs: Sequence[ComposedJob], command: str, launcher: LauncherConfig, s
         os.getcwd(),
         list(sources),
         os.environ.get("OMP_NUM_THREADS"),
+        os.path.abspath(results),
     )
 
 

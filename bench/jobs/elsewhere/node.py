@@ -96,8 +96,10 @@ def measure(order: Order, home: Path, on_progress: OnProgress, say: Callable[[st
 
 
 def _planned(asked: Asked, scratch: Path, say: Callable[[str], None]) -> list[PlannedJob]:
+    jobs = [job.composed() for job in asked.jobs]
+    results = Path(asked.results) if asked.results else None
     try:
-        return plan([job.composed() for job in asked.jobs], scratch, lambda *_: None, asked.command, say=say)
+        return plan(jobs, scratch, lambda *_: None, asked.command, say=say, results=results)
     except CheckBrokenError as error:
         raise UserError(f"the check of the models does not start: {' '.join(str(error).split())[-500:]}") from error
 

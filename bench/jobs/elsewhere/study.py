@@ -38,7 +38,7 @@ def run_elsewhere(jobs: Sequence[ComposedJob], run: Run) -> int:
             f"two folders of results with the command gate"
         )
     with _place(config.launcher, run, jobs) as place:
-        question = asked(jobs, run.command, config.launcher, _sources(run.out))
+        question = asked(jobs, run.command, config.launcher, _sources(run.out), run.out)
         planned, node = place.plan(question)
         for line in planned.said:
             run.say_once(line)

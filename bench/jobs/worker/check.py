@@ -67,11 +67,11 @@ def check(question: Question, send: Callable[[Message], None]) -> None:
     loaded: dict[str, CocoDataset] = {}
     folder = started_in()
     for job in question.jobs:
-        send(_verdict(job, device, loaded))
+        send(_verdict(job, device, loaded, Path(question.results) if question.results else None))
         os.chdir(folder)  # a class may have changed it
 
 
-def _verdict(job: WorkerJob, device: torch.device, loaded: dict[str, CocoDataset]) -> Verdict:
+def _verdict(job: WorkerJob, device: torch.device, loaded: dict[str, CocoDataset], results: Path | None) -> Verdict:
     """Check one job; ``loaded`` keeps the datasets of earlier jobs, which the jobs of a study share."""
     hide = job.from_environment.hide
     try:
@@ -80,7 +80,7 @@ def _verdict(job: WorkerJob, device: torch.device, loaded: dict[str, CocoDataset
         notes = [hide(note) for note in checked.notes]
         cls, name = locate(job.config.model._target_), job.filled.model.config
         of_config = [str(path) for path in config_files(cls, name, started_in())]
-        return Verdict("ok", None, files, _now(job, device), checked.reads_pixels, notes, of_config)
+        return Verdict("ok", None, files, _now(job, device, results), checked.reads_pixels, notes, of_config)
     except UserError as error:
         return Verdict(OTHER_DEVICE if isinstance(error, OtherDeviceError) else WRONG_INPUT, hide(str(error)))
     except (Exception, SystemExit) as error:
@@ -124,10 +124,11 @@ def _checked(job: WorkerJob, loaded: dict[str, CocoDataset], device: torch.devic
     return _Checked(files)
 
 
-def _now(job: WorkerJob, device: torch.device) -> Fingerprint:
+def _now(job: WorkerJob, device: torch.device, results: Path | None) -> Fingerprint:
     """Give what the figures of a checked job would depend on if it were measured now."""
     cls = locate(job.config.model._target_)
-    return fingerprint(cls, job.filled.model.options, _machine(device, tuple(getattr(cls, "packages", ()))))
+    machine = _machine(device, tuple(getattr(cls, "packages", ())))
+    return fingerprint(cls, job.filled.model.options, machine, results)
 
 
 @functools.cache

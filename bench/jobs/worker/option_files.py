@@ -35,19 +35,21 @@ def files_read(cls: object, options: Mapping[str, Any], folder: Path) -> dict[st
     return paths
 
 
-def other_files(cls: object, options: Mapping[str, Any], folder: Path) -> dict[str, Path]:
+def other_files(cls: object, options: Mapping[str, Any], folder: Path, results: Path | None = None) -> dict[str, Path]:
     """Give the absolute path of each other file or folder that a text in the options names, by option (``parts.0``).
 
-    Not of an option whose texts are words of the class's own (``word_options``). A single word that is the name of a
-    folder of results names no file either: the command writes such a folder itself, and ``out=demo`` is often given.
+    results: the absolute path of the folder that the command writes its results into, where it is known
 
     Raises:
         UserError: a file of ``files_read`` does not exist.
     """
     read = files_read(cls, options, folder)
-    words = cls.word_options if isinstance(cls, type) and issubclass(cls, Model) else ()
-    others = {option: value for option, value in options.items() if option not in words}
-    return {option: path for option, path in _named(others, folder) if option not in read}
+    return {
+        key: path
+        for option, value in options.items()
+        for key, text, path in _named(value, folder, option)
+        if key not in read and not _is_word(cls, option, text, path, results)
+    }
 
 
 def config_files(cls: object, config: str | None, folder: Path) -> list[Path]:
@@ -63,20 +65,29 @@ def config_files(cls: object, config: str | None, folder: Path) -> list[Path]:
     return sorted({one for file in found for one in ([file] if file.is_dir() else with_bases(file))})
 
 
-def _named(value: Any, folder: Path, key: str = "") -> Iterator[tuple[str, Path]]:
-    """Give the option and the path of each file or folder that is named somewhere in a value."""
+def _named(value: Any, folder: Path, key: str) -> Iterator[tuple[str, str, Path]]:
+    """Give the option, the text and the path of each file or folder that is named somewhere in the value of ``key``."""
     if isinstance(value, Mapping):
         for name, inner in value.items():
-            yield from _named(inner, folder, f"{key}.{name}" if key else str(name))
+            yield from _named(inner, folder, f"{key}.{name}")
     elif isinstance(value, (list, tuple)):
         for number, inner in enumerate(value):
             yield from _named(inner, folder, f"{key}.{number}")
-    elif isinstance(value, str) and (path := _file(value, folder)) is not None and not _is_out(value, path):
-        yield key, path
+    elif isinstance(value, str) and (path := _file(value, folder)) is not None:
+        yield key, value, path
 
 
-def _is_out(text: str, path: Path) -> bool:
-    """Tell whether a text is a single word, and the name of a folder of results, of a gate's or of several."""
+def _is_word(cls: object, option: str, text: str, path: Path, results: Path | None) -> bool:
+    """Tell whether a text of an option that is also the path of a file or folder names no input of the model.
+
+    This is the one rule: it is a word of the class's own (``word_options``); or the folder holds what the command
+    itself writes, and ``out=demo`` is often given; or it is a single word, and the name of a folder of results that an
+    earlier command has written, of a gate's or of several.
+    """
+    if isinstance(cls, type) and issubclass(cls, Model) and option in cls.word_options:
+        return True
+    if results is not None and results.is_relative_to(path):
+        return True
     single = not {"/", os.sep}.intersection(text)
     return single and any(next(path.glob(jobs), None) is not None for jobs in ("jobs/*/job.json", "*/jobs/*/job.json"))
 

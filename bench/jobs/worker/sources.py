@@ -27,8 +27,12 @@ _digest = functools.cache(digest_of)
 """The digest of a file as it was when it was first asked for: a file that is edited afterwards was imported before."""
 
 
-def fingerprint(cls: Any, options: Mapping[str, Any], machine: dict[str, Any]) -> Fingerprint:
+def fingerprint(
+    cls: Any, options: Mapping[str, Any], machine: dict[str, Any], results: Path | None = None
+) -> Fingerprint:
     """Give what the figures of a class depend on with options, on a machine, by the modules that are imported by now.
+
+    results: see :func:`bench.jobs.worker.option_files.other_files`
 
     Raises:
         UserError: a file that the class reads does not exist.
@@ -40,7 +44,7 @@ def fingerprint(cls: Any, options: Mapping[str, Any], machine: dict[str, Any]) -
         folders=[str(folder) for folder in _folders()],
         target=next(iter(files), ""),
         facts=facts_of(machine),
-        named={option: str(path) for option, path in other_files(cls, options, started_in()).items()},
+        named={option: str(path) for option, path in other_files(cls, options, started_in(), results).items()},
     )
 
 

@@ -18,6 +18,7 @@ from bench.private.environment import FromEnvironment
 from bench.schema.config import BenchConfig, DatasetConfig, LauncherConfig, ModelConfig, TrainSplitConfig
 
 RAY, SLURM = LauncherConfig("ray", address="host:6379"), LauncherConfig("slurm")
+OUT = Path("runs/out")
 
 
 def _job(**changes: object) -> ComposedJob:
@@ -32,9 +33,10 @@ def _secret(value: str = "s3cr3t-value") -> ComposedJob:
 
 
 def test_jobs_are_the_same_after_the_way() -> None:
-    sent = asked([_job()], "maskbench model=m", RAY, ["a.py"])
+    sent = asked([_job()], "maskbench model=m", RAY, ["a.py"], OUT)
     there = Asked.from_json(sent.to_json())
     assert there == sent
+    assert there.results == str(Path.cwd() / OUT)
     [job] = there.jobs
     # but for the launcher: what was measured says nothing of a cluster's address
     assert job.composed() == replace(_job(), config=replace(_job().config, launcher=LauncherConfig()))
@@ -44,10 +46,10 @@ def test_jobs_are_the_same_after_the_way() -> None:
 
 
 def test_a_node_with_another_maskbench_refuses() -> None:
-    sent = replace(asked([_job()], "", RAY, []), version=Version("0.0.1"))
+    sent = replace(asked([_job()], "", RAY, [], OUT), version=Version("0.0.1"))
     with pytest.raises(UserError, match=r"this node has another maskbench \(.*; the command has 0\.0\.1, "):
         Asked.from_json(sent.to_json())
-    unknown = json.loads(asked([_job()], "", RAY, []).to_json())
+    unknown = json.loads(asked([_job()], "", RAY, [], OUT).to_json())
     unknown["jobs"][0]["config"]["made_up"] = 1
     with pytest.raises(UserError, match="describes jobs in another way"):
         Asked.from_json(json.dumps(unknown))
@@ -55,9 +57,9 @@ def test_a_node_with_another_maskbench_refuses() -> None:
 
 def test_a_secret_is_never_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match=r"^launcher=ray: model\.options\.token has its value from the environment"):
-        asked([_secret()], "", RAY, [])
+        asked([_secret()], "", RAY, [], OUT)
     monkeypatch.setenv("TOK", "s3cr3t-value")
-    sent = asked([_secret()], "", SLURM, [])
+    sent = asked([_secret()], "", SLURM, [], OUT)
     assert "s3cr3t" not in sent.to_json()
     [job] = Asked.from_json(sent.to_json()).jobs
     assert job.composed() == replace(_secret(), config=replace(_job().config, launcher=LauncherConfig()))
@@ -68,7 +70,7 @@ def test_a_secret_is_never_sent(monkeypatch: pytest.MonkeyPatch) -> None:
         job.composed()
     monkeypatch.setenv("TOK", "another")
     with pytest.raises(UserError, match="cannot repeat"):  # it came from elsewhere too
-        asked([_secret()], "", SLURM, [])
+        asked([_secret()], "", SLURM, [], OUT)
 
 
 def test_where_a_node_has_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,14 +83,14 @@ def test_where_a_node_has_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         Path(name).touch()
     job.config.model.weights = "coco2/w.pt"
     launcher = replace(RAY, data=[f"{tmp_path}/coco:/mnt/coco", f"{tmp_path}:/mnt/all"])
-    [there] = asked([job], "", launcher, []).jobs
+    [there] = asked([job], "", launcher, [], OUT).jobs
     assert (there.config.dataset.images, there.config.dataset.annotations) == ("/mnt/coco/val", "/mnt/coco/a.json")
     assert there.config.dataset.train == TrainSplitConfig(images="/mnt/coco/train", annotations="/other/t.json")
     assert there.config.model.weights == "/mnt/all/coco2/w.pt"
-    [same] = asked([job], "", RAY, []).jobs
+    [same] = asked([job], "", RAY, [], OUT).jobs
     assert same.config.dataset == dataset
     with pytest.raises(UserError, match=r"^launcher\.data=\[/a\]: must be a folder here and the one of a node"):
-        asked([job], "", replace(RAY, data=["/a"]), [])
+        asked([job], "", replace(RAY, data=["/a"]), [], OUT)
 
 
 def test_a_word_for_weights_is_no_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,7 +98,7 @@ def test_a_word_for_weights_is_no_path(tmp_path: Path, monkeypatch: pytest.Monke
     for word in ("random", "zoo", "own", "weights/demo_mask_rcnn.safetensors"):
         job = _job()
         job.config.model.weights = word
-        [there] = asked([job], "", replace(RAY, data=[f"{tmp_path}:/mnt"]), []).jobs
+        [there] = asked([job], "", replace(RAY, data=[f"{tmp_path}:/mnt"]), [], OUT).jobs
         assert there.config.model.weights == word
 
 
@@ -104,7 +106,7 @@ def test_what_a_file_was_exported_from_is_sent_as_a_digest(tmp_path: Path) -> No
     """A node need not have the weights: it only says in the row which they are."""
     (tmp_path / "weights.pth").write_bytes(b"w")
     model = ModelConfig(name="m", weights="m.onnx", exported_from=str(tmp_path / "weights.pth"))
-    [there] = asked([_job(model=model)], "", RAY, []).jobs
+    [there] = asked([_job(model=model)], "", RAY, [], OUT).jobs
     assert there.config.model.exported_from == "50e721e49c013f00c62cf59f2163542a9d8df02464efeb615d31051b0fddc326"
 
 

@@ -36,13 +36,12 @@ def data(bright_squares: list[str], tmp_path: Path) -> list[str]:
 
 def _asked(data: list[str], target: str, *more: str) -> Asked:
     rows = ["model=custom", f"model._target_={target}", "model.weights=own", "passes=[accuracy]", "device=cpu"]
-    return asked(
-        compose([*rows, *data, *more]), "maskbench", LauncherConfig("ray"), ["lazily.py", "tests/toys/toy_models.py"]
-    )
+    sources = ["lazily.py", "tests/toys/toy_models.py"]
+    return asked(compose([*rows, *data, *more]), "maskbench", LauncherConfig("ray"), sources, Path("demo"))
 
 
-def _order(data: list[str], target: str = f"{TOYS / 'halting.py'}:Shifted") -> Order:
-    question = _asked(data, target)
+def _order(data: list[str], target: str = f"{TOYS / 'halting.py'}:Shifted", *more: str) -> Order:
+    question = _asked(data, target, *more)
     [job] = read_planned(plan_there(question.to_json()), "a node").jobs
     return Order(question, job)
 
@@ -135,11 +134,40 @@ def test_a_node_without_the_data_set(data: list[str], measured: Measured) -> Non
     assert "annotations.json" in result["reason"]
 
 
+WORDS = """
+from bench.predictor import ReplayPredictor
+
+
+class Net(ReplayPredictor):
+    needs_torch = False
+
+    def __init__(self, settings, builder):
+        self.classes = settings.classes
+
+    def results(self, image_id):
+        return []
+"""
+
+
+def test_the_folder_of_results_is_no_input_on_a_node(
+    data: list[str], measured: Measured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With ``out=demo`` a word ``demo`` was an input there, of "other content" once the command wrote into it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "words.py").write_text(WORDS)
+    Path("demo").mkdir()
+    order = _order(data, f"{tmp_path / 'words.py'}:Net", "+model.options.builder=demo")
+    assert order.job.contents.keys() == {"dataset"}
+    Path("demo/queue.json").write_text("{}")
+    result = measured(order)
+    assert (result["status"], result["reason"]) == ("ok", None)
+
+
 @pytest.mark.skipif(importlib.util.find_spec("detectron2") is not None, reason="detectron2 is installed")
 def test_a_node_without_the_library(data: list[str], measured: Measured) -> None:
     order = _order(data)
     lacking = compose(["model=demo_mask_rcnn_detectron2", "passes=[accuracy]", "device=cpu", *data])
-    question = asked(lacking, "maskbench", LauncherConfig("ray"), [])
+    question = asked(lacking, "maskbench", LauncherConfig("ray"), [], Path("out"))
     result = measured(replace(order, asked=question))
     assert result["status"] == "skipped"
     assert result["reason"].startswith("detectron2 is not installed in ")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import re
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from reports.charts.overview import OVERVIEW, stages, throughput
 from reports.charts.records import records
 from reports.charts.sweeps import sweeps
 from reports.page.render import TEMPLATES
-from reports.table.comparison import Comparison, load
+from reports.table.comparison import Comparison, comparison_key, load
 
 
 def drawn_by(spec: dict[str, Any], kind: str) -> list[dict[str, Any]]:
@@ -45,6 +47,19 @@ def test_plots_are_drawn_only_where_there_is_data(tmp_path: Path, make_result: A
     comparison = load([write_run(tmp_path / "b", [untrained, crashed])], tmp_path)
     names = [picture.path.name for draw in OVERVIEW.values() for picture in draw(comparison, tmp_path)]
     assert names == ["latency.png", "stages.png", "memory.png"]
+
+
+def test_records_are_made_once_and_go_with_their_comparison(tmp_path: Path, make_result: Any, write_run: Any) -> None:
+    """They lay in the module, with the comparison that they are of, until another one was drawn."""
+    run = write_run(tmp_path, [make_result()])
+    comparison = load([run], tmp_path, key=comparison_key)
+    [first], [second] = records(comparison, PRINTED), records(comparison, PAGE)
+    assert first["samples"] is second["samples"]
+    assert first["colour"] != second["colour"]
+    dies = weakref.ref(comparison)
+    del comparison
+    gc.collect()
+    assert dies() is None
 
 
 def test_names_with_dollars_and_markup_and_one_sample_are_drawn(

@@ -10,17 +10,26 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from literal_results import build_result
 
-from bench.schema.result import Result
+from bench.schema.result import write_result
 from reports.text.output import tolerant_output
 
 ROOT = Path(__file__).resolve().parents[3]
 
 
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write a run whose table has characters that are not ASCII. Its pictures are drawn once for all reports on it."""
+    folder = tmp_path_factory.mktemp("printed") / "größe"
+    for number, result in enumerate((build_result("Mäsk"), build_result("B", status="crashed", reason="→ ✗"))):
+        write_result(result, folder / "jobs" / f"job{number}" / "result.json")
+    return folder
+
+
 @pytest.fixture
-def report(tmp_path: Path, make_result: Callable[..., Result], write_run: Callable[..., Path]) -> Callable[..., int]:
-    """Calls ``python -m reports`` on a run whose table has characters that are not ASCII, and gives its exit status."""
-    run = write_run(tmp_path / "größe", [make_result("Mäsk"), make_result("B", status="crashed", reason="→ ✗")])
+def report(run: Path) -> Callable[..., int]:
+    """Calls ``python -m reports`` on that run, and gives its exit status."""
 
     def call(stdout: object, **environment: str) -> int:
         command = [sys.executable, "-m", "reports", str(run)]
@@ -38,12 +47,13 @@ def test_ascii_output(report: Callable[..., int], tmp_path: Path) -> None:
     assert "gr??e" in text
 
 
-def test_nobody_listens(report: Callable[..., int], tmp_path: Path) -> None:
+def test_nobody_listens(report: Callable[..., int], run: Path) -> None:
+    (run / "comparison.html").unlink(missing_ok=True)
     read, write = os.pipe()
     os.close(read)
     assert report(write) == 0
     os.close(write)
-    assert next(tmp_path.glob("*/comparison.html")).exists()
+    assert (run / "comparison.html").exists()
     with open("/dev/full", "wb") as full:
         assert report(full) == 0
 
