@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -112,9 +113,7 @@ def from_checkpoint(family: Family, config: PretrainedConfig, checkpoint: Checkp
     Raises:
         UserError: the checkpoint is of another architecture or of other classes.
     """
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()
-    try:
+    with _silent():
         module, info = family.model.from_pretrained(
             None,
             config=config,
@@ -122,8 +121,6 @@ def from_checkpoint(family: Family, config: PretrainedConfig, checkpoint: Checkp
             output_loading_info=True,
             ignore_mismatched_sizes=True,
         )
-    finally:
-        logging.set_verbosity(verbosity)
     lists = {
         "missing": [k for k in info["missing_keys"] if not _spare(k, family)],
         "unexpected": [k for k in info["unexpected_keys"] if not _spare(k, family)],
@@ -136,6 +133,20 @@ def from_checkpoint(family: Family, config: PretrainedConfig, checkpoint: Checkp
             f"give weights of the same architecture and classes"
         )
     return module.float()
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """Have the library say nothing and draw no bar: what does not fit is told by us."""
+    verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bar:
+            logging.enable_progress_bar()
 
 
 def _spare(name: str, family: Family) -> bool:

@@ -1,4 +1,4 @@
-"""Export Mask2Former of transformers to ONNX: the network up to its class and mask logits."""
+"""Export networks of transformers to ONNX, up to their raw outputs: Mask2Former and RF-DETR."""
 
 from __future__ import annotations
 
@@ -8,62 +8,75 @@ import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
-from transformers import Mask2FormerForUniversalSegmentation
+from transformers import PreTrainedModel
 
 from adapters.onnx.file import describe
+from adapters.transformers.inputs import Inputs
 
-OUTPUTS = ("class_logits", "mask_logits")
+OF_MASK2FORMER = {"class_queries_logits": "class_logits", "masks_queries_logits": "mask_logits"}
+"""The outputs of the file by the library's names."""
+
+OF_RF_DETR = {"pred_boxes": "dets", "logits": "labels", "pred_masks": "masks"}
+"""The same; the names in the file are those of the exporter of RF-DETR's makers (``rfdetr/export``)."""
 
 LARGEST_BATCH = 64
 
 
 class _Network(torch.nn.Module):
-    """What ``Mask2FormerPredictor.forward`` computes of normalised, padded images (B, 3, H, W)."""
+    """What ``forward`` of the predictor computes of normalised images (B, 3, H, W)."""
 
-    def __init__(self, module: Mask2FormerForUniversalSegmentation) -> None:
+    def __init__(self, module: PreTrainedModel, outputs: Sequence[str]) -> None:
         super().__init__()
-        self.module = module
+        self.module, self._outputs = module, tuple(outputs)
 
-    def forward(self, pixel_values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        # The library reads no mask of the padding, so none is an input.
+    def forward(self, pixel_values: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        # Mask2Former reads no mask of the padding, and RF-DETR has no padding, so none is an input.
         output = self.module(pixel_values=pixel_values)
-        return output.class_queries_logits, output.masks_queries_logits
+        return tuple(output[name] for name in self._outputs)
 
 
-def export(
-    module: Mask2FormerForUniversalSegmentation,
-    labels: Sequence[str],
-    size: tuple[int, int],
-    stride: int,
-    normalisation: dict[str, list[float]],
-    path: Path,
-) -> None:
-    """Write the network for batches of squares, into which every image fits, wide or tall.
+def mask2former(module: PreTrainedModel, labels: Sequence[str], inputs: Inputs, path: Path) -> None:
+    """Write the network for batches of squares, into which every image fits, wide or tall."""
+    edge = math.ceil(inputs.longest_edge / inputs.stride) * inputs.stride
+    _write(module, OF_MASK2FORMER, edge, path)
+    size = [inputs.shortest_edge, inputs.longest_edge]
+    _describe(path, "queries", labels, inputs, resize="fit", size=size, rounding="shorter")
 
-    size: shorter and longer edge of the resize, in pixels
-    stride: the square's edge is a multiple of it
-    normalisation: ``mean`` and ``std`` of channels of 0 to 1
+
+def rf_detr(module: PreTrainedModel, labels: Sequence[str | None], inputs: Inputs, path: Path) -> None:
+    """Write the network for batches of squares, to which every image is stretched.
+
+    labels: the class of each logit, None for those that are of no class
+    """
+    _write(module, OF_RF_DETR, inputs.longest_edge, path)
+    _describe(path, "rfdetr", labels, inputs, resize="stretch", size=[inputs.longest_edge] * 2)
+
+
+def _write(module: PreTrainedModel, outputs: dict[str, str], edge: int, path: Path) -> None:
+    """Write the network for squares of one edge, in pixels, a multiple of what the network takes.
 
     The exporter makes constants of the sizes of the feature maps: a file with axes of any height and width would
     compute nonsense for other sizes, without an error.
     """
-    edge = math.ceil(size[1] / stride) * stride
     images = torch.rand(2, 3, edge, edge, device=next(module.parameters()).device)
     batch = torch.export.Dim("batch", min=1, max=LARGEST_BATCH)
     logging.getLogger("onnxscript").setLevel(logging.ERROR)  # it tells each constant that it leaves
     with torch.no_grad(), contextlib.redirect_stdout(io.StringIO()):  # and each of its steps
         program = torch.onnx.export(
-            _Network(module).eval(),
+            _Network(module, list(outputs)).eval(),
             (images,),
             dynamo=True,
             input_names=["pixel_values"],
-            output_names=list(OUTPUTS),
+            output_names=list(outputs.values()),
             dynamic_shapes={"pixel_values": {0: batch}},
         )
     assert program is not None
     program.save(str(path))
-    describe(
-        path, "queries", labels, resize="fit", size=list(size), antialias=True, rounding="shorter", **normalisation
-    )
+
+
+def _describe(path: Path, layout: str, labels: Sequence[str | None], inputs: Inputs, **preprocessing: Any) -> None:
+    normalisation = {"mean": list(inputs.mean), "std": list(inputs.std)}
+    describe(path, layout, labels, antialias=True, **normalisation, **preprocessing)

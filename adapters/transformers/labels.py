@@ -36,6 +36,11 @@ class Columns:
         return tuple(self.names[number] for number in self.kept)
 
     @property
+    def by_logit(self) -> tuple[str | None, ...]:
+        """The class of each logit, None where it is of no class."""
+        return tuple(name if number in self.kept else None for number, name in enumerate(self.names))
+
+    @property
     def all_kept(self) -> bool:
         return self.kept == tuple(range(len(self.names)))
 

@@ -71,16 +71,14 @@ class TransformersPredictor(TorchPredictor):
         family = self.family
         self.inputs = fitted(inputs, family, config, settings.pad_to)
         self.colours = self.inputs.colours(settings.device)
-        if settings.checkpoint is None:
-            module = untrained(family, config)
-        else:
-            module = from_checkpoint(family, config, settings.checkpoint)
+        given = settings.checkpoint
+        module = untrained(family, config) if given is None else from_checkpoint(family, config, given)
         self.module = module.to(settings.device).eval()
         for parameter in self.module.parameters():  # OneFormer's loss makes one of a float64 of numpy
             parameter.data = parameter.data.float()
         self.backbone_prefix = f"{family.encoder}."
         self.compiled_parts = family.compiled_parts(self.module)
-        self.classes = columns.classes
+        self.classes, self.logits = columns.classes, columns.by_logit
         last = [len(columns.names)] if family.no_object else []
         self.columns = None if columns.all_kept else torch.tensor([*columns.kept, *last], device=settings.device)
         length = getattr(config, family.task_length) if family.task_length else None
@@ -129,12 +127,9 @@ class Mask2FormerPredictor(TransformersPredictor, Trainable):
     family = FAMILIES["mask2former"]
 
     def export_onnx(self, path: Path) -> None:
-        from adapters.transformers.export import export  # needs onnx, which a measurement does not
+        from adapters.transformers import export  # needs onnx, which a measurement does not
 
-        inputs = self.inputs
-        normalisation = {"mean": list(inputs.mean), "std": list(inputs.std)}
-        edges = inputs.shortest_edge, inputs.longest_edge
-        export(self.module, self.classes, edges, inputs.stride, normalisation, path)
+        export.mask2former(self.module, self.classes, self.inputs, path)
 
     def training_edges(self) -> tuple[int, int]:
         return self.inputs.shortest_edge, self.inputs.longest_edge
@@ -152,6 +147,11 @@ class RfDetrPredictor(TransformersPredictor, Trainable):
     """
 
     family = FAMILIES["rf_detr"]
+
+    def export_onnx(self, path: Path) -> None:
+        from adapters.transformers import export
+
+        export.rf_detr(self.module, self.logits, self.inputs, path)
 
     def training_edges(self) -> tuple[int, int]:
         # A bound on the longer edge would shrink the shorter below the square, which the stretch would then blur.

@@ -122,6 +122,22 @@ def test_an_exported_mask2former_gives_what_the_model_gives(tmp_path: Path, imag
             assert_alike(instances, predict(model, [image])[0])
 
 
+def test_an_exported_rf_detr_gives_what_the_model_gives(tmp_path: Path, images: list[np.ndarray]) -> None:
+    """It stretches every image to one square, and has the names of its makers' exporter; a batch gives the same."""
+    pytest.importorskip("transformers", reason="transformers is not installed")
+    path = exported("demo_rf_detr_transformers", tmp_path)
+    theirs = eager("demo_rf_detr_transformers")
+    for runtime in RUNTIMES:
+        model = in_runtime(runtime, path)
+        assert model.classes == theirs.classes
+        assert model.runtime is not None
+        assert model.runtime.layout == "rfdetr"
+        for image in images:
+            assert_alike(predict(model, [image])[0], predict(theirs, [image])[0])
+        for instances, image in zip(predict(model, images[:3]), images, strict=False):
+            assert_alike(instances, predict(model, [image])[0])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_the_ap_of_an_exported_model_is_that_of_the_model(runtime: str, mask_rcnn: Path, theirs: Predictor) -> None:

@@ -203,6 +203,9 @@ def test_rf_detrs_class_logits_are_numbered_by_cocos_ids(scenes) -> None:
     assert instances.labels[:45].tolist() == [16] * 15 + [79] * 15 + [0] * 15
     assert instances.scores[[0, 15, 30]].tolist() == pytest.approx([1 / (1 + math.exp(-x)) for x in (1.0, 0.5, 0.0)])
     assert len(instances) == 100
+    # An exported file names the class of each logit.
+    names = [predictor.logits[logit] for logit in (0, 1, 12, 18, 83, 90)]
+    assert names == [None, COCO80[0], None, COCO80[16], None, COCO80[79]]
 
 
 def test_oneformers_stuff_is_no_instance(scenes) -> None:
