@@ -64,7 +64,8 @@
     for (const [key, text] of state) {
       if (!/^(limit|only)\../.test(key) || text === "") continue;
       const input = inputs.find((one) => nameOf(one) === key);
-      if (input) input.value = text;
+      // A field of numbers takes no other text, and the browser complains of one.
+      if (input && (input.type !== "number" || Number.isFinite(Number(text)))) input.value = text;
       if (!input?.value) without.push(asCondition(key, text));
     }
     const own = choice.read(state.get("filter") ?? "");
