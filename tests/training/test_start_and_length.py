@@ -73,6 +73,8 @@ def test_an_interrupted_training_says_how_far_it_came(bright_squares: list[str],
     root, toys = Path(__file__).resolve().parents[2], Path(__file__).resolve().parents[1] / "toys"
     with subprocess.Popen(
         [*command, f"out={tmp_path}", "protocol.check_limit_s=120"],
+        # A shell starts what it puts into the background with SIGINT ignored, and so may a CI system.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         **{"cwd": root, "env": _environment(toys), "stdout": subprocess.PIPE, "text": True},
     ) as process:
         deadline = time.monotonic() + 120
