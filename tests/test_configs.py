@@ -89,7 +89,7 @@ def test_studies_hold_every_model_of_their_kind() -> None:
     demo = {job.config.model.name for job in compose([])}
     ablations = {job.config.model.name for study in ABLATIONS for job in compose([f"study={study}"])}
     assert demo | ablations == {name for name in MODELS if name.startswith("demo_")}
-    assert len(demo) == 10
+    assert len(demo) == 11
     variants = {job.config.model.name: job.config.model for job in compose(["study=variants", "dataset=coco"])}
     assert {"torchvision", "mmdet", "detectron2", "transformers"} <= {model.library for model in variants.values()}
     full_size = [name for name in MODELS if not name.startswith("demo_") and name not in NEEDS]

@@ -24,7 +24,7 @@ def test_every_installed_library_is_ok_and_every_absent_one_is_skipped(study: tu
     done, out = study
     assert done.returncode == 0, done.stdout + done.stderr
     results = [read_result(path) for path in out.glob("jobs/*/result.json")]
-    assert len(results) == 10
+    assert len(results) == 11
     for result in results:
         library = result.config["model"]["library"]
         if importlib.util.find_spec(library) is None:
@@ -56,7 +56,7 @@ def test_every_installed_library_is_ok_and_every_absent_one_is_skipped(study: tu
 def test_the_table_and_the_path_are_shown(study: tuple[Any, Path]) -> None:
     done, out = study
     assert f"report: {out}/comparison.html" in done.stdout
-    for family in ("Mask R-CNN", "SOLO", "SOLOv2", "PointRend", "Mask2Former"):
+    for family in ("Mask R-CNN", "SOLO", "SOLOv2", "PointRend", "Mask2Former", "RF-DETR"):
         assert family in done.stdout
     assert "\x1b[" not in done.stdout, "no control codes and no progress bar where there is no terminal"
 

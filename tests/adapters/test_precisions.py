@@ -30,8 +30,8 @@ MODELS = ROOT / "configs" / "model"
 SHAPES = ("circle", "square", "triangle", "star", "ring", "bar")
 CPU = torch.device("cpu")
 INPUT = (160, 224)
-SQUARES = {"mmdet": (192, 192), "transformers": (144, 144)}
-"""For the families whose input is a square; those of transformers take a multiple of 12 x 2 and of 16 pixels."""
+SQUARE = (192, 192)
+"""For the families whose input is a square: a multiple of 12 x 2, of 16 and of 8 x 4 pixels."""
 DETECTIONS = 20
 SCORES_WITHIN = {"fp16": 0.02, "bf16": 0.05}
 """How far a trained model's score of one rank may lie from that in fp32; fp16 has 11 bits, bf16 8. Where an untrained
@@ -142,7 +142,7 @@ def small(name: str) -> TorchPredictor:
     options = merged(config.get("options", {}), form.get(library, changes))
     model = getattr(importlib.import_module(place), target)
     square = name in narrow_mmdet.SQUARE_ONLY or "rf_detr" in name or "eomt" in name
-    options |= model.options_for_input_size(*(SQUARES[library] if square else INPUT))
+    options |= model.options_for_input_size(*(SQUARE if square else INPUT))
     weights = None if name in NARROW else load_checkpoint(ROOT / config["weights"])
     torch.manual_seed(0)
     settings = Settings(CPU, weights, SHAPES, 0.0, DETECTIONS, config.get("config"))

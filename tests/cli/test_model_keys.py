@@ -44,7 +44,7 @@ def test_a_class_among_models_of_libraries() -> None:
     """The user's class stood in the rows of torchvision and mmdet: "Mask R-CNN torchvision, 4532 FPS"."""
     with pytest.raises(UserError, match=r"model\._target_=models\.Bright: belongs to one model"):
         compose([f"model=custom,{DEMO}", BRIGHT])
-    with pytest.raises(UserError, match="belongs to one model, but would be given to 10"):
+    with pytest.raises(UserError, match="belongs to one model, but would be given to 11"):
         compose([BRIGHT])  # the default is a study of several models
 
 
