@@ -67,9 +67,11 @@ def yolo_end_to_end(outputs: Mapping[str, torch.Tensor], frame: Frame, limits: L
 
 def rfdetr(outputs: Mapping[str, torch.Tensor], frame: Frame, limits: Limits) -> Finish:
     """RF-DETR: boxes as shares of the input, a logit for each class, a mask of logits for each query, as in its
-    ``PostProcess``: the best pairs of query and class."""
+    ``PostProcess``: the best pairs of query and class. Logits of no class take no pair's place."""
     scores = outputs["logits"].float().sigmoid()
     finish.refuse_nan(limits, scores=scores, masks=outputs["masks"])
+    if scores.shape[1] == len(limits.labels):  # another number is refused where a label beyond them is found
+        scores = scores.masked_fill(limits.labels < 0, -1)
     best, index = scores.flatten().topk(min(limits.max_detections, scores.numel()))
     query, label = index // scores.shape[1], index % scores.shape[1]
     kept = best > (limits.score_threshold or 0.0)

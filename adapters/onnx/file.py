@@ -37,6 +37,7 @@ class OnnxFile:
         ``input_size`` where it was another than the model's own, and ``calibration`` of an int8 file
     notes: what a reader of the row must know of it
     rounds_features: whether a RoIAlign of it reads features that were rounded to 8 bits just before
+    antialiases: whether an operator of it scales values with antialiasing
     outputs: the names of its outputs
     """
 
@@ -49,6 +50,7 @@ class OnnxFile:
     origin: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     rounds_features: bool = False
+    antialiases: bool = False
     outputs: tuple[str, ...] = ()
 
     @property
@@ -96,8 +98,8 @@ def read_onnx(path: Path) -> OnnxFile:
         )
     notes = (note,) if note else ()
     size, origin, rounds = path.stat().st_size, _origin(metadata, path), bool(precision.reads_rounded(model))
-    outputs = tuple(output.name for output in model.graph.output)
-    return OnnxFile(path, opset, size, word, classes, told, origin, notes, rounds, outputs)
+    outputs, antialiases = tuple(output.name for output in model.graph.output), precision.antialiases(model)
+    return OnnxFile(path, opset, size, word, classes, told, origin, notes, rounds, antialiases, outputs)
 
 
 def _short(error: Exception) -> str:

@@ -163,6 +163,12 @@ def reads_rounded(model: onnx.ModelProto) -> list[onnx.NodeProto]:
     return [node for node in aligns if made_by[node.input[0]].op_type == "DequantizeLinear"]
 
 
+def antialiases(model: onnx.ModelProto) -> bool:
+    """Tell whether an operator of a network scales values with antialiasing."""
+    scaling = (node for graph in graphs(model.graph) for node in graph.node if node.op_type == "Resize")
+    return any(each.name == "antialias" and each.i == 1 for node in scaling for each in node.attribute)
+
+
 def nodes_by_output(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
     """Give the node that makes each value."""
     return {output: node for node in model.graph.node for output in node.output}

@@ -6,7 +6,7 @@ import contextlib
 import io
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import torch
 from transformers import PreTrainedModel
 
 from adapters.onnx.file import describe
+from adapters.transformers.families import FAMILIES
 from adapters.transformers.inputs import Inputs
 
 OF_MASK2FORMER = {"class_queries_logits": "class_logits", "masks_queries_logits": "mask_logits"}
@@ -51,8 +52,27 @@ def rf_detr(module: PreTrainedModel, labels: Sequence[str | None], inputs: Input
 
     labels: the class of each logit, None for those that are of no class
     """
-    _write(module, OF_RF_DETR, inputs.longest_edge, path)
+    with _positions_of(module, inputs.longest_edge):
+        _write(module, OF_RF_DETR, inputs.longest_edge, path)
     _describe(path, "rfdetr", labels, inputs, resize="stretch", size=[inputs.longest_edge] * 2)
+
+
+@contextlib.contextmanager
+def _positions_of(module: PreTrainedModel, edge: int) -> Iterator[None]:
+    """Let RF-DETR have the position embeddings of this edge, in pixels, within the block.
+
+    It scales those of its configuration's edge in every call, bicubic with antialiasing. OpenVINO 2026.4 scales without
+    the antialiasing and says nothing, so such an operator must not be in the file.
+    """
+    embeddings = module.get_submodule(FAMILIES["rf_detr"].encoder).get_submodule("embeddings")
+    own = embeddings.position_embeddings
+    patches = torch.zeros(1, 1 + (edge // embeddings.patch_size) ** 2, own.shape[-1], device=own.device)
+    with torch.no_grad():
+        embeddings.position_embeddings = torch.nn.Parameter(embeddings.interpolate_pos_encoding(patches, edge, edge))
+    try:
+        yield
+    finally:
+        embeddings.position_embeddings = own
 
 
 def _write(module: PreTrainedModel, outputs: dict[str, str], edge: int, path: Path) -> None:

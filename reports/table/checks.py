@@ -62,6 +62,8 @@ def expected(row: Row) -> Check | str | None:
         return f"{head} holds for the weights before this training, so it is not compared"
     if _limit(row) != COCO_DETECTIONS:
         return f"{head} holds for {COCO_DETECTIONS} detections an image, so it is not compared"
+    if row.setting("input_size") is not None:
+        return f"{head} holds for the model's own input size, so it is not compared"
     if not _whole(row):
         return f"{head} holds for the whole dataset, so it is not compared"
     difference = measured - target

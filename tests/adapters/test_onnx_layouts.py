@@ -112,6 +112,23 @@ def test_rfdetr_is_stretched(tmp_path: Path) -> None:
     assert area(instances.masks[0]) == (10, 20, 40, 80)
 
 
+def test_logits_of_no_class_take_no_places_of_rfdetr(tmp_path: Path) -> None:
+    """COCO's 91 logits with gaps: the best scores are of ids that COCO does not use, and the best two are asked for."""
+    logits = np.full((1, 3, 91), -9, np.float32)
+    logits[0, :, [0, 12, 26]] = 5
+    logits[0, 0, 90], logits[0, 2, 13] = 1, 2
+    outputs = {
+        "dets": np.full((1, 3, 4), 0.5, np.float32),
+        "labels": logits,
+        "masks": np.ones((1, 3, 16, 16), np.float32),
+    }
+    path, names = constant_network(tmp_path / "r.onnx", outputs), tuple(f"class {label}" for label in range(80))
+    settings = Settings(CPU, classes=names, weights_path=path, classes_told=True, max_detections=2)
+    [instances] = predict(OnnxPredictor(settings), [WIDE])
+    assert instances.labels.tolist() == [11, 79]  # COCO's twelfth category has the id 13, its last 90
+    torch.testing.assert_close(instances.scores, torch.tensor([2.0, 1.0]).sigmoid())
+
+
 def test_torchvision_with_masks_of_boxes_and_of_the_whole_image(tmp_path: Path) -> None:
     whole = np.zeros((2, 1, 40, 80), np.float32)
     whole[1, 0, 10:20, 40:80] = 1

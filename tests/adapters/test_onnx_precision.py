@@ -163,3 +163,18 @@ def test_openvino_refuses_a_roi_align_of_rounded_features(tmp_path: Path) -> Non
         OpenVinoSession(read_onnx(wrong))
     right = onnx.load(str(saved(tmp_path / "right.onnx", [*nodes, *rounded, align("y", "z")], constants, F32)))
     assert reads_rounded(right) == []
+
+
+def test_openvino_refuses_a_resize_with_antialiasing(tmp_path: Path) -> None:
+    """A row of 0, 0, 0, 8, 0, 0, 0, 0 halved with antialiasing is 0, 3, 1, 0, and OpenVINO gave 0, 4, 0, 0."""
+    pytest.importorskip("openvino", reason="openvino is not installed")
+    from adapters.openvino.predictor import OpenVinoSession
+
+    def network(name: str, antialias: int) -> Path:
+        how = {"mode": "linear", "antialias": antialias, "exclude_outside": 1}
+        node = helper.make_node("Resize", ["x", "", "", "edges"], ["y"], **how)
+        return saved(tmp_path / name, [node], {"edges": np.array([1, 3, 8, 4])}, F32)
+
+    with pytest.raises(UserError, match=r"a Resize of it asks for antialiasing, which OpenVINO leaves out"):
+        OpenVinoSession(read_onnx(network("wrong.onnx", 1)))
+    assert OpenVinoSession(read_onnx(network("right.onnx", 0))).outputs

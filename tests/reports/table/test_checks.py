@@ -94,6 +94,10 @@ def test_expected_mask_ap_of_another_measurement_is_not_checked():
     assert "whole dataset" in expected(_job(fewer))
     fewer.config["dataset"]["shapes"]["count"] = 50
     assert not expected(_job(fewer)).holds
+    smaller = _result(0.3, name="shapes", expected=wanted)
+    smaller.config["input_size"] = "192x192"
+    assert "own input size" in expected(_job(smaller))
+    assert warnings(_job(smaller)) == []
 
 
 def test_signs():
