@@ -126,6 +126,6 @@ def _port(port: Any, known: Sequence[str] = ()) -> Port:
     known: the names that the file gives; OpenVINO has others too, where it has left out what only hands a value on
     """
     shape = tuple(edge.get_length() if edge.is_static else None for edge in port.get_partial_shape())
-    names = sorted(port.get_names(), key=lambda name: (name not in known, name))
-    name = names[0] if names else port.get_node().get_friendly_name()
-    return Port(name, shape, "i" in port.get_element_type().get_type_name()[:1])
+    names = port.get_names()
+    own = min(names, key=lambda name: (name not in known, name)) if names else port.get_node().get_friendly_name()
+    return Port(own, shape, "i" in port.get_element_type().get_type_name()[:1])

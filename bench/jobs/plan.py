@@ -95,15 +95,20 @@ def plan(
         answers = ask_interpreters(drafts, out / CHECK_LOG, slot)
         _require_images_where_read(jobs, answers, checked)
     except UserError:
-        if not used_before:  # nothing was measured: leave nothing behind; who holds the lock of out= made the folder
-            (out / CHECK_LOG).unlink(missing_ok=True)
-            with contextlib.suppress(OSError):
-                out.rmdir()
+        if not used_before:  # nothing was measured
+            _leave_nothing(out)
         raise
     for job, answer in zip(jobs, answers, strict=True):
         for line in _told(job.config, answer, _check_dataset(job.config.dataset, checked)):
             say(line)
     return [_planned(draft, answer, out) for draft, answer in zip(drafts, answers, strict=True)]
+
+
+def _leave_nothing(out: Path) -> None:
+    """Remove the log of the check, and the folder where it is empty: who holds the lock of ``out=`` made it."""
+    (out / CHECK_LOG).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        out.rmdir()
 
 
 def _draft(

@@ -152,7 +152,11 @@ class Training:
             began = time.monotonic()
             if self._done % save_every == 0 or last:
                 self._checkpoint()
-        self.result.checkpoint = BEST if config.measure == "best" else LAST
+        return self._finished()
+
+    def _finished(self) -> FinetuneResult:
+        """Give the result, saved, with the checkpoint that is to be measured."""
+        self.result.checkpoint = BEST if self._config.measure == "best" else LAST
         self.result.checkpoint_sha256 = sha256_of(self._files.folder / self.result.checkpoint)
         self._save(self.result)
         return self.result
